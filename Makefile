@@ -1,0 +1,124 @@
+# The project's front door: `make` alone lists what there is to do.
+
+PROFILE = default
+VENV = .venv
+PYTHON = $(shell for python in python3.11 python3 python; do \
+	$$python -c '$(is_3_11)' 2>/dev/null && echo $$python && break; done)
+
+is_3_11 = import sys; sys.exit(sys.version_info[:2] != (3, 11))
+python = $(VENV)/bin/python
+jupytext = $(python) -m jupytext --quiet
+
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL = help
+.PHONY: help env reproduce test test-fast lint lab data notebooks store lock clean FORCE
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@echo "PROFILE is one of: $(profiles)"
+
+
+# Where shapes come from. JupyterLab and the tests run notebooks in their own folder, not here: the
+# path is made absolute.
+ifneq ($(AAELIB_DATA),)
+ifeq ($(filter /% ~%,$(firstword $(AAELIB_DATA))),)
+override AAELIB_DATA := $(CURDIR)/$(AAELIB_DATA)
+endif
+export AAELIB_DATA
+endif
+
+
+# The environment. Each stamp is written last, so that a killed install is done again from scratch.
+# An environment that the caller names (VENV=$CONDA_PREFIX) is used as it is.
+ifeq ($(VENV),.venv)
+environment = .venv/.installed
+endif
+
+env: $(environment) ## Make .venv from requirements.lock (VENV=path: use that environment instead)
+
+.venv/.locked: requirements.lock
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(is_3_11)' 2>/dev/null || { echo "Python 3.11 is needed" \
+	    "and '$(or $(PYTHON),python3.11)' is not it: install it, or name it," \
+	    "as in: make env PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Installing the packages of requirements.lock into .venv (some minutes)"
+	@$(PYTHON) -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/.installed: .venv/.locked pyproject.toml
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --no-deps --no-build-isolation -e .
+	@touch $@
+
+
+# The study. An executed notebook depends on its source, on the code, on its profile, on the
+# notebooks before it and on where the shapes come from; so only what is out of date runs again.
+run = results/$(PROFILE)
+profile = notebooks/profiles/$(PROFILE).yaml
+profiles = $(sort $(basename $(notdir $(wildcard notebooks/profiles/*.yaml))))
+sources = $(sort $(wildcard notebooks/[0-9]*.py))
+executed = $(sources:notebooks/%.py=$(run)/notebooks/%.ipynb)
+front_ends = $(addprefix aaelib/,__main__.py cli.py report.py explorer.py)
+inputs = $(filter-out $(front_ends),$(wildcard aaelib/*.py)) $(wildcard data/sockets/*.npz)
+
+reproduce: $(run)/index.html ## Run what is missing of the study and write its report [PROFILE=default]
+	@echo "The report: $(run)/index.html"
+
+$(run)/index.html: $(executed) aaelib/report.py | $(environment)
+	$(python) -m aaelib report --profile $(PROFILE)
+
+$(executed): $(run)/notebooks/%.ipynb: notebooks/%.py $(inputs) $(profile) $(run)/.source | $(environment)
+	$(python) -m aaelib notebook $* --profile $(PROFILE)
+
+$(foreach rule,$(join $(addsuffix :,$(wordlist 2,$(words $(executed)),$(executed))),\
+	$(filter-out $(lastword $(executed)),$(executed))),$(eval $(rule)))
+
+$(profile):
+	@echo "There is no profile '$(PROFILE)': choose one of $(profiles)" >&2; exit 1
+
+# Rewritten only when it would say something else, so that other shapes, and nothing less, redo the study.
+$(run)/.source: FORCE | $(profile)
+	@test -z "$$AAELIB_DATA" || test -d "$$AAELIB_DATA" || { echo "AAELIB_DATA names no folder:" \
+	    "$$AAELIB_DATA" >&2; exit 1; }
+	@mkdir -p $(@D)
+	@for folder in $${AAELIB_DATA:+"$$AAELIB_DATA"/*/} data/*/; do case $$folder in \
+	    */SocketSSM/|*/ModelNet*/) \
+	        (cd "$$folder" && echo "$$(pwd -P) $$(find . -type f -name '[!.]*' | wc -l)");; \
+	esac; done > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+
+test: test-fast ## Run the fast tests, then every notebook in the smoke profile
+	rm -rf results/smoke
+	AAELIB_PROFILE=smoke $(python) -m pytest -p no:randomly --nbval-lax --nbval-current-env \
+	    --nbval-cell-timeout=600 $(sources:.py=.ipynb)
+
+test-fast: $(environment) ## Run the fast tests
+	$(python) -m pytest tests
+
+lint: $(environment) ## Check style, and that notebooks and their paired scripts agree
+	$(python) -m ruff check
+	$(python) -m ruff format --check
+	$(python) -m pytest tests/test_front_door.py -k paired
+
+lab: $(environment) ## Open the notebooks in JupyterLab, on this machine only
+	$(python) -m jupyterlab --ip=127.0.0.1
+
+data: $(environment) ## Download the public sockets [MODELNET=10 or 40: and that ModelNet]
+	$(python) -m aaelib data $(if $(MODELNET),--modelnet $(MODELNET))
+
+notebooks: $(environment) ## Write the .ipynb notebooks from their .py scripts, keeping stored outputs
+	$(jupytext) --to ipynb --update $(sources)
+
+store: $(environment) ## Store the outputs of an executed study in the notebooks [PROFILE=default]
+	$(python) -m aaelib store --profile $(PROFILE)
+
+lock: ## Pin in requirements.lock what pyproject.toml asks for (needs uv)
+	@command -v uv >/dev/null || { echo "uv is needed: see https://docs.astral.sh/uv" >&2; exit 1; }
+	uv pip compile --universal --python-version 3.11 --generate-hashes --extra dev \
+	    --no-annotate -o requirements.lock pyproject.toml
+
+clean: ## Remove results/ (downloads and .venv stay)
+	rm -rf results

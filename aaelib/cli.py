@@ -1,0 +1,103 @@
+"""The command line, ``python -m aaelib``: thin commands over the modules that do the work."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from typer.core import TyperGroup
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+RESULTS = ROOT / "results"
+
+
+class _PlainErrors(TyperGroup):
+    """Say what is wrong in the words of the error, without our own traceback."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except (ValueError, FileNotFoundError, RuntimeError) as error:
+            typer.echo(f"aaelib: {error}", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_PlainErrors,
+    help="Run the study of socket shapes, and fetch its data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Profile = Annotated[str, typer.Option(help="A name in notebooks/profiles/.")]
+
+
+@app.command()
+def notebook(
+    name: Annotated[str, typer.Argument(help="Such as 01_augmentation.")],
+    profile: Profile = "default",
+):
+    """Execute a notebook under a profile, into results/PROFILE/notebooks/."""
+    _require("notebook", name, NOTEBOOKS.glob("[0-9]*.py"))
+    _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
+    from aaelib import report
+
+    executed = RESULTS / profile / "notebooks" / f"{name}.ipynb"
+    report.execute(NOTEBOOKS / f"{name}.py", executed, profile)
+
+
+@app.command("report")
+def write_report(profile: Profile = "default"):
+    """Write executed notebooks as HTML, with an index, into results/PROFILE/."""
+    notebooks = _executed(profile)
+    from aaelib import report
+
+    for executed in notebooks:
+        report.to_html(executed, RESULTS / profile / "report" / f"{executed.stem}.html")
+    report.write_index(RESULTS / profile)
+
+
+@app.command()
+def store(profile: Profile = "default"):
+    """Store the outputs of executed notebooks in the notebooks of notebooks/."""
+    notebooks = _executed(profile)
+    from aaelib import report
+
+    for executed in notebooks:
+        report.store(executed, NOTEBOOKS / executed.name)
+
+
+@app.command()
+def data(
+    modelnet: Annotated[
+        Literal["10", "40"] | None, typer.Option(help="Download that ModelNet too.")
+    ] = None,
+):
+    """Download the public sockets, each file checked against its sha256."""
+    from aaelib import data
+
+    typer.echo(data.download_sockets())
+    if modelnet:
+        typer.echo(data.download_modelnet(int(modelnet)))
+
+
+def _require(what, name, files):
+    names = sorted(file.stem for file in files)
+    if name not in names:
+        raise ValueError(f"there is no {what} {name!r}: choose one of {', '.join(names)}")
+
+
+def _executed(profile):
+    """Return the executed notebooks of a profile, in reading order."""
+    _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
+    candidates = [
+        RESULTS / profile / "notebooks" / f"{source.stem}.ipynb"
+        for source in sorted(NOTEBOOKS.glob("[0-9]*.py"))
+    ]
+    executed = [candidate for candidate in candidates if candidate.exists()]
+    if not executed:
+        raise FileNotFoundError(
+            f"no executed notebook in results/{profile}/notebooks: "
+            f"run `make reproduce PROFILE={profile}` first"
+        )
+    return executed

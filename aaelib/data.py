@@ -1,0 +1,526 @@
+"""Where shapes come from: folders, downloads, the bundled default; splits; training batches."""
+
+import os
+import shutil
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pooch
+from tqdm.auto import tqdm
+
+from . import corpus
+from .clouds import normalize, resample
+from .shape_model import ShapeModel
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+KINDS = ("TT", "TF")
+
+SOCKETS = "SocketSSM"
+BUNDLED_SOCKETS = "bundled shape model (stand-in for SocketSSM)"
+BUNDLED_CORPUS = "procedural surfaces (stand-in for ModelNet)"
+
+_SOCKETSSM_URL = (
+    "https://raw.githubusercontent.com/adapttech-ltd/SocketSSM/"
+    "f118cbdce7fbde741601b9d03234ecb37cf9d2bd/"
+)
+_MODELNET = {
+    10: (
+        "http://3dvision.princeton.edu/projects/2014/3DShapeNets/ModelNet10.zip",
+        "9d8679435fc07d1d26f13009878db164a7aa8ea5e7ea3c8880e42794b7307d51",
+    ),
+    40: (
+        "http://modelnet.cs.princeton.edu/ModelNet40.zip",
+        "42dc3e656932e387f554e25a4eb2cc0e1a1bd3ab54606e2a9eae444c60e536ac",
+    ),
+}
+_MESHES = {".off", ".obj", ".stl", ".ply", ".glb", ".gltf", ".3mf"}
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """
+    A set of clouds and what is known of them.
+
+    Attributes
+    ----------
+    points : (n, n_points, 3) float32 array
+        Sockets: mm, long axis z, closed end down. A corpus: each shape in the unit sphere, z up.
+    names : (n,) array of str
+        File names without suffix.
+    kinds : (n,) array of str
+        "TT" (transtibial) or "TF" (transfemoral); a corpus: the class.
+    source : str
+        Where the shapes come from, in words that tables and figures show.
+    """
+
+    points: np.ndarray
+    names: np.ndarray
+    kinds: np.ndarray
+    source: str
+
+    def __len__(self):
+        return len(self.points)
+
+    def __getitem__(self, index):
+        """The shapes of an index array, a mask or a slice."""
+        return Shapes(self.points[index], self.names[index], self.kinds[index], self.source)
+
+
+# Sources --------------------------------------------------------------------------------------
+
+
+def load_sockets(kind=None, source="auto"):
+    """
+    Load sockets: the user's folder, else what was downloaded, else the bundled default.
+
+    Parameters
+    ----------
+    kind : {"TT", "TF"}, optional
+        Transtibial or transfemoral only; both by default.
+    source : {"auto", "SocketSSM", "bundled"}
+        "auto" takes the first that there is. "SocketSSM" accepts nothing but the published
+        sockets, "bundled" nothing but the stand-in.
+
+    Returns
+    -------
+    Shapes
+        In mm. `.source` tells what they are.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind or source.
+    FileNotFoundError
+        If `AAELIB_DATA` names no folder, or "SocketSSM" is asked for and not there.
+    """
+    if kind not in (None, *KINDS):
+        raise ValueError(f"unknown kind {kind!r}; accepted: 'TT', 'TF' or None for both")
+    if source not in ("auto", "SocketSSM", "bundled"):
+        raise ValueError(f"unknown source {source!r}; accepted: 'auto', 'SocketSSM', 'bundled'")
+    kinds = KINDS if kind is None else (kind,)
+    folders = [] if source == "bundled" else _folders("SocketSSM")
+    if folders:
+        shapes = load_clouds(folders[0])
+        shapes = shapes[np.isin(shapes.kinds, kinds)]
+        if not len(shapes):
+            raise FileNotFoundError(f"no {' or '.join(kinds)} sockets in {folders[0]}")
+        return Shapes(shapes.points, shapes.names, shapes.kinds, SOCKETS)
+    if source == "SocketSSM":
+        raise FileNotFoundError(
+            "no SocketSSM sockets; `make data` downloads them, or set AAELIB_DATA to a folder that "
+            "holds SocketSSM/TT and SocketSSM/TF"
+        )
+    return _bundled_sockets(kinds)
+
+
+def load_corpus(source="auto", n_points=2048, limit=None, n_per_family=40, seed=0):
+    """
+    Load shapes for pre-training: ModelNet where there is one, else procedural surfaces.
+
+    Parameters
+    ----------
+    source : {"auto", "ModelNet", "bundled"}
+    n_points : int
+    limit : int, optional
+        ModelNet: at most that many shapes of a class, drawn by `seed`; reading all takes long.
+    n_per_family : int
+        Procedural surfaces: how many of each family.
+    seed : int
+
+    Returns
+    -------
+    Shapes
+        Each in the unit sphere. `.kinds` are classes, `.names` relative paths.
+    """
+    if source not in ("auto", "ModelNet", "bundled"):
+        raise ValueError(f"unknown source {source!r}; accepted: 'auto', 'ModelNet', 'bundled'")
+    folders = [] if source == "bundled" else _folders("ModelNet10*", "ModelNet40*")
+    if folders:
+        parts = [load_clouds(folder, n_points, limit, seed) for folder in folders]
+        points = np.concatenate([part.points for part in parts])
+        return Shapes(
+            normalize(points, "unit-sphere")[0].astype(np.float32),
+            np.concatenate([part.names for part in parts]),
+            np.concatenate([part.kinds for part in parts]),
+            " + ".join(folder.name for folder in folders),
+        )
+    if source == "ModelNet":
+        raise FileNotFoundError(
+            "no ModelNet; `make data MODELNET=10` downloads it, or set AAELIB_DATA to a folder "
+            "that holds ModelNet10 or ModelNet40"
+        )
+    points, labels = corpus.generate(n_per_family, n_points=n_points, seed=seed)
+    labels = np.asarray(labels)
+    names = np.array([f"{label}_{i:04d}" for i, label in enumerate(labels)])
+    return Shapes(points, names, labels, BUNDLED_CORPUS)
+
+
+def load_clouds(folder, n_points=2048, limit=None, seed=0):
+    """
+    Load any folder of clouds (`.npy`) and meshes; the class of a shape is its first sub-folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+    n_points : int
+        Points of each cloud. Meshes are resampled evenly; clouds with more points are thinned.
+    limit : int, optional
+        At most that many shapes of a class, drawn by `seed`.
+    seed : int
+
+    Returns
+    -------
+    Shapes
+        In the files' own unit, as they are.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or nothing in it to read.
+    ValueError
+        If a file can't be read as a shape, naming it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}")
+    accepted = {".npy"} | _MESHES
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in accepted and f.is_file())
+    if not files:
+        raise FileNotFoundError(f"no shapes in {folder}; accepted: {', '.join(sorted(accepted))}")
+    classes = np.array([_class(file, folder) for file in files])
+    if limit is not None:
+        files, classes = _at_most(limit, np.array(files), classes, seed)
+    show = any(file.suffix != ".npy" for file in files)
+    points = [
+        _read(file, n_points, seed)
+        for file in tqdm(files, desc=f"reading {folder.name}", leave=False, disable=not show)
+    ]
+    names = [str(file.relative_to(folder).with_suffix("")) for file in files]
+    return Shapes(np.stack(points), np.array(names), classes, str(folder.name))
+
+
+def _folders(*patterns):
+    """The folders of the first place, the user's or the downloads', that has any."""
+    places = [DATA]
+    if named := os.environ.get("AAELIB_DATA"):
+        if not Path(named).is_dir():
+            raise FileNotFoundError(f"AAELIB_DATA is {named!r}, which is no folder")
+        places.insert(0, Path(named))
+    for place in places:
+        if found := sorted(f for p in patterns for f in place.glob(p) if f.is_dir()):
+            return found
+    return []
+
+
+def _class(file, folder):
+    parts = file.relative_to(folder).parts
+    return parts[0] if len(parts) > 1 else folder.name
+
+
+def _at_most(limit, files, classes, seed):
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for name in np.unique(classes):
+        members = np.flatnonzero(classes == name)
+        chosen.append(np.sort(rng.permutation(members)[:limit]))
+    chosen = np.concatenate(chosen)
+    return files[chosen], classes[chosen]
+
+
+def _read(file, n_points, seed):
+    if file.suffix.lower() != ".npy":
+        return resample(file, n_points, seed=seed)
+    try:
+        points = np.load(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{file}: not a plain .npy array ({error})") from error
+    if points.ndim != 2 or points.shape[1] != 3 or not np.issubdtype(points.dtype, np.number):
+        raise ValueError(f"{file}: {points.dtype} array of shape {points.shape}, not (n_points, 3)")
+    if len(points) < n_points:
+        raise ValueError(f"{file}: {len(points)} points, fewer than the {n_points} asked for")
+    if not np.isfinite(points).all():
+        raise ValueError(f"{file}: has points that are not finite")
+    if len(points) > n_points:
+        keep = np.random.default_rng(seed).permutation(len(points))[:n_points]
+        points = points[np.sort(keep)]
+    return points.astype(np.float32)
+
+
+# The bundled default --------------------------------------------------------------------------
+
+
+def bundle(shapes, surfaces, n_modes=14):
+    """
+    Write the bundled default: one shape model of each kind, small enough for the repository.
+
+    Parameters
+    ----------
+    shapes : Shapes
+        All of SocketSSM.
+    surfaces : sequence of SocketSurface
+        Theirs.
+    n_modes : int
+        Modes to keep of each kind.
+    """
+    for kind in KINDS:
+        members = np.flatnonzero(shapes.kinds == kind)
+        model = ShapeModel.fit([surfaces[i] for i in members], n_modes)
+        # Half precision is off by less than 0.02 mm on a mode.
+        ShapeModel(
+            model.mean_.astype(np.float32),
+            model.modes_.astype(np.float16),
+            model.variance_fractions_,
+            model.n_surfaces_,
+        ).save(DATA / "sockets" / f"{kind}.npz")
+
+
+def _bundled_sockets(kinds, n=90, n_points=2048):
+    points, names, labels = [], [], []
+    for kind in kinds:
+        model = ShapeModel.load(DATA / "sockets" / f"{kind}.npz")
+        # The same draws whichever kinds are asked for.
+        seed = KINDS.index(kind)
+        for i, surface in enumerate(tqdm(model.sample(n, seed), desc=f"bundled {kind}", leave=False)):
+            points.append(surface.sample(n_points, seed=1000 * seed + i))
+            names.append(f"{kind}/drawn_{kind.lower()}_{i:03d}")
+            labels.append(kind)
+    return Shapes(
+        np.stack(points).astype(np.float32), np.array(names), np.array(labels), BUNDLED_SOCKETS
+    )
+
+
+# Downloads ------------------------------------------------------------------------------------
+
+
+def download_sockets():
+    """
+    Download SocketSSM (200 sockets, 10 MB, CC BY-SA 4.0) into `data/SocketSSM`.
+
+    Every file is checked against its sha256. A download that was cut off goes on where it stopped.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    folder = DATA / "SocketSSM"
+    if folder.is_dir():
+        return folder
+    # Complete or not there at all: what is under way has another name.
+    partial = DATA / ".SocketSSM"
+    registry = pooch.create(partial, _SOCKETSSM_URL, retry_if_failed=3)
+    registry.load_registry(DATA / "SocketSSM-registry.txt")
+    for name in tqdm(registry.registry, desc="SocketSSM"):
+        registry.fetch(name)
+    os.replace(partial, folder)
+    return folder
+
+
+def download_modelnet(n_classes):
+    """
+    Download ModelNet10 (about 450 MB) or ModelNet40 (about 2 GB) into `data/`; academic use only.
+
+    Parameters
+    ----------
+    n_classes : {10, 40}
+
+    Returns
+    -------
+    Path
+        The folder, with one sub-folder a class, each with train/ and test/.
+    """
+    if n_classes not in _MODELNET:
+        raise ValueError(f"there is no ModelNet{n_classes}; accepted: 10 and 40")
+    folder = DATA / f"ModelNet{n_classes}"
+    if folder.is_dir():
+        return folder
+    url, sha256 = _MODELNET[n_classes]
+    archive = pooch.retrieve(
+        url, f"sha256:{sha256}", fname=f"ModelNet{n_classes}.zip", path=DATA, progressbar=True
+    )
+    partial = DATA / f".ModelNet{n_classes}"
+    shutil.rmtree(partial, ignore_errors=True)
+    unpack(archive, partial)
+    os.replace(partial / folder.name, folder)
+    shutil.rmtree(partial)
+    Path(archive).unlink()
+    return folder
+
+
+def unpack(archive, folder):
+    """
+    Unpack a zip archive, refusing one with a member that would leave the folder.
+
+    Parameters
+    ----------
+    archive, folder : str or Path
+
+    Raises
+    ------
+    ValueError
+        Naming the archive and the member; nothing is unpacked then.
+    """
+    root = Path(folder).resolve()
+    with zipfile.ZipFile(archive) as file:
+        for name in file.namelist():
+            if not (root / name).resolve().is_relative_to(root):
+                raise ValueError(f"{archive}: member {name!r} would leave {root}; not unpacked")
+        file.extractall(root)
+
+
+# Splits ---------------------------------------------------------------------------------------
+
+
+def split_sockets(shapes, n_scans=None, validation=1 / 3, seed=0):
+    """
+    Draw "the scans", and share the rest between validation and test, per kind.
+
+    The paper had 30 transtibial and 21 transfemoral scans; they were not published. As many
+    sockets take their place: all that a condition without augmentation may train on, and all that
+    the augmenting shape model may see.
+
+    Parameters
+    ----------
+    shapes : Shapes
+    n_scans : dict, optional
+        Kind -> number of scans; the paper's by default.
+    validation : float
+        Share of the rest that goes to validation, (0, 1).
+    seed : int
+
+    Returns
+    -------
+    dict
+        "scans", "validation", "test" -> sorted index arrays into `shapes`, disjoint.
+
+    Raises
+    ------
+    ValueError
+        If a kind has too few sockets to leave one for validation and one for test.
+    """
+    n_scans = n_scans or {"TT": 30, "TF": 21}
+    rng = np.random.default_rng(seed)
+    split = {"scans": [], "validation": [], "test": []}
+    for kind, count in n_scans.items():
+        members = rng.permutation(np.flatnonzero(shapes.kinds == kind))
+        rest = len(members) - count
+        if rest < 2:
+            raise ValueError(
+                f"{len(members)} {kind} sockets ({shapes.source}) leave {rest} beside {count} "
+                "scans; validation and test need one each"
+            )
+        held = min(max(1, round(validation * rest)), rest - 1)
+        split["scans"].append(members[:count])
+        split["validation"].append(members[count : count + held])
+        split["test"].append(members[count + held :])
+    return {name: np.sort(np.concatenate(parts)) for name, parts in split.items()}
+
+
+# Training batches -----------------------------------------------------------------------------
+
+
+def batches(
+    clouds,
+    scale,
+    n_steps,
+    batch_size=32,
+    shape_models=(),
+    share=0.8,
+    limit=2.5,
+    jitter=0.0,
+    rotate=False,
+    normalization="dataset",
+    first_step=0,
+    seed=0,
+):
+    """
+    Training batches as a `tf.data.Dataset`: real clouds, and fresh draws of shape models.
+
+    Each batch is a function of `seed` and its step alone, so that a run that is resumed at
+    `first_step` sees what it would have seen.
+
+    Parameters
+    ----------
+    clouds : (n, n_points, 3) array
+        Real clouds, mm.
+    scale : float
+        Millimetres of a normalized unit ("dataset" normalization).
+    n_steps : int
+        Number of the last batch.
+    batch_size : int
+    shape_models : sequence of ShapeModel
+        The augmentation; each gives an equal part of the drawn clouds. None: real clouds only.
+    share : float
+        Part of a batch that is drawn from the shape models, [0, 1].
+    limit : float
+        Bound of the drawn weights, standard deviations.
+    jitter : float
+        Standard deviation of the noise on every coordinate, normalized units.
+    rotate : bool
+        Turn each cloud about the long axis by a random angle.
+    normalization : {"dataset", "unit-sphere"}
+    first_step : int
+    seed : int
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of (batch_size, n_points, 3) float32 normalized clouds.
+    """
+    import tensorflow as tf
+
+    fixed_scale = scale if normalization == "dataset" else None
+    real = tf.constant(normalize(clouds, normalization, scale=fixed_scale)[0], tf.float32)
+    n_points = real.shape[1]
+    bases = [tuple(map(tf.constant, m.point_basis(n_points, seed=seed))) for m in shape_models]
+    drawn = round(share * batch_size) if bases else 0
+    counts = [drawn // len(bases) + (i < drawn % len(bases)) for i in range(len(bases))]
+
+    def draw(mean, modes, count, key):
+        pattern = tf.random.stateless_uniform([], key, 0, mean.shape[0], tf.int32)
+        # The inverse of the normal distribution function gives a truncated normal at any limit.
+        inside = tf.math.erf(limit / 2**0.5)
+        uniform = tf.random.stateless_uniform([count, modes.shape[1]], key, -inside, inside)
+        weights = 2**0.5 * tf.math.erfinv(uniform)
+        departure = tf.tensordot(weights, modes[pattern], 1)
+        return _normalized(mean[pattern] + departure, fixed_scale)
+
+    def batch(step):
+        keys = tf.random.experimental.stateless_split(tf.stack([seed, tf.cast(step, tf.int32)]), 8)
+        chosen = tf.random.stateless_uniform(
+            [batch_size - drawn], keys[0], 0, real.shape[0], tf.int32
+        )
+        parts = [tf.gather(real, chosen)]
+        for i, (mean, modes) in enumerate(bases):
+            key = tf.random.experimental.stateless_fold_in(keys[1], i)
+            parts.append(draw(mean, modes, counts[i], key))
+        points = tf.concat(parts, axis=0)
+        if rotate:
+            points = _turned(points, tf.random.stateless_uniform([batch_size], keys[2], 0, 2 * np.pi))
+        if jitter:
+            points += tf.random.stateless_normal(tf.shape(points), keys[3], stddev=jitter)
+        return tf.ensure_shape(points, (batch_size, n_points, 3))
+
+    steps = tf.data.Dataset.range(first_step, n_steps)
+    return steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def _normalized(points, scale):
+    """`clouds.normalize` for tensors."""
+    import tensorflow as tf
+
+    centred = points - tf.reduce_mean(points, axis=1, keepdims=True)
+    if scale is None:
+        scale = tf.reduce_max(tf.norm(centred, axis=-1, keepdims=True), axis=1, keepdims=True)
+    return centred / scale
+
+
+def _turned(points, angles):
+    """`clouds.rotate` for tensors."""
+    import tensorflow as tf
+
+    cos, sin = tf.cos(angles)[:, None], tf.sin(angles)[:, None]
+    x, y, z = tf.unstack(points, axis=-1)
+    return tf.stack([cos * x - sin * y, sin * x + cos * y, z], axis=-1)

@@ -1,0 +1,727 @@
+"""The adversarial autoencoder: PointNet encoder, decoder, discriminator, and how they are trained."""
+
+import dataclasses
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from .clouds import normalize
+from .distances import chamfer_loss
+from .files import replacing
+
+NETWORKS = ("encoder", "decoder", "discriminator")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """
+    What an adversarial autoencoder is made of and how it learns.
+
+    Parameters
+    ----------
+    name : str
+        What tables and files call it.
+    n_points : int
+        Points of a reconstructed cloud.
+    code_size : int
+        Numbers in a latent code.
+    prior_std : float
+        Standard deviation of the prior N(0, prior_std^2) on each number of the code.
+    encoder, decoder, discriminator : tuple of int
+        Widths of the hidden layers: shared per point, of the code, of the code.
+    encoder_points : int or None
+        Points that the encoder sees at once. A training step draws that many at random; `encode`
+        splits a whole cloud in parts of that size and averages their codes. None: all at once.
+    tnets : bool
+        Learnt input (3 x 3) and feature transforms, as in PointNet (Qi et al. 2017).
+    stochastic : bool
+        Codes are drawn from N(mean, std^2) with two heads; otherwise the code is the mean.
+    standardized : bool
+        The encoder ends in a batch normalization that gives codes the prior's mean and spread;
+        left to the discriminator is the shape of their distribution.
+    adversarial : {"cross-entropy", "wasserstein"}
+        The discriminator's loss: that of Goodfellow et al. (2014), as in the paper, or the
+        Wasserstein critic with gradient penalty (Gulrajani et al. 2017), as in 3dAAE
+        (Zamorski et al. 2020).
+    critic_steps : int
+        Discriminator updates in one training step.
+    gradient_penalty : float
+        Weight of the penalty on the critic's slope (Wasserstein only).
+    reduction : {"mean", "sum"}
+        Chamfer loss: mean or sum over points.
+    reconstruction_weight, discriminator_weight, generator_weight : float
+        Weights of the three losses.
+    shared_pass : bool
+        Encode once in a step. The encoder then learns from the sum of reconstruction and generator
+        loss (generator optimizer), the decoder from reconstruction (autoencoder optimizer).
+        Otherwise three separate updates, each with an encoder pass of its own, as in the paper.
+    autoencoder_rate, discriminator_rate, generator_rate : float
+        Learning rates (of Adam).
+    decay : {"cosine", "constant"}
+        How the learning rates go on: down to zero over the run, or unchanged.
+    beta_1, beta_2 : float
+        Decay of Adam's moments.
+    normalization : {"dataset", "unit-sphere"}
+        See `aaelib.clouds.normalize`. With "unit-sphere" what is decoded has no size of its own.
+    """
+
+    name: str = "compact"
+    n_points: int = 2048
+    code_size: int = 32
+    prior_std: float = 0.2
+    encoder: tuple = (64, 128, 256, 256)
+    decoder: tuple = (256, 512, 1024)
+    discriminator: tuple = (256, 256)
+    encoder_points: int | None = 512
+    tnets: bool = False
+    stochastic: bool = False
+    standardized: bool = True
+    adversarial: str = "wasserstein"
+    critic_steps: int = 3
+    gradient_penalty: float = 10.0
+    reduction: str = "mean"
+    reconstruction_weight: float = 100.0
+    discriminator_weight: float = 1.0
+    generator_weight: float = 0.02
+    shared_pass: bool = True
+    autoencoder_rate: float = 1e-3
+    discriminator_rate: float = 5e-4
+    generator_rate: float = 1e-3
+    decay: str = "cosine"
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    normalization: str = "dataset"
+
+    def __post_init__(self):
+        accepted = {
+            "adversarial": ("cross-entropy", "wasserstein"),
+            "reduction": ("mean", "sum"),
+            "decay": ("cosine", "constant"),
+            "normalization": ("dataset", "unit-sphere"),
+        }
+        for key, values in accepted.items():
+            if getattr(self, key) not in values:
+                raise ValueError(f"recipe: {key} is {getattr(self, key)!r}; accepted: {values}")
+        for key in ("n_points", "code_size", "critic_steps"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"recipe: {key} is {getattr(self, key)}; it must be 1 or more")
+        for key in ("encoder", "decoder", "discriminator"):
+            object.__setattr__(self, key, tuple(getattr(self, key)))
+
+
+RECIPES = {
+    "compact": Recipe(),
+    # Costa et al. 2022, section 3, and the code published with it.
+    "paper": Recipe(
+        name="paper",
+        code_size=256,
+        encoder=(64, 128, 256, 256, 512),
+        decoder=(256, 512, 1024),
+        discriminator=(512, 512, 128, 64),
+        encoder_points=None,
+        tnets=True,
+        stochastic=True,
+        standardized=False,
+        adversarial="cross-entropy",
+        critic_steps=1,
+        reduction="sum",
+        reconstruction_weight=0.05,
+        generator_weight=1.0,
+        shared_pass=False,
+        autoencoder_rate=2e-4,
+        discriminator_rate=2.5e-5,
+        generator_rate=5e-5,
+        decay="constant",
+        beta_1=0.5,
+        normalization="unit-sphere",
+    ),
+}
+
+
+def recipe(name="compact", **changes):
+    """
+    A recipe by name, with some of its entries changed.
+
+    Parameters
+    ----------
+    name : {"compact", "paper"}
+    **changes
+        Entries of `Recipe` to replace.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or entry, or a value out of range.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"unknown recipe {name!r}; accepted: {sorted(RECIPES)}")
+    known = {field.name for field in dataclasses.fields(Recipe)}
+    if unknown := sorted(set(changes) - known):
+        raise ValueError(f"recipe {name!r}: unknown entries {unknown}; accepted: {sorted(known)}")
+    return dataclasses.replace(RECIPES[name], **changes)
+
+
+@keras.saving.register_keras_serializable("aaelib")
+class TNet(layers.Layer):
+    """
+    A learnt linear transform of every point, the identity at first (Qi et al. 2017).
+
+    (n, n_points, channels) -> (n, n_points, channels). The departure of the transform from an
+    orthogonal one is added to the model's losses with the weight 1e-3.
+    """
+
+    def build(self, shape):
+        channels = shape[-1]
+        self.point_layers = [layers.Dense(width) for width in (64, 128, 1024)]
+        self.global_layers = [layers.Dense(width, activation="relu") for width in (512, 256)]
+        self.transform = layers.Dense(
+            channels**2,
+            kernel_initializer="zeros",
+            bias_initializer=lambda *_, **__: tf.reshape(tf.eye(channels), [-1]),
+        )
+        width = channels
+        for layer in (*self.point_layers, *self.global_layers, self.transform):
+            layer.build((None, width))
+            width = layer.units
+
+    def call(self, points):
+        features = points
+        for layer in self.point_layers:
+            features = layer(features)
+        features = tf.reduce_max(features, axis=1)
+        for layer in self.global_layers:
+            features = layer(features)
+        channels = points.shape[-1]
+        matrix = tf.reshape(self.transform(features), (-1, channels, channels))
+        departure = tf.matmul(matrix, matrix, transpose_b=True) - tf.eye(channels)
+        self.add_loss(1e-3 * tf.nn.l2_loss(departure))
+        return tf.matmul(points, matrix)
+
+
+def encoder(recipe):
+    """PointNet: (n, any number of points, 3) -> codes (n, code_size), or their mean and std."""
+    points = keras.Input((None, 3), name="points")
+    features = TNet(name="input_transform")(points) if recipe.tnets else points
+    for i, width in enumerate(recipe.encoder, start=1):
+        features = layers.Dense(width, activation="relu", name=f"point_{i}")(features)
+        if recipe.tnets and i == 2:
+            features = TNet(name="feature_transform")(features)
+    # The maximum over points makes the code independent of their order.
+    features = layers.GlobalMaxPooling1D(name="pool")(features)
+    mean = layers.Dense(recipe.code_size, name="mean")(features)
+    if recipe.standardized:
+        mean = layers.BatchNormalization(
+            momentum=0.95, center=False, scale=False, epsilon=1e-6, name="standardize"
+        )(mean)
+        mean = layers.Rescaling(recipe.prior_std, name="codes")(mean)
+    if not recipe.stochastic:
+        return keras.Model(points, mean, name="encoder")
+    # softplus: a standard deviation is positive.
+    std = layers.Dense(recipe.code_size, activation="softplus", name="std")(features)
+    return keras.Model(points, [mean, std], name="encoder")
+
+
+def decoder(recipe):
+    """Codes (n, code_size) -> clouds (n, n_points, 3)."""
+    codes = keras.Input((recipe.code_size,), name="codes")
+    features = codes
+    for i, width in enumerate(recipe.decoder, start=1):
+        features = layers.Dense(width, activation="relu", name=f"hidden_{i}")(features)
+    coordinates = layers.Dense(3 * recipe.n_points, name="coordinates")(features)
+    return keras.Model(
+        codes, layers.Reshape((recipe.n_points, 3), name="cloud")(coordinates), name="decoder"
+    )
+
+
+def discriminator(recipe):
+    """Codes (n, code_size) -> one number each: high for codes that look drawn from the prior."""
+    codes = keras.Input((recipe.code_size,), name="codes")
+    features = codes
+    # A critic's slope is penalised: leaky units keep it from being flat.
+    activation = "leaky_relu" if recipe.adversarial == "wasserstein" else "relu"
+    for i, width in enumerate(recipe.discriminator, start=1):
+        features = layers.Dense(width, activation=activation, name=f"hidden_{i}")(features)
+    return keras.Model(codes, layers.Dense(1, name="score")(features), name="discriminator")
+
+
+@keras.saving.register_keras_serializable("aaelib")
+class AdversarialAutoencoder(keras.Model):
+    """
+    An autoencoder of point clouds whose codes are pushed towards a prior by a discriminator.
+
+    A Keras model: `compile` (one optimizer per player), `fit`, `evaluate`, `save`. What `fit` and
+    `evaluate` take is normalized clouds (n, n_points, 3); what `encode`, `decode`, `reconstruct`
+    and `sample` take and give is in mm. Makhzani et al. (2015); on point clouds, Zamorski et al.
+    (2020).
+
+    Parameters
+    ----------
+    recipe : Recipe or dict
+        What it is made of; see `recipe`.
+    scale : float
+        Millimetres of one normalized unit ("dataset" normalization).
+    seed : int
+        Of the weights' initial values and of every draw in training.
+
+    Attributes
+    ----------
+    encoder, decoder, discriminator : keras.Model
+        The three networks; their layers have names, for `freeze`.
+    frozen : dict
+        Network -> name of the last layer that does not learn.
+    """
+
+    def __init__(self, recipe=RECIPES["compact"], scale=1.0, seed=0, frozen=None, **kwargs):
+        super().__init__(**kwargs)
+        self.recipe = Recipe(**recipe) if isinstance(recipe, dict) else recipe
+        self.scale = float(scale)
+        self.seed = int(seed)
+        keras.utils.set_random_seed(self.seed)
+        self.encoder = encoder(self.recipe)
+        self.decoder = decoder(self.recipe)
+        self.discriminator = discriminator(self.recipe)
+        self.trackers = {
+            name: keras.metrics.Mean(name)
+            for name in (
+                "chamfer",
+                "discriminator_loss",
+                "generator_loss",
+                "discriminator_accuracy",
+                "code_spread",
+            )
+        }
+        self.frozen = {}
+        self.freeze(**(frozen or {}))
+        self.built = True
+
+    # Keras ------------------------------------------------------------------------------------
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "recipe": dataclasses.asdict(self.recipe),
+            "scale": self.scale,
+            "seed": self.seed,
+            "frozen": self.frozen,
+        }
+
+    def compile(
+        self,
+        autoencoder_optimizer=None,
+        discriminator_optimizer=None,
+        generator_optimizer=None,
+        **kwargs,
+    ):
+        """
+        Choose the optimizers: Adam with the recipe's learning rates where none is given.
+
+        Parameters
+        ----------
+        autoencoder_optimizer, discriminator_optimizer, generator_optimizer : keras.Optimizer
+        **kwargs
+            Passed to `keras.Model.compile`.
+        """
+        # The nearest-neighbour search runs outside the graph, so Keras must not compile the step.
+        kwargs.setdefault("jit_compile", False)
+        super().compile(
+            optimizer=autoencoder_optimizer or self._adam(self.recipe.autoencoder_rate), **kwargs
+        )
+        self.discriminator_optimizer = discriminator_optimizer or self._adam(
+            self.recipe.discriminator_rate
+        )
+        self.generator_optimizer = generator_optimizer or self._adam(self.recipe.generator_rate)
+        # Built now, so that a saved state finds its place in a model that has not trained yet.
+        self.autoencoder_optimizer.build(self._autoencoder_variables())
+        self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+        self.generator_optimizer.build(self.encoder.trainable_variables)
+
+    def _adam(self, rate):
+        return keras.optimizers.Adam(rate, beta_1=self.recipe.beta_1, beta_2=self.recipe.beta_2)
+
+    @property
+    def autoencoder_optimizer(self):
+        return self.optimizer
+
+    def get_compile_config(self):
+        return {
+            name: keras.saving.serialize_keras_object(getattr(self, name))
+            for name in ("autoencoder_optimizer", "discriminator_optimizer", "generator_optimizer")
+        }
+
+    def compile_from_config(self, config):
+        self.compile(**{k: keras.saving.deserialize_keras_object(v) for k, v in config.items()})
+
+    @property
+    def metrics(self):
+        return list(self.trackers.values())
+
+    def call(self, points):
+        """Reconstruct normalized clouds (n, n_points, 3)."""
+        return self.decoder(self._mean_codes(points))
+
+    def train_step(self, points):
+        """One batch of normalized clouds (n, n_points, 3): reconstruct, criticise, deceive."""
+        values = self._shared_step(points) if self.recipe.shared_pass else self._three_steps(points)
+        return self._track(values)
+
+    def test_step(self, points):
+        """Losses of a batch of normalized clouds (n, n_points, 3), encoded without noise."""
+        codes = self._mean_codes(points)
+        prior = self._prior(tf.shape(codes), "test")
+        real, fake = self.discriminator(prior), self.discriminator(codes)
+        return self._track(
+            {
+                "chamfer": chamfer_loss(points, self.decoder(codes)),
+                "discriminator_loss": self._discriminator_loss(real, fake),
+                "generator_loss": self._generator_loss(fake),
+                "discriminator_accuracy": self._accuracy(real, fake),
+                "code_spread": self._code_spread(codes),
+            }
+        )
+
+    def _track(self, values):
+        for name, value in values.items():
+            self.trackers[name].update_state(value)
+        return {name: tracker.result() for name, tracker in self.trackers.items()}
+
+    # The algorithm ----------------------------------------------------------------------------
+
+    def _shared_step(self, points):
+        r = self.recipe
+        with tf.GradientTape(persistent=True) as tape:
+            codes = self._draw_codes(points, "codes")
+            reconstruction = self._reconstruction_loss(points, self.decoder(codes))
+            fake = self.discriminator(codes)
+            deception = r.generator_weight * self._generator_loss(fake)
+            weighted = r.reconstruction_weight * tf.reduce_mean(reconstruction)
+            encoder_loss = weighted + deception + sum(self.encoder.losses)
+        self.generator_optimizer.apply(
+            tape.gradient(encoder_loss, self.encoder.trainable_variables),
+            self.encoder.trainable_variables,
+        )
+        self.autoencoder_optimizer.apply(
+            tape.gradient(weighted, self._autoencoder_variables()), self._autoencoder_variables()
+        )
+        del tape
+        values = self._criticise(lambda i: codes)
+        return {**values, **self._step_values(points, codes, reconstruction, fake)}
+
+    def _three_steps(self, points):
+        r = self.recipe
+        with tf.GradientTape() as tape:
+            codes = self._draw_codes(points, "autoencoder")
+            reconstruction = self._reconstruction_loss(points, self.decoder(codes))
+            loss = r.reconstruction_weight * tf.reduce_mean(reconstruction)
+            loss += sum(self.encoder.losses)
+        variables = self._autoencoder_variables()
+        self.autoencoder_optimizer.apply(tape.gradient(loss, variables), variables)
+
+        values = self._criticise(lambda i: self._draw_codes(points, f"discriminator {i}"))
+
+        with tf.GradientTape() as tape:
+            codes = self._draw_codes(points, "generator")
+            fake = self.discriminator(codes)
+            loss = r.generator_weight * self._generator_loss(fake)
+        variables = self.encoder.trainable_variables
+        self.generator_optimizer.apply(tape.gradient(loss, variables), variables)
+        return {**values, **self._step_values(points, codes, reconstruction, fake)}
+
+    def _criticise(self, draw_codes):
+        """Let the discriminator learn to tell codes from draws of the prior."""
+        for i in range(self.recipe.critic_steps):
+            codes = tf.stop_gradient(draw_codes(i))
+            prior = self._prior(tf.shape(codes), f"prior {i}")
+            with tf.GradientTape() as tape:
+                real, fake = self.discriminator(prior), self.discriminator(codes)
+                loss = self._discriminator_loss(real, fake)
+                if self.recipe.adversarial == "wasserstein":
+                    loss += self.recipe.gradient_penalty * self._slope_penalty(prior, codes, i)
+                loss *= self.recipe.discriminator_weight
+            variables = self.discriminator.trainable_variables
+            self.discriminator_optimizer.apply(tape.gradient(loss, variables), variables)
+        return {
+            "discriminator_loss": loss,
+            "discriminator_accuracy": self._accuracy(real, fake),
+        }
+
+    def _step_values(self, points, codes, reconstruction, fake):
+        # The table's Chamfer distance is a mean over points, whatever the loss sums.
+        n_points = tf.cast(tf.shape(points)[1], tf.float32)
+        mean = reconstruction / n_points if self.recipe.reduction == "sum" else reconstruction
+        return {
+            "chamfer": mean,
+            "generator_loss": self._generator_loss(fake),
+            "code_spread": self._code_spread(codes),
+        }
+
+    def _autoencoder_variables(self):
+        """With a shared pass the encoder belongs to the generator optimizer."""
+        decoder = self.decoder.trainable_variables
+        return decoder if self.recipe.shared_pass else self.encoder.trainable_variables + decoder
+
+    def _reconstruction_loss(self, points, reconstructed):
+        return chamfer_loss(points, reconstructed, reduction=self.recipe.reduction)
+
+    def _discriminator_loss(self, real, fake):
+        if self.recipe.adversarial == "wasserstein":
+            return tf.reduce_mean(fake) - tf.reduce_mean(real)
+        cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits
+        return tf.reduce_mean(cross_entropy(tf.ones_like(real), real)) + tf.reduce_mean(
+            cross_entropy(tf.zeros_like(fake), fake)
+        )
+
+    def _generator_loss(self, fake):
+        if self.recipe.adversarial == "wasserstein":
+            return -tf.reduce_mean(fake)
+        return tf.reduce_mean(
+            tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.ones_like(fake), logits=fake)
+        )
+
+    def _slope_penalty(self, prior, codes, i):
+        """(|slope| - 1)^2 between draws of the prior and codes, Gulrajani et al. 2017, eq. 3."""
+        shape = [tf.shape(codes)[0], 1]
+        share = tf.random.stateless_uniform(shape, self._step_seed(f"penalty {i}"))
+        between = share * prior + (1 - share) * codes
+        with tf.GradientTape() as tape:
+            tape.watch(between)
+            score = self.discriminator(between)
+        # In units of the prior's spread, so that the penalty does not depend on it.
+        slope = self.recipe.prior_std * tape.gradient(score, between)
+        return tf.reduce_mean((tf.norm(slope, axis=1) - 1) ** 2)
+
+    def _accuracy(self, real, fake):
+        """Fraction told apart; a critic's threshold is half way between its two means."""
+        threshold = 0.0
+        if self.recipe.adversarial == "wasserstein":
+            threshold = (tf.reduce_mean(real) + tf.reduce_mean(fake)) / 2
+        right = tf.concat([real > threshold, fake <= threshold], axis=0)
+        return tf.reduce_mean(tf.cast(right, tf.float32))
+
+    def _code_spread(self, codes):
+        """Standard deviation of a batch's codes over that of the prior; 1 is what is wanted."""
+        return tf.reduce_mean(tf.math.reduce_std(codes, axis=0)) / self.recipe.prior_std
+
+    # Randomness: every draw is a function of the seed, the step and what it is for, so that a run
+    # that was cut off and resumed draws what it would have drawn.
+
+    def _step_seed(self, purpose):
+        label = tf.constant(zlib.crc32(purpose.encode()) // 2 ^ self.seed, tf.int32)
+        return tf.stack([label, tf.cast(self.autoencoder_optimizer.iterations, tf.int32)])
+
+    def _prior(self, shape, purpose):
+        seed = [self.seed, 0] if purpose == "test" else self._step_seed(purpose)
+        return tf.random.stateless_normal(shape, seed, stddev=self.recipe.prior_std)
+
+    def _draw_codes(self, points, purpose):
+        """Codes of a training batch: of a random part of each cloud, with noise if stochastic."""
+        count = self.recipe.encoder_points
+        if count and count < points.shape[1]:
+            order = tf.random.experimental.stateless_shuffle(
+                tf.range(points.shape[1]), self._step_seed(purpose + " part")
+            )
+            points = tf.gather(points, order[:count], axis=1)
+        if not self.recipe.stochastic:
+            return self.encoder(points, training=True)
+        mean, std = self.encoder(points, training=True)
+        noise = tf.random.stateless_normal(tf.shape(mean), self._step_seed(purpose + " noise"))
+        return mean + std * noise
+
+    def _mean_codes(self, points):
+        """Codes of whole clouds, without noise: the mean over the parts that the encoder sees."""
+        count, size = tf.shape(points)[0], points.shape[1]
+        parts = max(1, size // (self.recipe.encoder_points or size))
+        # Part k takes every parts-th point from the k-th on: clouds are often stored in an order.
+        used = points[:, : size // parts * parts]
+        split = tf.reshape(used, (count, size // parts, parts, 3))
+        split = tf.reshape(tf.transpose(split, (0, 2, 1, 3)), (count * parts, size // parts, 3))
+        codes = self.encoder(split)
+        codes = codes[0] if self.recipe.stochastic else codes
+        return tf.reduce_mean(tf.reshape(codes, (count, parts, self.recipe.code_size)), axis=1)
+
+    # In millimetres ---------------------------------------------------------------------------
+
+    def encode(self, points):
+        """
+        Codes of clouds.
+
+        Parameters
+        ----------
+        points : (n, n_points, 3) array
+            Clouds in mm, long axis z.
+
+        Returns
+        -------
+        (n, code_size) float32 array
+        """
+        return self._in_batches(self._mean_codes, self._normalize(points)[0])
+
+    def decode(self, codes):
+        """
+        Clouds of codes.
+
+        Parameters
+        ----------
+        codes : (n, code_size) array
+
+        Returns
+        -------
+        (n, n_points, 3) float32 array
+            In mm around the origin; without a size of its own with "unit-sphere" normalization.
+        """
+        codes = np.asarray(codes, np.float32)
+        if codes.ndim != 2 or codes.shape[1] != self.recipe.code_size:
+            raise ValueError(f"codes have shape {codes.shape}, not (n, {self.recipe.code_size})")
+        return self._in_batches(self.decoder, codes) * np.float32(self.scale)
+
+    def reconstruct(self, points):
+        """
+        Encode and decode clouds, each put back where it was.
+
+        Parameters
+        ----------
+        points : (n, n_points, 3) array
+            Clouds in mm.
+
+        Returns
+        -------
+        (n, n_points, 3) float32 array
+            In mm.
+        """
+        normalized, normalizer = self._normalize(points)
+        return normalizer.undo(self._in_batches(self.call, normalized)).astype(np.float32)
+
+    def sample(self, n, seed=0):
+        """
+        Decode `n` draws of the prior.
+
+        Parameters
+        ----------
+        n : int
+        seed : int
+
+        Returns
+        -------
+        (n, n_points, 3) float32 array
+            In mm around the origin.
+        """
+        return self.decode(self.draw_prior(n, seed))
+
+    def draw_prior(self, n, seed=0):
+        """Draw `n` codes (n, code_size) from the prior."""
+        shape = (n, self.recipe.code_size)
+        return (self.recipe.prior_std * np.random.default_rng(seed).normal(size=shape)).astype("f4")
+
+    def _normalize(self, points):
+        points = np.asarray(points, np.float32)
+        if points.ndim != 3 or points.shape[-1] != 3:
+            raise ValueError(f"points have shape {points.shape}, not (n, n_points, 3)")
+        scale = self.scale if self.recipe.normalization == "dataset" else None
+        return normalize(points, self.recipe.normalization, scale=scale)
+
+    def _in_batches(self, function, array, size=64):
+        # Every call has the same shape (the last is filled up), so that it is traced once.
+        count = len(array)
+        padding = -count % size if count > size else 0
+        padded = np.concatenate([array, np.repeat(array[:1], padding, axis=0)])
+        step = min(size, len(padded))
+        parts = [function(tf.constant(padded[i : i + step])) for i in range(0, len(padded), step)]
+        return np.concatenate([part.numpy() for part in parts])[:count]
+
+    # Transfer ---------------------------------------------------------------------------------
+
+    def freeze(self, **up_to):
+        """
+        Keep the first layers of a network from learning. Call it before `compile`.
+
+        Parameters
+        ----------
+        **up_to
+            Network ("encoder", "decoder", "discriminator") -> the name of the last layer to freeze.
+
+        Raises
+        ------
+        ValueError
+            For an unknown network or layer, naming those that there are.
+        """
+        for network, last in up_to.items():
+            if network not in NETWORKS:
+                raise ValueError(f"no network {network!r} to freeze; accepted: {NETWORKS}")
+            names = [layer.name for layer in getattr(self, network).layers]
+            if last not in names:
+                raise ValueError(f"{network} has no layer {last!r}; it has {names}")
+            for layer in getattr(self, network).layers[: names.index(last) + 1]:
+                layer.trainable = False
+            self.frozen[network] = last
+
+    def start_from(self, other, networks=NETWORKS):
+        """
+        Take over the weights of a trained model.
+
+        Parameters
+        ----------
+        other : AdversarialAutoencoder
+        networks : sequence of {"encoder", "decoder", "discriminator"}
+            Which networks to take.
+
+        Raises
+        ------
+        ValueError
+            If a network of the two models differs in shape, naming it.
+        """
+        for network in networks:
+            mine, theirs = getattr(self, network), getattr(other, network)
+            shapes = [[w.shape for w in net.weights] for net in (mine, theirs)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(
+                    f"the {network} of recipe {other.recipe.name!r} has other shapes than that of "
+                    f"{self.recipe.name!r}; use the same widths, code_size and n_points"
+                )
+            mine.set_weights(theirs.get_weights())
+
+    def start_decoder_at(self, cloud):
+        """Let the decoder start from a normalized cloud (n_points, 3), as its last bias."""
+        kernel, _ = self.decoder.get_layer("coordinates").get_weights()
+        self.decoder.get_layer("coordinates").set_weights([kernel, np.asarray(cloud).reshape(-1)])
+
+    def save(self, filepath, **kwargs):
+        """Save as one `.keras` file, whole or not at all, with all three optimizers' state."""
+        with replacing(filepath) as temporary:
+            super().save(temporary, **kwargs)
+
+
+def load(path):
+    """
+    Load a model saved by `AdversarialAutoencoder.save`, ready to use or to train on.
+
+    Parameters
+    ----------
+    path : str or Path
+        A `.keras` file.
+
+    Returns
+    -------
+    AdversarialAutoencoder
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not a model of this module.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no model at {path}; `make reproduce` trains and saves them")
+    model = keras.saving.load_model(path, safe_mode=True)
+    if not isinstance(model, AdversarialAutoencoder):
+        raise ValueError(f"{path} holds a {type(model).__name__}, not an AdversarialAutoencoder")
+    return model

@@ -1,0 +1,350 @@
+"""The statistical shape model: a mean socket and its modes of variation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from scipy.stats import truncnorm
+from sklearn.decomposition import PCA
+from tqdm.auto import tqdm
+
+from .clouds import resample
+from .files import replacing
+from .sockets import SocketSurface
+
+
+@dataclass(frozen=True)
+class ShapeModel:
+    """
+    A linear model of corresponding surfaces (Cootes et al. 1995): mean + weights x modes.
+
+    Surfaces are centred (the mean of their vertices moves to the origin) and not scaled: size is
+    part of a socket.
+
+    Attributes
+    ----------
+    mean_ : (angles, heights, 3) array
+        Mean surface, mm.
+    modes_ : (n_modes, angles, heights, 3) array
+        What one standard deviation of each mode adds, mm; the largest first.
+    variance_fractions_ : (n_modes,) array
+        Share of the training surfaces' total variance, [0, 1].
+    n_surfaces_ : int
+        How many surfaces it was fitted to.
+    """
+
+    mean_: np.ndarray
+    modes_: np.ndarray
+    variance_fractions_: np.ndarray
+    n_surfaces_: int
+
+    @classmethod
+    def fit(cls, surfaces, n_modes=None):
+        """
+        Fit by principal component analysis.
+
+        Parameters
+        ----------
+        surfaces : sequence of SocketSurface
+            Two or more, on one grid.
+        n_modes : int, optional
+            How many modes to keep; all (number of surfaces - 1) by default.
+
+        Returns
+        -------
+        ShapeModel
+
+        Raises
+        ------
+        ValueError
+            For fewer than two surfaces, or `n_modes` out of [1, number of surfaces - 1].
+        """
+        if len(surfaces) < 2:
+            raise ValueError(f"a shape model needs 2 or more surfaces; got {len(surfaces)}")
+        most = len(surfaces) - 1
+        n_modes = most if n_modes is None else n_modes
+        if not 1 <= n_modes <= most:
+            raise ValueError(f"n_modes is {n_modes}; {len(surfaces)} surfaces give 1 to {most}")
+        grids = np.stack([_centred(surface) for surface in surfaces])
+        # The full decomposition: a randomised one would make tables depend on a seed.
+        pca = PCA(n_modes, svd_solver="full").fit(grids.reshape(len(grids), -1))
+        modes = pca.components_ * np.sqrt(pca.explained_variance_)[:, None]
+        return cls(
+            mean_=pca.mean_.reshape(grids.shape[1:]),
+            modes_=modes.reshape(n_modes, *grids.shape[1:]),
+            variance_fractions_=pca.explained_variance_ratio_,
+            n_surfaces_=len(grids),
+        )
+
+    @property
+    def n_modes(self):
+        return len(self.modes_)
+
+    def surface(self, weights):
+        """
+        The surface of given weights.
+
+        Parameters
+        ----------
+        weights : (k,) array
+            Standard deviations along the first k modes.
+
+        Returns
+        -------
+        SocketSurface
+        """
+        weights = np.asarray(weights, float)
+        if weights.ndim != 1 or len(weights) > self.n_modes:
+            raise ValueError(f"weights have shape {weights.shape}; there are {self.n_modes} modes")
+        return SocketSurface(self.mean_ + np.tensordot(weights, self.modes_[: len(weights)], 1))
+
+    def weights(self, surface, n_modes=None, fit="surface"):
+        """
+        Weights of the surface of the model that is nearest to a given one.
+
+        Parameters
+        ----------
+        surface : SocketSurface
+        n_modes : int, optional
+            How many modes may be used; all by default.
+        fit : {"surface", "vertices"}
+            "vertices" has the smallest squared distances between corresponding vertices, an
+            orthogonal projection. "surface" counts mainly their part along the surface's normal
+            (point-to-plane, Chen and Medioni 1992): where on a smooth wall a vertex sits is no
+            property of the shape. On the public sockets that makes the distance between the
+            surfaces a quarter smaller.
+
+        Returns
+        -------
+        (n_modes,) array
+            Standard deviations along each mode.
+        """
+        return self._fit(surface, n_modes, fit)[0]
+
+    def reconstruct(self, surface, n_modes=None, fit="surface"):
+        """
+        The surface of the model that is nearest to `surface`, put where that one is.
+
+        Parameters
+        ----------
+        surface : SocketSurface
+        n_modes : int, optional
+            How many modes may be used; all by default.
+        fit : {"surface", "vertices"}
+            Which distance, see `weights`.
+
+        Returns
+        -------
+        SocketSurface
+        """
+        weights, move = self._fit(surface, n_modes, fit)
+        return SocketSurface(self.surface(weights).vertices + _centre(surface) + move)
+
+    def _fit(self, surface, n_modes, fit):
+        """Weights, and how far the fit moves the whole surface, mm."""
+        if fit not in ("surface", "vertices"):
+            raise ValueError(f"fit is {fit!r}; accepted: 'surface', 'vertices'")
+        n_modes = self.n_modes if n_modes is None else n_modes
+        if not 1 <= n_modes <= self.n_modes:
+            raise ValueError(f"n_modes is {n_modes}; there are {self.n_modes}")
+        modes, departure = self.modes_[:n_modes], _centred(surface) - self.mean_
+        if fit == "vertices":
+            flat = modes.reshape(n_modes, -1)
+            return flat @ departure.reshape(-1) / np.sum(flat**2, axis=1), np.zeros(3)
+        moves = np.broadcast_to(np.eye(3)[:, None, None], (3, *self.mean_.shape))
+        design = _surface_terms(np.concatenate([modes, moves]), surface)
+        target = _surface_terms(departure[None], surface)[0]
+        found = np.linalg.lstsq(design.T, target, rcond=None)[0]
+        return found[:n_modes], found[n_modes:]
+
+    def draw_weights(self, n, seed=0, limit=2.5):
+        """Weights (n, n_modes): standard normal, none beyond `limit` standard deviations."""
+        if limit <= 0:
+            raise ValueError(f"limit is {limit}; it must be above 0 standard deviations")
+        rng = np.random.default_rng(seed)
+        return truncnorm.rvs(-limit, limit, size=(n, self.n_modes), random_state=rng)
+
+    def sample(self, n, seed=0, limit=2.5):
+        """
+        Draw surfaces with independent normal weights.
+
+        Parameters
+        ----------
+        n : int
+        seed : int
+        limit : float
+            No weight goes beyond this many standard deviations.
+
+        Returns
+        -------
+        list of SocketSurface
+        """
+        return [self.surface(weights) for weights in self.draw_weights(n, seed, limit)]
+
+    def point_basis(self, n_points=2048, n_patterns=8, seed=0):
+        """
+        The model of points spread over the surface, for drawing clouds by a matrix product.
+
+        A pattern is a set of evenly spread places on the mean surface (a face and its barycentric
+        coordinates); on every other surface the same places are linear in the vertices, and so in
+        the weights.
+
+        Parameters
+        ----------
+        n_points, n_patterns : int
+        seed : int
+
+        Returns
+        -------
+        mean : (n_patterns, n_points, 3) float32 array
+        modes : (n_patterns, n_modes, n_points, 3) float32 array
+        """
+        mesh = SocketSurface(self.mean_).mesh()
+        # The mesh merges the pole: the grid's vertices are found again by the mesh's faces.
+        stacked = np.concatenate([self.mean_[None], self.modes_])
+        vertices = np.stack([SocketSurface(grid).mesh().vertices for grid in stacked])
+        basis = np.empty((n_patterns, len(stacked), n_points, 3), np.float32)
+        for k in range(n_patterns):
+            places = resample(mesh, n_points, seed=seed + k)
+            _, _, faces = trimesh.proximity.closest_point(mesh, places)
+            share = trimesh.triangles.points_to_barycentric(mesh.triangles[faces], places)
+            corners = vertices[:, mesh.faces[faces]]
+            basis[k] = np.einsum("mpcx,pc->mpx", corners, share)
+        return basis[:, 0], basis[:, 1:]
+
+    def compactness(self):
+        """Share of the variance (n_modes,) that the first 1, 2, ... modes explain, [0, 1]."""
+        return np.cumsum(self.variance_fractions_)
+
+    def save(self, path):
+        """Write to an `.npz` file, whole or not at all."""
+        with replacing(path) as temporary:
+            np.savez_compressed(
+                temporary,
+                mean=self.mean_,
+                modes=self.modes_,
+                variance_fractions=self.variance_fractions_,
+                n_surfaces=self.n_surfaces_,
+            )
+
+    @classmethod
+    def load(cls, path):
+        """
+        Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is not a shape model.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise FileNotFoundError(f"no shape model at {path}; notebook 01 writes them")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(
+                    mean_=file["mean"].astype(float),
+                    modes_=file["modes"].astype(float),
+                    variance_fractions_=file["variance_fractions"].astype(float),
+                    n_surfaces_=int(file["n_surfaces"]),
+                )
+        except (KeyError, OSError, EOFError) as error:
+            raise ValueError(f"{path} is not a shape model written by ShapeModel.save") from error
+
+
+def generalization(surfaces, n_modes):
+    """
+    How well a model describes a socket that it has not seen: leave-one-out error (Davies 2002).
+
+    Parameters
+    ----------
+    surfaces : sequence of SocketSurface
+        Three or more.
+    n_modes : sequence of int
+        Numbers of modes to report.
+
+    Returns
+    -------
+    (len(surfaces), len(n_modes)) array
+        Mean distance in mm between corresponding vertices of each surface and its reconstruction
+        by the model of the others. NaN where that model has fewer modes.
+    """
+    errors = np.full((len(surfaces), len(n_modes)), np.nan)
+    for i, left_out in enumerate(tqdm(surfaces, desc="leave one out", leave=False)):
+        model = ShapeModel.fit([*surfaces[:i], *surfaces[i + 1 :]])
+        for j, k in enumerate(n_modes):
+            if k <= model.n_modes:
+                errors[i, j] = vertex_distance(
+                    left_out, model.reconstruct(left_out, k, fit="vertices")
+                )
+    return errors
+
+
+def specificity(model, surfaces, n_modes, n_samples=100, seed=0):
+    """
+    How near what a model generates is to a real socket (Davies 2002).
+
+    Parameters
+    ----------
+    model : ShapeModel
+    surfaces : sequence of SocketSurface
+        The real ones, usually those that the model was fitted to.
+    n_modes : sequence of int
+        Numbers of modes to report.
+    n_samples : int
+    seed : int
+
+    Returns
+    -------
+    (n_samples, len(n_modes)) array
+        Mean distance in mm between corresponding vertices of each sample and the real surface
+        that is nearest by that measure.
+    """
+    weights = np.random.default_rng(seed).normal(size=(n_samples, model.n_modes))
+    real = np.stack([_centred(surface) for surface in surfaces])
+    errors = np.empty((n_samples, len(n_modes)))
+    for j, k in enumerate(n_modes):
+        for i, w in enumerate(weights):
+            sample = model.surface(w[:k]).vertices
+            errors[i, j] = np.linalg.norm(real - sample, axis=-1).mean(axis=(1, 2)).min()
+    return errors
+
+
+# Weights of a vertex's departure in the surface fit: 1 along the normal; in all directions a little,
+# so that vertices don't drift; more at the brim, an edge that has a place.
+_ANYWHERE, _AT_BRIM = 0.02, 0.3
+
+
+def _surface_terms(departures, surface):
+    """Departures (k, angles, heights, 3) as rows (k, terms) of the surface fit."""
+    weights = np.full(departures.shape[1:], _ANYWHERE)
+    weights[:, -1] = _AT_BRIM
+    along_normal = np.einsum("kahx,ahx->kah", departures, _normals(surface))
+    count = len(departures)
+    return np.concatenate(
+        [along_normal.reshape(count, -1), (departures * weights).reshape(count, -1)], axis=1
+    )
+
+
+def _normals(surface):
+    """Outward unit normals (angles, heights, 3) at a surface's vertices."""
+    angles, heights = surface.vertices.shape[:2]
+    of_mesh = surface.mesh().vertex_normals
+    pole = np.broadcast_to(of_mesh[0], (angles, 1, 3))
+    return np.concatenate([pole, of_mesh[1:].reshape(angles, heights - 1, 3)], axis=1)
+
+
+def vertex_distance(a, b):
+    """Mean distance in mm between the corresponding vertices of two surfaces, both centred."""
+    return float(np.linalg.norm(_centred(a) - _centred(b), axis=-1).mean())
+
+
+def _centre(surface):
+    return surface.vertices.mean(axis=(0, 1))
+
+
+def _centred(surface):
+    return surface.vertices - _centre(surface)

@@ -1,0 +1,511 @@
+"""One socket's surface: from a cloud to a surface with correspondence, its measures and an STL."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from scipy.interpolate import RBFInterpolator
+from scipy.ndimage import gaussian_filter1d
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra
+from scipy.spatial import cKDTree
+from tqdm.auto import tqdm
+
+from .clouds import resample
+from .files import replacing
+
+MIN_POINTS = 100
+MAX_THICKNESS = 20.0  # mm; walls of printed sockets have 3 to 8
+
+_CENTER_HEIGHT = 0.45  # of the height; the part below is star-shaped around it
+_NEIGHBOURS = 24  # of the interpolation
+_UPRIGHT = 0.5  # radii above the centre, until where geodesics take over from heights
+_GRAPH_NEIGHBOURS = 8  # of the geodesic distances
+_SPREAD_NEIGHBOUR = 12  # the one whose distance says how far apart points are, clumped or not
+_BALL = 1.3  # radius of the ball that rolls over the brim, in median distances to that neighbour
+_BRIM_LIFT = 0.25  # of the brim above the topmost points, in the same: half the points' spacing
+_STRAY = 3.0  # a point whose such neighbour is this many medians away is not of the surface
+_BRIM_OVERSAMPLING = 5  # angles at which the brim is traced, per angle of the grid
+_BRIM_SMOOTHING = np.radians(2.0)  # standard deviation of the brim's Gaussian filter
+
+
+@dataclass(frozen=True)
+class SocketSurface:
+    """
+    A socket's inner surface, an open cup, as a grid whose nodes correspond across sockets.
+
+    Attributes
+    ----------
+    vertices : numpy.ndarray
+        (angles, heights, 3) float64, mm; z is the long axis and points from the closed distal end
+        to the open brim. ``vertices[i, j]`` is at angle 2 pi i / angles about the axis, from x
+        towards y, at level j of the meridian: 0 is the distal pole, where all angles meet, -1 the
+        brim.
+    """
+
+    vertices: np.ndarray
+
+    def __post_init__(self):
+        vertices = np.asarray(self.vertices, np.float64)
+        if vertices.ndim != 3 or vertices.shape[-1] != 3 or min(vertices.shape[:2]) < 3:
+            raise ValueError(
+                f"vertices have shape {vertices.shape}, not (angles, heights, 3) with at least 3 "
+                "angles and heights"
+            )
+        if not np.isfinite(vertices).all():
+            raise ValueError("vertices have values that are not finite")
+        object.__setattr__(self, "vertices", vertices)
+
+    @classmethod
+    def from_points(cls, points, n_angles=72, n_heights=48, smoothing=0.03):
+        """
+        Fit a surface to a cloud.
+
+        Every point is given a place on a capsule (a hemisphere with a cylinder on it, of the
+        cloud's depth and median radius) by its angle about the axis and its distance from the
+        distal end along the wall. Up to a centre on the axis, at 45 % of the height, sockets are
+        star-shaped, and rays from there lead to the places. Further up the distance is the
+        geodesic one, along the graph of neighbouring points (Tenenbaum et al. 2000), which follows
+        a flared brim even where its lip turns down.
+
+        From the places radius and height are interpolated by radial basis functions. Their kernel
+        is the linear one: smoother ones bulge out where a cloud has holes. The brim is what a ball
+        touches that rolls over the places from above (a closing of mathematical morphology, Serra
+        1982; an alpha shape, Edelsbrunner et al. 1983), and half the points' spacing more: points
+        spread evenly are each the middle of their part of the wall. Points far from all others are
+        left out.
+
+        Moving, scaling, or turning the cloud by an angle of the grid about z does the same to the
+        surface.
+
+        Parameters
+        ----------
+        points : array_like
+            (n_points, 3), mm, z along the long axis and upwards to the brim; 100 points or more, in
+            any order.
+        n_angles, n_heights : int
+            Size of the grid.
+        smoothing : float
+            Of the interpolation, 0 or more; 0 passes through all points. On the public sockets the
+            default leaves the points 0.30 mm from the surface (0: 0.27), and brings a cloud
+            with 1 mm of noise 0.62 mm from the noiseless points; 0.1 suits noisier clouds.
+
+        Returns
+        -------
+        SocketSurface
+
+        Raises
+        ------
+        ValueError
+            If `points` have another shape, are too few or not finite, or are not spread around
+            their long axis.
+        """
+        points, spread = _without_strays(_checked_points(points))
+        capsule = _Capsule.around(points)
+        angles, arcs, widths, heights = capsule.unroll(points)
+        brim = _trace_brim(angles, arcs, _BALL * spread / capsule.radius, n_angles)
+        brim += _BRIM_LIFT * spread / capsule.radius
+        shape = np.stack([widths, heights], axis=1)
+        interpolator = RBFInterpolator(
+            capsule.place(angles, arcs),
+            shape,
+            neighbors=_NEIGHBOURS,
+            smoothing=smoothing,
+            kernel="linear",
+        )
+        grid_angles = np.linspace(0, 2 * np.pi, n_angles, endpoint=False)[:, None]
+        grid_arcs = brim[:, None] * np.linspace(0, 1, n_heights)
+        nodes = capsule.place(grid_angles, grid_arcs).reshape(-1, 3)
+        # Kept within the data: early in a network's training, clouds are not yet sockets.
+        found = np.clip(interpolator(nodes), shape.min(axis=0), shape.max(axis=0))
+        widths, heights = found.T.reshape(2, n_angles, n_heights)
+        return cls(capsule.shaped(grid_angles, grid_arcs, widths, heights))
+
+    def mesh(self):
+        """
+        The surface as a triangle mesh, open at the brim.
+
+        Returns
+        -------
+        trimesh.Trimesh
+            In mm: the pole is vertex 0, ``vertices[i, j]`` is vertex
+            ``1 + i * (heights - 1) + j - 1``. Normals point outwards, away from the limb.
+        """
+        n_angles, n_heights = self.vertices.shape[:2]
+        vertices = np.concatenate([self.vertices[:1, 0], self.vertices[:, 1:].reshape(-1, 3)])
+        return trimesh.Trimesh(vertices, _faces(n_angles, n_heights), process=False)
+
+    def measure(self, spacing=30.0):
+        """
+        Sizes that a prosthetist reads, with the names of limb and socket scans.
+
+        Sections are perpendicular to z, at multiples of `spacing` above the distal end (the lowest
+        point) as far as the wall is closed all around: up to the lowest point of the brim.
+
+        Parameters
+        ----------
+        spacing : float
+            Distance of the sections, mm.
+
+        Returns
+        -------
+        dict
+            Floats, and lists of floats with one entry a section:
+
+            - ``length_mm``: from the distal end to the highest point of the brim
+            - ``brim_height_min_mm``, ``brim_height_mean_mm``: of the brim above the distal end
+            - ``area_mm2``: of the wall
+            - ``volume_mm3``: of the cavity, its brim closed by a fan around the brim's mean point
+            - ``heights_mm``, ``perimeters_mm``, ``areas_mm2``: the sections
+            - ``distal_height_mm``, ``distal_perimeter_mm``: of the lowest section
+            - ``proximal_height_mm``, ``proximal_perimeter_mm``: at the brim's lowest point, the
+              highest section that is closed
+
+        Raises
+        ------
+        ValueError
+            If `spacing` is not positive.
+        """
+        if not spacing > 0:
+            raise ValueError(f"spacing is {spacing} mm; it must be positive")
+        heights = self.vertices[..., 2] - self.vertices[..., 2].min()
+        brim = heights[:, -1]
+        sections = np.arange(spacing, brim.min(), spacing)
+        sections = np.append(sections[sections > heights[0, 0]], brim.min())
+        perimeters, areas = _section_sizes(self.vertices, heights, sections)
+        triangles = self.vertices.reshape(-1, 3)[_grid_faces(*heights.shape)]
+        return {
+            "length_mm": float(heights.max()),
+            "brim_height_min_mm": float(brim.min()),
+            "brim_height_mean_mm": float(brim.mean()),
+            "area_mm2": float(_areas(triangles).sum()),
+            "volume_mm3": float(self._volume(triangles)),
+            "heights_mm": sections[:-1].tolist(),
+            "perimeters_mm": perimeters[:-1].tolist(),
+            "areas_mm2": areas[:-1].tolist(),
+            "distal_height_mm": float(sections[0]),
+            "distal_perimeter_mm": float(perimeters[0]),
+            "proximal_height_mm": float(sections[-1]),
+            "proximal_perimeter_mm": float(perimeters[-1]),
+        }
+
+    def _volume(self, triangles):
+        """By the divergence theorem, seen from the apex of the fan, which then adds nothing."""
+        a, b, c = (triangles - self.vertices[:, -1].mean(axis=0)).transpose(1, 0, 2)
+        return (a * np.cross(b, c)).sum() / 6
+
+    def sample(self, n=2048, seed=0):
+        """
+        Evenly spread points on the surface (`aaelib.clouds.resample`).
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        seed : int
+            Seed of the sample.
+
+        Returns
+        -------
+        numpy.ndarray
+            (n, 3) float32, mm.
+        """
+        return resample(self.mesh(), n, seed)
+
+    def shell(self, thickness=4.0):
+        """
+        A closed wall around the surface.
+
+        Parameters
+        ----------
+        thickness : float
+            Of the wall, mm: above 0, up to 20.
+
+        Returns
+        -------
+        trimesh.Trimesh
+            Watertight, in mm. The inner wall is the surface, the outer wall lies `thickness`
+            away along the vertices' normals, and a band joins them at the brim.
+
+        Raises
+        ------
+        ValueError
+            If `thickness` is out of range.
+        """
+        if not 0 < thickness <= MAX_THICKNESS:
+            raise ValueError(
+                f"thickness is {thickness} mm; a wall has more than 0 and up to {MAX_THICKNESS} mm"
+            )
+        inner = self.mesh()
+        outer = inner.vertices + thickness * inner.vertex_normals
+        n = len(outer)
+        n_angles, n_heights = self.vertices.shape[:2]
+        brim = 1 + np.arange(n_angles) * (n_heights - 1) + n_heights - 2
+        following = np.roll(brim, -1)
+        faces = [
+            inner.faces[:, ::-1],
+            inner.faces + n,
+            np.stack([brim + n, following + n, following], axis=1),
+            np.stack([brim + n, following, brim], axis=1),
+        ]
+        return trimesh.Trimesh(
+            np.concatenate([inner.vertices, outer]), np.concatenate(faces), process=False
+        )
+
+
+def fit_surfaces(points):
+    """
+    Fit a surface to each cloud of a set (`SocketSurface.from_points`).
+
+    Parameters
+    ----------
+    points : array_like
+        (n, n_points, 3), mm.
+
+    Returns
+    -------
+    list of SocketSurface
+    """
+    return [SocketSurface.from_points(p) for p in tqdm(points, desc="surfaces", leave=False)]
+
+
+def export_stl(surface, path, thickness=4.0):
+    """
+    Write a socket as a closed shell to print.
+
+    Parameters
+    ----------
+    surface : SocketSurface
+        Its inner surface.
+    path : str or Path
+        Of the STL file (binary, mm).
+    thickness : float
+        Of the wall, mm: above 0, up to 20.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If `thickness` is out of range.
+    """
+    shell = surface.shell(thickness)
+    with replacing(path) as temporary:
+        shell.export(temporary, file_type="stl")
+    return Path(path)
+
+
+# Fitting --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Capsule:
+    """
+    A hemisphere with an endless cylinder on it, seen from a centre on its axis.
+
+    Places on it are given by the angle about the axis and the arc length along a meridian from the
+    pole; lengths are in radii. Equal arcs on it are about equal arcs on a socket, and what is near
+    on it is near on the socket. Directions are neither: they crowd towards the brim.
+
+    Attributes
+    ----------
+    center : numpy.ndarray
+        (3,), mm.
+    radius : float
+        Of hemisphere and cylinder, mm.
+    offset : float
+        Height of the centre above that of the hemisphere, in radii, -1 or more.
+    """
+
+    center: np.ndarray
+    radius: float
+    offset: float
+
+    @classmethod
+    def around(cls, points):
+        """The capsule around points (n_points, 3) mm."""
+        z = points[:, 2]
+        height = np.ptp(z)
+        # Brims are lopsided, so the axis is that of the lower half.
+        axis = points[z <= z.min() + height / 2, :2].mean(axis=0)
+        radius = np.median(np.hypot(*(points[:, :2] - axis).T))
+        if not radius > 1e-6 * np.abs(points - points.mean(axis=0)).max():
+            raise ValueError(
+                "the points are not spread around their long axis (z), so they are no socket"
+            )
+        depth = _CENTER_HEIGHT * height
+        return cls(np.array([*axis, z.min() + depth]), radius, depth / radius - 1)
+
+    def unroll(self, points):
+        """
+        Give points (n_points, 3) mm their places, and how they differ from these.
+
+        Returns angles, arcs, and `shaped`'s widths and heights, (n_points,) each.
+        """
+        x, y, z = (points - self.center).T / self.radius
+        arcs, widths = self._along_rays(x, y, z)
+        lower = z <= 0
+        geodesics = _geodesics(points / self.radius, np.flatnonzero(lower), arcs[lower])
+        # Pieces apart from the rest are not reached.
+        upper = ~lower & np.isfinite(geodesics)
+        # Straight up at first: close to where they start, ways along the graph zigzag.
+        upright = self._along_rays(1.0, 0.0, 0.0)[0] + z[upper]
+        share = np.minimum(z[upper] / _UPRIGHT, 1)
+        arcs[upper] = (1 - share) * upright + share * geodesics[upper]
+        radii, levels = self._profile(arcs)
+        widths[upper] = np.hypot(x, y)[upper] / radii[upper]
+        return np.arctan2(y, x), arcs, widths, z - levels
+
+    def _along_rays(self, x, y, z):
+        """Arcs where the rays from the centre meet the capsule, and how far it is to there."""
+        rho = np.hypot(x, y)
+        polar = np.arctan2(rho, -z)
+        # A ray straight up never meets the cylinder; it is sent far up instead.
+        sin, cos = np.maximum(np.sin(polar), 1e-6), np.cos(polar)
+        reach = self.offset * cos + np.sqrt(np.maximum(1 - (self.offset * sin) ** 2, 0))
+        on_cylinder = -reach * cos > -self.offset
+        reach = np.where(on_cylinder, 1 / sin, reach)
+        level = -reach * cos + self.offset
+        arcs = np.where(on_cylinder, np.pi / 2 + level, np.arctan2(reach * sin, -level))
+        return arcs, np.hypot(rho, z) / reach
+
+    def _profile(self, arcs):
+        """Radii and heights above the centre, in radii."""
+        radii = np.where(arcs < np.pi / 2, np.sin(arcs), 1.0)
+        levels = np.where(arcs < np.pi / 2, -np.cos(arcs), arcs - np.pi / 2) - self.offset
+        return radii, levels
+
+    def place(self, angles, arcs):
+        """Places (..., 3) on the capsule, relative to the centre, in radii."""
+        radii, levels = self._profile(arcs)
+        return _from_cylindrical(angles, radii, levels)
+
+    def shaped(self, angles, arcs, widths, heights):
+        """Points (..., 3) mm: places with radii multiplied by `widths`, raised by `heights`."""
+        radii, levels = self._profile(arcs)
+        points = _from_cylindrical(angles, widths * radii, levels + heights)
+        return self.center + self.radius * points
+
+
+def _from_cylindrical(angles, radii, z):
+    x, y, z = np.broadcast_arrays(radii * np.cos(angles), radii * np.sin(angles), z)
+    return np.stack([x, y, z], axis=-1)
+
+
+def _geodesics(points, sources, lengths):
+    """Shortest ways (n_points,) through neighbours to the sources, whose own ones are known."""
+    n = len(points)
+    distances, neighbours = cKDTree(points).query(points, k=_GRAPH_NEIGHBOURS + 1)
+    rows = np.repeat(np.arange(n), _GRAPH_NEIGHBOURS)
+    # Node n is joined to every source by the length of its own way.
+    graph = csr_array(
+        (
+            np.append(distances[:, 1:], lengths),
+            (np.append(rows, np.full(len(sources), n)), np.append(neighbours[:, 1:], sources)),
+        ),
+        shape=(n + 1, n + 1),
+    )
+    return dijkstra(graph, directed=False, indices=n)[:n]
+
+
+def _checked_points(points):
+    """Points as float64, each once, in an order that does not depend on the given one."""
+    points = np.asarray(points)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise ValueError(f"points have shape {points.shape}, not (n_points, 3)")
+    points = points.astype(np.float64)
+    if not np.isfinite(points).all():
+        bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
+        raise ValueError(f"{len(bad)} points are not finite: {bad[:10].tolist()}")
+    distinct = np.unique(points, axis=0)
+    if len(distinct) < MIN_POINTS:
+        raise ValueError(
+            f"{len(distinct)} different points among {len(points)}; a surface needs {MIN_POINTS} "
+            "or more"
+        )
+    return distinct
+
+
+def _without_strays(points):
+    """Points without those far from all others, and the median distance to a 12th neighbour."""
+    distances = cKDTree(points).query(points, k=[_SPREAD_NEIGHBOUR + 1])[0][:, 0]
+    spread = np.median(distances)
+    return points[distances < _STRAY * spread], spread
+
+
+def _trace_brim(angles, arcs, ball, n_angles):
+    """Arc of the brim at each angle of the grid: the closing of the points by a ball."""
+    traced = np.linspace(0, 2 * np.pi, n_angles * _BRIM_OVERSAMPLING, endpoint=False)
+    over_points = _ball_heights(traced[:, None] - angles, ball)
+    ceiling = (arcs + over_points).max(axis=1)
+    over_ceiling = _ball_heights(traced[:, None] - traced, ball)
+    brim = (ceiling - over_ceiling).min(axis=1)
+    sigma = _BRIM_SMOOTHING * len(traced) / (2 * np.pi)
+    return gaussian_filter1d(brim, sigma, mode="wrap")[::_BRIM_OVERSAMPLING]
+
+
+def _ball_heights(turns, radius):
+    """Height of a ball over its centre at angles away from it, in radii; -inf beside it."""
+    turns = np.abs((turns + np.pi) % (2 * np.pi) - np.pi)
+    return np.where(turns < radius, np.sqrt(np.maximum(radius**2 - turns**2, 0)), -np.inf)
+
+
+# Grids ----------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8)
+def _faces(n_angles, n_heights):
+    """Faces (m, 3) of a grid's mesh, whose pole is one vertex; counterclockwise from outside."""
+    nodes = 1 + np.arange(n_angles * (n_heights - 1)).reshape(n_angles, n_heights - 1)
+    nodes = np.concatenate([np.zeros((n_angles, 1), int), nodes], axis=1)
+    return _triangulate(nodes)
+
+
+@lru_cache(maxsize=8)
+def _grid_faces(n_angles, n_heights):
+    """The same faces as indices into the grid itself, ``vertices.reshape(-1, 3)``."""
+    return _triangulate(np.arange(n_angles * n_heights).reshape(n_angles, n_heights))
+
+
+def _triangulate(nodes):
+    here, there = nodes, np.roll(nodes, -1, axis=0)
+    # At the pole, the second of each cell's two triangles would have no area.
+    upper = np.stack([here[:, :-1], there[:, 1:], here[:, 1:]], axis=-1)
+    lower = np.stack([here[:, 1:-1], there[:, 1:-1], there[:, 2:]], axis=-1)
+    faces = np.concatenate([upper.reshape(-1, 3), lower.reshape(-1, 3)])
+    faces.setflags(write=False)
+    return faces
+
+
+def _areas(triangles):
+    a, b, c = triangles.transpose(1, 0, 2)
+    return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+
+
+def _section_sizes(vertices, heights, sections):
+    """
+    Perimeters and areas of the polygons in which horizontal planes cut the meridians.
+
+    `heights` (angles, heights) are those of the vertices, `sections` (n_sections,) lie between the
+    pole and the lowest point of the brim, so that every meridian crosses each; where the distal end
+    is dented it may do so more than once, and the topmost crossing is the wall.
+    """
+    level = sections[:, None, None]
+    crosses = (heights[:, :-1] <= level) & (level <= heights[:, 1:])
+    last = crosses.shape[2] - 1 - np.argmax(crosses[:, :, ::-1], axis=2)
+    angle = np.arange(len(heights))
+    below, above = heights[angle, last], heights[angle, last + 1]
+    rise = above - below
+    part = np.clip((sections[:, None] - below) / np.where(rise > 0, rise, 1.0), 0, 1)[..., None]
+    x, y = np.moveaxis(
+        (1 - part) * vertices[angle, last, :2] + part * vertices[angle, last + 1, :2], -1, 0
+    )
+    next_x, next_y = np.roll(x, -1, axis=1), np.roll(y, -1, axis=1)
+    perimeters = np.hypot(next_x - x, next_y - y).sum(axis=1)
+    areas = (x * next_y - next_x * y).sum(axis=1) / 2
+    return perimeters, areas

@@ -1,0 +1,162 @@
+"""A run of the study: its profile, its folder, and what one notebook hands to the next."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import yaml
+from IPython.display import Markdown, display
+
+from . import figures
+from .data import Shapes
+from .files import replacing
+from .sockets import SocketSurface
+
+ROOT = Path(__file__).resolve().parent.parent
+PROFILES = ROOT / "notebooks" / "profiles"
+
+
+class Study:
+    """
+    A profile's parameters, and the folder where its tables, figures and models go.
+
+    Parameters
+    ----------
+    profile : str
+        A file in `notebooks/profiles`, without suffix.
+    notebook : str
+        The notebook that writes, for the captions.
+
+    Attributes
+    ----------
+    parameters : dict
+        What the profile says.
+    seed : int
+    folder : Path
+        `results/<profile>`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown profile, naming those that there are.
+    """
+
+    def __init__(self, profile, notebook):
+        file = PROFILES / f"{profile}.yaml"
+        if not file.exists():
+            known = sorted(f.stem for f in PROFILES.glob("*.yaml"))
+            raise ValueError(f"no profile {profile!r}; accepted: {', '.join(known)}")
+        self.profile, self.notebook = profile, notebook
+        self.parameters = yaml.safe_load(file.read_text())
+        self.seed = self.parameters["seed"]
+        self.folder = ROOT / "results" / profile
+        self.source = None
+
+    def __getitem__(self, key):
+        return self.parameters[key]
+
+    def model_path(self, name):
+        return self.folder / "models" / f"{name}.keras"
+
+    # Between notebooks ------------------------------------------------------------------------
+
+    def save_shapes(self, name, shapes, surfaces=None, split=None):
+        """Write shapes, and their surfaces and split where there are, for the next notebooks."""
+        arrays = {"points": shapes.points, "names": shapes.names, "kinds": shapes.kinds}
+        arrays["source"] = np.array(shapes.source)
+        if surfaces is not None:
+            arrays["surfaces"] = np.stack([s.vertices for s in surfaces]).astype(np.float32)
+        for part, index in (split or {}).items():
+            arrays[f"split_{part}"] = index
+        with replacing(self.folder / f"{name}.npz") as temporary:
+            np.savez(temporary, **arrays)
+        self.source = shapes.source
+
+    def load_shapes(self, name):
+        """
+        Read what `save_shapes` wrote.
+
+        Returns
+        -------
+        shapes : Shapes
+        surfaces : list of SocketSurface
+            Empty where there are none.
+        split : dict
+            Part -> index array.
+        """
+        file = self.folder / f"{name}.npz"
+        if not file.exists():
+            raise FileNotFoundError(
+                f"{file} is missing: run the notebooks before this one with the profile "
+                f"{self.profile!r} first (`make reproduce PROFILE={self.profile}`)"
+            )
+        with np.load(file, allow_pickle=False) as saved:
+            shapes = Shapes(saved["points"], saved["names"], saved["kinds"], str(saved["source"]))
+            surfaces = [SocketSurface(v) for v in saved["surfaces"]] if "surfaces" in saved else []
+            split = {k.removeprefix("split_"): saved[k] for k in saved if k.startswith("split_")}
+        self.source = shapes.source
+        return shapes, surfaces, split
+
+    # What is shown ----------------------------------------------------------------------------
+
+    @property
+    def provenance(self):
+        return f"{self.source} · profile {self.profile} · seed {self.seed}"
+
+    def table(self, name, frame, caption, digits=4):
+        """
+        Write a table as CSV and Markdown and show it.
+
+        Parameters
+        ----------
+        name : str
+            File name without suffix.
+        frame : pandas.DataFrame
+        caption : str
+            What the numbers are, their unit and which way is better.
+        digits : int
+            Significant digits shown; the CSV holds all.
+        """
+        folder = self.folder / "tables"
+        with replacing(folder / f"{name}.csv") as temporary:
+            frame.assign(source=self.source, profile=self.profile, seed=self.seed).to_csv(temporary)
+        text = frame.to_markdown(floatfmt=f".{digits}g")
+        text += f"\n\n**{name}.** {caption} *{self.provenance}*"
+        with replacing(folder / f"{name}.md") as temporary:
+            temporary.write_text(text + "\n")
+        self._caption(name, caption)
+        display(Markdown(text))
+
+    def figure(self, name, figure, caption, picture_only=False):
+        """
+        Write a figure as HTML and show it, with a static picture for viewers without JavaScript.
+
+        Parameters
+        ----------
+        name : str
+            File name without suffix.
+        figure : plotly.graph_objects.Figure
+        caption : str
+        picture_only : bool
+            Show only the picture in the notebook, for shapes that may not be passed on.
+        """
+        figures.write_html(figure, self.folder / "figures" / f"{name}.html")
+        picture = figures.to_png(figure) if self["pictures"] else None
+        bundle = {"text/plain": name}
+        if picture:
+            bundle["image/png"] = picture
+        if not (picture_only and picture):
+            bundle["application/vnd.plotly.v1+json"] = json.loads(figure.to_json())
+        display(bundle, raw=True)
+        self._caption(name, caption)
+        display(Markdown(f"**{name}.** {caption} *{self.provenance}*"))
+
+    def _caption(self, name, caption):
+        file = self.folder / "captions.json"
+        captions = json.loads(file.read_text()) if file.exists() else {}
+        captions[name] = {
+            "caption": f"{caption} {self.provenance}",
+            "notebook": self.notebook,
+        }
+        with replacing(file) as temporary:
+            temporary.write_text(json.dumps(dict(sorted(captions.items())), indent=1))

@@ -1,0 +1,251 @@
+"""What a run is made of: optimizers, the best epoch by validation JSD, and how it resumes."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from tqdm.auto import tqdm
+
+from . import models
+from .clouds import normalize
+from .files import replacing
+from .metrics import jensen_shannon_divergence
+
+# What a finished run depends on besides its inputs: with other code it is trained again.
+_CODE = ("clouds.py", "data.py", "distances.py", "models.py", "training.py")
+
+
+def optimizers(recipe, n_steps):
+    """
+    The three optimizers of a recipe for a run of known length, as `compile` takes them.
+
+    Parameters
+    ----------
+    recipe : aaelib.models.Recipe
+    n_steps : int
+        Training steps of the whole run.
+
+    Returns
+    -------
+    dict
+    """
+
+    def adam(rate, updates):
+        if recipe.decay == "cosine":
+            rate = keras.optimizers.schedules.CosineDecay(rate, updates)
+        return keras.optimizers.Adam(rate, beta_1=recipe.beta_1, beta_2=recipe.beta_2)
+
+    return {
+        "autoencoder_optimizer": adam(recipe.autoencoder_rate, n_steps),
+        "discriminator_optimizer": adam(recipe.discriminator_rate, n_steps * recipe.critic_steps),
+        "generator_optimizer": adam(recipe.generator_rate, n_steps),
+    }
+
+
+def train(aae, draw, validation, path, epochs, steps_per_epoch, first_selectable=0, card=None):
+    """
+    Train a model, keep its best epoch, and go on where an earlier call was cut off.
+
+    The best epoch is the one whose samples of the prior have the lowest Jensen-Shannon divergence
+    from the validation shapes, on unit-sphere shapes, as in the paper.
+
+    Parameters
+    ----------
+    aae : AdversarialAutoencoder
+        Not compiled yet; with the weights that training starts from.
+    draw : callable
+        `draw(first_step, n_steps)` gives the training batches of those steps, see `data.batches`.
+    validation : (n, n_points, 3) array
+        Validation shapes, mm.
+    path : Path
+        Where the best model goes (`.keras`); beside it go the history (`.csv`) and a card
+        (`.json`). If they are there and belong to this very run, nothing is trained.
+    epochs, steps_per_epoch : int
+    first_selectable : int
+        Epochs before this one (counted from 0) are never selected.
+    card : dict, optional
+        What else the card shall say, such as the source of the data.
+
+    Returns
+    -------
+    aae : AdversarialAutoencoder
+        The best epoch's model.
+    history : pandas.DataFrame
+        A row an epoch: training values, `val_...` and `val_jsd`.
+    """
+    path = Path(path)
+    n_steps = epochs * steps_per_epoch
+    fingerprint = _fingerprint(aae, draw(0, 1), validation, epochs, steps_per_epoch)
+    if _card(path).get("fingerprint") == fingerprint:
+        return models.load(path), pd.read_csv(path.with_suffix(".csv"), index_col="epoch")
+
+    state = _State(path.with_suffix(".resume"), fingerprint)
+    if state.epoch:
+        aae = models.load(state.model)
+    else:
+        aae.compile(**optimizers(aae.recipe, n_steps))
+    scale = aae.scale if aae.recipe.normalization == "dataset" else None
+    held_out = normalize(validation, aae.recipe.normalization, scale=scale)[0].astype(np.float32)
+    aae.fit(
+        draw(state.epoch * steps_per_epoch, n_steps),
+        validation_data=_in_batches(held_out),
+        initial_epoch=state.epoch,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        callbacks=[_SelectAndKeep(state, validation, first_selectable), _Progress(path.stem)],
+        shuffle=False,
+        verbose=0,
+    )
+    return _finish(path, state, fingerprint, aae.recipe.name, card or {})
+
+
+def _in_batches(clouds, size=32):
+    return tf.data.Dataset.from_tensor_slices(clouds).batch(size)
+
+
+def prior_jsd(aae, shapes, seed=0, per_shape=3):
+    """
+    Jensen-Shannon divergence between samples of the prior and real shapes, both in unit spheres.
+
+    Parameters
+    ----------
+    aae : AdversarialAutoencoder
+    shapes : (n, n_points, 3) array
+        mm.
+    seed : int
+    per_shape : int
+        Samples drawn for each real shape.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 is best.
+    """
+    samples = normalize(aae.sample(per_shape * len(shapes), seed), "unit-sphere")[0]
+    return jensen_shannon_divergence(samples, normalize(shapes, "unit-sphere")[0])
+
+
+class _State:
+    """
+    What a run needs to go on, in a folder: the last epoch's model, the best one's, the history.
+
+    `state.json` names the two models and is replaced last: whenever the process is killed, what it
+    names is whole.
+    """
+
+    def __init__(self, folder, fingerprint):
+        self.folder = folder
+        self.file = folder / "state.json"
+        self.fingerprint = fingerprint
+        self.history, self.best = [], None
+        if self.file.exists():
+            saved = json.loads(self.file.read_text())
+            if saved["fingerprint"] == fingerprint:
+                self.history, self.best = saved["history"], saved["best"]
+            else:
+                shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def epoch(self):
+        """Epochs done."""
+        return len(self.history)
+
+    @property
+    def model(self):
+        return self.folder / f"epoch-{self.epoch - 1}.keras"
+
+    @property
+    def best_model(self):
+        return self.folder / f"best-{self.best}.keras"
+
+    def keep(self, aae, row, best):
+        self.history.append(row)
+        aae.save(self.model)
+        if best:
+            self.best = self.epoch - 1
+            shutil.copyfile(self.model, self.best_model)
+        with replacing(self.file) as temporary:
+            saved = {"fingerprint": self.fingerprint, "history": self.history, "best": self.best}
+            temporary.write_text(json.dumps(saved))
+        for old in self.folder.glob("*.keras"):
+            if old not in (self.model, self.best_model):
+                old.unlink()
+
+
+class _SelectAndKeep(keras.callbacks.Callback):
+    """At the end of each epoch: score samples of the prior, keep the state, note the best."""
+
+    def __init__(self, state, validation, first_selectable):
+        super().__init__()
+        self.state, self.validation, self.first_selectable = state, validation, first_selectable
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"epoch": epoch} | {name: float(value) for name, value in logs.items()}
+        row["val_jsd"] = prior_jsd(self.model, self.validation)
+        if not np.isfinite(row["chamfer"]):
+            raise FloatingPointError(
+                f"epoch {epoch}: the loss is not finite; lower the recipe's learning rates"
+            )
+        best, history = self.state.best, self.state.history
+        better = best is None or row["val_jsd"] < history[best]["val_jsd"]
+        self.state.keep(self.model, row, epoch >= self.first_selectable and better)
+
+
+class _Progress(keras.callbacks.Callback):
+    """One bar for the whole run."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def on_train_begin(self, logs=None):
+        self.bar = tqdm(total=self.params["epochs"] * self.params["steps"], desc=self.name)
+        self.bar.update(int(self.model.autoencoder_optimizer.iterations))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.set_postfix(chamfer=f"{float(logs['chamfer']):.5f}")
+
+    def on_train_end(self, logs=None):
+        self.bar.close()
+
+
+def _finish(path, state, fingerprint, recipe_name, card):
+    """Move the best model into place; the card, which says that the run is done, comes last."""
+    history = pd.DataFrame(state.history).set_index("epoch")
+    with replacing(path) as temporary:
+        shutil.copyfile(state.best_model, temporary)
+    with replacing(path.with_suffix(".csv")) as temporary:
+        history.to_csv(temporary)
+    with replacing(path.with_suffix(".json")) as temporary:
+        card = {"recipe": recipe_name, "best_epoch": state.best, **card, "fingerprint": fingerprint}
+        temporary.write_text(json.dumps(card, indent=1))
+    shutil.rmtree(state.folder)
+    # Read back, so that this run and one that finds it finished give the same.
+    return models.load(path), pd.read_csv(path.with_suffix(".csv"), index_col="epoch")
+
+
+def _card(path):
+    file = path.with_suffix(".json")
+    return json.loads(file.read_text()) if file.exists() and path.exists() else {}
+
+
+def _fingerprint(aae, first_batch, validation, *settings):
+    """A run is known by its code, its settings, its first weights and its first batch."""
+    digest = hashlib.sha256()
+    for name in _CODE:
+        digest.update((Path(__file__).parent / name).read_bytes())
+    config = {key: value for key, value in aae.get_config().items() if key != "name"}
+    digest.update(json.dumps([config, settings], sort_keys=True).encode())
+    arrays = [*aae.get_weights(), np.asarray(validation), *(b.numpy() for b in first_batch)]
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,257 @@
+"""Facts of point clouds: even samplings, normalisation that can be undone, augmentation."""
+
+import time
+
+import numpy as np
+import pytest
+import trimesh
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from aaelib.clouds import Normalizer, jitter, normalize, resample, rotate
+
+
+@pytest.fixture
+def shapes():
+    rng = np.random.default_rng(3)
+    sizes = np.array([1.0, 2.0, 0.5])[:, None, None]
+    return 100 * sizes * rng.normal(size=(3, 200, 3)) + rng.normal(size=(3, 1, 3)) * 1000
+
+
+def squared_chamfer(a, b):
+    return (cKDTree(a).query(b)[0] ** 2).mean() + (cKDTree(b).query(a)[0] ** 2).mean()
+
+
+# Resampling
+
+
+def test_points_lie_on_the_surface_and_no_two_coincide():
+    mesh = trimesh.creation.annulus(r_min=20, r_max=50, height=30)
+    points = resample(mesh, 500)
+    assert points.shape == (500, 3)
+    assert points.dtype == np.float32
+    assert trimesh.proximity.closest_point(mesh, points)[1].max() < 1e-4
+    assert len(np.unique(points, axis=0)) == 500
+
+
+def test_points_are_spread_evenly():
+    # Nearest neighbours on a unit sphere: uniform points are sqrt(4 pi / n) / 2 apart on average
+    # (Clark and Evans, 1954), and no arrangement exceeds the hexagonal one, 2.149 times as much.
+    n = 1000
+    sphere = trimesh.creation.icosphere(4)
+    points = resample(sphere, n)
+    distances = cKDTree(points).query(points, k=2)[0][:, 1]
+    ratio = distances.mean() / (np.sqrt(4 * np.pi / n) / 2)
+    assert 1.45 < ratio < 2.149
+    # Even all over: no hole larger than a hexagonal lattice's by more than three quarters.
+    hexagon = np.sqrt(4 * np.pi / n * 2 / np.sqrt(3)) / np.sqrt(3)
+    assert cKDTree(points).query(sphere.vertices)[0].max() < 1.75 * hexagon
+
+
+def test_density_follows_area_not_faces():
+    fine = trimesh.creation.box(extents=(1, 1, 1)).subdivide().subdivide().subdivide()
+    coarse = trimesh.creation.box(extents=(1, 1, 1)).apply_translation([5, 0, 0])
+    points = resample(trimesh.util.concatenate([fine, coarse]), 1000)
+    assert (points[:, 0] > 2).sum() == pytest.approx(500, abs=15)
+
+
+def test_two_even_samplings_are_closer_than_an_even_and_a_uniform_one():
+    mesh = trimesh.creation.capsule(height=150, radius=50)
+    reference = resample(mesh, 2048, seed=0)
+    even = squared_chamfer(reference, resample(mesh, 2048, seed=1))
+    uniform = squared_chamfer(reference, trimesh.sample.sample_surface(mesh, 2048, seed=1)[0])
+    assert even < 0.80 * uniform
+
+
+def test_resampling_depends_on_the_seed_alone():
+    mesh = trimesh.creation.icosphere(2)
+    np.testing.assert_array_equal(resample(mesh, 64, seed=5), resample(mesh, 64, seed=5))
+    assert not np.array_equal(resample(mesh, 64, seed=5), resample(mesh, 64, seed=6))
+
+
+@pytest.mark.parametrize("n_points", [1, 2, 7])
+def test_few_points(n_points):
+    assert resample(trimesh.creation.box(), n_points).shape == (n_points, 3)
+
+
+def test_resampling_a_large_mesh_is_fast():
+    mesh = trimesh.creation.icosphere(5)
+    assert len(mesh.faces) == 20480
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        resample(mesh)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.25  # 0.03 on an idle core
+
+
+@pytest.mark.parametrize("suffix", ["off", "obj", "stl", "ply", "glb"])
+def test_files_are_resampled_as_their_meshes(tmp_path, suffix):
+    mesh = trimesh.creation.box(extents=(1, 2, 3))
+    path = tmp_path / f"box.{suffix}"
+    mesh.export(path)
+    for readable in (path, str(path)):
+        points = resample(readable, 100)
+        assert trimesh.proximity.closest_point(mesh, points)[1].max() < 1e-5
+
+
+def test_off_file_whose_header_and_counts_share_a_line(tmp_path):
+    mesh = trimesh.creation.icosphere(1)
+    text = mesh.export(file_type="off")
+    proper, modelnet40 = tmp_path / "proper.off", tmp_path / "modelnet40.off"
+    proper.write_text(text)
+    modelnet40.write_text(text.replace("OFF\n", "OFF", 1))
+    assert modelnet40.read_text().startswith("OFF42 80 0")
+    np.testing.assert_array_equal(resample(modelnet40, 100), resample(proper, 100))
+
+
+def test_meshes_without_a_surface_are_refused():
+    with pytest.raises(ValueError, match="no faces"):
+        resample(trimesh.Trimesh(np.eye(3), np.empty((0, 3), int)))
+    with pytest.raises(ValueError, match="no area"):
+        resample(trimesh.Trimesh(np.ones((3, 3)), [[0, 1, 2]], process=False))
+    broken = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [0, np.nan, 0]], [[0, 1, 2]], process=False)
+    with pytest.raises(ValueError, match="not finite"):
+        resample(broken)
+    with pytest.raises(ValueError, match="n_points is 0"):
+        resample(trimesh.creation.box(), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("missing.off", None),
+        ("empty.off", ""),
+        ("words.off", "hello"),
+        ("cut.off", "OFF\n8 12 0\n0 0 0\n"),
+        ("words.obj", "hello"),
+        ("empty.stl", ""),
+        ("points.xyz", "1 2 3\n4 5 6\n"),
+        ("unknown.docx", "hello"),
+    ],
+)
+def test_unreadable_files_are_named(tmp_path, name, content):
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=name):
+        resample(path, 10)
+
+
+# Normalisation
+
+
+def test_dataset_normalization_keeps_relative_size(shapes):
+    normalized, normalizer = normalize(shapes)
+    assert normalized.dtype == np.float32
+    np.testing.assert_allclose(normalized.mean(axis=1), 0, atol=1e-6)
+    radii = np.linalg.norm(normalized, axis=2).max(axis=1)
+    assert radii.max() == pytest.approx(1, abs=1e-6)
+    centred = shapes - shapes.mean(axis=1, keepdims=True)
+    original = np.linalg.norm(centred, axis=2).max(axis=1)
+    np.testing.assert_allclose(radii / radii[0], original / original[0], rtol=1e-5)
+    assert normalizer.scale == pytest.approx(original.max())
+
+
+def test_unit_sphere_normalization_gives_every_shape_radius_one(shapes):
+    normalized, normalizer = normalize(shapes, "unit-sphere")
+    np.testing.assert_allclose(np.linalg.norm(normalized, axis=2).max(axis=1), 1, rtol=1e-6)
+    with pytest.raises(ValueError, match="no common scale"):
+        _ = normalizer.scale
+
+
+@pytest.mark.parametrize("normalization", ["dataset", "unit-sphere"])
+def test_normalization_is_undone(shapes, normalization):
+    normalized, normalizer = normalize(shapes, normalization)
+    restored = normalizer.undo(normalized)
+    assert restored.dtype == np.float32
+    np.testing.assert_allclose(restored, shapes, rtol=2e-7, atol=1e-4)
+    assert normalizer.centers.shape == (3, 1, 3)
+    assert normalizer.scales.shape == (3, 1, 1)
+    assert normalizer.centers.dtype == normalizer.scales.dtype == np.float64
+
+
+def test_further_shapes_share_a_scale(shapes):
+    _, training = normalize(shapes)
+    normalized, normalizer = normalize(shapes[2:], scale=training.scale)
+    np.testing.assert_array_equal(normalized, normalize(shapes)[0][2:])
+    assert normalizer.scale == training.scale
+
+
+def test_one_cloud_is_normalized_as_a_set_of_one(shapes):
+    normalized, normalizer = normalize(shapes[0])
+    np.testing.assert_array_equal(normalized, normalize(shapes[:1])[0][0])
+    assert normalizer.undo(normalized).shape == shapes[0].shape
+    np.testing.assert_allclose(normalizer.undo(normalized), shapes[0], atol=1e-3)
+
+
+def test_one_shapes_numbers_undo_any_number_of_shapes():
+    normalizer = Normalizer(np.array([[[1.0, 2.0, 3.0]]]), np.array([[[10.0]]]), "dataset")
+    restored = normalizer.undo(np.ones((5, 4, 3)))
+    np.testing.assert_array_equal(restored, np.broadcast_to([11, 12, 13], (5, 4, 3)))
+    with pytest.raises(ValueError, match="2 shapes to undo, but 3 were normalized"):
+        Normalizer(np.zeros((3, 1, 3)), np.ones((3, 1, 1)), "dataset").undo(np.ones((2, 4, 3)))
+
+
+def test_unit_sphere_normalization_does_not_depend_on_place_and_size(shapes):
+    moved = normalize(7 * shapes + [1, 2, 3], "unit-sphere")[0]
+    np.testing.assert_allclose(moved, normalize(shapes, "unit-sphere")[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [None, 100.0])
+def test_a_shape_without_size_is_named(shapes, scale):
+    shapes[1] = 0.1
+    with pytest.raises(ValueError, match=r"equal: \[1\]"):
+        normalize(shapes, scale=scale)
+
+
+def test_bad_normalizations_are_refused(shapes):
+    with pytest.raises(ValueError, match=r"'cube'.*dataset"):
+        normalize(shapes, "cube")
+    with pytest.raises(ValueError, match="scale is 0"):
+        normalize(shapes, scale=0)
+    with pytest.raises(ValueError, match="scale is for 'dataset'"):
+        normalize(shapes, "unit-sphere", scale=1.0)
+    with pytest.raises(ValueError, match=r"\(3, 200, 2\)"):
+        normalize(shapes[..., :2])
+    shapes[2, 5, 1] = np.nan
+    with pytest.raises(ValueError, match=r"not finite: \[2\]"):
+        normalize(shapes)
+
+
+# Augmentation
+
+
+def test_jitter_has_the_spread_that_was_asked_for():
+    points = np.zeros((10, 2000, 3))
+    assert jitter(points, 0.02, seed=0).std() == pytest.approx(0.02, rel=0.02)
+    assert np.abs(jitter(points, 0.02, clip=0.03, seed=0)).max() == np.float32(0.03)
+    np.testing.assert_array_equal(jitter(points, 0), points)
+
+
+def test_rotation_agrees_with_scipy(shapes):
+    angles = np.array([0.3, -1.2, 4.0])
+    turned = rotate(shapes, angles)
+    for points, angle, expected in zip(turned, angles, shapes, strict=True):
+        expected = Rotation.from_euler("z", angle).apply(expected)
+        np.testing.assert_allclose(points, expected, rtol=1e-6, atol=1e-3)
+    np.testing.assert_allclose(rotate(shapes[0], 0.3), turned[0])
+
+
+def test_rotation_keeps_heights_and_distances_from_the_axis(shapes):
+    turned = rotate(shapes, seed=1)
+    np.testing.assert_array_equal(turned[..., 2], shapes[..., 2].astype(np.float32))
+    np.testing.assert_allclose(
+        np.hypot(turned[..., 0], turned[..., 1]),
+        np.hypot(shapes[..., 0], shapes[..., 1]),
+        rtol=1e-5,
+    )
+
+
+def test_drawn_angles_are_uniform_and_seeded():
+    east = np.tile([1.0, 0.0, 0.0], (4000, 1, 1))
+    turned = rotate(east, seed=2)
+    np.testing.assert_array_equal(turned, rotate(east, seed=2))
+    angles = np.arctan2(turned[:, 0, 1], turned[:, 0, 0]) % (2 * np.pi)
+    counts = np.histogram(angles, 8, (0, 2 * np.pi))[0]
+    assert counts == pytest.approx(np.full(8, 500), abs=100)

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from aaelib import clouds, corpus
+
+
+def chamfer(a, b):
+    there, back = cKDTree(b).query(a)[0], cKDTree(a).query(b)[0]
+    return (there**2).mean() + (back**2).mean()
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    points, labels = corpus.generate(4, n_points=512, seed=1)
+    return points.reshape(len(corpus.FAMILIES), 4, 512, 3), labels
+
+
+def test_families_are_many_and_named_as_their_functions():
+    assert len(corpus.FAMILIES) >= 14
+    assert all(draw.__name__ == name for name, draw in corpus.FAMILIES.items())
+
+
+def test_clouds_are_centred_in_the_unit_sphere_and_touch_it(drawn):
+    points, labels = drawn
+    assert points.dtype == np.float32
+    assert list(labels) == [name for name in corpus.FAMILIES for _ in range(4)]
+    np.testing.assert_allclose(points.mean(axis=2), 0, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(points, axis=-1).max(axis=-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", corpus.FAMILIES)
+def test_every_mesh_is_a_solid_looking_surface_in_three_dimensions(family):
+    for seed in range(12):
+        mesh = corpus.FAMILIES[family](np.random.default_rng(seed))
+        assert np.isfinite(mesh.vertices).all()
+        assert mesh.area > 0
+        # No shape is a sheet or a needle: its thinnest extent is over a tenth of its largest.
+        assert mesh.extents.min() > 0.1 * mesh.extents.max()
+
+
+@pytest.mark.parametrize("family", corpus.FAMILIES)
+def test_shapes_of_a_family_differ_by_more_than_their_sampling(family):
+    meshes = [corpus.FAMILIES[family](np.random.default_rng(seed)) for seed in (0, 0, 1, 2, 3)]
+    sampled = np.stack([clouds.resample(mesh, 2048, seed=i) for i, mesh in enumerate(meshes)])
+    first, again, *others = clouds.normalize(sampled, "unit-sphere")[0]
+    floor = chamfer(first, again)
+    distances = [chamfer(first, other) for other in others]
+    assert min(distances) > 1.2 * floor
+    assert max(distances) > 3 * floor
+
+
+def test_families_can_be_told_apart(drawn):
+    points = drawn[0].reshape(-1, 512, 3)[:, ::2]
+    trees = [cKDTree(cloud) for cloud in points]
+    there = np.array([[(t.query(cloud)[0] ** 2).mean() for t in trees] for cloud in points])
+    distance = there + there.T + np.diag(np.full(len(points), np.inf))
+    family = np.arange(len(points)) // 4
+    # By leave-one-out nearest neighbour, from three other members; chance is 1 in 22.
+    assert (family[distance.argmin(axis=1)] == family).mean() > 0.6
+    within = distance[(family[:, None] == family) & np.isfinite(distance)].mean()
+    assert within < 0.5 * distance[family[:, None] != family].mean()
+
+
+def test_vessels_are_open_at_the_top():
+    for family in ("bowl", "bucket", "cup", "flower_pot", "vase"):
+        mesh = corpus.FAMILIES[family](np.random.default_rng(3))
+        ground = mesh.vertices[:, 2].min()
+        down = mesh.ray.intersects_location([[1e-3, 2e-3, 100.0]], [[0, 0, -1.0]])[0]
+        # Looking down the axis the first thing met is the floor, far below the rim.
+        assert down[:, 2].max() - ground < 0.35 * mesh.extents[2], family
+
+
+def test_same_seed_same_corpus_and_other_seed_another():
+    first, again, other = (corpus.generate(1, n_points=64, seed=s)[0] for s in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert all(np.abs(a - b).max() > 1e-3 for a, b in zip(first, other, strict=True))
+
+
+def test_a_larger_corpus_begins_with_the_smaller_one():
+    few, few_labels = corpus.generate(1, n_points=64, seed=2)
+    many, many_labels = corpus.generate(3, n_points=64, seed=2)
+    np.testing.assert_array_equal(many[::3], few)
+    assert list(many_labels[::3]) == list(few_labels)
+
+
+def test_an_empty_corpus_is_refused():
+    with pytest.raises(ValueError, match="n_per_family is 0"):
+        corpus.generate(0)

@@ -1,0 +1,290 @@
+"""Facts about nearest neighbours, Chamfer distance and earth mover's distance."""
+
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import point_cloud_utils
+import pytest
+import tensorflow as tf
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from aaelib import distances
+from aaelib.distances import (
+    chamfer_distance,
+    chamfer_loss,
+    earth_movers_distance,
+    nearest_indices,
+    pairwise_chamfer,
+)
+
+
+def clouds(n, n_points, seed=0, spread=1.0):
+    points = np.random.default_rng(seed).normal(scale=spread, size=(n, n_points, 3))
+    return points.astype(np.float32)
+
+
+def brute_force(a, b):
+    """Squared Chamfer distance of two clouds from all their differences."""
+    squared = ((a[:, None].astype(float) - b[None].astype(float)) ** 2).sum(-1)
+    return squared.min(0).mean() + squared.min(1).mean()
+
+
+def test_importing_distances_does_not_import_tensorflow():
+    code = "import sys, aaelib.distances; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# Chamfer distance
+
+
+def test_chamfer_of_two_single_points_is_twice_their_squared_distance():
+    a, b = np.zeros((1, 1, 3)), np.full((1, 1, 3), [[[1.0, 2.0, 2.0]]])
+    assert chamfer_distance(a, b) == pytest.approx([18])
+
+
+def test_chamfer_of_a_hand_solved_pair_of_different_sizes():
+    a = [[[0, 0, 0], [4, 0, 0]]]
+    b = [[[1, 0, 0]]]
+    assert chamfer_distance(a, b) == pytest.approx([(1 + 9) / 2 + 1])
+
+
+def test_chamfer_equals_brute_force():
+    a, b = clouds(4, 301), clouds(4, 257, seed=1)
+    expected = [brute_force(x, y) for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(chamfer_distance(a, b), expected, rtol=1e-9)
+
+
+def test_chamfer_equals_a_peer_librarys_neighbours():
+    # point_cloud_utils sums distances that are not squared; its correspondences are comparable.
+    a, b = clouds(1, 512)[0].astype(float), clouds(1, 400, seed=1)[0].astype(float)
+    _, to_b, to_a = point_cloud_utils.chamfer_distance(a, b, return_index=True)
+    to_b, to_a = to_b.ravel(), to_a.ravel()
+    expected = ((a - b[to_b]) ** 2).sum(-1).mean() + ((b - a[to_a]) ** 2).sum(-1).mean()
+    assert chamfer_distance(a[None], b[None])[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_chamfer_ignores_the_order_of_points_and_is_zero_only_for_equal_clouds():
+    a, b = clouds(2, 200), clouds(2, 200, seed=1)
+    shuffled = a[:, np.random.default_rng(0).permutation(200)]
+    assert (chamfer_distance(a, shuffled) == 0).all()
+    np.testing.assert_allclose(chamfer_distance(shuffled, b), chamfer_distance(a, b), rtol=1e-12)
+    assert (chamfer_distance(a, b) > 0).all()
+
+
+def test_chamfer_is_symmetric_rigid_invariant_and_scales_with_the_square():
+    a, b = clouds(3, 200).astype(float), clouds(3, 150, seed=1).astype(float)
+    expected = chamfer_distance(a, b)
+    np.testing.assert_allclose(chamfer_distance(b, a), expected, rtol=1e-12)
+    rotation = Rotation.random(rng=0).as_matrix()
+    moved = chamfer_distance(a @ rotation + 5, b @ rotation + 5)
+    np.testing.assert_allclose(moved, expected, rtol=1e-9)
+    np.testing.assert_allclose(chamfer_distance(7 * a, 7 * b), 49 * expected, rtol=1e-12)
+
+
+def test_pairwise_chamfer_equals_brute_force_for_different_numbers_of_points():
+    a, b = clouds(5, 120), clouds(3, 180, seed=1)
+    expected = [[brute_force(x, y) for y in b] for x in a]
+    np.testing.assert_allclose(pairwise_chamfer(a, b), expected, rtol=1e-9)
+
+
+def test_pairwise_chamfer_of_one_set_is_its_chamfer_with_a_copy():
+    a = clouds(6, 100)
+    matrix = pairwise_chamfer(a)
+    np.testing.assert_allclose(matrix, pairwise_chamfer(a, a.copy()), rtol=1e-12)
+    np.testing.assert_array_equal(matrix, pairwise_chamfer(a, a))
+    np.testing.assert_array_equal(matrix, matrix.T)
+    assert (np.diag(matrix) == 0).all()
+
+
+def test_pairwise_chamfer_of_one_cloud_is_a_zero():
+    np.testing.assert_array_equal(pairwise_chamfer(clouds(1, 10)), [[0]])
+
+
+def test_pairwise_chamfer_keeps_far_less_than_all_differences():
+    a, b = clouds(12, 2048), clouds(12, 2048, seed=1)
+    tracemalloc.start()
+    pairwise_chamfer(a, b)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # One pair's distances alone, in float32, are 17 MB.
+    assert peak < 2048 * 2048 * 4
+
+
+# Earth mover's distance
+
+
+def test_earth_movers_distance_of_a_small_shift_is_its_length():
+    grid = np.stack(np.meshgrid(*[np.arange(4.0)] * 3), -1).reshape(1, -1, 3)
+    shift = np.array([0.1, -0.2, 0.2])
+    assert earth_movers_distance(grid, grid + shift) == pytest.approx([0.3])
+
+
+def test_earth_movers_distance_is_one_to_one_where_chamfer_is_not():
+    # Both points of `a` have the same nearest point; the assignment may use it once.
+    a, b = [[[0, 0, 0], [1, 0, 0]]], [[[0, 0, 0], [9, 0, 0]]]
+    assert earth_movers_distance(a, b) == pytest.approx([(0 + 8) / 2])
+    assert chamfer_distance(a, b) == pytest.approx([(0 + 1) / 2 + (0 + 64) / 2])
+
+
+def test_earth_movers_distance_is_a_metric():
+    a, b, c = clouds(1, 60), clouds(1, 60, seed=1), clouds(1, 60, seed=2)
+    ab, bc, ac = (earth_movers_distance(*pair)[0] for pair in ((a, b), (b, c), (a, c)))
+    assert earth_movers_distance(b, a)[0] == pytest.approx(ab)
+    assert ac <= ab + bc
+    assert earth_movers_distance(a, a[:, ::-1]) == pytest.approx([0])
+
+
+def test_earth_movers_distance_bounds_the_mean_nearest_distance():
+    a, b = clouds(1, 80), clouds(1, 80, seed=1)
+    assert earth_movers_distance(a, b)[0] >= cKDTree(b[0]).query(a[0])[0].mean()
+
+
+def test_earth_movers_distance_refuses_different_numbers_of_points():
+    with pytest.raises(ValueError, match=r"5 points .* 4"):
+        earth_movers_distance(clouds(1, 5), clouds(1, 4))
+
+
+# The differentiable loss
+
+
+def broadcast_loss(a, b, reduce=tf.reduce_mean):
+    squared = tf.reduce_sum((a[:, :, None] - b[:, None]) ** 2, axis=-1)
+    return reduce(tf.reduce_min(squared, 1), -1) + reduce(tf.reduce_min(squared, 2), -1)
+
+
+def gradients(function, a, b):
+    a, b = tf.constant(a), tf.constant(b)
+    with tf.GradientTape() as tape:
+        tape.watch([a, b])
+        loss = tf.reduce_sum(function(a, b))
+    return tape.gradient(loss, [a, b])
+
+
+@pytest.fixture(params=["_tree_indices", "_blocked_indices"])
+def search(request, monkeypatch):
+    """Either way to search, whatever device this machine has."""
+    function = getattr(distances, request.param)
+    monkeypatch.setattr(distances, "_tree_indices", function)
+    monkeypatch.setattr(distances, "_blocked_indices", function)
+    return function
+
+
+@pytest.mark.parametrize("n_points", [(1, 1), (7, 1), (64, 64), (130, 75)])
+def test_neighbours_are_the_nearest(search, n_points, monkeypatch):
+    monkeypatch.setattr(distances, "_BLOCK", 5000)  # so that the last block is a partial one
+    a, b = clouds(3, n_points[0]), clouds(3, n_points[1], seed=1)
+    found = nearest_indices(tf.constant(a), tf.constant(b)).numpy()
+    squared = ((a[:, :, None] - b[:, None]) ** 2).sum(-1)
+    np.testing.assert_array_equal(found, squared.argmin(-1))
+    assert found.dtype == np.int32
+
+
+def test_neighbours_far_from_the_origin_are_still_the_nearest(search):
+    # |a|^2 - 2 ab + |b|^2 in float32 cannot tell these apart.
+    a = clouds(1, 50, spread=0.01) + np.float32(100)
+    b = clouds(1, 50, seed=1, spread=0.01) + np.float32(100)
+    found = nearest_indices(tf.constant(a), tf.constant(b)).numpy()[0]
+    chosen = np.linalg.norm(a[0] - b[0][found], axis=-1)
+    np.testing.assert_allclose(chosen, cKDTree(b[0]).query(a[0])[0], rtol=1e-4)
+
+
+def test_loss_equals_the_metric(search):
+    a, b = clouds(4, 300), clouds(4, 200, seed=1)
+    loss = chamfer_loss(tf.constant(a), tf.constant(b))
+    np.testing.assert_allclose(loss, chamfer_distance(a, b), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "reduce"), [("mean", tf.reduce_mean), ("sum", tf.reduce_sum)]
+)
+def test_loss_and_gradient_equal_the_broadcast_formula(search, reduction, reduce):
+    a, b = clouds(3, 90), clouds(3, 110, seed=1)
+    np.testing.assert_allclose(
+        chamfer_loss(a, b, reduction), broadcast_loss(a, b, reduce), rtol=1e-5
+    )
+    found = gradients(lambda x, y: chamfer_loss(x, y, reduction), a, b)
+    expected = gradients(lambda x, y: broadcast_loss(x, y, reduce), a, b)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_gradient_equals_finite_differences_of_the_metric():
+    a, b = clouds(1, 20), clouds(1, 25, seed=1)
+    gradient = gradients(chamfer_loss, a, b)[0].numpy()[0]
+    a, step = a.astype(float), 1e-5
+    for i, axis in ((0, 0), (7, 1), (19, 2)):
+        moved = np.zeros_like(a)
+        moved[0, i, axis] = step
+        slope = (chamfer_distance(a + moved, b) - chamfer_distance(a - moved, b))[0] / (2 * step)
+        assert gradient[i, axis] == pytest.approx(slope, rel=1e-3, abs=1e-6)
+
+
+def test_loss_runs_in_a_graph_of_unknown_batch_size_and_keeps_its_shape(search):
+    @tf.function(input_signature=[tf.TensorSpec([None, 40, 3]), tf.TensorSpec([None, 30, 3])])
+    def graph(a, b):
+        assert nearest_indices(a, b).shape.as_list() == [None, 40]
+        return chamfer_loss(a, b)
+
+    for n in (2, 5):
+        a, b = clouds(n, 40), clouds(n, 30, seed=1)
+        np.testing.assert_allclose(graph(a, b), chamfer_distance(a, b), rtol=1e-5)
+
+
+def test_blocked_search_compiles_with_xla(monkeypatch):
+    monkeypatch.setattr(distances, "_tree_indices", distances._blocked_indices)
+    a, b = clouds(2, 40), clouds(2, 30, seed=1)
+    compiled = tf.function(chamfer_loss, jit_compile=True)
+    np.testing.assert_allclose(compiled(a, b), chamfer_distance(a, b), rtol=1e-5)
+
+
+def test_descending_the_gradient_brings_clouds_together():
+    a, b = tf.Variable(clouds(1, 60)), tf.constant(clouds(1, 60, seed=1))
+    first = chamfer_loss(a, b)[0]
+    for _ in range(100):
+        with tf.GradientTape() as tape:
+            loss = chamfer_loss(a, b, "sum")
+        a.assign_sub(0.1 * tape.gradient(loss, a))
+    assert chamfer_loss(a, b)[0] < first / 4
+
+
+def test_loss_of_a_diverged_cloud_is_nan_and_leaves_the_others_alone(search):
+    a, b = clouds(2, 30), clouds(2, 30, seed=1)
+    a[1, 3, 0] = np.nan
+    loss = chamfer_loss(a, b).numpy()
+    assert loss[0] == pytest.approx(brute_force(a[0], b[0]), rel=1e-5)
+    assert np.isnan(loss[1])
+
+
+# Bad input
+
+
+def test_loss_names_what_it_cannot_take():
+    a = clouds(2, 8)
+    with pytest.raises(ValueError, match="reduction is 'max'"):
+        chamfer_loss(a, a, "max")
+    with pytest.raises(ValueError, match=r"b has shape \(8, 3\)"):
+        chamfer_loss(a, a[0])
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.zeros((8, 3)), r"b has shape \(8, 3\)"),
+        (np.zeros((2, 8, 2)), r"b has shape \(2, 8, 2\)"),
+        (np.zeros((0, 8, 3)), r"b has shape \(0, 8, 3\)"),
+        (np.full((2, 8, 3), np.inf), "b has values that are not finite in 2 clouds"),
+    ],
+)
+@pytest.mark.parametrize("function", [chamfer_distance, pairwise_chamfer, earth_movers_distance])
+def test_functions_name_the_argument_that_is_wrong(function, bad, message):
+    with pytest.raises(ValueError, match=message):
+        function(clouds(2, 8), bad)
+
+
+@pytest.mark.parametrize("function", [chamfer_distance, earth_movers_distance])
+def test_functions_of_counterparts_refuse_sets_of_different_sizes(function):
+    with pytest.raises(ValueError, match="a has 2 clouds and b has 3"):
+        function(clouds(2, 8), clouds(3, 8))

@@ -1,0 +1,292 @@
+import functools
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import trimesh
+from choreographer.browsers.chromium import Chromium
+from scipy.stats import chi2
+
+from aaelib import figures
+
+
+def array(values):
+    """What plotly passes on, as it arrives: a typed array stays numpy until it is JSON."""
+    return np.asarray(values)
+
+
+def coordinates(trace):
+    return np.column_stack([array(trace.x), array(trace.y), array(trace.z)])
+
+
+def scenes(figure):
+    return [value for key, value in figure.layout.to_plotly_json().items() if key[:5] == "scene"]
+
+
+def without_domain(scene):
+    return {key: value for key, value in scene.items() if key != "domain"}
+
+
+@pytest.fixture(scope="module")
+def clouds():
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(10, 2048, 3))
+    directions /= np.linalg.norm(directions, axis=2, keepdims=True)
+    return directions * [60.0, 55.0, 140.0] + rng.uniform(-50, 50, size=(10, 1, 3))
+
+
+@pytest.fixture(scope="module")
+def capsule():
+    return trimesh.creation.capsule(height=200.0, radius=50.0)
+
+
+# Galleries ---------------------------------------------------------------------------------------
+
+
+def test_a_gallery_shows_every_cloud_with_the_same_camera_and_scale(clouds):
+    figure = figures.cloud_gallery(clouds, titles=[f"socket {i}" for i in range(10)])
+    views = [without_domain(scene) for scene in scenes(figure)]
+    assert len(views) == len(figure.data) == 10
+    assert all(view == views[0] for view in views)
+    assert len({trace.scene for trace in figure.data}) == 10
+    assert [note.text for note in figure.layout.annotations] == [f"socket {i}" for i in range(10)]
+
+
+@pytest.mark.parametrize("draw", [figures.cloud_gallery, figures.mesh_gallery])
+def test_a_millimetre_is_as_long_along_every_axis_and_nothing_is_cut_off(draw, clouds):
+    faces = np.array([[0, 1, 2]])
+    shapes = clouds if draw is figures.cloud_gallery else [(cloud, faces) for cloud in clouds]
+    figure = draw(shapes)
+    scene = scenes(figure)[0]
+    ranges = np.array([scene[f"{axis}axis"]["range"] for axis in "xyz"])
+    lengths = np.array([scene["aspectratio"][axis] for axis in "xyz"]) / np.ptp(ranges, axis=1)
+    assert scene["aspectmode"] == "manual"
+    np.testing.assert_allclose(lengths, lengths[0])
+    for trace in figure.data:
+        xyz = coordinates(trace)
+        assert (xyz >= ranges[:, 0] - 1e-3).all()
+        assert (xyz <= ranges[:, 1] + 1e-3).all()
+
+
+def test_the_camera_stands_above_and_z_points_up(clouds):
+    camera = scenes(figures.cloud_gallery(clouds[:1]))[0]["camera"]
+    assert camera["up"] == {"x": 0, "y": 0, "z": 1}
+    horizontal = np.hypot(camera["eye"]["x"], camera["eye"]["y"])
+    assert 0 < camera["eye"]["z"] < horizontal
+
+
+def test_thinning_keeps_every_part_of_a_line():
+    line = np.random.default_rng(0).permutation(np.linspace(0, 1, 4001))
+    cloud = np.column_stack([line, 0 * line, 0 * line])
+    shown = np.sort(array(figures.cloud_gallery([cloud]).data[0].x))
+    # 1000 of 4001 points: steps of 4 spacings, 5 where that does not come out even.
+    assert len(shown) == figures.POINTS_SHOWN
+    assert np.diff(shown).max() <= 5.01 / 4000
+
+
+def test_a_number_stays_with_its_point(clouds):
+    figure = figures.cloud_gallery(
+        clouds,
+        color=[cloud[:, 2] for cloud in clouds],
+        colorbar_title="mm",
+        color_range=(-150, 150),
+    )
+    for trace in figure.data:
+        z, color = array(trace.z), array(trace.marker.color)
+        np.testing.assert_allclose(color - color.mean(), z - z.mean(), atol=1e-3)
+        assert trace.marker.coloraxis == "coloraxis"
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-150, 150)
+    assert figure.layout.coloraxis.colorbar.title.text == "mm"
+
+
+def test_intensities_of_both_signs_get_a_scale_with_its_middle_at_zero(capsule):
+    one_sign, both = np.linspace(0, 3, len(capsule.vertices)), capsule.vertices[:, 2] - 30
+    sequential = figures.mesh_gallery([capsule], intensities=[one_sign]).layout.coloraxis
+    diverging = figures.mesh_gallery([capsule], intensities=[both]).layout.coloraxis
+    assert (sequential.cmin, sequential.cmax) == (0, 3)
+    assert diverging.cmin == -diverging.cmax == -np.abs(both).max()
+    assert diverging.colorscale != sequential.colorscale
+
+
+def test_ten_clouds_with_colours_are_a_small_figure(clouds):
+    plain = figures.cloud_gallery(clouds, titles=["socket"] * 10)
+    coloured = figures.cloud_gallery(clouds, color=[cloud[:, 0] for cloud in clouds])
+    assert len(plain.to_json()) < 200_000
+    assert len(coloured.to_json()) < 200_000
+
+
+def test_galleries_beyond_what_a_browser_shows_are_refused(clouds):
+    with pytest.raises(ValueError, match="gallery of 17 shapes"):
+        figures.cloud_gallery(np.repeat(clouds[:1], 17, axis=0))
+    with pytest.raises(ValueError, match="gallery of 0 shapes"):
+        figures.mesh_gallery([])
+
+
+@pytest.mark.parametrize("wrong", [{"titles": ["a"]}, {"color": ["#000000"]}])
+def test_a_list_of_another_length_is_refused_by_name(clouds, wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} has 1 items for 10 shapes"):
+        figures.cloud_gallery(clouds, **wrong)
+
+
+def test_a_sphere_that_grows_by_3_mm_moves_outwards_by_3_mm():
+    sphere = trimesh.creation.icosphere(subdivisions=3, radius=50.0)
+    grown, shrunk = (sphere.copy().apply_scale(r / 50) for r in (53.0, 47.0))
+    figure = figures.modes_of_variation([(shrunk, sphere, grown)], ["mode 1"])
+    inwards, none, outwards = (array(trace.intensity) for trace in figure.data)
+    np.testing.assert_allclose(inwards, -3, rtol=0.01)
+    np.testing.assert_allclose(none, 0)
+    np.testing.assert_allclose(outwards, 3, rtol=0.01)
+
+
+@pytest.mark.parametrize("as_mesh", [False, True])
+def test_interpolation_moves_only_coordinates_from_the_first_shape_to_the_last(as_mesh, capsule):
+    ends = capsule.vertices, capsule.vertices * [1.5, 1.0, 1.0] + [10.0, 0, 0]
+    steps = [(1 - t) * ends[0] + t * ends[1] for t in np.linspace(0, 1, 5)]
+    labels = ["TT", "1/4", "1/2", "3/4", "TF"]
+    shapes = [(vertices, capsule.faces) for vertices in steps] if as_mesh else steps
+    figure = figures.interpolation(shapes, labels)
+    assert len(figure.data) == 1
+    assert len(figure.frames) == 5
+    np.testing.assert_array_equal(
+        coordinates(figure.frames[0].data[0]), coordinates(figure.data[0])
+    )
+    first, last = coordinates(figure.data[0]), coordinates(figure.frames[-1].data[0])
+    stretch = last - first * [1.5, 1.0, 1.0]
+    np.testing.assert_allclose(stretch, stretch[:1].repeat(len(stretch), axis=0), atol=1e-3)
+    changed = figure.frames[1].data[0].to_plotly_json()
+    assert set(changed) == {"type", "x", "y", "z"}
+    slider = figure.layout.sliders[0].steps
+    assert [step.label for step in slider] == labels
+    assert [step.args[0][0] for step in slider] == [frame.name for frame in figure.frames]
+    # WebGL is only drawn again when it is told to.
+    assert all(step.args[1]["frame"]["redraw"] for step in slider)
+
+
+# Charts ------------------------------------------------------------------------------------------
+
+
+def test_a_kind_has_one_colour_in_every_chart():
+    xy, table = np.eye(2), pd.DataFrame({"compactness": [0.5, 0.9]}, index=[1, 2])
+    on_map = figures.latent_map(xy, ["TF", "TT"])
+    in_chart = figures.compactness({"TT": table, "TF": table})
+    for kind, color in figures.KIND_COLORS.items():
+        assert {t.marker.color for t in on_map.data if t.name == kind} == {color}
+        assert {t.line.color for t in in_chart.data if t.name == kind} == {color}
+
+
+def test_a_run_has_one_colour_whatever_the_order():
+    history = pd.DataFrame({"loss": [1.0, 0.5]})
+    forwards = figures.training_curves({"a": history, "b": history}, ["loss"])
+    backwards = figures.training_curves({"b": history, "a": history}, ["loss"])
+    colors = [{t.name: t.line.color for t in f.data} for f in (forwards, backwards)]
+    assert colors[0] == colors[1]
+    assert len(set(colors[0].values())) == 2
+
+
+def test_training_curves_mark_the_best_epoch_and_take_logarithms_where_apt():
+    epochs = pd.Index(np.arange(1, 101), name="epoch")
+    runs = {
+        name: pd.DataFrame({"chamfer": scale / epochs**2, "accuracy": 0.5}, index=epochs)
+        for name, scale in (("scratch", 1.0), ("transfer", 0.5))
+    }
+    figure = figures.training_curves(runs, ["chamfer", "accuracy"], best={"transfer": 20})
+    assert (figure.layout.yaxis.type, figure.layout.yaxis2.type) == ("log", None)
+    marks = [t for t in figure.data if t.mode == "markers"]
+    assert [(t.x[0], t.y[0]) for t in marks] == [(20, 0.5 / 400), (20, 0.5)]
+    assert [t.name for t in figure.data if t.showlegend] == ["scratch", "transfer"]
+
+
+def test_the_prior_s_ellipses_hold_the_fraction_they_say():
+    prior = np.random.default_rng(0).multivariate_normal([1, 2], [[2, 0.8], [0.8, 1]], 5000)
+    figure = figures.latent_map(np.zeros((1, 2)), ["TT"], prior_xy=prior)
+    whitened = np.linalg.inv(np.cov(prior.T))
+    for ring, share in zip(figure.data[1:4], (0.5, 0.9, 0.99), strict=True):
+        off = np.column_stack([ring.x, ring.y]) - prior.mean(axis=0)
+        squared = np.einsum("ni,ij,nj->n", off, whitened, off)
+        np.testing.assert_allclose(squared, chi2(2).ppf(share))
+
+
+def test_baselines_are_grey_and_panels_say_which_way_is_better():
+    table = pd.DataFrame(
+        {"MMD": [1.0, 2.0], "coverage": [0.8, 0.7], "1-NN": [0.6, 0.5]}, index=["AAE", "SSM"]
+    )
+    spread = pd.DataFrame({"MMD": [0.1]}, index=["AAE"])
+    figure = figures.bars_with_baselines(
+        table,
+        spread=spread,
+        baselines=["SSM"],
+        better={"MMD": "lower", "coverage": "higher", "1-NN": 0.5},
+    )
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles == ["MMD ↓", "coverage ↑", "1-NN → 0.5"]
+    bars = [trace for trace in figure.data if trace.type == "bar"]
+    assert len(bars) == 3
+    for bar in bars:
+        assert bar.marker.color[1] == figures.BASELINE_COLOR != bar.marker.color[0]
+    np.testing.assert_array_equal(bars[0].error_x.array, [0.1, np.nan])
+    # The best value is drawn where it is a value.
+    assert [(line.x0, line.x1) for line in figure.layout.shapes] == [(0.5, 0.5)]
+
+
+def test_published_values_are_lines_at_their_value():
+    table = pd.DataFrame({"compactness": [0.6, 0.9], "specificity": [3.0, 4.0]}, index=[1, 2])
+    figure = figures.compactness({"TT": table}, published={"TT": {"specificity": 3.5}})
+    assert [(line.y0, line.y1, line.yref) for line in figure.layout.shapes] == [(3.5, 3.5, "y2")]
+
+
+def test_the_diagram_names_networks_losses_and_inputs():
+    figure = figures.system_diagram()
+    assert (figure.layout.width, figure.layout.height) == (1000, 420)
+    text = " ".join(note.text for note in figure.layout.annotations)
+    for word in (
+        *("Encoder", "Decoder", "Discriminator", "code", "prior", "reconstruction"),
+        *("Chamfer loss", "discriminator loss", "generator loss", "augmentation", "transfer"),
+    ):
+        assert word in text
+
+
+# Output ------------------------------------------------------------------------------------------
+
+
+def test_pages_share_one_plotly_js_and_ask_no_other_host(tmp_path, capsule):
+    folder = tmp_path / "figures"
+    for name in ("a", "b"):
+        figures.write_html(figures.mesh_gallery([capsule]), folder / f"{name}.html")
+    assert sorted(path.name for path in folder.iterdir()) == ["a.html", "b.html", "plotly.min.js"]
+    page = (folder / "a.html").read_text()
+    sources = re.findall(r"<(?:script|link)[^>]+(?:src|href)=[\"']([^\"']+)", page)
+    assert sources == ["plotly.min.js"]
+    assert "http" not in page
+
+
+def test_figures_survive_json(capsule):
+    figure = json.loads(figures.mesh_gallery([capsule]).to_json())
+    assert figure["data"][0]["x"]["dtype"] == "f4"
+    assert figure["data"][0]["i"]["dtype"] == "u2"
+
+
+def test_pictures_show_3d_where_there_is_a_browser(clouds):
+    figure = figures.cloud_gallery(clouds[:2])
+    if Chromium.find_browser(skip_local=False) is None:
+        with pytest.warns(UserWarning, match="Chrome or Chromium"):
+            assert figures.to_png(figure) is None
+        return
+    picture = figures.to_png(figure, width=500)
+    size = int.from_bytes(picture[16:20]), int.from_bytes(picture[20:24])
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    assert size == (500, figure.layout.height)
+    # A scene that WebGL could not draw would compress to next to nothing.
+    blank = figures.to_png(figures.cloud_gallery(clouds[:2], color="#ffffff"), width=500)
+    assert len(picture) > 5 * len(blank)
+
+
+def test_without_a_browser_pictures_are_none_and_one_warning_says_what_to_do(monkeypatch, clouds):
+    monkeypatch.setenv("BROWSER_PATH", "/nowhere/chromium")
+    monkeypatch.setattr(Chromium, "find_browser", lambda **_: "/nowhere/chromium")
+    monkeypatch.setattr(figures, "_browser", functools.cache(figures._browser.__wrapped__))
+    with pytest.warns(UserWarning, match="apt install chromium") as warned:
+        pictures = [figures.to_png(figures.system_diagram()) for _ in range(2)]
+    assert pictures == [None, None]
+    assert len(warned) == 1

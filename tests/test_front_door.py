@@ -1,0 +1,362 @@
+"""What a newcomer meets first: make, the pinned environment, the notebooks, the command line."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from typer.testing import CliRunner
+
+from aaelib import cli, report
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
+MODULES = sorted(path.stem for path in (ROOT / "aaelib").glob("*.py") if path.stem[0] != "_")
+# Each module may import those before it, and none after it.
+IMPORT_ORDER = [
+    "files",
+    "clouds",
+    "distances",
+    "metrics",
+    "sockets",
+    "shape_model",
+    "corpus",
+    "data",
+    "models",
+    "training",
+    "latent",
+    "figures",
+    "study",
+    "explorer",
+    "report",
+    "cli",
+]
+FOLDERS_WITH_TEXT = ("aaelib", "data/sockets", "notebooks", "tests", ".ci")
+# Spelt so that this file does not find itself.
+MACHINE_PATHS = [f"/{folder}/" for folder in ("work", "root")] + ["../" + "shared"]
+
+
+def read(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def locked():
+    """Return what requirements.lock says of each package: {name: the lines of its pin}."""
+    pins = re.split(r"\n(?=[a-zA-Z0-9])", re.sub(r"(?m)^#.*\n", "", read("requirements.lock")))
+    return {canonicalize_name(pin.split("==")[0]): pin for pin in pins}
+
+
+def make(*arguments, cwd=ROOT, **variables):
+    """Run make as a user would, free of the make and of the settings these tests run under."""
+    ours = ("MAKE", "MFLAGS", "AAELIB_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    return subprocess.run(
+        ["make", *arguments], cwd=cwd, env=environment | variables, capture_output=True, text=True
+    )
+
+
+# The pinned environment
+
+
+def test_every_package_is_pinned_with_hashes():
+    for name, pin in locked().items():
+        first, *hashes = pin.splitlines()
+        assert re.match(r"[\w.-]+(\[[\w,-]+\])?==[\w.!+]+ ", first), name
+        assert hashes, name
+        assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", line) for line in hashes), name
+
+
+def test_every_dependency_is_pinned_at_a_version_it_accepts():
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    pins = locked()
+    for line in project["dependencies"] + project["optional-dependencies"]["dev"]:
+        requirement = Requirement(line)
+        pin = pins[canonicalize_name(requirement.name)]
+        version = re.search(r"==([\w.!+]+)", pin).group(1)
+        assert requirement.specifier.contains(version, prereleases=True), line
+
+
+def test_conda_installs_the_same_lock():
+    dependencies = yaml.safe_load(read("environment.yml"))["dependencies"]
+    assert {"pip": ["-r requirements.lock"]} in dependencies
+    assert "python=3.11" in dependencies
+
+
+def test_citation_is_of_this_version():
+    citation = yaml.safe_load(read("CITATION.cff"))
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+    assert citation["preferred-citation"]["doi"] == "10.1016/j.displa.2022.102190"
+
+
+# Make
+
+
+def test_make_alone_lists_every_target():
+    listed = set(re.findall(r"(?m)^make ([a-z-]+) ", make().stdout))
+    phony = re.search(r"(?m)^\.PHONY: (.*)$", read("Makefile")).group(1).split()
+    assert listed == set(phony) - {"FORCE"}
+    for target in listed:
+        assert make("-n", target, "PYTHON=python").returncode == 0, target
+
+
+@pytest.mark.parametrize("command", ["make reproduce", "make test"])
+def test_readme_names_the_commands(command):
+    assert command in read("README.md")
+
+
+STAND_IN = """#!/bin/sh
+# Stands in for python: notes what it is asked for, and writes what make expects of it.
+echo "$4 $AAELIB_DATA" >> log
+case $3 in
+notebook)
+    mkdir -p results/$6/notebooks
+    echo half > results/$6/notebooks/$4.ipynb
+    test "$4" != "$FAIL";;
+report) touch results/$5/index.html;;
+esac
+"""
+
+
+class Study:
+    """A folder with our Makefile, three notebooks and a stand-in for python."""
+
+    def __init__(self, root):
+        self.root = root
+        for name in (
+            "notebooks/01_a.py",
+            "notebooks/02_b.py",
+            "notebooks/03_c.py",
+            "notebooks/profiles/default.yaml",
+            "notebooks/profiles/smoke.yaml",
+            "aaelib/models.py",
+            "aaelib/report.py",
+            "elsewhere/SocketSSM/TT/a.npy",
+            "log",
+        ):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).touch()
+        (root / "Makefile").write_text(read("Makefile"))
+        (root / "venv/bin").mkdir(parents=True)
+        (root / "venv/bin/python").write_text(STAND_IN)
+        (root / "venv/bin/python").chmod(0o755)
+
+    def reproduce(self, *arguments, **variables):
+        """Return what make says, and the notebooks it ran, as the log's lines."""
+        (self.root / "log").write_text("")
+        done = make("reproduce", "VENV=venv", *arguments, cwd=self.root, **variables)
+        ran = [line.strip() for line in (self.root / "log").read_text().splitlines()]
+        return done, [line for line in ran if not line.startswith("--profile")]
+
+    def edit(self, name):
+        time.sleep(0.05)  # longer than a tick of the clock that files are stamped with
+        (self.root / name).touch()
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study(tmp_path)
+
+
+def test_a_second_reproduce_runs_nothing(study):
+    assert study.reproduce()[1] == ["01_a", "02_b", "03_c"]
+    done, ran = study.reproduce()
+    assert done.returncode == 0
+    assert ran == []
+    assert (study.root / "results/default/index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("edited", "redone"),
+    [
+        ("notebooks/02_b.py", ["02_b", "03_c"]),
+        ("aaelib/models.py", ["01_a", "02_b", "03_c"]),
+        ("notebooks/profiles/default.yaml", ["01_a", "02_b", "03_c"]),
+        ("notebooks/profiles/smoke.yaml", []),
+        ("aaelib/report.py", []),
+    ],
+)
+def test_an_edit_redoes_what_depends_on_it(study, edited, redone):
+    study.reproduce()
+    study.edit(edited)
+    assert study.reproduce()[1] == redone
+    assert study.reproduce()[1] == []
+
+
+def test_a_run_cut_off_goes_on_where_it_stopped(study):
+    done, ran = study.reproduce(FAIL="02_b")
+    assert done.returncode != 0
+    assert ran == ["01_a", "02_b"]
+    assert not (study.root / "results/default/notebooks/02_b.ipynb").exists()
+    assert study.reproduce()[1] == ["02_b", "03_c"]
+
+
+def test_other_shapes_redo_the_study(study):
+    study.reproduce()
+    elsewhere = str(study.root / "elsewhere")
+    redone = [f"{name} {elsewhere}" for name in ("01_a", "02_b", "03_c")]
+    assert study.reproduce(AAELIB_DATA=elsewhere)[1] == redone
+    # The same folder, named from here and on make's own command line, is the same source.
+    assert study.reproduce("AAELIB_DATA=elsewhere")[1] == []
+    (study.root / "elsewhere/SocketSSM/TT/b.npy").touch()
+    assert study.reproduce("AAELIB_DATA=elsewhere")[1] == redone
+    assert study.reproduce()[1] == ["01_a", "02_b", "03_c"]
+
+
+def test_a_download_redoes_the_study(study):
+    study.reproduce()
+    (study.root / "data/ModelNet10").mkdir(parents=True)
+    assert study.reproduce()[1] == ["01_a", "02_b", "03_c"]
+
+
+def test_a_folder_name_may_hold_spaces(study):
+    (study.root / "elsewhere").rename(study.root / "my sockets")
+    done, ran = study.reproduce(AAELIB_DATA="my sockets")
+    assert done.returncode == 0
+    assert ran[0] == f"01_a {study.root / 'my sockets'}"
+
+
+def test_a_folder_that_is_not_there_is_named(study):
+    done, ran = study.reproduce(AAELIB_DATA="nowhere")
+    assert done.returncode != 0
+    assert f"AAELIB_DATA names no folder: {study.root / 'nowhere'}" in done.stderr
+    assert ran == []
+
+
+def test_an_unknown_profile_lists_those_that_exist(study):
+    done, ran = study.reproduce("PROFILE=fast")
+    assert done.returncode != 0
+    assert "There is no profile 'fast': choose one of default smoke" in done.stderr
+    assert ran == []
+    assert not (study.root / "results").exists()
+
+
+def test_profiles_do_not_mix(study):
+    study.reproduce()
+    assert study.reproduce("PROFILE=smoke")[1] == ["01_a", "02_b", "03_c"]
+    assert study.reproduce()[1] == []
+
+
+@pytest.mark.parametrize("python", ["false", "no-such-python"])
+def test_another_python_is_refused(study, python):
+    (study.root / "requirements.lock").touch()
+    done = make("env", f"PYTHON={python}", cwd=study.root)
+    assert done.returncode != 0
+    assert "Python 3.11 is needed" in done.stderr
+    assert not (study.root / ".venv").exists()
+
+
+# The notebooks
+
+
+def test_there_are_notebooks():
+    assert SCRIPTS
+    notebooks = (ROOT / "notebooks").glob("*.ipynb")
+    assert {path.stem for path in notebooks} == {path.stem for path in SCRIPTS}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_notebook_and_paired_script_agree(script):
+    def cells(notebook):
+        return [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook]
+
+    stored = nbformat.read(script.with_suffix(".ipynb"), as_version=4)
+    assert cells(stored.cells) == cells(jupytext.read(script).cells), "run `make notebooks`"
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_one_cell_of_a_notebook_holds_its_parameters(script):
+    tagged = [cell.metadata.get("tags", []) for cell in jupytext.read(script).cells]
+    assert sum("parameters" in tags for tags in tagged) == 1
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_stored_notebook_is_light(script):
+    assert script.with_suffix(".ipynb").stat().st_size < 3e6
+
+
+# The package
+
+
+def test_importing_aaelib_leaves_tensorflow_alone():
+    check = "import sys, aaelib, aaelib.cli; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0
+
+
+def imported(module):
+    """Return the names that a module imports from aaelib, at its top or in a function."""
+    names = set()
+    for node in ast.walk(ast.parse(read(f"aaelib/{module}.py"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition("aaelib.")[2] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = "." * node.level + (node.module or "")
+            origin = re.sub(r"^(aaelib|\.)\.?", "", package)
+            if origin != package:
+                names |= {origin} if origin else {alias.name for alias in node.names}
+    return names & set(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way(module):
+    assert module in IMPORT_ORDER
+    assert imported(module) <= set(IMPORT_ORDER[: IMPORT_ORDER.index(module)])
+
+
+def test_no_file_names_a_path_of_one_machine():
+    files = [path for path in ROOT.iterdir() if path.is_file()]
+    for folder in FOLDERS_WITH_TEXT:
+        files += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+    named = [
+        (path.relative_to(ROOT).as_posix(), machine_path)
+        for path in files
+        if not {"__pycache__", ".ipynb_checkpoints"} & set(path.parts)
+        for machine_path in MACHINE_PATHS
+        if machine_path in path.read_text(encoding="utf-8", errors="ignore")
+    ]
+    assert named == []
+
+
+# The command line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["notebook", "99_unknown"],
+        ["report", "--profile", "unknown"],
+        ["store", "--profile", "unknown"],
+    ],
+)
+def test_a_wrong_name_gets_one_line(arguments):
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("aaelib: there is no ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_only_notebooks_that_ran_to_their_end_are_stored(tmp_path, monkeypatch):
+    for name in ("01_a.py", "02_b.py", "profiles/default.yaml"):
+        (tmp_path / "notebooks" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "notebooks" / name).touch()
+    run = tmp_path / "results/default/notebooks"
+    run.mkdir(parents=True)
+    for name in ("01_a.ipynb", "02_b.failed.ipynb", "03_gone.ipynb"):
+        (run / name).touch()
+    stored = []
+    monkeypatch.setattr(cli, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(cli, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(report, "store", lambda executed, notebook: stored.append(notebook))
+    assert CliRunner().invoke(cli.app, ["store"]).exit_code == 0
+    assert stored == [tmp_path / "notebooks/01_a.ipynb"]

@@ -1,0 +1,245 @@
+"""Facts about the metrics of reconstructions and generated shapes."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import trimesh
+from scipy.spatial.transform import Rotation
+
+from aaelib import metrics
+from aaelib.metrics import (
+    coverage,
+    generative_metrics,
+    jensen_shannon_divergence,
+    minimum_matching_distance,
+    one_nearest_neighbor_accuracy,
+    surface_distance,
+)
+
+SET_METRICS = [
+    coverage,
+    jensen_shannon_divergence,
+    minimum_matching_distance,
+    one_nearest_neighbor_accuracy,
+]
+
+
+def ellipsoids(n, seed, n_points=80, size=0.5):
+    """Ellipsoids of random half-axes, inside [-1, 1]^3."""
+    rng = np.random.default_rng(seed)
+    directions = rng.normal(size=(n, n_points, 3))
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    return directions * rng.uniform(size / 2, size, (n, 1, 3))
+
+
+def at(*xs):
+    """Clouds of one point each, on the x axis: their Chamfer distance is twice the square."""
+    return np.array([[[x, 0.0, 0.0]] for x in xs])
+
+
+def test_importing_metrics_does_not_import_tensorflow():
+    code = "import sys, aaelib.metrics; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# Hand-solved sets
+
+
+def test_minimum_matching_distance_of_a_hand_solved_case():
+    # 0 is matched by 0.1, and 1 by 0.7.
+    expected = (2 * 0.1**2 + 2 * 0.3**2) / 2
+    assert minimum_matching_distance(at(0.1, 0.7, 0.2), at(0, 1)) == pytest.approx(expected)
+
+
+def test_minimum_matching_distance_averages_over_the_reference():
+    assert minimum_matching_distance(at(0), at(0, 1)) == pytest.approx((0 + 2) / 2)
+    assert minimum_matching_distance(at(0, 1), at(0)) == 0
+
+
+def test_coverage_of_a_hand_solved_case():
+    # The generated ones have 0, 0 and 0.5 as their nearest; nothing has 1.
+    assert coverage(at(0.1, 0.2, 0.6), at(0, 0.5, 1)) == pytest.approx(2 / 3)
+
+
+def test_coverage_is_no_more_than_one_reference_for_each_generated():
+    assert coverage(at(0), at(0, 0.3, 0.6, 0.9)) == 0.25
+
+
+def test_coverage_counts_all_reference_shapes_at_the_same_distance():
+    assert coverage(at(0), at(0.5, -0.5)) == 1
+
+
+def test_one_nearest_neighbor_accuracy_of_a_hand_solved_case():
+    # Nearest: 0 -> 0.1 (same), 0.1 -> 0 (same), 0.9 -> 0.6 (same), 0.6 -> 0.9 (same), and the
+    # generated 0.5 -> the reference 0.6 (not).
+    assert one_nearest_neighbor_accuracy(at(0, 0.1, 0.55), at(0.6, 0.9)) == pytest.approx(
+        np.mean([1, 1, 0, 0, 1])
+    )
+
+
+def test_one_nearest_neighbor_accuracy_of_two_copies_is_zero():
+    # Each shape's twin in the other set is nearer than any shape of its own (Lopez-Paz and Oquab,
+    # 2017: an accuracy below 0.5 is a sample that was memorised).
+    shapes = ellipsoids(10, seed=0)
+    assert one_nearest_neighbor_accuracy(shapes, shapes.copy()) == 0
+
+
+def test_one_nearest_neighbor_accuracy_of_one_shape_many_times_is_that_of_a_guess():
+    # Of the 9 others, all at distance zero, 4 are of the same set.
+    same = np.repeat(ellipsoids(1, seed=0), 5, axis=0)
+    shuffled = same[:, np.random.default_rng(0).permutation(same.shape[1])]
+    assert one_nearest_neighbor_accuracy(same, shuffled) == pytest.approx(4 / 9)
+
+
+def test_jensen_shannon_divergence_of_a_hand_solved_case():
+    # p = (1, 0) and q = (1/2, 1/2): H(3/4, 1/4) - H(q) / 2, in bits.
+    middle = -(0.75 * np.log2(0.75) + 0.25 * np.log2(0.25))
+    found = jensen_shannon_divergence(at(0.5, 0.5), at(0.5, -0.5), resolution=2)
+    assert found == pytest.approx(middle - 0.5)
+
+
+def test_jensen_shannon_divergence_counts_a_point_outside_in_the_border_voxel():
+    assert jensen_shannon_divergence(at(7.0, -1e30), at(0.99, -0.99)) == 0
+
+
+def test_jensen_shannon_divergence_does_not_see_what_one_voxel_holds():
+    assert jensen_shannon_divergence(at(0.001), at(0.07)) == 0
+    assert jensen_shannon_divergence(at(0.001), at(0.073)) == 1
+
+
+# Limits
+
+
+def test_a_set_is_perfect_against_itself():
+    shapes = ellipsoids(8, seed=0)
+    assert minimum_matching_distance(shapes, shapes) == 0
+    assert coverage(shapes, shapes) == 1
+    assert jensen_shannon_divergence(shapes, shapes) == 0
+
+
+def test_sets_far_apart_are_told_apart():
+    generated = ellipsoids(8, seed=0, size=0.2) + 0.7
+    reference = ellipsoids(8, seed=1, size=0.2) - 0.7
+    assert one_nearest_neighbor_accuracy(generated, reference) == 1
+    assert jensen_shannon_divergence(generated, reference) == pytest.approx(1)
+
+
+def test_two_samples_of_one_distribution_are_not_told_apart():
+    accuracy = one_nearest_neighbor_accuracy(ellipsoids(100, seed=0), ellipsoids(100, seed=1))
+    # Five standard deviations of 200 coin tosses that come in pairs.
+    assert abs(accuracy - 0.5) < 5 * np.sqrt(0.25 / 100)
+
+
+def test_collapse_to_one_good_shape_shows_in_coverage():
+    reference = ellipsoids(10, seed=0)
+    collapsed = np.repeat(reference[:1], 10, axis=0)
+    assert coverage(collapsed, reference) == pytest.approx(0.1)
+
+
+# Invariances
+
+
+@pytest.mark.parametrize("metric", SET_METRICS)
+def test_the_order_of_shapes_and_points_does_not_matter(metric):
+    rng = np.random.default_rng(0)
+    generated, reference = ellipsoids(9, seed=0), ellipsoids(7, seed=1)
+    expected = metric(generated, reference)
+    shuffled = generated[rng.permutation(9)][:, rng.permutation(80)], reference[rng.permutation(7)]
+    assert metric(*shuffled) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "metric", [coverage, minimum_matching_distance, one_nearest_neighbor_accuracy]
+)
+def test_chamfer_metrics_do_not_change_under_a_rotation(metric):
+    rotation = Rotation.random(rng=0).as_matrix()
+    generated, reference = ellipsoids(9, seed=0), ellipsoids(7, seed=1)
+    rotated = metric(generated @ rotation, reference @ rotation)
+    assert rotated == pytest.approx(metric(generated, reference), rel=1e-9)
+
+
+def test_jensen_shannon_divergence_does_not_change_under_a_quarter_turn():
+    turn = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    generated, reference = ellipsoids(9, seed=0), ellipsoids(7, seed=1, size=0.7)
+    expected = jensen_shannon_divergence(generated, reference)
+    assert 0 < expected < 1
+    assert jensen_shannon_divergence(generated @ turn, reference @ turn) == pytest.approx(expected)
+    assert jensen_shannon_divergence(reference, generated) == pytest.approx(expected)
+
+
+def test_minimum_matching_distance_scales_with_the_square_of_size():
+    generated, reference = ellipsoids(5, seed=0), ellipsoids(5, seed=1)
+    assert minimum_matching_distance(10 * generated, 10 * reference) == pytest.approx(
+        100 * minimum_matching_distance(generated, reference)
+    )
+
+
+@pytest.mark.parametrize("metric", SET_METRICS)
+def test_sets_may_differ_in_size_and_in_number_of_points(metric):
+    value = metric(ellipsoids(4, seed=0, n_points=30), ellipsoids(6, seed=1, n_points=50))
+    assert np.isfinite(value)
+
+
+# All at once
+
+
+def test_generative_metrics_are_the_metrics_one_by_one():
+    generated, reference = ellipsoids(6, seed=0), ellipsoids(8, seed=1)
+    found = generative_metrics(generated, reference)
+    assert found == pytest.approx(
+        {metric.__name__: metric(generated, reference) for metric in SET_METRICS}
+    )
+
+
+def test_generative_metrics_measure_each_pair_once(monkeypatch):
+    calls = []
+
+    def counted(a, b=None):
+        calls.append((len(a), len(a if b is None else b)))
+        return pairwise(a, b)
+
+    pairwise = metrics.pairwise_chamfer
+    monkeypatch.setattr(metrics, "pairwise_chamfer", counted)
+    generative_metrics(ellipsoids(3, seed=0), ellipsoids(4, seed=1))
+    assert sorted(calls) == [(3, 3), (3, 4), (4, 4)]
+
+
+# Surface distance
+
+
+def test_surface_distance_to_a_box_is_known_inside_and_outside():
+    box = trimesh.creation.box((2, 2, 2))
+    points = [[0, 0, 0], [0, 0, 0.75], [0, 0, 3], [2, 2, 0], [1, 1, 1], [4, 5, 1]]
+    expected = [1, 0.25, 2, np.sqrt(2), 0, 5]
+    np.testing.assert_allclose(surface_distance(points, box), expected, atol=1e-12)
+
+
+def test_surface_distance_is_to_faces_and_not_to_vertices():
+    sheet = trimesh.Trimesh([[0, 0, 0], [100, 0, 0], [0, 100, 0]], [[0, 1, 2]])
+    assert surface_distance([[30, 30, 2]], sheet) == pytest.approx([2])
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("metric", [*SET_METRICS, generative_metrics])
+@pytest.mark.parametrize(
+    ("generated", "reference", "message"),
+    [
+        (np.zeros((5, 3)), at(0), r"generated has shape \(5, 3\); expected \(n, n_points, 3\)"),
+        (at(0), np.zeros((0, 4, 3)), r"reference has shape \(0, 4, 3\)"),
+        (at(0), at(0, np.nan), r"reference has values that are not finite in 1 clouds: \[1\]"),
+    ],
+)
+def test_metrics_name_the_argument_that_is_wrong(metric, generated, reference, message):
+    with pytest.raises(ValueError, match=message):
+        metric(generated, reference)
+
+
+def test_resolution_and_points_are_checked():
+    with pytest.raises(ValueError, match="resolution is 0"):
+        jensen_shannon_divergence(at(0), at(0), resolution=0)
+    with pytest.raises(ValueError, match=r"points has shape \(1, 1, 3\)"):
+        surface_distance(at(0), trimesh.creation.box())

@@ -1,0 +1,368 @@
+"""Facts of a socket's surface, on a capsule-shaped cup whose sizes are known."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from scipy.spatial import cKDTree
+
+from aaelib.clouds import resample, rotate
+from aaelib.sockets import SocketSurface, export_stl, fit_surfaces
+
+RADIUS = 50.0  # mm, of hemisphere and cylinder
+FLATTENING = 0.8  # of the sections of a cup, y to x
+
+
+def brim_height(angle, wave):
+    return 200.0 + wave * (np.sin(angle) + 0.5 * np.cos(2 * angle))
+
+
+def cup(n=2048, wave=30.0, flattening=FLATTENING):
+    """Evenly spread points (n, 3) mm on a cup with an elliptic section and a wavy brim."""
+    # A sphere and the cylinder around it have equal areas between equal heights (Archimedes), so
+    # points uniform in angle and height are uniform on a capsule. The R2 sequence (Roberts, 2018)
+    # makes them even.
+    steps = np.arange(4 * n)[:, None] * [0.7548776662466927, 0.5698402909980532]
+    angle, height = (steps % 1 * [2 * np.pi, 300.0]).T
+    kept = np.flatnonzero(height < brim_height(angle, wave))[:n]
+    angle, height = angle[kept], height[kept]
+    rho = np.where(height < RADIUS, np.sqrt(np.maximum(height * (2 * RADIUS - height), 0)), RADIUS)
+    return np.stack([rho * np.cos(angle), flattening * rho * np.sin(angle), height], axis=1)
+
+
+def capsule_surface(length=200.0, n_angles=72, n_heights=200):
+    """A round cup with a flat brim, its nodes on the true surface."""
+    arcs = np.linspace(0, np.pi / 2 + (length - RADIUS) / RADIUS, n_heights)
+    rho = RADIUS * np.where(arcs < np.pi / 2, np.sin(arcs), 1)
+    z = RADIUS * np.where(arcs < np.pi / 2, 1 - np.cos(arcs), 1 + arcs - np.pi / 2)
+    angles = np.linspace(0, 2 * np.pi, n_angles, endpoint=False)[:, None]
+    x, y, z = np.broadcast_arrays(rho * np.cos(angles), rho * np.sin(angles), z)
+    return SocketSurface(np.stack([x, y, z], axis=-1))
+
+
+def distance_to_cup(points):
+    """How far points are from the cup before it was flattened, mm: no less than from the cup."""
+    round_ = points / [1, FLATTENING, 1]
+    below = np.minimum(round_[..., 2] - RADIUS, 0)
+    return np.abs(np.sqrt(round_[..., 0] ** 2 + round_[..., 1] ** 2 + below**2) - RADIUS)
+
+
+def public_or_analytic_sockets():
+    """Clouds of each kind from the user's folder, where there is one; cups otherwise."""
+    folder = Path(os.environ.get("AAELIB_DATA", "nowhere"), "SocketSSM")
+    files = [f for kind in ("TT", "TF") for f in sorted((folder / kind).glob("*.npy"))[:3]]
+    if files:
+        return [np.load(file, allow_pickle=False) for file in files]
+    return [cup(), cup(wave=0.0), cup(flattening=1.0)]
+
+
+@pytest.fixture(scope="module")
+def points():
+    return cup()
+
+
+@pytest.fixture(scope="module")
+def surface(points):
+    return SocketSurface.from_points(points)
+
+
+# Fitting
+
+
+def test_surface_is_the_one_the_points_were_drawn_from(surface):
+    assert surface.vertices.shape == (72, 48, 3)
+    error = distance_to_cup(surface.vertices)
+    assert error.mean() < 0.1
+    assert error.max() < 2
+
+
+def test_brim_is_where_the_points_end(surface):
+    x, y, z = surface.vertices[:, -1].T
+    error = z - brim_height(np.arctan2(y / FLATTENING, x), wave=30.0)
+    # Points are about 5.5 mm apart.
+    assert error.mean() == pytest.approx(0, abs=1)
+    assert error.std() < 1.5
+    assert np.abs(error).max() < 5.5
+
+
+def test_distal_pole_is_one_point_at_the_bottom(surface):
+    assert (surface.vertices[:, 0] == surface.vertices[0, 0]).all()
+    assert np.linalg.norm(surface.vertices[0, 0]) < 1.5
+
+
+def test_angles_are_equally_spaced_about_the_axis(surface):
+    axis = surface.vertices[0, 0, :2]
+    x, y = np.moveaxis(surface.vertices[:, 1:, :2] - axis, -1, 0)
+    expected = np.exp(1j * np.arange(72) * np.pi / 36)[:, None]
+    np.testing.assert_allclose((x + 1j * y) / np.hypot(x, y), np.broadcast_to(expected, x.shape))
+
+
+def test_levels_are_about_equally_spaced_along_the_meridians(surface):
+    steps = np.linalg.norm(np.diff(surface.vertices, axis=1), axis=-1)
+    assert (steps.max(axis=1) < 2 * steps.min(axis=1)).all()
+
+
+@pytest.mark.parametrize("cloud", public_or_analytic_sockets())
+def test_clouds_lie_on_their_surfaces(cloud):
+    mesh = SocketSurface.from_points(cloud).mesh()
+    distances = trimesh.proximity.closest_point(mesh, cloud)[1]
+    assert distances.mean() < 0.6
+    # The other way: no surface where there are no points. A point has about 3 mm around it.
+    dense = trimesh.sample.sample_surface(mesh, 5000, seed=0)[0]
+    assert cKDTree(cloud).query(dense)[0].mean() < 4
+
+
+def test_interpolation_without_smoothing_passes_through_the_points(points):
+    surface = SocketSurface.from_points(points, 180, 120, smoothing=0)
+    inside = points[points[:, 2] < 150]
+    assert trimesh.proximity.closest_point(surface.mesh(), inside)[1].mean() < 0.05
+
+
+def test_noise_is_not_amplified(points):
+    noise = np.random.default_rng(0).normal(0, 1.0, points.shape)
+    rough = SocketSurface.from_points(points + noise)
+    smooth = SocketSurface.from_points(points + noise, smoothing=0.1)
+    # The mean of the absolute value of unit noise is 0.8; part of it is averaged away.
+    assert distance_to_cup(rough.vertices).mean() < 0.7
+    assert distance_to_cup(smooth.vertices).mean() < 0.5
+    x, y, z = smooth.vertices[:, -1].T
+    assert np.abs(z - brim_height(np.arctan2(y / FLATTENING, x), 30.0)).mean() < 3
+
+
+def test_stray_points_do_not_move_the_surface(points, surface):
+    stray = np.array([[5.0, 3.0, 160.0], [0.0, 300.0, 150.0]])
+    fitted = SocketSurface.from_points(np.concatenate([points, stray]))
+    assert np.abs(fitted.vertices - surface.vertices).max() < 0.5
+
+
+def test_a_hole_in_the_cloud_is_closed_smoothly(points):
+    holed = points[np.hypot(points[:, 0], points[:, 1] / FLATTENING) > 25]
+    vertices = SocketSurface.from_points(holed).vertices
+    assert distance_to_cup(vertices).max() < 8
+    assert vertices[..., 2].min() > -2
+
+
+def test_a_lip_that_turns_down_is_followed():
+    # A half circle of radius 15 on top of the wall, outwards and down: a ray from any point of the
+    # axis below meets wall or lip twice.
+    around = np.linspace(np.pi, 0, 40)
+    lip = np.stack([RADIUS + 15 + 15 * np.cos(around), 170 + 15 * np.sin(around)], axis=1)
+    dome = np.linspace(0, np.pi / 2, 40)
+    bowl = RADIUS * np.stack([np.sin(dome), 1 - np.cos(dome)], axis=1)
+    lipped = trimesh.creation.revolve(np.concatenate([bowl, lip]), sections=144)
+    cloud = resample(lipped, 2048)
+    surface = SocketSurface.from_points(cloud)
+    assert trimesh.proximity.closest_point(surface.mesh(), cloud)[1].mean() < 0.5
+    assert (
+        trimesh.proximity.closest_point(lipped, surface.vertices[::4].reshape(-1, 3))[1].max() < 4
+    )
+    # The brim is the end of the lip, at 170 mm, not its crest at 185 mm.
+    assert surface.measure()["brim_height_mean_mm"] == pytest.approx(170, abs=4)
+    assert surface.measure()["length_mm"] == pytest.approx(185, abs=2)
+
+
+def test_fitting_a_surfaces_own_sample_gives_it_back(surface):
+    fitted = SocketSurface.from_points(surface.sample())
+    measures, expected = fitted.measure(), surface.measure()
+    assert measures["volume_mm3"] == pytest.approx(expected["volume_mm3"], rel=0.01)
+    assert measures["length_mm"] == pytest.approx(expected["length_mm"], abs=2)
+    assert measures["brim_height_min_mm"] == pytest.approx(expected["brim_height_min_mm"], abs=2)
+    np.testing.assert_allclose(measures["perimeters_mm"], expected["perimeters_mm"], rtol=0.01)
+
+
+def test_order_and_repetition_of_the_points_do_not_matter(points, surface):
+    shuffled = np.random.default_rng(0).permutation(np.concatenate([points, points[:50]]))
+    fitted = SocketSurface.from_points(shuffled)
+    np.testing.assert_allclose(fitted.vertices, surface.vertices, atol=1e-9)
+
+
+def test_moving_the_cloud_moves_the_surface(points, surface):
+    way = np.array([10, -20, 300])
+    moved = SocketSurface.from_points(points + way)
+    np.testing.assert_allclose(moved.vertices, surface.vertices + way, atol=1e-6)
+
+
+def test_scaling_the_cloud_scales_surface_and_measures(points, surface):
+    scaled = SocketSurface.from_points(1.5 * points)
+    np.testing.assert_allclose(scaled.vertices, 1.5 * surface.vertices, atol=1e-6)
+    measures, expected = scaled.measure(spacing=45.0), surface.measure(spacing=30.0)
+    powers = {"mm": 1, "mm2": 2, "mm3": 3}
+    for name, value in measures.items():
+        factor = 1.5 ** powers[name.rsplit("_", 1)[1]]
+        np.testing.assert_allclose(value, factor * np.array(expected[name]), rtol=1e-6)
+
+
+def test_turning_by_an_angle_of_the_grid_shifts_it_by_one(points, surface):
+    turned = SocketSurface.from_points(rotate(points, np.radians(5)))
+    expected = rotate(np.roll(surface.vertices, 1, axis=0), np.radians(5))
+    # Rotated points are float32.
+    np.testing.assert_allclose(turned.vertices, expected, atol=0.05)
+
+
+def test_fitting_is_fast(points):
+    start = time.perf_counter()
+    SocketSurface.from_points(points)
+    assert time.perf_counter() - start < 1  # 0.08 on an idle core
+
+
+def test_fit_surfaces_fits_each_cloud(points, surface):
+    surfaces = fit_surfaces(np.stack([points, points + 1]))
+    assert len(surfaces) == 2
+    np.testing.assert_array_equal(surfaces[0].vertices, surface.vertices)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.zeros((200, 2)), r"\(200, 2\)"),
+        (np.zeros((1, 200, 3)), r"\(1, 200, 3\)"),
+        (cup(99), "99 different points"),
+        (np.ones((200, 3)), "1 different points among 200"),
+        (np.arange(200)[:, None] * [0, 0, 1.0], "not spread around"),
+        (np.where(np.arange(600).reshape(200, 3) == 7, np.nan, cup(200)), r"not finite: \[2\]"),
+    ],
+)
+def test_what_is_no_socket_is_refused(bad, message):
+    with pytest.raises(ValueError, match=message):
+        SocketSurface.from_points(bad)
+
+
+def test_grids_that_are_no_surface_are_refused():
+    with pytest.raises(ValueError, match=r"\(72, 48\)"):
+        SocketSurface(np.zeros((72, 48)))
+    with pytest.raises(ValueError, match="not finite"):
+        SocketSurface(np.full((72, 48, 3), np.nan))
+
+
+# Mesh
+
+
+def test_mesh_is_a_disc_open_at_the_brim(surface):
+    mesh = surface.mesh()
+    assert len(mesh.vertices) == 1 + 72 * 47
+    assert mesh.euler_number == 1
+    edges, counts = np.unique(mesh.edges_sorted, axis=0, return_counts=True)
+    assert set(counts) == {1, 2}
+    brim = mesh.vertices[np.unique(edges[counts == 1])]
+    np.testing.assert_array_equal(
+        np.unique(brim, axis=0), np.unique(surface.vertices[:, -1], axis=0)
+    )
+
+
+def test_mesh_is_clean_and_faces_outwards(surface):
+    mesh = surface.mesh()
+    assert mesh.is_winding_consistent
+    assert len(np.unique(mesh.vertices, axis=0)) == len(mesh.vertices)
+    assert mesh.area_faces.min() > 1e-3
+    center = surface.vertices.mean(axis=(0, 1))
+    assert (np.einsum("ij,ij->i", mesh.face_normals, mesh.triangles_center - center) > 0).all()
+
+
+# Measures
+
+
+def test_measures_of_a_capsule_are_known():
+    measures = capsule_surface(length=200.0).measure()
+    circle, disc = 2 * np.pi * RADIUS, np.pi * RADIUS**2
+    assert measures["length_mm"] == pytest.approx(200)
+    assert measures["brim_height_min_mm"] == pytest.approx(200)
+    assert measures["brim_height_mean_mm"] == pytest.approx(200)
+    assert measures["area_mm2"] == pytest.approx(circle * 200, rel=0.002)
+    assert measures["volume_mm3"] == pytest.approx(disc * (150 + 2 / 3 * RADIUS), rel=0.003)
+    np.testing.assert_allclose(measures["heights_mm"], [30, 60, 90, 120, 150, 180])
+    at_30 = np.sqrt(30 * (2 * RADIUS - 30))
+    rho = np.array([at_30] + 5 * [RADIUS])
+    np.testing.assert_allclose(measures["perimeters_mm"], 2 * np.pi * rho, rtol=0.001)
+    np.testing.assert_allclose(measures["areas_mm2"], np.pi * rho**2, rtol=0.002)
+    assert measures["distal_height_mm"] == 30
+    assert measures["distal_perimeter_mm"] == pytest.approx(2 * np.pi * at_30, rel=0.001)
+    assert measures["proximal_height_mm"] == pytest.approx(200)
+    assert measures["proximal_perimeter_mm"] == pytest.approx(circle, rel=0.001)
+
+
+def test_measures_of_a_fitted_cup_are_those_of_the_analytic_one():
+    measures = SocketSurface.from_points(cup(wave=0.0, flattening=1.0)).measure()
+    assert measures["length_mm"] == pytest.approx(200, abs=3)
+    assert measures["volume_mm3"] == pytest.approx(np.pi * RADIUS**2 * (150 + 100 / 3), rel=0.02)
+    assert measures["perimeters_mm"][2] == pytest.approx(2 * np.pi * RADIUS, rel=0.005)
+
+
+def test_sections_agree_with_trimesh(surface):
+    measures, mesh = surface.measure(), surface.mesh()
+    lowest = mesh.vertices[:, 2].min()
+    assert len(measures["heights_mm"]) >= 5
+    for height, perimeter, area in zip(
+        measures["heights_mm"], measures["perimeters_mm"], measures["areas_mm2"], strict=True
+    ):
+        section = mesh.section([0, 0, 1], [0, 0, lowest + height])
+        assert section.is_closed
+        planar, _ = section.to_2D()
+        assert perimeter == pytest.approx(section.length, rel=0.002)
+        assert area == pytest.approx(planar.area, rel=0.002)
+
+
+def test_volume_and_area_agree_with_trimesh(surface):
+    mesh, n = surface.mesh(), len(surface.vertices)
+    apex = surface.vertices[:, -1].mean(axis=0)
+    ring = 1 + np.arange(n) * 47 + 46
+    fan = np.stack([ring, np.roll(ring, -1), np.full(n, len(mesh.vertices))], axis=1)
+    closed = trimesh.Trimesh(np.vstack([mesh.vertices, apex]), np.vstack([mesh.faces, fan]))
+    assert closed.is_volume
+    measures = surface.measure()
+    assert measures["volume_mm3"] == pytest.approx(closed.volume)
+    assert measures["area_mm2"] == pytest.approx(mesh.area)
+
+
+def test_a_low_brim_leaves_one_section():
+    measures = capsule_surface(length=60.0).measure(spacing=70.0)
+    assert measures["heights_mm"] == []
+    assert measures["distal_height_mm"] == measures["proximal_height_mm"] == pytest.approx(60)
+    with pytest.raises(ValueError, match="spacing is 0"):
+        capsule_surface().measure(spacing=0)
+
+
+# Points and shells
+
+
+def test_samples_lie_on_the_surface_and_are_seeded(surface):
+    samples = surface.sample(500, seed=3)
+    assert samples.shape == (500, 3)
+    assert trimesh.proximity.closest_point(surface.mesh(), samples)[1].max() < 1e-3
+    np.testing.assert_array_equal(samples, surface.sample(500, seed=3))
+
+
+@pytest.mark.parametrize("cloud", public_or_analytic_sockets()[::2])
+def test_shell_is_a_closed_wall(cloud):
+    surface = SocketSurface.from_points(cloud)
+    shell = surface.shell(4.0)
+    assert shell.is_watertight
+    assert shell.is_winding_consistent
+    assert shell.euler_number == 2
+    area = surface.measure()["area_mm2"]
+    assert area * 4 * 0.95 < shell.volume < area * 4 * 1.10
+
+
+def test_shell_of_a_capsule_has_the_volume_between_two_capsules():
+    t = 4.0
+    ball = 2 / 3 * np.pi * ((RADIUS + t) ** 3 - RADIUS**3)
+    tube = np.pi * ((RADIUS + t) ** 2 - RADIUS**2) * 150
+    assert capsule_surface(200.0).shell(t).volume == pytest.approx(ball + tube, rel=0.005)
+
+
+def test_exported_file_is_the_shell(surface, tmp_path):
+    path = export_stl(surface, tmp_path / "new" / "socket.stl", thickness=5.0)
+    printed, shell = trimesh.load_mesh(path), surface.shell(5.0)
+    assert printed.is_watertight
+    assert printed.volume == pytest.approx(shell.volume, rel=1e-4)
+    np.testing.assert_allclose(printed.bounds, shell.bounds, atol=1e-3)
+    assert [p.name for p in path.parent.iterdir()] == ["socket.stl"]
+
+
+@pytest.mark.parametrize("thickness", [0.0, -4.0, 21.0, np.nan, np.inf])
+def test_walls_that_cannot_be_are_refused(surface, tmp_path, thickness):
+    with pytest.raises(ValueError, match="thickness is"):
+        export_stl(surface, tmp_path / "socket.stl", thickness)
+    assert not (tmp_path / "socket.stl").exists()
