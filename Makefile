@@ -12,7 +12,7 @@ jupytext = $(python) -m jupytext --quiet
 MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = help
-.PHONY: help env reproduce test test-fast lint lab data notebooks store lock clean FORCE
+.PHONY: help env reproduce test test-fast lint lab data notebooks store bundle lock clean FORCE
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -114,6 +114,9 @@ notebooks: $(environment) ## Write the .ipynb notebooks from their .py scripts, 
 
 store: $(environment) ## Store the outputs of an executed study in the notebooks [PROFILE=default]
 	$(python) -m aaelib store --profile $(PROFILE)
+
+bundle: $(environment) ## Fit the bundled default data/sockets/ to the public sockets
+	$(python) -m aaelib bundle
 
 lock: ## Pin in requirements.lock what pyproject.toml asks for (needs uv)
 	@command -v uv >/dev/null || { echo "uv is needed: see https://docs.astral.sh/uv" >&2; exit 1; }

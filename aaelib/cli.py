@@ -81,6 +81,16 @@ def data(
         typer.echo(data.download_modelnet(int(modelnet)))
 
 
+@app.command()
+def bundle():
+    """Fit the bundled default, data/sockets/, to the public sockets (for maintainers)."""
+    from aaelib import data, sockets
+
+    shapes = data.load_sockets(source="SocketSSM")
+    for file in data.bundle(shapes, sockets.fit_surfaces(shapes.points)):
+        typer.echo(f"{file} ({file.stat().st_size / 1e3:.0f} kB)")
+
+
 def _require(what, name, files):
     names = sorted(file.stem for file in files)
     if name not in names:

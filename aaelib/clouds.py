@@ -9,8 +9,8 @@ from scipy.spatial import cKDTree
 
 NORMALIZATIONS = ("dataset", "unit-sphere")
 
-# Candidates per point that is kept, and steps of Lloyd's algorithm. On sockets, more of either
-# brings a resampling less than 2 % closer to its own surface's published cloud.
+# Candidates per point that is kept, and steps of Lloyd's algorithm. More of either lowers the
+# Chamfer distance of two samplings of one socket by less than 2 %.
 _CANDIDATES = 10
 _LLOYD_STEPS = 3
 

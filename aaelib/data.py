@@ -71,7 +71,7 @@ class Shapes:
 # Sources --------------------------------------------------------------------------------------
 
 
-def load_sockets(kind=None, source="auto"):
+def load_sockets(kind=None, source="auto", limit=None):
     """
     Load sockets: the user's folder, else what was downloaded, else the bundled default.
 
@@ -82,6 +82,8 @@ def load_sockets(kind=None, source="auto"):
     source : {"auto", "SocketSSM", "bundled"}
         "auto" takes the first that there is. "SocketSSM" accepts nothing but the published
         sockets, "bundled" nothing but the stand-in.
+    limit : int, optional
+        At most that many of each kind.
 
     Returns
     -------
@@ -102,7 +104,7 @@ def load_sockets(kind=None, source="auto"):
     kinds = KINDS if kind is None else (kind,)
     folders = [] if source == "bundled" else _folders("SocketSSM")
     if folders:
-        shapes = load_clouds(folders[0])
+        shapes = load_clouds(folders[0], limit=limit)
         shapes = shapes[np.isin(shapes.kinds, kinds)]
         if not len(shapes):
             raise FileNotFoundError(f"no {' or '.join(kinds)} sockets in {folders[0]}")
@@ -112,7 +114,7 @@ def load_sockets(kind=None, source="auto"):
             "no SocketSSM sockets; `make data` downloads them, or set AAELIB_DATA to a folder that "
             "holds SocketSSM/TT and SocketSSM/TF"
         )
-    return _bundled_sockets(kinds)
+    return _bundled_sockets(kinds, min(limit or 90, 90))
 
 
 def load_corpus(source="auto", n_points=2048, limit=None, n_per_family=40, seed=0):
@@ -263,8 +265,14 @@ def bundle(shapes, surfaces, n_modes=14):
         Theirs.
     n_modes : int
         Modes to keep of each kind.
+
+    Returns
+    -------
+    list of Path
+        The files.
     """
-    for kind in KINDS:
+    files = [DATA / "sockets" / f"{kind}.npz" for kind in KINDS]
+    for kind, file in zip(KINDS, files, strict=True):
         members = np.flatnonzero(shapes.kinds == kind)
         model = ShapeModel.fit([surfaces[i] for i in members], n_modes)
         # Half precision is off by less than 0.02 mm on a mode.
@@ -273,16 +281,19 @@ def bundle(shapes, surfaces, n_modes=14):
             model.modes_.astype(np.float16),
             model.variance_fractions_,
             model.n_surfaces_,
-        ).save(DATA / "sockets" / f"{kind}.npz")
+        ).save(file)
+    return files
 
 
-def _bundled_sockets(kinds, n=90, n_points=2048):
+def _bundled_sockets(kinds, n, n_points=2048):
     points, names, labels = [], [], []
     for kind in kinds:
         model = ShapeModel.load(DATA / "sockets" / f"{kind}.npz")
         # The same draws whichever kinds are asked for.
         seed = KINDS.index(kind)
-        for i, surface in enumerate(tqdm(model.sample(n, seed), desc=f"bundled {kind}", leave=False)):
+        for i, surface in enumerate(
+            tqdm(model.sample(n, seed), desc=f"bundled {kind}", leave=False)
+        ):
             points.append(surface.sample(n_points, seed=1000 * seed + i))
             names.append(f"{kind}/drawn_{kind.lower()}_{i:03d}")
             labels.append(kind)
@@ -498,7 +509,9 @@ def batches(
             parts.append(draw(mean, modes, counts[i], key))
         points = tf.concat(parts, axis=0)
         if rotate:
-            points = _turned(points, tf.random.stateless_uniform([batch_size], keys[2], 0, 2 * np.pi))
+            points = _turned(
+                points, tf.random.stateless_uniform([batch_size], keys[2], 0, 2 * np.pi)
+            )
         if jitter:
             points += tf.random.stateless_normal(tf.shape(points), keys[3], stddev=jitter)
         return tf.ensure_shape(points, (batch_size, n_points, 3))

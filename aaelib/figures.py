@@ -411,7 +411,11 @@ def latent_map(xy, kinds, names=None, prior_xy=None, explained=None, title=None)
                 hovertemplate="%{text}<extra>%{fullData.name}</extra>",
             )
         )
-    share = [f" ({100 * e:.0f} % of variance)" for e in explained] if explained else ["", ""]
+    share = (
+        [f" ({100 * e:.0f} % of variance)" for e in explained]
+        if explained is not None
+        else ["", ""]
+    )
     figure.update_xaxes(title_text="first axis" + share[0], zeroline=False, constrain="domain")
     figure.update_yaxes(title_text="second axis" + share[1], zeroline=False, scaleanchor="x")
     return figure
@@ -701,7 +705,8 @@ def write_html(fig, path):
     if not library.exists() or library.stat().st_size != len(script):
         with replacing(library) as temporary:
             temporary.write_bytes(script)
-    config = {"displaylogo": False, "responsive": True}
+    # No button that sends a figure's data to an outside host: shapes may be of patients.
+    config = {"displaylogo": False, "responsive": True, "showSendToCloud": False}
     with replacing(path) as temporary:
         fig.write_html(temporary, include_plotlyjs=library.name, config=config, auto_play=False)
 

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.special import rel_entr
 
+from aaelib.clouds import normalize
 from aaelib.distances import as_clouds, chamfer_distance, pairwise_chamfer
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "minimum_matching_distance",
     "one_nearest_neighbor_accuracy",
     "pairwise_chamfer",
+    "reconstruction_errors",
     "surface_distance",
 ]
 
@@ -175,6 +177,45 @@ def generative_metrics(generated, reference, resolution=28):
         "one_nearest_neighbor_accuracy": _one_nearest_neighbor_accuracy(
             pairwise_chamfer(generated), between, pairwise_chamfer(reference)
         ),
+    }
+
+
+def reconstruction_errors(points, reconstructed, meshes):
+    """
+    How far each reconstruction is from its own original.
+
+    Parameters
+    ----------
+    points : array_like
+        (n, n_points, 3), the originals, mm.
+    reconstructed : array_like
+        (n, m_points, 3), in the same order, mm.
+    meshes : sequence of trimesh.Trimesh
+        The originals' surfaces, mm.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        "chamfer", (n,): in the unit sphere of the original, as in Costa et al. (2022);
+        "surface_mm", (n,): mean distance in mm of the reconstruction's points to the surface.
+
+    Raises
+    ------
+    ValueError
+        If an array is not (n, n_points, 3) and finite, or the numbers of shapes differ.
+    """
+    points, reconstructed = as_clouds(points, "points"), as_clouds(reconstructed, "reconstructed")
+    if not len(points) == len(reconstructed) == len(meshes):
+        raise ValueError(
+            f"{len(points)} originals, {len(reconstructed)} reconstructions and {len(meshes)} "
+            "surfaces; there must be as many of each"
+        )
+    unit_points, normalizer = normalize(points, "unit-sphere")
+    unit_reconstructed = (reconstructed - normalizer.centers) / normalizer.scales
+    pairs = zip(reconstructed, meshes, strict=True)
+    return {
+        "chamfer": chamfer_distance(unit_points, unit_reconstructed),
+        "surface_mm": np.array([surface_distance(cloud, mesh).mean() for cloud, mesh in pairs]),
     }
 
 

@@ -72,12 +72,12 @@ class Recipe:
 
     name: str = "compact"
     n_points: int = 2048
-    code_size: int = 32
+    code_size: int = 24
     prior_std: float = 0.2
     encoder: tuple = (64, 128, 256, 256)
     decoder: tuple = (256, 512, 1024)
     discriminator: tuple = (256, 256)
-    encoder_points: int | None = 512
+    encoder_points: int | None = 256
     tnets: bool = False
     stochastic: bool = False
     standardized: bool = True
@@ -87,7 +87,7 @@ class Recipe:
     reduction: str = "mean"
     reconstruction_weight: float = 100.0
     discriminator_weight: float = 1.0
-    generator_weight: float = 0.02
+    generator_weight: float = 0.03
     shared_pass: bool = True
     autoencoder_rate: float = 1e-3
     discriminator_rate: float = 5e-4

@@ -103,33 +103,40 @@ class Study:
     def provenance(self):
         return f"{self.source} · profile {self.profile} · seed {self.seed}"
 
-    def table(self, name, frame, caption, digits=4):
+    def table(self, name, frame, caption=None, shown=None):
         """
-        Write a table as CSV and Markdown and show it.
+        Write a table as CSV and Markdown, and show it if it has a caption.
 
         Parameters
         ----------
         name : str
             File name without suffix.
         frame : pandas.DataFrame
-        caption : str
+            The CSV has it in full, with its source, profile and seed in columns of their own.
+        caption : str, optional
             What the numbers are, their unit and which way is better.
-        digits : int
-            Significant digits shown; the CSV holds all.
+        shown : pandas.DataFrame, optional
+            What to show in its place, such as rounded numbers with their spread.
         """
         folder = self.folder / "tables"
         with replacing(folder / f"{name}.csv") as temporary:
             frame.assign(source=self.source, profile=self.profile, seed=self.seed).to_csv(temporary)
-        text = frame.to_markdown(floatfmt=f".{digits}g")
+        if caption is None:
+            return
+        text = (frame if shown is None else shown).to_markdown(floatfmt=".4g")
         text += f"\n\n**{name}.** {caption} *{self.provenance}*"
         with replacing(folder / f"{name}.md") as temporary:
             temporary.write_text(text + "\n")
         self._caption(name, caption)
         display(Markdown(text))
 
-    def figure(self, name, figure, caption, picture_only=False):
+    def figure(self, name, figure, caption):
         """
-        Write a figure as HTML and show it, with a static picture for viewers without JavaScript.
+        Write a figure as an interactive page, and show it.
+
+        A figure with several 3D scenes is shown as a static picture: a browser keeps no more than
+        16 scenes alive, and a notebook would go blank. Others are shown live, with a picture for
+        viewers without JavaScript. Without a Chrome or Chromium to draw pictures all are live.
 
         Parameters
         ----------
@@ -137,19 +144,25 @@ class Study:
             File name without suffix.
         figure : plotly.graph_objects.Figure
         caption : str
-        picture_only : bool
-            Show only the picture in the notebook, for shapes that may not be passed on.
         """
-        figures.write_html(figure, self.folder / "figures" / f"{name}.html")
+        page = self.folder / "figures" / f"{name}.html"
+        figures.write_html(figure, page)
         picture = figures.to_png(figure) if self["pictures"] else None
         bundle = {"text/plain": name}
         if picture:
             bundle["image/png"] = picture
-        if not (picture_only and picture):
+        scenes = sum(key.startswith("scene") for key in figure.layout.to_plotly_json())
+        if picture is None or scenes < 2:
             bundle["application/vnd.plotly.v1+json"] = json.loads(figure.to_json())
         display(bundle, raw=True)
         self._caption(name, caption)
-        display(Markdown(f"**{name}.** {caption} *{self.provenance}*"))
+        where = page.relative_to(ROOT)
+        display(Markdown(f"**{name}.** {caption} *{self.provenance}; to turn and zoom: `{where}`*"))
+
+    def conclude(self, *sentences):
+        """Show what was learnt, a list of sentences made from the numbers of this very run."""
+        text = "\n".join(f"- {sentence}" for sentence in sentences)
+        display(Markdown(f"{text}\n\n*{self.provenance}*"))
 
     def _caption(self, name, caption):
         file = self.folder / "captions.json"
@@ -157,6 +170,7 @@ class Study:
         captions[name] = {
             "caption": f"{caption} {self.provenance}",
             "notebook": self.notebook,
+            "source": self.source,
         }
         with replacing(file) as temporary:
             temporary.write_text(json.dumps(dict(sorted(captions.items())), indent=1))

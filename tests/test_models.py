@@ -85,9 +85,9 @@ def test_code_of_a_cloud_is_the_mean_code_of_its_parts(clouds):
 
 def test_reconstruction_follows_a_moved_cloud(clouds):
     model = tiny()
-    moved = clouds + np.float32([10, -20, 30])
+    step = np.float32([10, -20, 30])
     np.testing.assert_allclose(
-        model.reconstruct(moved), model.reconstruct(clouds) + [10, -20, 30], atol=1e-3
+        model.reconstruct(clouds + step), model.reconstruct(clouds) + step, atol=1e-3
     )
 
 

@@ -1,0 +1,212 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 2. Pre-training on everyday shapes
+#
+# Before it sees a socket, the network may learn what surfaces are like from shapes of which there
+# are plenty: ModelNet's chairs, monitors, bathtubs. This notebook trains the adversarial autoencoder
+# on them; notebook 3 starts from its weights. Without ModelNet, which may not be passed on, the
+# corpus is a set of procedural surfaces (bowls, lamps, tables, ...), and the tables say so.
+
+# %% tags=["parameters"]
+import os
+
+profile = os.environ.get("AAELIB_PROFILE", "default")
+
+# %%
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from aaelib import data, figures, latent, models, training
+from aaelib.metrics import chamfer_distance
+from aaelib.study import Study
+
+study = Study(profile, "02_modelnet_pretraining")
+
+# %% [markdown]
+# ## The system
+#
+# The **encoder** (PointNet) turns a cloud into a code, the **decoder** a code into a cloud; their
+# Chamfer distance is the reconstruction loss. The **discriminator** learns to tell codes from draws
+# of a prior, a normal distribution, while the encoder learns to deceive it. When both are in
+# balance, codes are spread like the prior, and a draw of the prior decodes to a plausible shape.
+# Three optimizers play: that of the autoencoder, of the discriminator, of the generator (the
+# encoder, when it deceives).
+#
+# The networks follow a recipe. `paper` is the published architecture; `compact`, the default, is
+# small enough for a laptop: an encoder that sees 256 of the 2048 points at a training step, codes
+# standardized to the prior's mean and spread, a Wasserstein critic with gradient penalty as
+# discriminator.
+
+# %%
+study.source = "no data"
+study.figure(
+    "F1_system",
+    figures.system_diagram(),
+    "The adversarial autoencoder: solid arrows carry shapes and codes, dashed ones losses. Weights "
+    "come from ModelNet or, without it, from the procedural stand-in.",
+)
+
+# %% [markdown]
+# ## The corpus
+
+# %%
+corpus = data.load_corpus(
+    limit=study["corpus"]["limit"], n_per_family=study["corpus"]["n_per_family"], seed=study.seed
+)
+study.source = corpus.source
+train, held_out = train_test_split(
+    np.arange(len(corpus)), test_size=study["corpus"]["validation"], random_state=study.seed
+)
+pd.Series(corpus.kinds).value_counts().to_frame("shapes")
+
+# %%
+examples = np.random.default_rng(study.seed).permutation(train)[:10]
+study.figure(
+    "F3_corpus",
+    figures.cloud_gallery(
+        corpus.points[examples], [kind.replace("_", " ") for kind in corpus.kinds[examples]]
+    ),
+    "Shapes of the pre-training corpus.",
+)
+
+# %% [markdown]
+# ## Training
+#
+# `compile` takes the three optimizers, `fit` runs the epochs. After each epoch, samples of the prior
+# are compared with validation shapes by the Jensen-Shannon divergence (JSD) of where their points
+# lie; the epoch with the lowest is kept, as in the paper, among those of the second half of the run,
+# in which learning rates have fallen.
+
+# %%
+recipe = models.recipe(study["recipe"]["name"], **study["recipe"]["changes"])
+settings = study["pretraining"]
+aae = models.AdversarialAutoencoder(recipe, scale=1.0, seed=study.seed)
+
+
+def draw(first_step, n_steps):
+    return data.batches(
+        corpus.points[train],
+        1.0,
+        n_steps,
+        settings["batch_size"],
+        normalization=recipe.normalization,
+        first_step=first_step,
+        seed=study.seed,
+    )
+
+
+aae, history = training.train(
+    aae,
+    draw,
+    corpus.points[held_out],
+    study.model_path("pretrained"),
+    settings["epochs"],
+    settings["steps_per_epoch"],
+    settings["first_selectable"],
+    {"source": corpus.source},
+)
+best = history.val_jsd[settings["first_selectable"] :].idxmin()
+
+# %%
+study.figure(
+    "F3_pretraining_curves",
+    figures.training_curves(
+        {"training": history},
+        {
+            "chamfer": "Chamfer distance, training",
+            "val_chamfer": "Chamfer distance, validation",
+            "val_jsd": "JSD of samples, validation",
+            "discriminator_loss": "discriminator loss",
+            "generator_loss": "generator loss",
+            "discriminator_accuracy": "discriminator accuracy",
+        },
+        {"training": int(best)},
+    ),
+    "Pre-training, epoch by epoch; the marker is the selected one. The discriminator's accuracy is "
+    "best near 0.5: codes and prior can't be told apart.",
+)
+
+# %%
+codes = aae.encode(corpus.points[held_out])
+statistics = latent.code_statistics(codes, recipe.prior_std)
+study.table(
+    "T3_pretraining",
+    pd.DataFrame(
+        {
+            "value": {
+                "training shapes": len(train),
+                "validation shapes": len(held_out),
+                "classes": len(np.unique(corpus.kinds)),
+                "code size": recipe.code_size,
+                "learning rate, autoencoder": recipe.autoencoder_rate,
+                "learning rate, discriminator": recipe.discriminator_rate,
+                "learning rate, generator": recipe.generator_rate,
+                "steps": settings["epochs"] * settings["steps_per_epoch"],
+                "best epoch": best,
+                "JSD, validation": history.val_jsd[best],
+                "Chamfer distance, training": history.chamfer[best],
+                "Chamfer distance, validation": history.val_chamfer[best],
+                "discriminator loss": history.discriminator_loss[best],
+                "discriminator accuracy (0.5 is balance)": history.discriminator_accuracy[best],
+                "code mean, prior's std (prior: 0)": statistics["mean"],
+                "code spread, prior's std (prior: 1)": statistics["spread"],
+                "code correlation (prior: 0)": statistics["correlation"],
+            }
+        }
+    ).rename_axis("what"),
+    f"Pre-training with the recipe `{recipe.name}`; Chamfer distances in the unit sphere, lower is "
+    "better. Code statistics are of validation shapes.",
+)
+
+# %% [markdown]
+# ## What it does
+#
+# Validation shapes above, their reconstructions below; then draws of the prior. A saved model must
+# come back the same: the cell after checks it.
+
+# %%
+some = held_out[:5]
+study.figure(
+    "F3_reconstructions",
+    figures.cloud_gallery(
+        [*corpus.points[some], *aae.reconstruct(corpus.points[some])],
+        [*(kind.replace("_", " ") for kind in corpus.kinds[some]), *["reconstruction"] * len(some)],
+    ),
+    "Unseen shapes of the corpus and their reconstructions.",
+)
+study.figure(
+    "F3_samples",
+    figures.cloud_gallery(aae.sample(10, study.seed)),
+    "Random samples of the prior after pre-training.",
+)
+
+# %% tags=["nbval-check-output"]
+loaded = models.load(study.model_path("pretrained"))
+same = np.array_equal(loaded.reconstruct(corpus.points[some]), aae.reconstruct(corpus.points[some]))
+print("networks:", models.NETWORKS)
+print("loaded model reconstructs the same:", same)
+
+# %% [markdown]
+# ## What was learnt
+
+# %%
+errors = chamfer_distance(corpus.points[held_out], aae.reconstruct(corpus.points[held_out]))
+accuracy = history.discriminator_accuracy[best]
+study.conclude(
+    f"Unseen shapes of the corpus are reconstructed at a Chamfer distance of {errors.mean():.4f} "
+    f"± {errors.std():.4f} (unit sphere), {errors.mean() / history.chamfer[best]:.1f} times that of "
+    "training shapes.",
+    f"The discriminator tells codes from the prior in {accuracy:.0%} of cases: "
+    + ("close to balance." if accuracy < 0.75 else "it is ahead, codes are not yet the prior."),
+    "What these weights are worth for sockets is measured in notebooks 3 and 4.",
+)
