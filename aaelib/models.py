@@ -1,4 +1,4 @@
-"""The adversarial autoencoder: PointNet encoder, decoder, discriminator, and how they are trained."""
+"""The adversarial autoencoder: PointNet encoder, decoder, discriminator, and its training step."""
 
 import dataclasses
 import zlib

@@ -313,7 +313,7 @@ def specificity(model, surfaces, n_modes, n_samples=100, seed=0):
     return errors
 
 
-# Weights of a vertex's departure in the surface fit: 1 along the normal; a little in all directions,
+# Weights of a vertex's departure in the surface fit: 1 along the normal; a little everywhere,
 # so that vertices don't drift; more at the brim, an edge that has a place.
 _ANYWHERE, _AT_BRIM = 0.02, 0.3
 

@@ -58,7 +58,7 @@ def sockets(shapes, surfaces, split):
                     "volume_l": chosen.volume_mm3.mean() / 1e6,
                 }
             )
-    return pd.DataFrame(rows).set_index(["kind", "part"])
+    return pd.DataFrame(rows).set_index("kind")
 
 
 def splits(shapes, split):
@@ -133,13 +133,13 @@ def shape_models(curves, models, unseen):
             "sockets": model.n_surfaces_,
             "modes_for_95_percent": int(np.searchsorted(model.compactness(), 0.95) + 1),
             "generalization_mm": last.generalization,
-            "generalization_sd": last.generalization_sd,
+            "generalization_mm_sd": last.generalization_sd,
             "published_generalization_mm": PUBLISHED[kind]["generalization"],
             "specificity_mm": last.specificity,
-            "specificity_sd": last.specificity_sd,
+            "specificity_mm_sd": last.specificity_sd,
             "published_specificity_mm": PUBLISHED[kind]["specificity"],
             "unseen_surface_mm": np.mean(distances),
-            "unseen_surface_sd": np.std(distances),
+            "unseen_surface_mm_sd": np.std(distances),
         }
     return pd.DataFrame(rows).T.rename_axis("kind")
 
@@ -240,10 +240,12 @@ def with_spread(frame, digits=3):
 
 
 def _spread(mean, sd, digits):
-    if not isinstance(mean, (int, float)) or float(mean).is_integer():
-        return f"{mean:g}" if isinstance(mean, (int, float)) else str(mean)
     if np.isnan(mean):
-        return "–"
+        return "-"
+    if abs(mean) < 1e-5:  # the rounding of single precision
+        return "0"
+    if np.isnan(sd) and float(mean).is_integer():
+        return f"{mean:.0f}"
     places = max(0, digits - 1 - int(np.floor(np.log10(abs(mean)))))
     return f"{mean:.{places}f}" + ("" if np.isnan(sd) else f" ± {sd:.{places}f}")
 
