@@ -72,7 +72,7 @@ class Recipe:
 
     name: str = "compact"
     n_points: int = 2048
-    code_size: int = 24
+    code_size: int = 16
     prior_std: float = 0.2
     encoder: tuple = (64, 128, 256, 256)
     decoder: tuple = (256, 512, 1024)
@@ -268,7 +268,7 @@ class AdversarialAutoencoder(keras.Model):
     recipe : Recipe or dict
         What it is made of; see `recipe`.
     scale : float
-        Millimetres of one normalized unit ("dataset" normalization).
+        Millimetres of one normalized unit; 1 with "unit-sphere" normalization, whatever is given.
     seed : int
         Of the weights' initial values and of every draw in training.
 
@@ -283,7 +283,8 @@ class AdversarialAutoencoder(keras.Model):
     def __init__(self, recipe=RECIPES["compact"], scale=1.0, seed=0, frozen=None, **kwargs):
         super().__init__(**kwargs)
         self.recipe = Recipe(**recipe) if isinstance(recipe, dict) else recipe
-        self.scale = float(scale)
+        # What was normalized shape by shape has no millimetres to go back to.
+        self.scale = float(scale) if self.recipe.normalization == "dataset" else 1.0
         self.seed = int(seed)
         keras.utils.set_random_seed(self.seed)
         self.encoder = encoder(self.recipe)
@@ -521,14 +522,19 @@ class AdversarialAutoencoder(keras.Model):
         seed = [self.seed, 0] if purpose == "test" else self._step_seed(purpose)
         return tf.random.stateless_normal(shape, seed, stddev=self.recipe.prior_std)
 
+    def _draw_part(self, points, purpose):
+        """As many random points of each cloud as the encoder sees at once."""
+        count = self.recipe.encoder_points
+        if not count or count >= points.shape[1]:
+            return points
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(points.shape[1]), self._step_seed(purpose + " part")
+        )
+        return tf.gather(points, order[:count], axis=1)
+
     def _draw_codes(self, points, purpose):
         """Codes of a training batch: of a random part of each cloud, with noise if stochastic."""
-        count = self.recipe.encoder_points
-        if count and count < points.shape[1]:
-            order = tf.random.experimental.stateless_shuffle(
-                tf.range(points.shape[1]), self._step_seed(purpose + " part")
-            )
-            points = tf.gather(points, order[:count], axis=1)
+        points = self._draw_part(points, purpose)
         if not self.recipe.stochastic:
             return self.encoder(points, training=True)
         mean, std = self.encoder(points, training=True)
@@ -546,6 +552,26 @@ class AdversarialAutoencoder(keras.Model):
         codes = self.encoder(split)
         codes = codes[0] if self.recipe.stochastic else codes
         return tf.reduce_mean(tf.reshape(codes, (count, parts, self.recipe.code_size)), axis=1)
+
+    def calibrate(self, batches):
+        """
+        Measure anew by what codes are standardized, which in training is a lagging average.
+
+        Nothing happens where the recipe does not standardize codes.
+
+        Parameters
+        ----------
+        batches : iterable of (n, n_points, 3) tensors
+            Normalized training clouds.
+        """
+        if not self.recipe.standardized:
+            return
+        layer = self.encoder.get_layer("standardize")
+        unstandardized = keras.Model(self.encoder.input, layer.input)
+        codes = [unstandardized(self._draw_part(points, "calibration")) for points in batches]
+        mean, variance = tf.nn.moments(tf.concat(codes, axis=0), axes=[0])
+        layer.moving_mean.assign(mean)
+        layer.moving_variance.assign(variance)
 
     # In millimetres ---------------------------------------------------------------------------
 

@@ -97,7 +97,11 @@ def train(aae, draw, validation, path, epochs, steps_per_epoch, first_selectable
         initial_epoch=state.epoch,
         epochs=epochs,
         steps_per_epoch=steps_per_epoch,
-        callbacks=[_SelectAndKeep(state, validation, first_selectable), _Progress(path.stem)],
+        callbacks=[
+            _Calibrate(draw(0, 4)),
+            _SelectAndKeep(state, validation, first_selectable),
+            _Progress(path.stem),
+        ],
         shuffle=False,
         verbose=0,
     )
@@ -187,14 +191,25 @@ class _SelectAndKeep(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch} | {name: float(value) for name, value in logs.items()}
-        row["val_jsd"] = prior_jsd(self.model, self.validation)
         if not np.isfinite(row["chamfer"]):
             raise FloatingPointError(
                 f"epoch {epoch}: the loss is not finite; lower the recipe's learning rates"
             )
+        row["val_jsd"] = prior_jsd(self.model, self.validation)
         best, history = self.state.best, self.state.history
         better = best is None or row["val_jsd"] < history[best]["val_jsd"]
         self.state.keep(self.model, row, epoch >= self.first_selectable and better)
+
+
+class _Calibrate(keras.callbacks.Callback):
+    """Before each validation: bring up to date by what codes are standardized."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = list(batches)
+
+    def on_test_begin(self, logs=None):
+        self.model.calibrate(self.batches)
 
 
 class _Progress(keras.callbacks.Callback):

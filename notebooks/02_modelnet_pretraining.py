@@ -84,7 +84,7 @@ study.figure(
 #
 # `compile` takes the three optimizers, `fit` runs the epochs. After each epoch, samples of the prior
 # are compared with validation shapes by the Jensen-Shannon divergence (JSD) of where their points
-# lie; the epoch with the lowest is kept, as in the paper, among those of the second half of the run,
+# lie; the epoch with the lowest is kept, as in the paper, among those of the last third of the run,
 # in which learning rates have fallen.
 
 # %%

@@ -114,6 +114,21 @@ def test_decoder_starts_at_the_given_cloud(clouds):
     np.testing.assert_allclose(decoded[0], 100 * normalized(clouds)[0], atol=1e-4)
 
 
+def test_standardized_codes_have_the_moments_of_the_prior_in_a_batch(clouds):
+    codes = np.asarray(tiny(prior_std=0.2).encoder(normalized(clouds), training=True))
+    np.testing.assert_allclose(codes.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(codes.std(axis=0), 0.2, rtol=1e-2)
+
+
+def test_calibrated_codes_of_the_clouds_have_the_moments_of_the_prior(clouds):
+    model = tiny(prior_std=0.2)
+    model.compile()
+    model.calibrate([normalized(clouds)[:3], normalized(clouds)[3:]])
+    codes = model.encode(clouds)
+    np.testing.assert_allclose(codes.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(codes.std(axis=0), 0.2, rtol=1e-2)
+
+
 # The training step
 
 
@@ -153,6 +168,7 @@ def test_discriminator_learns_to_tell_codes_from_the_prior(clouds, adversarial):
         generator_weight=0.0,
         discriminator_rate=1e-2,
         prior_std=0.01,
+        standardized=False,
     )
     model.compile()
     step(model, clouds, times=60)
@@ -162,7 +178,16 @@ def test_discriminator_learns_to_tell_codes_from_the_prior(clouds, adversarial):
 
 def test_deception_moves_codes_towards_the_prior(clouds):
     """With nothing to reconstruct, codes far from a narrow prior must come closer to it."""
-    model = tiny(reconstruction_weight=0.0, generator_weight=1.0, prior_std=0.05)
+    # A critic that learns faster than the encoder moves.
+    model = tiny(
+        reconstruction_weight=0.0,
+        generator_weight=1.0,
+        prior_std=0.05,
+        standardized=False,
+        critic_steps=10,
+        discriminator=(64,),
+        discriminator_rate=5e-3,
+    )
     model.compile()
     before = np.abs(model.encode(clouds)).mean()
     step(model, clouds, times=100)

@@ -1,0 +1,41 @@
+"""Sockets whose shape is known, for the tests: capsules with wavy walls, on small grids."""
+
+import numpy as np
+
+from aaelib.sockets import SocketSurface
+
+
+def socket(length=200.0, radius=50.0, wave=0.0, tilt=0.0, n_angles=24, n_heights=16):
+    """
+    A hemisphere with a cylinder on it; mm.
+
+    `wave` moves the wall in and out three times around it; at the brim by so many mm, at the distal
+    pole not at all. `tilt` raises the brim's one side, and lowers the other, by so many mm.
+    """
+    angles = np.linspace(0, 2 * np.pi, n_angles, endpoint=False)[:, None]
+    share = np.linspace(0, 1, n_heights)
+    end = np.pi / 2 + (length - radius) / radius
+    arcs = end * share
+    rho = radius * np.where(arcs < np.pi / 2, np.sin(arcs), 1) + wave * share * np.cos(3 * angles)
+    z = radius * np.where(arcs < np.pi / 2, 1 - np.cos(arcs), 1 + arcs - np.pi / 2)
+    x, y, z = np.broadcast_arrays(
+        rho * np.cos(angles), rho * np.sin(angles), z + tilt * share * np.cos(angles)
+    )
+    return SocketSurface(np.stack([x, y, z], axis=-1))
+
+
+def sockets(n, seed=0, length=200.0, radius=50.0):
+    """As many that differ in all that `socket` can vary."""
+    rng = np.random.default_rng(seed)
+    return [
+        socket(length * rng.uniform(0.8, 1.2), radius * rng.uniform(0.9, 1.1), *rng.normal(0, 5, 2))
+        for _ in range(n)
+    ]
+
+
+def family(n=12, seed=0):
+    """Surfaces with exactly two modes of variation: length, and the tilt of the brim."""
+    mean = socket().vertices
+    modes = [socket(230).vertices - mean, socket(tilt=30).vertices - mean]
+    weights = np.random.default_rng(seed).normal(size=(n, 2))
+    return [SocketSurface(mean + np.tensordot(w, modes, 1)) for w in weights]

@@ -1,0 +1,638 @@
+"""Where shapes come from, how they are shared out, and what training batches hold."""
+
+import functools
+import hashlib
+import http.server
+import shutil
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+import requests
+import trimesh
+from analytic import socket, sockets
+from scipy.stats import kstest, truncnorm
+
+from aaelib import data
+from aaelib.clouds import normalize
+from aaelib.shape_model import ShapeModel
+
+BUNDLE = data.DATA / "sockets"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A data folder with the bundled default and nothing downloaded."""
+    monkeypatch.setattr(data, "DATA", tmp_path / "data")
+    monkeypatch.delenv("AAELIB_DATA", raising=False)
+    shutil.copytree(BUNDLE, data.DATA / "sockets")
+    return data.DATA
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return data.load_sockets(source="bundled", limit=6)
+
+
+def cloud(n=2048, seed=0):
+    return np.random.default_rng(seed).normal(0, 100, (n, 3))
+
+
+def write(file, array=None):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.save(file, cloud() if array is None else array)
+    return file
+
+
+def write_mesh(file, mesh=None, header="OFF\n"):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = (mesh or trimesh.creation.box()).export(file_type="off")
+    file.write_text(text.replace("OFF\n", header, 1))
+    return file
+
+
+# Which source
+
+
+def test_the_users_folder_comes_before_downloads_and_they_before_the_bundle(
+    home, tmp_path, monkeypatch
+):
+    shapes = data.load_sockets(limit=1)
+    assert shapes.source == data.BUNDLED_SOCKETS
+    assert list(shapes.names) == ["TT/drawn_tt_000", "TF/drawn_tf_000"]
+
+    write(home / "SocketSSM" / "TT" / "downloaded.npy")
+    shapes = data.load_sockets()
+    assert (shapes.source, list(shapes.names)) == ("SocketSSM", ["TT/downloaded"])
+
+    # A folder of the user's that has no sockets hides nothing.
+    monkeypatch.setenv("AAELIB_DATA", str(tmp_path / "mine"))
+    (tmp_path / "mine").mkdir()
+    assert list(data.load_sockets().names) == ["TT/downloaded"]
+
+    write(tmp_path / "mine" / "SocketSSM" / "TF" / "own.npy")
+    shapes = data.load_sockets()
+    assert (shapes.source, list(shapes.names)) == ("SocketSSM", ["TF/own"])
+    assert list(shapes.kinds) == ["TF"]
+    assert data.load_sockets(source="bundled", limit=1).source == data.BUNDLED_SOCKETS
+
+
+def test_a_users_folder_that_is_none_is_named(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("AAELIB_DATA", str(tmp_path / "misspelt"))
+    for load in (data.load_sockets, data.load_corpus):
+        with pytest.raises(FileNotFoundError, match=r"AAELIB_DATA is .*misspelt"):
+            load()
+    # The stand-ins need no folder.
+    assert len(data.load_sockets(source="bundled", limit=1)) == 2
+
+
+def test_published_shapes_that_are_not_there_are_not_replaced(home):
+    with pytest.raises(FileNotFoundError, match="make data"):
+        data.load_sockets(source="SocketSSM")
+    with pytest.raises(FileNotFoundError, match="make data MODELNET=10"):
+        data.load_corpus(source="ModelNet")
+
+
+def test_only_the_kind_asked_for_is_loaded(home):
+    for i in range(3):
+        write(home / "SocketSSM" / "TT" / f"{i}.npy", cloud(seed=i))
+    write(home / "SocketSSM" / "TF" / "long.npy")
+    assert list(data.load_sockets().kinds) == ["TF", "TT", "TT", "TT"]
+    assert list(data.load_sockets("TF").names) == ["TF/long"]
+    assert list(data.load_sockets("TT", limit=2).kinds) == ["TT", "TT"]
+    (home / "SocketSSM" / "TF" / "long.npy").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no TF sockets in .*SocketSSM"):
+        data.load_sockets("TF")
+
+
+def test_unknown_kinds_and_sources_are_named():
+    with pytest.raises(ValueError, match="'TS'; accepted: 'TT', 'TF'"):
+        data.load_sockets("TS")
+    with pytest.raises(ValueError, match="'web'; accepted: 'auto', 'SocketSSM', 'bundled'"):
+        data.load_sockets(source="web")
+    with pytest.raises(ValueError, match="'web'; accepted: 'auto', 'ModelNet', 'bundled'"):
+        data.load_corpus(source="web")
+
+
+# Folders of clouds and meshes
+
+
+def test_clouds_and_meshes_of_a_folder_are_read_and_classed(tmp_path):
+    write(tmp_path / "chair" / "train" / "a.npy")
+    write_mesh(tmp_path / "box" / "b.off")
+    # As in ModelNet40: header and counts on one line.
+    write_mesh(tmp_path / "box" / "test" / "c.off", header="OFF")
+    write_mesh(tmp_path / "alone.off", trimesh.creation.icosphere(2))
+    shapes = data.load_clouds(tmp_path, n_points=100)
+    assert dict(zip(shapes.names, shapes.kinds, strict=True)) == {
+        "alone": tmp_path.name,
+        "box/b": "box",
+        "box/test/c": "box",
+        "chair/train/a": "chair",
+    }
+    assert (shapes.points.shape, shapes.points.dtype) == ((4, 100, 3), np.float32)
+    of = dict(zip(shapes.names, shapes.points, strict=True))
+    np.testing.assert_allclose(np.linalg.norm(of["alone"], axis=1), 1, atol=0.03)
+    for name in ("box/b", "box/test/c"):
+        np.testing.assert_allclose(np.abs(of[name]).max(axis=1), 0.5, atol=1e-5)
+
+
+def test_clouds_with_more_points_are_thinned_to_some_of_them(tmp_path):
+    # Half precision, as some corpora are kept in.
+    full = cloud(500).astype(np.float16)
+    write(tmp_path / "a.npy", full)
+    thinned, again, other = (data.load_clouds(tmp_path, 200, seed=s).points[0] for s in (1, 1, 2))
+    members = {tuple(point) for point in full.astype(np.float32)}
+    assert len({tuple(point) for point in thinned} & members) == 200
+    np.testing.assert_array_equal(thinned, again)
+    assert not np.array_equal(thinned, other)
+    np.testing.assert_array_equal(data.load_clouds(tmp_path, 500).points[0], full)
+
+
+def test_a_limit_draws_some_of_each_class(tmp_path):
+    for name in ("chair", "sofa"):
+        for i in range(6):
+            write(tmp_path / name / f"{i}.npy", cloud(10, seed=i))
+    write(tmp_path / "lamp" / "only.npy", cloud(10))
+    draws = [data.load_clouds(tmp_path, 10, limit=3, seed=s) for s in (0, 0, 1)]
+    assert list(draws[0].kinds) == ["chair"] * 3 + ["lamp"] + ["sofa"] * 3
+    assert len(set(draws[0].names)) == 7
+    assert list(draws[0].names) == list(draws[1].names) != list(draws[2].names)
+
+
+def test_a_limit_of_none_at_all_is_refused(home):
+    write(home / "SocketSSM" / "TT" / "a.npy")
+    for source in ("auto", "bundled"):
+        with pytest.raises(ValueError, match="limit is 0"):
+            data.load_sockets(source=source, limit=0)
+
+
+def test_hidden_files_are_no_shapes(tmp_path):
+    write(tmp_path / "TT" / "a.npy", cloud(10))
+    # As a Mac and a notebook server leave them.
+    (tmp_path / "TT" / "._a.npy").write_bytes(b"Mac OS X")
+    write(tmp_path / ".ipynb_checkpoints" / "a-checkpoint.npy", cloud(10))
+    assert list(data.load_clouds(tmp_path, 10).names) == ["TT/a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.array([{"a": 1}]), "not a plain .npy"),
+        (np.zeros((20, 2)), r"\(20, 2\), not \(n_points, 3\)"),
+        (np.zeros((1, 20, 3)), r"\(1, 20, 3\), not \(n_points, 3\)"),
+        (np.full((20, 3), "x"), r"array of shape \(20, 3\)"),
+        (np.zeros((9, 3)), "9 points, fewer than the 10"),
+        (np.where(np.arange(60).reshape(20, 3) == 7, np.nan, 1.0), "not finite"),
+        (b"", "not a plain .npy"),
+        (b"PK\x03\x04 no archive", "not a plain .npy"),
+        ("cut off", "not a plain .npy"),
+        ("archive", "not a plain .npy"),
+    ],
+)
+def test_a_file_that_is_no_cloud_is_named(tmp_path, content, message):
+    file = tmp_path / "a" / "odd.npy"
+    write(tmp_path / "a" / "good.npy", cloud(10))
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif isinstance(content, np.ndarray):
+        np.save(file, content, allow_pickle=True)
+    elif content == "cut off":
+        file.write_bytes(write(file, cloud(20)).read_bytes()[:300])
+    else:
+        with file.open("wb") as stream:
+            np.savez(stream, points=cloud(20))
+    with pytest.raises(ValueError, match=rf"odd\.npy: .*{message}"):
+        data.load_clouds(tmp_path, 10)
+
+
+def test_a_mesh_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "broken.off").write_text("OFF\n8 12 0\n0 0")
+    with pytest.raises(ValueError, match=r"broken\.off"):
+        data.load_clouds(tmp_path, 10)
+
+
+def test_folders_with_nothing_to_read_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        data.load_clouds(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").write_text("no shapes")
+    with pytest.raises(FileNotFoundError, match=r"no shapes in .*accepted: .*\.npy.*\.off"):
+        data.load_clouds(tmp_path)
+
+
+# The corpus
+
+
+def test_modelnet_folders_are_one_corpus_in_the_unit_sphere(home, tmp_path, monkeypatch):
+    mine = tmp_path / "mine"
+    monkeypatch.setenv("AAELIB_DATA", str(mine))
+    write_mesh(mine / "ModelNet10-off" / "bathtub" / "train" / "bathtub_1.off")
+    for part in ("train", "test"):
+        file = mine / "ModelNet10-coarse" / "chair" / part / "chair_1.npy"
+        write(file, cloud().astype(np.float16))
+    corpus = data.load_corpus(n_points=64)
+    assert corpus.source == "ModelNet10-coarse + ModelNet10-off"
+    assert list(corpus.kinds) == ["chair", "chair", "bathtub"]
+    assert len(set(corpus.names)) == 3
+    assert (corpus.points.shape, corpus.points.dtype) == ((3, 64, 3), np.float32)
+    np.testing.assert_allclose(corpus.points.mean(axis=1), 0, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(corpus.points, axis=-1).max(axis=1), 1, atol=1e-5)
+    assert len(data.load_corpus(n_points=64, limit=1)) == 2
+
+
+def test_the_bundled_corpus_has_many_families_and_says_that_it_stands_in(home):
+    corpus = data.load_corpus(n_points=32, n_per_family=2)
+    assert corpus.source == data.BUNDLED_CORPUS
+    families, counts = np.unique(corpus.kinds, return_counts=True)
+    assert len(families) >= 12
+    assert set(counts) == {2}
+    assert len(set(corpus.names)) == len(corpus)
+    np.testing.assert_allclose(np.linalg.norm(corpus.points, axis=-1).max(axis=1), 1, atol=1e-5)
+
+
+# The bundled sockets
+
+
+@pytest.mark.parametrize("source", ["auto", "bundled"])
+def test_sockets_have_the_sizes_of_sockets(source):
+    """Of whatever is there: the user's folder, downloads or the bundled default."""
+    shapes = data.load_sockets(source=source, limit=6)
+    assert shapes.points.shape[1:] == (2048, 3)
+    lengths = np.ptp(shapes.points[..., 2], axis=1)
+    widths = np.ptp(shapes.points[..., :2], axis=1)
+    for kind, low, high in (("TT", 150, 350), ("TF", 220, 420)):
+        assert (lengths[shapes.kinds == kind] > low).all()
+        assert (lengths[shapes.kinds == kind] < high).all()
+    assert lengths[shapes.kinds == "TF"].mean() > lengths[shapes.kinds == "TT"].mean()
+    assert (widths > 60).all()
+    assert (widths < 320).all()
+    # The closed end is down: below there are points near the axis, at the brim there are none.
+    for points in shapes.points:
+        heights = (points[:, 2] - points[:, 2].min()) / np.ptp(points[:, 2])
+        bottom, top = points[heights < 0.05], points[heights > 0.5]
+        radii = np.linalg.norm(top[:, :2] - top[:, :2].mean(axis=0), axis=1)
+        assert np.ptp(bottom[:, :2], axis=0).max() < np.ptp(top[:, :2], axis=0).min()
+        assert radii.min() > 20
+
+
+def test_bundled_sockets_do_not_depend_on_what_else_is_asked_for(bundled):
+    assert len(bundled) == 12
+    for kind in data.KINDS:
+        alone = data.load_sockets(kind, source="bundled", limit=2)
+        same = bundled[bundled.kinds == kind][:2]
+        np.testing.assert_array_equal(alone.points, same.points)
+        np.testing.assert_array_equal(alone.names, same.names)
+
+
+def test_bundled_sockets_differ(bundled):
+    flat = bundled.points.reshape(12, -1)
+    assert len(np.unique(flat, axis=0)) == 12
+    assert len(set(bundled.names)) == 12
+    assert np.ptp(bundled.points[..., 2], axis=1).std() > 10
+
+
+def test_the_bundle_is_small():
+    files = list(BUNDLE.glob("*.npz"))
+    assert {file.stem for file in files} == set(data.KINDS)
+    assert sum(file.stat().st_size for file in files) < 1e6
+
+
+def test_a_new_bundle_is_the_shape_model_to_half_precision(home):
+    surfaces = [*sockets(6), *sockets(5, seed=1, length=320)]
+    shapes = data.Shapes(
+        np.stack([surface.sample(10) for surface in surfaces]),
+        np.arange(11).astype(str),
+        np.array(["TT"] * 6 + ["TF"] * 5),
+        "analytic",
+    )
+    files = data.bundle(shapes, surfaces, n_modes=3)
+    assert files == [home / "sockets" / "TT.npz", home / "sockets" / "TF.npz"]
+    for file, members in zip(files, (surfaces[:6], surfaces[6:]), strict=True):
+        loaded, fitted = ShapeModel.load(file), ShapeModel.fit(members, 3)
+        assert loaded.n_surfaces_ == len(members)
+        np.testing.assert_allclose(loaded.mean_, fitted.mean_, atol=1e-4)
+        np.testing.assert_allclose(loaded.modes_, fitted.modes_, atol=0.02)
+        np.testing.assert_array_equal(loaded.variance_fractions_, fitted.variance_fractions_)
+    drawn = data.load_sockets("TF", limit=2)
+    for points, surface in zip(drawn.points, ShapeModel.load(files[1]).sample(2, 1), strict=True):
+        assert trimesh.proximity.closest_point(surface.mesh(), points)[1].max() < 1e-3
+
+
+# Shapes and splits
+
+
+def some(n_tt=90, n_tf=90):
+    n = n_tt + n_tf
+    kinds = np.random.default_rng(0).permutation(["TT"] * n_tt + ["TF"] * n_tf)
+    return data.Shapes(np.zeros((n, 1, 3)), np.arange(n).astype(str), kinds, "made up")
+
+
+def test_shapes_are_chosen_with_what_is_known_of_them():
+    shapes = some(3, 3)
+    chosen = shapes[shapes.kinds == "TF"]
+    assert (len(chosen), set(chosen.kinds), chosen.source) == (3, {"TF"}, "made up")
+    assert list(shapes[[4, 0]].names) == ["4", "0"]
+
+
+def test_a_split_is_complete_and_disjoint_per_kind():
+    shapes = some()
+    split = data.split_sockets(shapes)
+    assert list(split) == ["scans", "validation", "test"]
+    np.testing.assert_array_equal(np.sort(np.concatenate(list(split.values()))), np.arange(180))
+    counts = {part: np.sum(shapes.kinds[index] == "TT") for part, index in split.items()}
+    assert counts == {"scans": 30, "validation": 20, "test": 40}
+    counts = {part: np.sum(shapes.kinds[index] == "TF") for part, index in split.items()}
+    assert counts == {"scans": 21, "validation": 23, "test": 46}
+
+
+def test_a_split_depends_on_the_seed_alone():
+    first, again, other = (data.split_sockets(some(), seed=s)["scans"] for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert (np.diff(first) > 0).all()
+
+
+@pytest.mark.parametrize("validation", [0.01, 0.99])
+def test_validation_and_test_have_one_each_at_least(validation):
+    split = data.split_sockets(some(4, 4), {"TT": 2, "TF": 2}, validation)
+    assert {part: len(index) for part, index in split.items()} == {
+        "scans": 4,
+        "validation": 2,
+        "test": 2,
+    }
+
+
+def test_too_few_sockets_to_split_are_counted():
+    with pytest.raises(ValueError, match=r"31 TT sockets \(made up\) leave 1 beside 30 scans"):
+        data.split_sockets(some(31, 90))
+    with pytest.raises(ValueError, match="0 TF sockets"):
+        data.split_sockets(some(90, 0))
+
+
+# Training batches
+
+SCALE = 150.0  # mm
+N_POINTS = 48
+
+
+@pytest.fixture(scope="module")
+def clouds():
+    return np.stack([s.sample(N_POINTS, seed=i) for i, s in enumerate(sockets(5))]) + 300
+
+
+@pytest.fixture(scope="module")
+def shape_models():
+    """Of one mode each, of sockets 50 and 90 mm wide."""
+    return [
+        ShapeModel.fit([socket(length, radius) for length in (180, 220)]) for radius in (50, 90)
+    ]
+
+
+def batches(clouds, n_steps=3, batch_size=8, **options):
+    return np.stack(list(data.batches(clouds, SCALE, n_steps, batch_size, **options)))
+
+
+def is_real(points, clouds, normalization="dataset"):
+    """Which of the batched clouds are among the real ones."""
+    scale = SCALE if normalization == "dataset" else None
+    real = normalize(clouds, normalization, scale)[0]
+    points = points.reshape(-1, 1, N_POINTS, 3)
+    return (np.abs(points - real).max(axis=(2, 3)) < 1e-5).any(axis=1)
+
+
+@pytest.mark.parametrize("normalization", ["dataset", "unit-sphere"])
+def test_batches_without_augmentation_are_real_clouds(clouds, normalization):
+    found = batches(clouds, normalization=normalization)
+    assert (found.shape, found.dtype) == ((3, 8, N_POINTS, 3), np.float32)
+    assert is_real(found, clouds, normalization).all()
+    assert len(np.unique(found.reshape(24, -1), axis=0)) == 5
+
+
+def test_batches_know_their_shape(clouds):
+    assert data.batches(clouds, SCALE, 1, 8).element_spec.shape == (8, N_POINTS, 3)
+
+
+def test_batches_depend_on_the_seed_and_a_resumed_run_sees_the_same(clouds, shape_models):
+    options = {"shape_models": shape_models, "jitter": 0.01, "rotate": True}
+    whole = batches(clouds, 5, seed=3, **options)
+    np.testing.assert_array_equal(batches(clouds, 5, seed=3, first_step=2, **options), whole[2:])
+    assert not np.isclose(batches(clouds, 5, seed=4, **options), whole).all(axis=(2, 3)).any()
+    assert len(np.unique(whole.reshape(40, -1), axis=0)) == 40
+
+
+@pytest.mark.parametrize(("share", "drawn"), [(0.0, 0), (0.5, 4), (0.6, 5), (1.0, 8)])
+def test_the_share_of_drawn_clouds_is_that_asked_for(clouds, shape_models, share, drawn):
+    found = batches(clouds, shape_models=shape_models, share=share)
+    for batch in found:
+        real = is_real(batch, clouds)
+        assert np.sum(~real) == drawn
+        wide = np.ptp(batch[~real, :, 0], axis=1) * SCALE > 140
+        assert abs(wide.sum() - drawn / 2) <= 0.5
+
+
+def fitted_weights(points, model, seed=0):
+    """Weights of normalized clouds in a model of one mode, and how far they are off it, mm."""
+    mean, modes = model.point_basis(N_POINTS, seed=seed)
+    patterns = mean - mean.mean(axis=1, keepdims=True)
+    directions = modes[:, 0] - modes[:, 0].mean(axis=1, keepdims=True)
+    departures = SCALE * points[:, None] - patterns
+    weights = np.einsum("bkpx,kpx->bk", departures, directions) / np.sum(directions**2, axis=(1, 2))
+    rest = np.abs(departures - weights[..., None, None] * directions).max(axis=(2, 3))
+    pattern = rest.argmin(axis=1)
+    rows = np.arange(len(points))
+    return weights[rows, pattern], rest[rows, pattern], pattern
+
+
+@pytest.mark.parametrize("limit", [0.5, 2.5])
+def test_drawn_clouds_are_of_the_shape_model_with_truncated_normal_weights(
+    clouds, shape_models, limit
+):
+    found = batches(clouds, 40, 16, shape_models=shape_models[:1], share=1.0, limit=limit)
+    weights, rest, patterns = fitted_weights(found.reshape(-1, N_POINTS, 3), shape_models[0])
+    assert rest.max() < 1e-2
+    assert np.abs(weights).max() <= limit + 1e-3
+    expected = truncnorm(-limit, limit)
+    assert weights.std() == pytest.approx(expected.std(), rel=0.06)
+    assert kstest(weights, expected.cdf).pvalue > 0.001
+    assert set(patterns) == set(range(8))
+
+
+def test_drawn_clouds_fill_the_unit_sphere(clouds, shape_models):
+    found = batches(clouds, shape_models=shape_models, normalization="unit-sphere")
+    np.testing.assert_allclose(found.mean(axis=2), 0, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=-1).max(axis=-1), 1, atol=1e-5)
+
+
+def test_drawn_clouds_keep_their_size_on_the_scale_of_the_set(clouds, shape_models):
+    found = batches(clouds, shape_models=shape_models, share=1.0)
+    assert (np.linalg.norm(found, axis=-1).max(axis=-1).std(axis=1) > 0.01).all()
+    doubled = np.stack(list(data.batches(clouds, 2 * SCALE, 3, 8, shape_models, 1.0)))
+    np.testing.assert_allclose(doubled, found / 2, atol=1e-6)
+
+
+def test_rotation_turns_each_cloud_about_the_long_axis(clouds, shape_models):
+    still, turned = (
+        batches(clouds, 20, shape_models=shape_models, rotate=rotate).reshape(-1, N_POINTS, 3)
+        for rotate in (False, True)
+    )
+    np.testing.assert_array_equal(turned[..., 2], still[..., 2])
+    before, after = (points[..., 0] + 1j * points[..., 1] for points in (still, turned))
+    np.testing.assert_allclose(np.abs(after), np.abs(before), atol=1e-6)
+    turns = np.sum(after * before.conj(), axis=1)
+    np.testing.assert_allclose(after, before * (turns / np.abs(turns))[:, None], atol=1e-5)
+    assert kstest(np.angle(turns) / (2 * np.pi) + 0.5, "uniform").pvalue > 0.001
+
+
+def test_jitter_is_independent_noise_of_its_standard_deviation(clouds):
+    noise = batches(clouds, 10, jitter=0.02) - batches(clouds, 10)
+    assert noise.std() == pytest.approx(0.02, rel=0.03)
+    assert noise.mean() == pytest.approx(0, abs=0.02 * 4 / np.sqrt(noise.size))
+    flat = noise.reshape(80, -1)
+    assert np.abs(np.corrcoef(flat) - np.eye(80)).max() < 6 / np.sqrt(flat.shape[1])
+
+
+# Downloads
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A folder that is served on this machine: `.folder`, `.url`, `.requests`."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            served.requests.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *args):
+            pass
+
+    folder = tmp_path / "served"
+    folder.mkdir()
+    address = ("127.0.0.1", 0)
+    served = http.server.ThreadingHTTPServer(
+        address, functools.partial(Handler, directory=str(folder))
+    )
+    served.folder, served.requests = folder, []
+    served.url = f"http://127.0.0.1:{served.server_port}/"
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(variable, "127.0.0.1")
+    # A download that fails is tried again, some seconds later.
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield served
+    served.shutdown()
+    thread.join()
+    served.server_close()
+
+
+def sha256(file):
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def published(server, home, monkeypatch):
+    """Three sockets, served as SocketSSM is, and their registry."""
+    files = [server.folder / name for name in ("TF/a.npy", "TT/b.npy", "TT/c.npy")]
+    for i, file in enumerate(files):
+        write(file, cloud(seed=i))
+    lines = [f"{f.relative_to(server.folder).as_posix()} sha256:{sha256(f)}" for f in files]
+    (home / "SocketSSM-registry.txt").write_text("\n".join(lines))
+    monkeypatch.setattr(data, "_SOCKETSSM_URL", server.url)
+    return server
+
+
+def test_the_registry_lists_all_published_sockets():
+    lines = (BUNDLE.parent / "SocketSSM-registry.txt").read_text().splitlines()
+    names, hashes = zip(*map(str.split, lines), strict=True)
+    assert len(set(names)) == len(set(hashes)) == 200
+    assert sum(name.startswith("TT/") for name in names) == 100
+    assert sum(name.startswith("TF/") for name in names) == 100
+    assert {len(found) for found in hashes} == {len("sha256:") + 64}
+
+
+def test_downloaded_sockets_are_the_published_ones(published, home):
+    assert data.download_sockets() == home / "SocketSSM"
+    shapes = data.load_sockets()
+    assert shapes.source == "SocketSSM"
+    assert list(shapes.names) == ["TF/a", "TT/b", "TT/c"]
+    np.testing.assert_array_equal(shapes.points[2], cloud(seed=2).astype(np.float32))
+    assert not list(home.glob(".*"))
+    # What is there is not downloaded again.
+    data.download_sockets()
+    assert len(published.requests) == 3
+
+
+def test_a_file_with_another_hash_is_refused(published, home):
+    write(published.folder / "TT" / "b.npy", cloud(seed=9))
+    with pytest.raises(ValueError, match=r"b\.npy"):
+        data.download_sockets()
+    assert not (home / "SocketSSM").exists()
+    assert data.load_sockets(limit=1).source == data.BUNDLED_SOCKETS
+
+
+def test_a_download_that_was_cut_off_goes_on_where_it_stopped(published, home):
+    content = (published.folder / "TT" / "c.npy").read_bytes()
+    (published.folder / "TT" / "c.npy").unlink()
+    with pytest.raises(requests.HTTPError, match=r"c\.npy"):
+        data.download_sockets()
+    assert not (home / "SocketSSM").exists()
+    (published.folder / "TT" / "c.npy").write_bytes(content)
+    published.requests.clear()
+    data.download_sockets()
+    assert published.requests == ["/TT/c.npy"]
+    assert len(list((home / "SocketSSM").rglob("*.npy"))) == 3
+
+
+def serve_modelnet(server, monkeypatch, sha=None):
+    """A zip archive laid out as ModelNet10's, with what a Mac leaves in one."""
+    archive = server.folder / "ModelNet10.zip"
+    box = trimesh.creation.box().export(file_type="off")
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("ModelNet10/README.txt", "...")
+        for part in ("train", "test"):
+            file.writestr(f"ModelNet10/bathtub/{part}/bathtub_0001.off", box)
+        file.writestr("__MACOSX/ModelNet10/._README.txt", "...")
+    address = (f"{server.url}ModelNet10.zip", sha or sha256(archive))
+    monkeypatch.setitem(data._MODELNET, 10, address)
+
+
+def test_a_downloaded_modelnet_is_unpacked(server, home, monkeypatch):
+    serve_modelnet(server, monkeypatch)
+    assert data.download_modelnet(10) == home / "ModelNet10"
+    assert {f.name for f in home.iterdir()} == {"sockets", "ModelNet10"}
+    corpus = data.load_corpus(n_points=16)
+    assert corpus.source == "ModelNet10"
+    assert list(corpus.names) == ["bathtub/test/bathtub_0001", "bathtub/train/bathtub_0001"]
+    data.download_modelnet(10)
+    assert len(server.requests) == 1
+
+
+def test_another_archive_than_modelnets_is_refused(server, home, monkeypatch):
+    serve_modelnet(server, monkeypatch, sha="0" * 64)
+    with pytest.raises(ValueError, match=r"ModelNet10\.zip"):
+        data.download_modelnet(10)
+    assert {f.name for f in home.iterdir()} == {"sockets"}
+    with pytest.raises(ValueError, match="no ModelNet20; accepted: 10 and 40"):
+        data.download_modelnet(20)
+
+
+@pytest.mark.parametrize("where", ["../evil", "a/../../evil", "absolute"])
+def test_an_archive_that_would_write_elsewhere_is_not_unpacked(tmp_path, where):
+    name = str(tmp_path / "evil") if where == "absolute" else where
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as file:
+        file.writestr("good", "...")
+        file.writestr(name, "...")
+    with pytest.raises(ValueError, match=r"bad\.zip: member .*evil"):
+        data.unpack(tmp_path / "bad.zip", tmp_path / "new")
+    assert [f.name for f in tmp_path.rglob("*")] == ["bad.zip"]
+
+
+def test_an_archive_is_unpacked_with_its_folders(tmp_path):
+    with zipfile.ZipFile(tmp_path / "good.zip", "w") as file:
+        file.writestr("a/b/c.txt", "text")
+        file.writestr("..d.txt", "text")
+    data.unpack(tmp_path / "good.zip", tmp_path / "new")
+    assert (tmp_path / "new" / "a" / "b" / "c.txt").read_text() == "text"
+    assert (tmp_path / "new" / "..d.txt").exists()

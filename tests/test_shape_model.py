@@ -1,0 +1,307 @@
+"""Facts of the statistical shape model, on surfaces whose modes of variation are known."""
+
+import numpy as np
+import pytest
+import trimesh
+from analytic import family, socket, sockets
+from scipy.stats import kstest, truncnorm
+
+from aaelib.shape_model import ShapeModel, generalization, specificity, vertex_distance
+from aaelib.sockets import SocketSurface
+
+FITS = pytest.mark.parametrize("fit", ["surface", "vertices"])
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ShapeModel.fit(sockets(10))
+
+
+@pytest.fixture(scope="module")
+def unseen():
+    return sockets(4, seed=99)
+
+
+def moved(surface, step):
+    return SocketSurface(surface.vertices + step)
+
+
+def distance_between_surfaces(a, b):
+    """Mean distance in mm of the vertices of `a` to the surface `b`."""
+    return trimesh.proximity.closest_point(b.mesh(), a.mesh().vertices)[1].mean()
+
+
+# Fitting
+
+
+def test_the_model_of_two_surfaces_is_known():
+    short, long = socket(180), socket(220)
+    model = ShapeModel.fit([short, long])
+    a, b = (s.vertices - s.vertices.mean(axis=(0, 1)) for s in (short, long))
+    np.testing.assert_allclose(model.mean_, (a + b) / 2, atol=1e-9)
+    # Each is half their difference from the mean; with n - 1 = 1, the variance is twice the square.
+    mode = (b - a) / np.sqrt(2)
+    np.testing.assert_allclose(
+        model.modes_[0] * np.sign(model.modes_[0, 0, -1, 2]), mode, atol=1e-9
+    )
+    np.testing.assert_allclose(model.variance_fractions_, [1])
+    assert model.n_surfaces_ == 2
+
+
+def test_modes_are_the_singular_vectors_of_the_centred_surfaces(model):
+    grids = np.stack([s.vertices - s.vertices.mean(axis=(0, 1)) for s in sockets(10)])
+    departures = (grids - grids.mean(axis=0)).reshape(10, -1)
+    _, singular, directions = np.linalg.svd(departures, full_matrices=False)
+    assert model.n_modes == 9
+    flat = model.modes_.reshape(9, -1)
+    np.testing.assert_allclose(np.linalg.norm(flat, axis=1), singular[:9] / np.sqrt(9))
+    # Of the larger ones: the others are rounding.
+    cosines = np.sum(flat[:4] * directions[:4], axis=1) / np.linalg.norm(flat[:4], axis=1)
+    np.testing.assert_allclose(np.abs(cosines), 1)
+    np.testing.assert_allclose(
+        model.compactness(), np.cumsum(singular[:9] ** 2) / np.sum(singular**2)
+    )
+
+
+def test_compactness_rises_to_one(model):
+    compactness = model.compactness()
+    assert (np.diff(compactness) >= 0).all()
+    assert (np.diff(model.variance_fractions_) <= 0).all()
+    assert compactness[-1] == pytest.approx(1)
+
+
+def test_where_sockets_stand_does_not_matter(model):
+    rng = np.random.default_rng(0)
+    apart = [moved(surface, rng.normal(0, 500, 3)) for surface in sockets(10)]
+    again = ShapeModel.fit(apart)
+    np.testing.assert_allclose(again.mean_, model.mean_, atol=1e-9)
+    np.testing.assert_allclose(again.variance_fractions_, model.variance_fractions_, atol=1e-9)
+
+
+@FITS
+def test_two_modes_hold_a_family_of_two_modes(fit):
+    surfaces = family()
+    model = ShapeModel.fit(surfaces, n_modes=2)
+    assert model.compactness()[-1] == pytest.approx(1)
+    for surface in [*surfaces, *family(3, seed=7)]:
+        found = model.reconstruct(surface, fit=fit)
+        np.testing.assert_allclose(found.vertices, surface.vertices, atol=1e-6)
+
+
+def test_fits_of_too_few_surfaces_or_modes_are_refused():
+    with pytest.raises(ValueError, match="got 1"):
+        ShapeModel.fit(sockets(1))
+    for n_modes in (0, 3):
+        with pytest.raises(ValueError, match=f"n_modes is {n_modes}; 3 surfaces give 1 to 2"):
+            ShapeModel.fit(sockets(3), n_modes)
+
+
+# Weights and reconstructions
+
+
+@FITS
+def test_weights_of_a_surface_of_the_model_are_its_own(model, fit):
+    weights = np.array([1.5, -2.0, 0.5, 0.25])
+    found = model.weights(model.surface(weights), n_modes=4, fit=fit)
+    np.testing.assert_allclose(found, weights, atol=1e-6)
+
+
+@FITS
+def test_the_mean_surface_has_no_weights(model, fit):
+    mean = SocketSurface(model.mean_)
+    np.testing.assert_allclose(model.weights(mean, n_modes=4, fit=fit), 0, atol=1e-6)
+    np.testing.assert_array_equal(model.surface([]).vertices, model.mean_)
+
+
+def test_weights_of_the_fitted_surfaces_have_mean_zero_and_spread_one():
+    surfaces = sockets(10)
+    model = ShapeModel.fit(surfaces, n_modes=3)
+    weights = np.stack([model.weights(surface, fit="vertices") for surface in surfaces])
+    np.testing.assert_allclose(weights.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(np.cov(weights.T), np.eye(3), atol=1e-9)
+
+
+@FITS
+def test_a_reconstruction_follows_a_moved_surface(model, unseen, fit):
+    step = np.array([10.0, -200.0, 3000.0])
+    still = model.reconstruct(unseen[0], 3, fit)
+    found = model.reconstruct(moved(unseen[0], step), 3, fit)
+    np.testing.assert_allclose(found.vertices, still.vertices + step, atol=1e-6)
+    np.testing.assert_allclose(
+        model.weights(moved(unseen[0], step), 3, fit), model.weights(unseen[0], 3, fit), atol=1e-6
+    )
+
+
+def test_no_other_weights_are_nearer_to_the_vertices(model, unseen):
+    def squared(weights):
+        return np.sum((model.surface(weights).vertices - centred) ** 2)
+
+    centred = unseen[0].vertices - unseen[0].vertices.mean(axis=(0, 1))
+    weights = model.weights(unseen[0], 3, fit="vertices")
+    for change in np.concatenate([np.eye(3), -np.eye(3)]) * 0.01:
+        assert squared(weights + change) > squared(weights)
+
+
+def test_the_surface_fit_is_nearer_to_the_surface_and_the_vertex_fit_to_the_vertices(unseen):
+    # Where the vertices sit on the wall differs from socket to socket, as in fitted ones.
+    def slid(surface, rng):
+        shares = np.linspace(0, 1, 16)
+        levels = shares + rng.normal(0, 0.1) * np.sin(np.pi * shares)
+        fine = np.linspace(0, 1, surface.vertices.shape[1])
+        resampled = [
+            [np.interp(levels, fine, axis) for axis in meridian.T] for meridian in surface.vertices
+        ]
+        return SocketSurface(np.moveaxis(resampled, 1, 2))
+
+    def fine_sockets(n, seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(n):
+            length, wave, tilt = rng.uniform(150, 250), *rng.normal(0, 8, 2)
+            yield slid(socket(length, 50, wave, tilt, n_heights=200), rng)
+
+    model = ShapeModel.fit(list(fine_sockets(12, seed=1)), n_modes=3)
+    surface_mm, vertices_mm = [], []
+    for left_out in fine_sockets(6, seed=2):
+        fits = [model.reconstruct(left_out, fit=fit) for fit in ("surface", "vertices")]
+        surface_mm.append([distance_between_surfaces(left_out, found) for found in fits])
+        vertices_mm.append([vertex_distance(left_out, found) for found in fits])
+    assert np.mean(surface_mm, axis=0)[0] < 0.9 * np.mean(surface_mm, axis=0)[1]
+    assert np.mean(vertices_mm, axis=0)[0] > np.mean(vertices_mm, axis=0)[1]
+
+
+def test_what_the_model_does_not_have_is_refused(model, unseen):
+    with pytest.raises(ValueError, match=r"\(10,\); there are 9 modes"):
+        model.surface(np.zeros(10))
+    for n_modes in (0, 10):
+        with pytest.raises(ValueError, match=f"n_modes is {n_modes}; there are 9"):
+            model.weights(unseen[0], n_modes)
+    with pytest.raises(ValueError, match="'points'; accepted: 'surface', 'vertices'"):
+        model.reconstruct(unseen[0], fit="points")
+
+
+# Drawing
+
+
+@pytest.mark.parametrize("limit", [0.5, 2.5, 8.0])
+def test_drawn_weights_are_truncated_normal(model, limit):
+    weights = model.draw_weights(2000, seed=1, limit=limit)
+    assert weights.shape == (2000, 9)
+    assert np.abs(weights).max() <= limit
+    expected = truncnorm(-limit, limit)
+    assert weights.std() == pytest.approx(expected.std(), rel=0.02)
+    assert kstest(weights.ravel(), expected.cdf).pvalue > 0.001
+    # One mode's weight tells nothing about another's.
+    assert np.abs(np.corrcoef(weights.T) - np.eye(9)).max() < 5 / np.sqrt(2000)
+
+
+def test_samples_are_the_surfaces_of_the_drawn_weights(model):
+    samples = model.sample(3, seed=5, limit=1.0)
+    for sample, weights in zip(samples, model.draw_weights(3, 5, 1.0), strict=True):
+        np.testing.assert_array_equal(sample.vertices, model.surface(weights).vertices)
+    assert not np.array_equal(samples[0].vertices, model.sample(1, seed=6)[0].vertices)
+
+
+def test_a_limit_of_nothing_is_refused(model):
+    with pytest.raises(ValueError, match="limit is 0"):
+        model.sample(1, limit=0)
+
+
+def test_points_of_the_basis_lie_on_the_surface_of_the_same_weights(model):
+    mean, modes = model.point_basis(n_points=100, n_patterns=3, seed=2)
+    assert (mean.shape, modes.shape) == ((3, 100, 3), (3, 9, 100, 3))
+    assert mean.dtype == modes.dtype == np.float32
+    for weights in model.draw_weights(3, seed=4):
+        mesh = model.surface(weights).mesh()
+        clouds = mean + np.tensordot(weights, modes, (0, 1))
+        distances = trimesh.proximity.closest_point(mesh, clouds.reshape(-1, 3))[1]
+        assert distances.max() < 1e-3
+
+
+def test_patterns_of_points_are_spread_evenly_and_differ(model):
+    mean, _ = model.point_basis(n_points=100, n_patterns=2, seed=2)
+    lone, _ = model.point_basis(n_points=100, n_patterns=1, seed=3)
+    np.testing.assert_array_equal(lone[0], mean[1])
+    for cloud in mean:
+        gaps = np.linalg.norm(cloud[:, None] - cloud, axis=-1) + np.diag(np.full(100, np.inf))
+        # Random points would have a smallest gap of some percent of the mean one.
+        assert gaps.min(axis=1).min() > 0.3 * gaps.min(axis=1).mean()
+    assert np.abs(mean[0] - mean[1]).max() > 1
+
+
+# Quality
+
+
+def test_generalization_falls_with_the_modes_and_ends_where_they_do():
+    errors = generalization(sockets(8), [1, 2, 3, 4, 6, 7])
+    assert errors.shape == (8, 6)
+    means = errors.mean(axis=0)
+    assert (np.diff(means[:5]) < 0).all()
+    # Of the 8, 7 are left: they have 6 modes.
+    assert np.isfinite(errors[:, :5]).all()
+    assert np.isnan(errors[:, 5]).all()
+
+
+def test_what_a_family_leaves_out_its_other_members_describe():
+    np.testing.assert_allclose(generalization(family(6), [2]), 0, atol=1e-6)
+    assert generalization(family(6), [1]).min() >= 0
+    assert generalization(family(6), [1]).mean() > 0.1
+
+
+def test_specificity_of_no_modes_is_the_distance_from_the_mean_to_the_nearest():
+    surfaces = sockets(6)
+    model = ShapeModel.fit(surfaces)
+    nearest = min(vertex_distance(SocketSurface(model.mean_), surface) for surface in surfaces)
+    np.testing.assert_allclose(specificity(model, surfaces, [0], n_samples=3), nearest)
+
+
+def test_specificity_is_zero_where_every_sample_is_a_real_socket(model):
+    weights = np.random.default_rng(3).normal(size=(5, model.n_modes))
+    real = [moved(model.surface(w), [0, 0, 70]) for w in weights]
+    errors = specificity(model, real, [2, model.n_modes], n_samples=5, seed=3)
+    np.testing.assert_allclose(errors[:, 1], 0, atol=1e-6)
+    assert (errors[:, 0] > 0.01).any()
+
+
+def test_vertex_distance_of_two_cylinders_walls():
+    wide, narrow = socket(radius=55), socket(radius=50)
+    assert vertex_distance(wide, moved(wide, [1, 2, 3])) == pytest.approx(0, abs=1e-9)
+    grown = SocketSurface(wide.vertices * [1.1, 1.1, 1])
+    radii = np.hypot(wide.vertices[..., 0], wide.vertices[..., 1])
+    assert vertex_distance(wide, grown) == pytest.approx(0.1 * radii.mean())
+    assert vertex_distance(wide, narrow) == vertex_distance(narrow, wide)
+
+
+# Files
+
+
+def test_a_saved_model_comes_back_to_the_last_bit(model, tmp_path):
+    model.save(tmp_path / "new" / "model.npz")
+    loaded = ShapeModel.load(tmp_path / "new" / "model.npz")
+    for name in ("mean_", "modes_", "variance_fractions_"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(model, name))
+    assert loaded.n_surfaces_ == model.n_surfaces_
+    assert [f.name for f in (tmp_path / "new").iterdir()] == ["model.npz"]
+
+
+def test_a_missing_model_says_what_writes_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.npz; notebook 01"):
+        ShapeModel.load(tmp_path / "nothing.npz")
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "cut off", "other arrays", "one array"])
+def test_a_file_that_is_no_model_is_named(model, tmp_path, kind):
+    file = tmp_path / "odd.npz"
+    model.save(file)
+    if kind == "empty":
+        file.write_bytes(b"")
+    elif kind == "text":
+        file.write_text("mean")
+    elif kind == "cut off":
+        file.write_bytes(file.read_bytes()[:5000])
+    elif kind == "other arrays":
+        np.savez(file, mean=np.zeros(3))
+    else:
+        with file.open("wb") as stream:
+            np.save(stream, np.zeros(3))
+    with pytest.raises(ValueError, match=r"odd\.npz is not a shape model"):
+        ShapeModel.load(file)

@@ -1,0 +1,69 @@
+"""What the notebooks of the repository hold of a run: pictures for all, sources, no ModelNet."""
+
+import base64
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+STORED = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+PLOTLY, PNG = "application/vnd.plotly.v1+json", "image/png"
+
+each_notebook = pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+
+
+def outputs(path):
+    cells = nbformat.read(path, as_version=4).cells
+    return [output for cell in cells for output in cell.get("outputs", [])]
+
+
+def bundles(path):
+    """What was displayed: {kind: content} each."""
+    return [output.data for output in outputs(path) if "data" in output]
+
+
+def texts(path):
+    return [bundle["text/markdown"] for bundle in bundles(path) if "text/markdown" in bundle]
+
+
+@each_notebook
+def test_no_stored_cell_failed(path):
+    assert not [output for output in outputs(path) if output.output_type == "error"]
+
+
+@each_notebook
+def test_every_figure_has_a_picture(path):
+    """Viewers without JavaScript, such as a code host's, show nothing else."""
+    for bundle in bundles(path):
+        if PLOTLY in bundle:
+            assert PNG in bundle
+        if PNG in bundle:
+            assert base64.b64decode(bundle[PNG]).startswith(b"\x89PNG")
+
+
+def test_shapes_of_modelnet_are_stored_as_pictures_only():
+    """ModelNet may not be passed on: its points are in no figure that a reader could extract."""
+    for bundle in bundles(NOTEBOOKS / "02_modelnet_pretraining.ipynb"):
+        traces = bundle.get(PLOTLY, {}).get("data", [])
+        assert not {trace["type"] for trace in traces} & {"scatter3d", "mesh3d", "surface"}
+
+
+@each_notebook
+def test_every_table_and_figure_says_its_source(path):
+    for text in texts(path):
+        if text.startswith("|") or text.startswith("**F"):
+            provenance = text.rsplit("*", 2)[1]
+            source, profile, seed = provenance.split(";")[0].split(" · ")
+            assert source not in ("", "None")
+            assert profile.startswith("profile ")
+            assert seed.startswith("seed ")
+
+
+@each_notebook
+def test_all_of_a_notebook_is_of_one_profile(path):
+    found = {
+        part for text in texts(path) for part in text.split(" · ") if part.startswith("profile ")
+    }
+    assert len(found) <= 1
+    assert bool(found) == bool(texts(path))
