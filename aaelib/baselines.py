@@ -74,8 +74,8 @@ def linear_samples(shape_models, kinds, n_points=2048, seed=0):
     """
     names, counts = np.unique(kinds, return_counts=True)
     drawn = []
-    for name, count in zip(names, counts, strict=True):
-        drawn += shape_models[str(name)].sample(count, seed)
+    for i, (name, count) in enumerate(zip(names, counts, strict=True)):
+        drawn += shape_models[str(name)].sample(count, seed=1000 * i + seed)
     return resampled(drawn, n_points, seed)
 
 

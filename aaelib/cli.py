@@ -17,7 +17,7 @@ class _PlainErrors(TyperGroup):
     def invoke(self, ctx):
         try:
             return super().invoke(ctx)
-        except (ValueError, FileNotFoundError, RuntimeError) as error:
+        except (ValueError, OSError, RuntimeError) as error:
             typer.echo(f"aaelib: {error}", err=True)
             raise typer.Exit(1) from error
 
@@ -59,12 +59,13 @@ def write_report(profile: Profile = "default"):
 
 @app.command()
 def store(profile: Profile = "default"):
-    """Store the outputs of executed notebooks in the notebooks of notebooks/."""
+    """Store the outputs of executed notebooks in notebooks/, and what the README shows of them."""
     notebooks = _executed(profile)
     from aaelib import report
 
     for executed in notebooks:
         report.store(executed, NOTEBOOKS / executed.name)
+    report.update_readme(ROOT / "README.md", RESULTS / profile)
 
 
 @app.command()

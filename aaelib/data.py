@@ -101,6 +101,7 @@ def load_sockets(kind=None, source="auto", limit=None):
         raise ValueError(f"unknown kind {kind!r}; accepted: 'TT', 'TF' or None for both")
     if source not in ("auto", "SocketSSM", "bundled"):
         raise ValueError(f"unknown source {source!r}; accepted: 'auto', 'SocketSSM', 'bundled'")
+    _check_limit(limit)
     kinds = KINDS if kind is None else (kind,)
     folders = [] if source == "bundled" else _folders("SocketSSM")
     if folders:
@@ -138,7 +139,9 @@ def load_corpus(source="auto", n_points=2048, limit=None, n_per_family=40, seed=
     """
     if source not in ("auto", "ModelNet", "bundled"):
         raise ValueError(f"unknown source {source!r}; accepted: 'auto', 'ModelNet', 'bundled'")
-    folders = [] if source == "bundled" else _folders("ModelNet10*", "ModelNet40*")
+    # ModelNet40 contains ModelNet10: never both.
+    wanted = [] if source == "bundled" else ["ModelNet40*", "ModelNet10*"]
+    folders = next((found for pattern in wanted if (found := _folders(pattern))), [])
     if folders:
         parts = [load_clouds(folder, n_points, limit, seed) for folder in folders]
         points = np.concatenate([part.points for part in parts])
@@ -184,11 +187,16 @@ def load_clouds(folder, n_points=2048, limit=None, seed=0):
     ValueError
         If a file can't be read as a shape, naming it.
     """
+    _check_limit(limit)
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")
     accepted = {".npy"} | _MESHES
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in accepted and f.is_file())
+    files = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in accepted and file.is_file() and not _is_hidden(file, folder)
+    )
     if not files:
         raise FileNotFoundError(f"no shapes in {folder}; accepted: {', '.join(sorted(accepted))}")
     classes = np.array([_class(file, folder) for file in files])
@@ -203,7 +211,12 @@ def load_clouds(folder, n_points=2048, limit=None, seed=0):
     return Shapes(np.stack(points), np.array(names), classes, str(folder.name))
 
 
-def _folders(*patterns):
+def _check_limit(limit):
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; it must be 1 or more, or None for all")
+
+
+def _folders(pattern):
     """The folders of the first place, the user's or the downloads', that has any."""
     places = [DATA]
     if named := os.environ.get("AAELIB_DATA"):
@@ -211,9 +224,13 @@ def _folders(*patterns):
             raise FileNotFoundError(f"AAELIB_DATA is {named!r}, which is no folder")
         places.insert(0, Path(named))
     for place in places:
-        if found := sorted(f for p in patterns for f in place.glob(p) if f.is_dir()):
+        if found := sorted(f for f in place.glob(pattern) if f.is_dir()):
             return found
     return []
+
+
+def _is_hidden(file, folder):
+    return any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
 def _class(file, folder):
@@ -235,7 +252,9 @@ def _read(file, n_points, seed):
     if file.suffix.lower() != ".npy":
         return resample(file, n_points, seed=seed)
     try:
-        points = np.load(file, allow_pickle=False)
+        # Not np.load, which would open archives too.
+        with file.open("rb") as stream:
+            points = np.lib.format.read_array(stream, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{file}: not a plain .npy array ({error})") from error
     if points.ndim != 2 or points.shape[1] != 3 or not np.issubdtype(points.dtype, np.number):
@@ -490,11 +509,12 @@ def batches(
     counts = [drawn // len(bases) + (i < drawn % len(bases)) for i in range(len(bases))]
 
     def draw(mean, modes, count, key):
-        pattern = tf.random.stateless_uniform([], key, 0, mean.shape[0], tf.int32)
-        # The inverse of the normal distribution function gives a truncated normal at any limit.
-        inside = tf.math.erf(limit / 2**0.5)
-        uniform = tf.random.stateless_uniform([count, modes.shape[1]], key, -inside, inside)
-        weights = 2**0.5 * tf.math.erfinv(uniform)
+        for_pattern, for_weights = tf.unstack(tf.random.experimental.stateless_split(key, 2))
+        pattern = tf.random.stateless_uniform([], for_pattern, 0, mean.shape[0], tf.int32)
+        shape = [count, modes.shape[1]]
+        weights = tf.random.stateless_parameterized_truncated_normal(
+            shape, for_weights, 0.0, 1.0, -limit, limit
+        )
         departure = tf.tensordot(weights, modes[pattern], 1)
         return _normalized(mean[pattern] + departure, fixed_scale)
 

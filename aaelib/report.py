@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import threading
+from base64 import b64decode
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -357,8 +358,8 @@ def store(executed, stored):
     Raises
     ------
     ValueError
-        If the notebooks differ in a cell's source, or the result is above 3 MB. `stored` is as it
-        was then.
+        If the notebooks differ in a cell's source, a figure has no static picture, or the result is
+        above 3 MB. `stored` is as it was then.
     """
     import nbformat
 
@@ -370,6 +371,7 @@ def store(executed, stored):
         if cell.cell_type == "code":
             cell.execution_count = ran.execution_count
             cell.outputs = [_without_widget(o) for o in _without_progress(ran.outputs)]
+            _check_pictures(cell.outputs, executed)
     text = nbformat.writes(source) + "\n"
     size = len(text.encode())
     if size > MAX_STORED_BYTES:
@@ -379,6 +381,57 @@ def store(executed, stored):
         )
     with replacing(stored) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def update_readme(readme, results_dir):
+    """
+    Bring what the README shows of a run up to date: included texts, and pictures of figures.
+
+    Between ``<!-- include PATH -->`` and ``<!-- end -->`` goes the text of PATH, a file of the run.
+    A picture ``notebooks/images/NAME.png`` is the static picture of the figure NAME.
+
+    Parameters
+    ----------
+    readme : str or Path
+        The README, at the root of the project.
+    results_dir : str or Path
+        The run: ``results/<profile>``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the run has no such file or picture, naming it.
+    """
+    readme, results_dir = Path(readme), Path(results_dir)
+
+    def included(match):
+        text = (results_dir / match["path"]).read_text(encoding="utf-8").strip()
+        return f"{match['start']}\n{text}\n{match['end']}"
+
+    pattern = r"(?P<start><!-- include (?P<path>\S+) -->).*?(?P<end><!-- end -->)"
+    text = re.sub(pattern, included, readme.read_text(encoding="utf-8"), flags=re.DOTALL)
+    pictures = _pictures(results_dir / "notebooks")
+    for image in re.findall(r"\]\((notebooks/images/\S+\.png)\)", text):
+        name = Path(image).stem
+        if name not in pictures:
+            raise FileNotFoundError(
+                f"{readme} shows {image}, but no executed notebook in {results_dir} has a picture "
+                f"{name!r}; pictures need Chrome or Chromium"
+            )
+        with replacing(readme.parent / image) as temporary:
+            temporary.write_bytes(pictures[name])
+    with replacing(readme) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _pictures(folder):
+    """Static pictures in executed notebooks, by the names that their outputs bear as text."""
+    import nbformat
+
+    notebooks = [nbformat.read(path, as_version=4) for path in _in_order(folder, "[0-9]*.ipynb")]
+    outputs = [o for nb in notebooks for cell in nb.cells for o in cell.get("outputs", [])]
+    data = [output.get("data", {}) for output in outputs]
+    return {d["text/plain"]: b64decode(d["image/png"]) for d in data if "image/png" in d}
 
 
 def _check_same_sources(run, source, executed, stored):
@@ -392,6 +445,17 @@ def _check_same_sources(run, source, executed, stored):
             )
     if len(run.cells) != len(source.cells):
         raise ValueError(f"{len(run.cells)} cells executed, {len(source.cells)} stored; {advice}")
+
+
+def _check_pictures(outputs, executed):
+    """Raise ValueError for a live figure that viewers without JavaScript would not see."""
+    for output in outputs:
+        data = output.get("data", {})
+        if _PLOTLY in data and "image/png" not in data:
+            raise ValueError(
+                f"{executed}: figure {data.get('text/plain', '')!r} has no static picture; install "
+                "Chrome or Chromium and execute it again, in a profile with `pictures: true`"
+            )
 
 
 def _without_progress(outputs):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import trimesh
@@ -251,7 +252,7 @@ class ShapeModel:
                     variance_fractions_=file["variance_fractions"].astype(float),
                     n_surfaces_=int(file["n_surfaces"]),
                 )
-        except (KeyError, OSError, EOFError) as error:
+        except (KeyError, TypeError, ValueError, OSError, EOFError, BadZipFile) as error:
             raise ValueError(f"{path} is not a shape model written by ShapeModel.save") from error
 
 

@@ -160,9 +160,12 @@ class Study:
         display(Markdown(f"**{name}.** {caption} *{self.provenance}; to turn and zoom: `{where}`*"))
 
     def conclude(self, *sentences):
-        """Show what was learnt, a list of sentences made from the numbers of this very run."""
+        """Write and show what was learnt: sentences made from the numbers of this very run."""
         text = "\n".join(f"- {sentence}" for sentence in sentences)
-        display(Markdown(f"{text}\n\n*{self.provenance}*"))
+        text += f"\n\n*{self.provenance}*"
+        with replacing(self.folder / "conclusions" / f"{self.notebook}.md") as temporary:
+            temporary.write_text(text + "\n")
+        display(Markdown(text))
 
     def _caption(self, name, caption):
         file = self.folder / "captions.json"

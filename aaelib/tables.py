@@ -268,6 +268,8 @@ def change(frame, column, start, end):
         Such as "0.00156 → 0.00133 (15 % lower)".
     """
     before, after = frame.loc[start, column], frame.loc[end, column]
+    if after == before:
+        return f"{before:.3g} → {after:.3g} (the same)"
     share = abs(after / before - 1)
     way = "lower" if after < before else "higher"
     return f"{before:.3g} → {after:.3g} ({share:.0%} {way})".replace("%", " %")

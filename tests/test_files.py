@@ -18,8 +18,13 @@ def test_a_block_that_ends_well_replaces_the_file(tmp_path):
 def test_a_block_that_raises_leaves_what_was_there(tmp_path):
     file = tmp_path / "table.csv"
     file.write_text("before")
-    with pytest.raises(KeyboardInterrupt), replacing(file) as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
+
+    def cut_off():
+        with replacing(file) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cut_off()
     assert file.read_text() == "before"
     assert list(tmp_path.iterdir()) == [file]

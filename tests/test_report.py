@@ -1,5 +1,6 @@
 """Facts about executing notebooks and reporting what they show."""
 
+import base64
 import json
 import os
 import re
@@ -289,3 +290,36 @@ def test_storing_refuses_a_notebook_that_gets_too_large(tmp_path):
     with pytest.raises(ValueError, match=r"3\.0 MB .* at most 3 MB"):
         report.store(run, stored)
     assert stored.read_bytes() == before
+
+
+# The README -----------------------------------------------------------------------------------
+
+
+def test_readme_shows_the_run(tmp_path):
+    results = tmp_path / "results" / "default"
+    (results / "tables").mkdir(parents=True)
+    (results / "tables" / "T.md").write_text("| new |\n")
+    (results / "notebooks").mkdir()
+    picture = {"image/png": base64.b64encode(b"pixels").decode(), "text/plain": "F1"}
+    cell = new_code_cell("show()")
+    cell.outputs = [new_output("display_data", picture)]
+    nbformat.write(new_notebook(cells=[cell]), results / "notebooks" / "01_a.ipynb")
+    readme = tmp_path / "README.md"
+    readme.write_text(
+        "![a](notebooks/images/F1.png)\n<!-- include tables/T.md -->\n| old |\n<!-- end -->\nrest\n"
+    )
+    for _ in range(2):  # a second time changes nothing
+        report.update_readme(readme, results)
+        assert readme.read_text().endswith(
+            "<!-- include tables/T.md -->\n| new |\n<!-- end -->\nrest\n"
+        )
+    assert (tmp_path / "notebooks/images/F1.png").read_bytes() == b"pixels"
+
+
+def test_readme_with_a_picture_that_the_run_lacks_is_left_alone(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    readme = tmp_path / "README.md"
+    readme.write_text("![a](notebooks/images/F9.png)")
+    with pytest.raises(FileNotFoundError, match="F9"):
+        report.update_readme(readme, tmp_path)
+    assert readme.read_text() == "![a](notebooks/images/F9.png)"
