@@ -140,8 +140,7 @@ def load_corpus(source="auto", n_points=2048, limit=None, n_per_family=40, seed=
     if source not in ("auto", "ModelNet", "bundled"):
         raise ValueError(f"unknown source {source!r}; accepted: 'auto', 'ModelNet', 'bundled'")
     # ModelNet40 contains ModelNet10: never both.
-    wanted = [] if source == "bundled" else ["ModelNet40*", "ModelNet10*"]
-    folders = next((found for pattern in wanted if (found := _folders(pattern))), [])
+    folders = [] if source == "bundled" else _folders("ModelNet40*", "ModelNet10*")
     if folders:
         parts = [load_clouds(folder, n_points, limit, seed) for folder in folders]
         points = np.concatenate([part.points for part in parts])
@@ -216,16 +215,17 @@ def _check_limit(limit):
         raise ValueError(f"limit is {limit}; it must be 1 or more, or None for all")
 
 
-def _folders(pattern):
-    """The folders of the first place, the user's or the downloads', that has any."""
+def _folders(*patterns):
+    """Folders of the first pattern in the first place, the user's or the downloads', with any."""
     places = [DATA]
     if named := os.environ.get("AAELIB_DATA"):
         if not Path(named).is_dir():
             raise FileNotFoundError(f"AAELIB_DATA is {named!r}, which is no folder")
         places.insert(0, Path(named))
     for place in places:
-        if found := sorted(f for f in place.glob(pattern) if f.is_dir()):
-            return found
+        for pattern in patterns:
+            if found := sorted(f for f in place.glob(pattern) if f.is_dir()):
+                return found
     return []
 
 
