@@ -37,6 +37,7 @@ def morph(aae, start, end, labels=("A", "B"), steps=41):
         layout=widgets.Layout(width="70%"),
     )
     sizes = widgets.HTML()
+    has_size = aae.recipe.normalization == "dataset"
     # The scene is as large as the longer of the two needs.
     ends = [_surface(aae, code) for code in (codes[0], codes[-1])]
     longer = max(ends, key=lambda surface: surface.measure()["length_mm"])
@@ -45,10 +46,10 @@ def morph(aae, start, end, labels=("A", "B"), steps=41):
     def show(index):
         surface = _surface(aae, codes[index])
         size = surface.measure()
-        sizes.value = (
-            f"{index / (steps - 1):.0%} of the way: {size['length_mm']:.0f} mm long, "
-            f"{size['volume_mm3'] / 1e6:.2f} l"
-        )
+        sizes.value = f"{index / (steps - 1):.0%} of the way"
+        if has_size:
+            litres = size["volume_mm3"] / 1e6
+            sizes.value += f": {size['length_mm']:.0f} mm long, {litres:.2f} l"
         vertices = surface.mesh().vertices
         vertices -= (vertices.min(axis=0) + vertices.max(axis=0)) / 2
         with socket.batch_update():

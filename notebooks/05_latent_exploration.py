@@ -109,11 +109,13 @@ middle = tt[np.argsort(lengths[test_kinds == "TT"])[len(tt) // 2]]
 amounts = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
 changed = decode_meshes(codes[middle] + amounts[:, None] * longer)
 heights = [float(np.ptp(mesh.vertices[:, 2])) for mesh in changed]
+# What was trained on unit spheres has no size of its own.
+unit = "mm" if aae.recipe.normalization == "dataset" else "radii"
 study.figure(
     "F8_arithmetic",
     figures.mesh_gallery(
         changed,
-        [f"{a:+.1f} x long: {h:.0f} mm" for a, h in zip(amounts, heights, strict=True)],
+        [f"{a:+.1f} x long: {h:.3g} {unit}" for a, h in zip(amounts, heights, strict=True)],
         columns=5,
     ),
     "The direction 'long' taken from and added to the code of an unseen transtibial socket, with the "
@@ -156,6 +158,6 @@ study.conclude(
     f"{1 / np.sqrt(len(split['test'])):.2f} is what chance gives).",
     f"The means of the two kinds are {kinds_apart / within:.1f} within-kind standard deviations "
     "apart in the latent space, though nobody told the network the kinds.",
-    f"Adding 'long' changes a socket of {heights[2]:.0f} mm to {heights[-1]:.0f} mm, taking it away "
-    f"to {heights[0]:.0f} mm.",
+    f"Adding 'long' changes a socket of {heights[2]:.3g} {unit} to {heights[-1]:.3g} {unit}, "
+    f"taking it away to {heights[0]:.3g} {unit}.",
 )

@@ -94,6 +94,7 @@ def test_sizes_are_those_of_the_socket_shown(aae, codes, parts):
 class Stretching:
     """Stands in for a model: a code is how many times longer than another its socket is."""
 
+    recipe = models.recipe("compact")
     cloud = socket(150).sample(256)
 
     def decode(self, codes):

@@ -360,5 +360,6 @@ def test_only_notebooks_that_ran_to_their_end_are_stored(tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(cli, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(report, "store", lambda executed, notebook: stored.append(notebook))
+    monkeypatch.setattr(report, "update_readme", lambda readme, results_dir: None)
     assert CliRunner().invoke(cli.app, ["store"]).exit_code == 0
     assert stored == [tmp_path / "notebooks/01_a.ipynb"]

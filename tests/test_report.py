@@ -241,7 +241,9 @@ def executed(path, *outputs, source="show()"):
 def test_storing_copies_outputs_and_nothing_of_papermill(tmp_path):
     stored = write(tmp_path / "stored.ipynb", new_code_cell("show()"))
     before = read(stored)
-    run = executed(tmp_path / "run.ipynb", new_output("stream", text="5 sockets"), figure())
+    run = executed(
+        tmp_path / "run.ipynb", new_output("stream", text="5 sockets"), figure(**{"image/png": PNG})
+    )
     report.store(run, stored)
     after = read(stored)
     assert after.cells[-1].outputs == read(run).cells[-1].outputs
@@ -249,6 +251,12 @@ def test_storing_copies_outputs_and_nothing_of_papermill(tmp_path):
     assert [c.source for c in after.cells] == [c.source for c in before.cells]
     assert [c.id for c in after.cells] == [c.id for c in before.cells]
     assert "papermill" not in stored.read_text()
+
+
+def test_storing_refuses_a_figure_without_a_static_picture(tmp_path):
+    stored = write(tmp_path / "stored.ipynb", new_code_cell("show()"))
+    with pytest.raises(ValueError, match="no static picture"):
+        report.store(executed(tmp_path / "run.ipynb", figure()), stored)
 
 
 def test_storing_drops_progress_bars_and_keeps_warnings(tmp_path):
