@@ -9,7 +9,7 @@ from scipy.interpolate import PchipInterpolator
 from shapely import Polygon
 from tqdm.auto import tqdm
 
-from aaelib import clouds
+from . import clouds
 
 SECTIONS = 40  # of a surface of revolution: its chord is within 0.4 % of the radius of the arc
 

@@ -48,7 +48,7 @@ class Shapes:
     points : (n, n_points, 3) float32 array
         Sockets: mm, long axis z, closed end down. A corpus: each shape in the unit sphere, z up.
     names : (n,) array of str
-        File names without suffix.
+        Paths of the files in their folder, without suffix, or what stands for them.
     kinds : (n,) array of str
         "TT" (transtibial) or "TF" (transfemoral); a corpus: the class.
     source : str
@@ -221,6 +221,14 @@ def _folders(*patterns):
     if named := os.environ.get("AAELIB_DATA"):
         if not Path(named).is_dir():
             raise FileNotFoundError(f"AAELIB_DATA is {named!r}, which is no folder")
+        known = [
+            f for p in ("SocketSSM", "ModelNet10*", "ModelNet40*") for f in Path(named).glob(p)
+        ]
+        if not known:
+            raise FileNotFoundError(
+                f"AAELIB_DATA is {named!r}, which holds no folder SocketSSM, ModelNet10* or "
+                "ModelNet40*; name the folder above them (see data/README.md)"
+            )
         places.insert(0, Path(named))
     for place in places:
         for pattern in patterns:

@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 from scipy.spatial import KDTree
 
-from aaelib.files import replacing
+from .files import replacing
 
 KIND_COLORS = {"TT": "#1f7a8c", "TF": "#d9792b"}
 """Transtibial is teal and transfemoral is orange, in every figure."""

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.special import rel_entr
 
-from aaelib.clouds import normalize
-from aaelib.distances import as_clouds, chamfer_distance, pairwise_chamfer
+from .clouds import normalize
+from .distances import as_clouds, chamfer_distance, pairwise_chamfer
 
 __all__ = [
     "chamfer_distance",
@@ -14,6 +14,7 @@ __all__ = [
     "minimum_matching_distance",
     "one_nearest_neighbor_accuracy",
     "pairwise_chamfer",
+    "reconstruction_chamfer",
     "reconstruction_errors",
     "surface_distance",
 ]
@@ -180,6 +181,37 @@ def generative_metrics(generated, reference, resolution=28):
     }
 
 
+def reconstruction_chamfer(points, reconstructed):
+    """
+    Chamfer distance of each reconstruction from its original, in the original's unit sphere.
+
+    Parameters
+    ----------
+    points : array_like
+        (n, n_points, 3), the originals, mm.
+    reconstructed : array_like
+        (n, m_points, 3), in the same order, mm.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,), as `chamfer_distance`; comparable with Costa et al. (2022).
+
+    Raises
+    ------
+    ValueError
+        If an array is not (n, n_points, 3) and finite, or the numbers of shapes differ.
+    """
+    unit_points, normalizer = normalize(as_clouds(points, "points"), "unit-sphere")
+    reconstructed = as_clouds(reconstructed, "reconstructed")
+    if len(reconstructed) != len(unit_points):
+        raise ValueError(
+            f"{len(unit_points)} originals and {len(reconstructed)} reconstructions; there must be "
+            "as many of each"
+        )
+    return chamfer_distance(unit_points, (reconstructed - normalizer.centers) / normalizer.scales)
+
+
 def reconstruction_errors(points, reconstructed, meshes):
     """
     How far each reconstruction is from its own original.
@@ -210,11 +242,9 @@ def reconstruction_errors(points, reconstructed, meshes):
             f"{len(points)} originals, {len(reconstructed)} reconstructions and {len(meshes)} "
             "surfaces; there must be as many of each"
         )
-    unit_points, normalizer = normalize(points, "unit-sphere")
-    unit_reconstructed = (reconstructed - normalizer.centers) / normalizer.scales
     pairs = zip(reconstructed, meshes, strict=True)
     return {
-        "chamfer": chamfer_distance(unit_points, unit_reconstructed),
+        "chamfer": reconstruction_chamfer(points, reconstructed),
         "surface_mm": np.array([surface_distance(cloud, mesh).mean() for cloud, mesh in pairs]),
     }
 

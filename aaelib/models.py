@@ -175,6 +175,9 @@ class TNet(layers.Layer):
     """
     A learnt linear transform of every point, the identity at first (Qi et al. 2017).
 
+    Its layers per point are linear, as in the code published with Costa et al. (2022); PointNet's
+    have ReLU units.
+
     (n, n_points, channels) -> (n, n_points, channels). The departure of the transform from an
     orthogonal one is added to the model's losses with the weight 1e-3.
     """
@@ -215,7 +218,7 @@ def encoder(recipe):
         features = layers.Dense(width, activation="relu", name=f"point_{i}")(features)
         if recipe.tnets and i == 2:
             features = TNet(name="feature_transform")(features)
-    # The maximum over points makes the code independent of their order.
+    # The maximum over points does not depend on their order.
     features = layers.GlobalMaxPooling1D(name="pool")(features)
     mean = layers.Dense(recipe.code_size, name="mean")(features)
     if recipe.standardized:
@@ -270,7 +273,8 @@ class AdversarialAutoencoder(keras.Model):
     scale : float
         Millimetres of one normalized unit; 1 with "unit-sphere" normalization, whatever is given.
     seed : int
-        Of the weights' initial values and of every draw in training.
+        Of the weights' initial values and of every draw in training. Making a model seeds Python,
+        NumPy and TensorFlow with it.
 
     Attributes
     ----------
@@ -369,13 +373,15 @@ class AdversarialAutoencoder(keras.Model):
         """Reconstruct normalized clouds (n, n_points, 3)."""
         return self.decoder(self._mean_codes(points))
 
-    def train_step(self, points):
+    def train_step(self, data):
         """One batch of normalized clouds (n, n_points, 3): reconstruct, criticise, deceive."""
+        points, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         values = self._shared_step(points) if self.recipe.shared_pass else self._three_steps(points)
         return self._track(values)
 
-    def test_step(self, points):
+    def test_step(self, data):
         """Losses of a batch of normalized clouds (n, n_points, 3), encoded without noise."""
+        points, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         codes = self._mean_codes(points)
         prior = self._prior(tf.shape(codes), "test")
         real, fake = self.discriminator(prior), self.discriminator(codes)
@@ -557,7 +563,9 @@ class AdversarialAutoencoder(keras.Model):
         """
         Measure anew by what codes are standardized, which in training is a lagging average.
 
-        Nothing happens where the recipe does not standardize codes.
+        Nothing happens where the recipe does not standardize codes. The model must be compiled.
+        The codes measured are of parts of clouds, as in training; those of whole clouds, means over
+        parts, vary a little less.
 
         Parameters
         ----------
@@ -578,6 +586,9 @@ class AdversarialAutoencoder(keras.Model):
     def encode(self, points):
         """
         Codes of clouds.
+
+        With a recipe whose encoder sees a part of a cloud at once, the code is the mean over parts;
+        it depends a little on the order of the points, which decides the parts.
 
         Parameters
         ----------
@@ -654,13 +665,11 @@ class AdversarialAutoencoder(keras.Model):
         return normalize(points, self.recipe.normalization, scale=scale)
 
     def _in_batches(self, function, array, size=64):
-        # Every call has the same shape (the last is filled up), so that it is traced once.
-        count = len(array)
-        padding = -count % size if count > size else 0
-        padded = np.concatenate([array, np.repeat(array[:1], padding, axis=0)])
-        step = min(size, len(padded))
-        parts = [function(tf.constant(padded[i : i + step])) for i in range(0, len(padded), step)]
-        return np.concatenate([part.numpy() for part in parts])[:count]
+        if not len(array):
+            raise ValueError("there are no shapes to work on; give one or more")
+        starts = range(0, len(array), size)
+        parts = [function(tf.constant(array[i : i + size])).numpy() for i in starts]
+        return np.concatenate(parts)
 
     # Transfer ---------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from base64 import b64decode
 from contextlib import contextmanager
 from pathlib import Path
 
-from aaelib.files import replacing
+from .files import replacing
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_STORED_BYTES = 3_000_000
@@ -428,7 +428,11 @@ def _pictures(folder):
     """Static pictures in executed notebooks, by the names that their outputs bear as text."""
     import nbformat
 
-    notebooks = [nbformat.read(path, as_version=4) for path in _in_order(folder, "[0-9]*.ipynb")]
+    notebooks = [
+        nbformat.read(path, as_version=4)
+        for path in folder.glob("[0-9]*.ipynb")
+        if not path.stem.endswith(".failed")
+    ]
     outputs = [o for nb in notebooks for cell in nb.cells for o in cell.get("outputs", [])]
     data = [output.get("data", {}) for output in outputs]
     return {d["text/plain"]: b64decode(d["image/png"]) for d in data if "image/png" in d}

@@ -60,13 +60,12 @@ class Study:
 
     # Between notebooks ------------------------------------------------------------------------
 
-    def save_shapes(self, name, shapes, surfaces=None, split=None):
-        """Write shapes, and their surfaces and split where there are, for the next notebooks."""
+    def save_shapes(self, name, shapes, surfaces, split):
+        """Write shapes, their surfaces and their split for the next notebooks."""
         arrays = {"points": shapes.points, "names": shapes.names, "kinds": shapes.kinds}
         arrays["source"] = np.array(shapes.source)
-        if surfaces is not None:
-            arrays["surfaces"] = np.stack([s.vertices for s in surfaces]).astype(np.float32)
-        for part, index in (split or {}).items():
+        arrays["surfaces"] = np.stack([s.vertices for s in surfaces]).astype(np.float32)
+        for part, index in split.items():
             arrays[f"split_{part}"] = index
         with replacing(self.folder / f"{name}.npz") as temporary:
             np.savez(temporary, **arrays)
@@ -80,7 +79,6 @@ class Study:
         -------
         shapes : Shapes
         surfaces : list of SocketSurface
-            Empty where there are none.
         split : dict
             Part -> index array.
         """
@@ -92,7 +90,7 @@ class Study:
             )
         with np.load(file, allow_pickle=False) as saved:
             shapes = Shapes(saved["points"], saved["names"], saved["kinds"], str(saved["source"]))
-            surfaces = [SocketSurface(v) for v in saved["surfaces"]] if "surfaces" in saved else []
+            surfaces = [SocketSurface(v) for v in saved["surfaces"]]
             split = {k.removeprefix("split_"): saved[k] for k in saved if k.startswith("split_")}
         self.source = shapes.source
         return shapes, surfaces, split

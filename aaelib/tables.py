@@ -42,6 +42,10 @@ def sockets(shapes, surfaces, split):
         A row for each kind and part; sizes are means, in mm and litres.
     """
     measures = pd.DataFrame([surface.measure() for surface in surfaces])
+    measures["surface_fit_mm"] = [
+        surface_distance(cloud, surface.mesh()).mean()
+        for cloud, surface in zip(shapes.points, surfaces, strict=True)
+    ]
     rows = []
     for kind in np.unique(shapes.kinds):
         for part, index in split.items():
@@ -56,6 +60,7 @@ def sockets(shapes, surfaces, split):
                     "length_max_mm": chosen.length_mm.max(),
                     "proximal_perimeter_mm": chosen.proximal_perimeter_mm.mean(),
                     "volume_l": chosen.volume_mm3.mean() / 1e6,
+                    "surface_fit_mm": chosen.surface_fit_mm.mean(),
                 }
             )
     return pd.DataFrame(rows).set_index("kind")
@@ -131,6 +136,8 @@ def shape_models(curves, models, unseen):
         ]
         rows[kind] = {
             "sockets": model.n_surfaces_,
+            "modes": last.name,
+            "compactness": last.compactness,
             "modes_for_95_percent": int(np.searchsorted(model.compactness(), 0.95) + 1),
             "generalization_mm": last.generalization,
             "generalization_mm_sd": last.generalization_sd,
@@ -160,7 +167,7 @@ def comparison(shapes, surfaces, reconstructions, generations):
     reconstructions : dict
         Row name -> (n, n_points, 3) clouds in mm, one for each test socket.
     generations : dict
-        Row name -> list of draws, each (m, n_points, 3) in mm. Rows may be missing.
+        Row name -> list of draws, each (m, n_points, 3) in mm.
 
     Returns
     -------
@@ -176,14 +183,14 @@ def comparison(shapes, surfaces, reconstructions, generations):
         errors[name] = reconstruction_errors(shapes.points, clouds, meshes)
         row = {}
         for column, values in errors[name].items():
-            row |= {column: values.mean(), f"{column}_sd": values.std()}
+            row |= {column: values.mean(), f"{column}_sd": values.std(ddof=1)}
         drawn = [
             generative_metrics(normalize(draw, "unit-sphere")[0], reference)
-            for draw in generations.get(name, [])
+            for draw in generations[name]
         ]
         for metric, column in GENERATIVE.items():
             values = [each[metric] for each in drawn]
-            row[column] = np.mean(values) if drawn else np.nan
+            row[column] = np.mean(values)
             row[f"{column}_sd"] = np.std(values, ddof=1) if len(drawn) > 1 else np.nan
         rows[name] = row
     return pd.DataFrame(rows).T.rename_axis("model"), errors

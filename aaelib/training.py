@@ -17,7 +17,7 @@ from .files import replacing
 from .metrics import jensen_shannon_divergence
 
 # What a finished run depends on besides its inputs: with other code it is trained again.
-_CODE = ("clouds.py", "data.py", "distances.py", "models.py", "training.py")
+_CODE = ("clouds.py", "data.py", "distances.py", "metrics.py", "models.py", "training.py")
 
 
 def optimizers(recipe, n_steps):
@@ -77,12 +77,24 @@ def train(aae, draw, validation, path, epochs, steps_per_epoch, first_selectable
         The best epoch's model.
     history : pandas.DataFrame
         A row an epoch: training values, `val_...` and `val_jsd`.
+    best : int
+        The selected epoch.
+
+    Raises
+    ------
+    ValueError
+        If no epoch may be selected.
+    FloatingPointError
+        If the loss is no longer finite.
     """
+    if not 0 <= first_selectable < epochs:
+        raise ValueError(f"first_selectable is {first_selectable}; it can be 0 to {epochs - 1}")
     path = Path(path)
     n_steps = epochs * steps_per_epoch
-    fingerprint = _fingerprint(aae, draw(0, 1), validation, epochs, steps_per_epoch)
-    if _card(path).get("fingerprint") == fingerprint:
-        return models.load(path), pd.read_csv(path.with_suffix(".csv"), index_col="epoch")
+    settings = (epochs, steps_per_epoch, first_selectable)
+    fingerprint = _fingerprint(aae, draw(0, 1), validation, *settings)
+    if card_of(path).get("fingerprint") == fingerprint:
+        return _finished(path)
 
     state = _State(path.with_suffix(".resume"), fingerprint)
     if state.epoch:
@@ -109,6 +121,8 @@ def train(aae, draw, validation, path, epochs, steps_per_epoch, first_selectable
 
 
 def _in_batches(clouds, size=32):
+    # Mixed: clouds often come kind by kind, and a batch of one kind has other statistics than all.
+    clouds = np.random.default_rng(0).permutation(clouds)
     return tf.data.Dataset.from_tensor_slices(clouds).batch(size)
 
 
@@ -245,10 +259,27 @@ def _finish(path, state, fingerprint, recipe_name, card):
         temporary.write_text(json.dumps(card, indent=1))
     shutil.rmtree(state.folder)
     # Read back, so that this run and one that finds it finished give the same.
-    return models.load(path), pd.read_csv(path.with_suffix(".csv"), index_col="epoch")
+    return _finished(path)
 
 
-def _card(path):
+def _finished(path):
+    history = pd.read_csv(path.with_suffix(".csv"), index_col="epoch")
+    return models.load(path), history, card_of(path)["best_epoch"]
+
+
+def card_of(path):
+    """
+    What is known of a trained model, such as the source of its data; empty while there is none.
+
+    Parameters
+    ----------
+    path : Path
+        The model's `.keras` file.
+
+    Returns
+    -------
+    dict
+    """
     file = path.with_suffix(".json")
     return json.loads(file.read_text()) if file.exists() and path.exists() else {}
 

@@ -27,34 +27,10 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from aaelib import data, figures, latent, models, training
-from aaelib.metrics import chamfer_distance
+from aaelib.metrics import reconstruction_chamfer
 from aaelib.study import Study
 
 study = Study(profile, "02_modelnet_pretraining")
-
-# %% [markdown]
-# ## The system
-#
-# The **encoder** (PointNet) turns a cloud into a code, the **decoder** a code into a cloud; their
-# Chamfer distance is the reconstruction loss. The **discriminator** learns to tell codes from draws
-# of a prior, a normal distribution, while the encoder learns to deceive it. When both are in
-# balance, codes are spread like the prior, and a draw of the prior decodes to a plausible shape.
-# Three optimizers play: that of the autoencoder, of the discriminator, of the generator (the
-# encoder, when it deceives).
-#
-# The networks follow a recipe. `paper` is the published architecture; `compact`, the default, is
-# small enough for a laptop: an encoder that sees 256 of the 2048 points at a training step, codes
-# standardized to the prior's mean and spread, a Wasserstein critic with gradient penalty as
-# discriminator.
-
-# %%
-study.source = "no data"
-study.figure(
-    "F1_system",
-    figures.system_diagram(),
-    "The adversarial autoencoder: solid arrows carry shapes and codes, dashed ones losses. Weights "
-    "come from ModelNet or, without it, from the procedural stand-in.",
-)
 
 # %% [markdown]
 # ## The corpus
@@ -80,12 +56,43 @@ study.figure(
 )
 
 # %% [markdown]
+# ## The system
+#
+# The **encoder** (PointNet) turns a cloud into a code, the **decoder** a code into a cloud; their
+# Chamfer distance is the reconstruction loss. The **discriminator** learns to tell codes from draws
+# of a prior, a normal distribution, while the encoder learns to deceive it. When both are in
+# balance, codes are spread like the prior, and a draw of the prior decodes to a plausible shape.
+# Three optimizers play: that of the autoencoder, of the discriminator, of the generator (the
+# encoder, when it deceives).
+#
+# The networks follow a recipe. `paper` is the published architecture; `compact`, the default, is
+# small enough for a laptop: an encoder that sees 256 of the 2048 points at a training step, codes
+# standardized to the prior's mean and spread, a Wasserstein critic with gradient penalty as
+# discriminator.
+#
+# In some points the [original code](https://github.com/adapttech-ltd/SocketAAE) is not followed, in
+# either recipe: its standard-deviation head may be negative (here it can't), it trains with a prior
+# of standard deviation 0.2 but validates with 1.0 (here 0.2 throughout), and it loads transfer
+# weights of decoder and discriminator from an undefined name and freezes all three networks by the
+# first of three numbers (here each network has its own). Its split lists lose their first file and
+# take fractions as integers; here a split is by seed, per kind, and written beside the results.
+
+# %%
+study.figure(
+    "F1_system",
+    figures.system_diagram(),
+    "The adversarial autoencoder: solid arrows carry shapes, codes and losses, dashed ones weights, "
+    "pre-trained on ModelNet or on the procedural stand-in. In the compact recipe the encoder learns "
+    "from both its losses at once, by the generator optimizer.",
+)
+
+# %% [markdown]
 # ## Training
 #
 # `compile` takes the three optimizers, `fit` runs the epochs. After each epoch, samples of the prior
 # are compared with validation shapes by the Jensen-Shannon divergence (JSD) of where their points
-# lie; the epoch with the lowest is kept, as in the paper, among those of the last third of the run,
-# in which learning rates have fallen.
+# lie; the epoch with the lowest is kept, as in the paper, among those that the profile allows (in
+# `default` the last third of the run, in which learning rates have fallen).
 
 # %%
 recipe = models.recipe(study["recipe"]["name"], **study["recipe"]["changes"])
@@ -99,13 +106,15 @@ def draw(first_step, n_steps):
         1.0,
         n_steps,
         settings["batch_size"],
+        jitter=settings["jitter"],
+        rotate=settings["rotate"],
         normalization=recipe.normalization,
         first_step=first_step,
         seed=study.seed,
     )
 
 
-aae, history = training.train(
+aae, history, best = training.train(
     aae,
     draw,
     corpus.points[held_out],
@@ -115,7 +124,6 @@ aae, history = training.train(
     settings["first_selectable"],
     {"source": corpus.source},
 )
-best = history.val_jsd[settings["first_selectable"] :].idxmin()
 
 # %%
 study.figure(
@@ -128,9 +136,9 @@ study.figure(
             "val_jsd": "JSD of samples, validation",
             "discriminator_loss": "discriminator loss",
             "generator_loss": "generator loss",
-            "discriminator_accuracy": "discriminator accuracy",
+            "val_discriminator_accuracy": "discriminator accuracy, validation",
         },
-        {"training": int(best)},
+        {"training": best},
     ),
     "Pre-training, epoch by epoch; the marker is the selected one. The discriminator's accuracy is "
     "best near 0.5: codes and prior can't be told apart.",
@@ -157,7 +165,9 @@ study.table(
                 "Chamfer distance, training": history.chamfer[best],
                 "Chamfer distance, validation": history.val_chamfer[best],
                 "discriminator loss": history.discriminator_loss[best],
-                "discriminator accuracy (0.5 is balance)": history.discriminator_accuracy[best],
+                "discriminator accuracy, validation (0.5 is balance)": (
+                    history.val_discriminator_accuracy[best]
+                ),
                 "code mean, prior's std (prior: 0)": statistics["mean"],
                 "code spread, prior's std (prior: 1)": statistics["spread"],
                 "code correlation (prior: 0)": statistics["correlation"],
@@ -200,13 +210,19 @@ print("loaded model reconstructs the same:", same)
 # ## What was learnt
 
 # %%
-errors = chamfer_distance(corpus.points[held_out], aae.reconstruct(corpus.points[held_out]))
-accuracy = history.discriminator_accuracy[best]
+unseen, seen = corpus.points[held_out], corpus.points[train[: len(held_out)]]
+errors = reconstruction_chamfer(unseen, aae.reconstruct(unseen))
+seen_errors = reconstruction_chamfer(seen, aae.reconstruct(seen))
+accuracy = history.val_discriminator_accuracy[best]
 study.conclude(
     f"Unseen shapes of the corpus are reconstructed at a Chamfer distance of {errors.mean():.4f} "
-    f"± {errors.std():.4f} (unit sphere), {errors.mean() / history.chamfer[best]:.1f} times that of "
-    "training shapes.",
-    f"The discriminator tells codes from the prior in {accuracy:.0%} of cases: "
-    + ("close to balance." if accuracy < 0.75 else "it is ahead, codes are not yet the prior."),
+    f"± {errors.std():.4f} (unit sphere), {errors.mean() / seen_errors.mean():.1f} times that of "
+    "as many training shapes.",
+    f"The discriminator tells codes from the prior in {100 * accuracy:.0f} % of cases: "
+    + (
+        "close to balance."
+        if abs(accuracy - 0.5) < 0.25
+        else "out of balance, codes are not yet the prior."
+    ),
     "What these weights are worth for sockets is measured in notebooks 3 and 4.",
 )

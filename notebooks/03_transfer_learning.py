@@ -26,11 +26,14 @@ import pandas as pd
 
 from aaelib import data, figures, models, training
 from aaelib.clouds import normalize
+from aaelib.metrics import reconstruction_chamfer
 from aaelib.shape_model import ShapeModel
 from aaelib.study import Study
 
 study = Study(profile, "03_transfer_learning")
 shapes, surfaces, split = study.load_shapes("sockets")
+pretrained_on = training.card_of(study.model_path("pretrained"))["source"]
+study.source = f"{shapes.source}, transfer from {pretrained_on}"
 
 # %% [markdown]
 # ## The conditions
@@ -55,7 +58,7 @@ for name, (augmented, transferred) in CONDITIONS.items():
 
 # %%
 scans, validation = shapes.points[split["scans"]], shapes.points[split["validation"]]
-first_scan, normalizer = normalize(scans)
+normalized_scans, normalizer = normalize(scans)
 shape_models = [
     ShapeModel.load(study.folder / "models" / f"shape_model_{kind}.npz") for kind in data.KINDS
 ]
@@ -68,7 +71,7 @@ def train(name):
     aae = models.AdversarialAutoencoder(pretrained.recipe, normalizer.scale, study.seed)
     if transferred:
         aae.start_from(pretrained)
-    aae.start_decoder_at(first_scan[0, : aae.recipe.n_points])
+    aae.start_decoder_at(normalized_scans[0, : aae.recipe.n_points])
 
     def draw(first_step, n_steps):
         return data.batches(
@@ -79,6 +82,8 @@ def train(name):
             shape_models=shape_models if augmented else (),
             share=settings["share"],
             limit=settings["limit"],
+            jitter=settings["jitter"],
+            rotate=settings["rotate"],
             normalization=aae.recipe.normalization,
             first_step=first_step,
             seed=study.seed,
@@ -92,7 +97,7 @@ def train(name):
         settings["epochs"],
         settings["steps_per_epoch"],
         settings["first_selectable"],
-        {"source": shapes.source, "condition": name},
+        {"source": study.source, "condition": name},
     )
 
 
@@ -103,13 +108,11 @@ def train(name):
 # was cut off goes on at its last epoch.
 
 # %%
-histories = {name: train(name)[1] for name in CONDITIONS}
+runs = {name: train(name) for name in CONDITIONS}
 
 # %%
-best = {
-    name: int(history.val_jsd[settings["first_selectable"] :].idxmin())
-    for name, history in histories.items()
-}
+histories = {name: history for name, (_, history, _) in runs.items()}
+best = {name: epoch for name, (_, _, epoch) in runs.items()}
 study.figure(
     "F4_training_curves",
     figures.training_curves(
@@ -119,7 +122,7 @@ study.figure(
             "val_chamfer": "Chamfer distance, validation sockets",
             "val_jsd": "JSD of samples, validation sockets",
             "discriminator_loss": "discriminator loss",
-            "discriminator_accuracy": "discriminator accuracy",
+            "val_discriminator_accuracy": "discriminator accuracy, validation",
             "val_code_spread": "spread of validation codes (prior: 1)",
         },
         best,
@@ -128,25 +131,29 @@ study.figure(
     "units of the largest scan's radius.",
 )
 
+
 # %%
 chosen = pd.DataFrame(
     {
         name: {
-            "best_epoch": best[name],
-            "training_chamfer": history.chamfer[best[name]],
-            "validation_chamfer": history.val_chamfer[best[name]],
-            "gap": history.val_chamfer[best[name]] / history.chamfer[best[name]],
-            "validation_jsd": history.val_jsd[best[name]],
-            "discriminator_accuracy": history.discriminator_accuracy[best[name]],
+            "best_epoch": epoch,
+            "scans_chamfer": reconstruction_chamfer(scans, aae.reconstruct(scans)).mean(),
+            "validation_chamfer": reconstruction_chamfer(
+                validation, aae.reconstruct(validation)
+            ).mean(),
+            "validation_jsd": history.val_jsd[epoch],
+            "discriminator_accuracy": history.val_discriminator_accuracy[epoch],
         }
-        for name, history in histories.items()
+        for name, (aae, history, epoch) in runs.items()
     }
 ).T.rename_axis("condition")
+chosen.insert(3, "gap", chosen.validation_chamfer / chosen.scans_chamfer)
 study.table(
     "conditions",
     chosen,
-    "The selected epoch of each condition. The gap is validation over training Chamfer distance: 1 "
-    "would be no over-fitting, but training clouds are encoded from a part of their points.",
+    "The selected epoch of each condition: mean Chamfer distance (unit sphere) of the reconstructed "
+    "scans, which were trained on, and of validation sockets, and their ratio: 1 would be no "
+    "over-fitting. JSD of samples; discriminator accuracy on validation codes, 0.5 is balance.",
 )
 
 # %% [markdown]
@@ -155,9 +162,9 @@ study.table(
 # %%
 plain, both = chosen.loc["neither"], chosen.loc["augmentation + transfer"]
 study.conclude(
-    f"Without augmentation, validation sockets are reconstructed {plain.gap:.1f} times as far off as "
-    f"the scans that were trained on; with augmentation "
-    f"{chosen.loc['augmentation'].gap:.1f} times.",
+    f"Without augmentation or transfer, the Chamfer distance of reconstructed validation sockets is "
+    f"{plain.gap:.1f} times that of the scans that were trained on; with augmentation "
+    f"{chosen.loc['augmentation'].gap:.1f} times: the gap is over-fitting.",
     f"From neither to both, the validation Chamfer distance goes from "
     f"{plain.validation_chamfer:.5f} to {both.validation_chamfer:.5f} "
     f"and the JSD of samples from {plain.validation_jsd:.3f} to {both.validation_jsd:.3f}.",

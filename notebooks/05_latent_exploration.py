@@ -22,13 +22,14 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 # %%
 import numpy as np
 
-from aaelib import explorer, figures, latent, models
+from aaelib import explorer, figures, latent, models, training
 from aaelib.sockets import SocketSurface
 from aaelib.study import Study
 
 study = Study(profile, "05_latent_exploration")
 shapes, surfaces, split = study.load_shapes("sockets")
 aae = models.load(study.model_path("augmentation_transfer"))
+study.source = training.card_of(study.model_path("augmentation_transfer"))["source"]
 codes = aae.encode(shapes.points)
 
 # %% [markdown]
@@ -150,14 +151,18 @@ explorer.morph(aae, codes[short], codes[across], labels=("TT", "TF"))
 
 # %%
 statistics = latent.code_statistics(codes[split["test"]], aae.recipe.prior_std)
-kinds_apart = np.linalg.norm(codes[tt].mean(axis=0) - codes[tf].mean(axis=0))
-within = np.mean([codes[index].std(axis=0).mean() for index in (tt, tf)])
+# Along the direction from one kind to the other that the scans give, on sockets of the test.
+kind = latent.direction(codes[split["scans"]], is_tt)
+along = {name: codes[index] @ kind for name, index in (("TT", tt), ("TF", tf))}
+apart = along["TT"].mean() - along["TF"].mean()
+within = np.sqrt(np.mean([values.var(ddof=1) for values in along.values()]))
 study.conclude(
     f"Codes of unseen sockets have {statistics['spread']:.2f} times the prior's spread (1 is "
     f"wanted) and correlations of {statistics['correlation']:.2f} (0 is wanted; "
     f"{1 / np.sqrt(len(split['test'])):.2f} is what chance gives).",
-    f"The means of the two kinds are {kinds_apart / within:.1f} within-kind standard deviations "
-    "apart in the latent space, though nobody told the network the kinds.",
+    f"Along the direction from transfemoral to transtibial scans, unseen sockets of the two kinds "
+    f"are {apart / within:.1f} standard deviations apart (0 would be no difference), though nobody "
+    "told the network the kinds.",
     f"Adding 'long' changes a socket of {heights[2]:.3g} {unit} to {heights[-1]:.3g} {unit}, "
     f"taking it away to {heights[0]:.3g} {unit}.",
 )

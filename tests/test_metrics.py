@@ -243,3 +243,22 @@ def test_resolution_and_points_are_checked():
         jensen_shannon_divergence(at(0), at(0), resolution=0)
     with pytest.raises(ValueError, match=r"points has shape \(1, 1, 3\)"):
         surface_distance(at(0), trimesh.creation.box())
+
+
+def test_reconstruction_errors_of_a_sphere_blown_up():
+    """Points 10 % further out: 10 mm from a sphere of 100 mm; squared Chamfer 2 x 0.01 at most."""
+    sphere = trimesh.creation.icosphere(subdivisions=5, radius=100.0)
+    points = sphere.vertices[None, ::5].astype(float)
+    errors = metrics.reconstruction_errors(points, 1.1 * points, [sphere])
+    assert errors["surface_mm"][0] == pytest.approx(10, rel=1e-2)
+    assert errors["chamfer"][0] == pytest.approx(2 * 0.1**2, rel=0.05)
+    moved = metrics.reconstruction_errors(
+        points + 50, 1.1 * points + 50, [sphere.copy().apply_translation([50, 50, 50])]
+    )
+    assert moved["chamfer"][0] == pytest.approx(errors["chamfer"][0], rel=1e-5)
+
+
+def test_reconstructions_must_be_as_many_as_the_originals():
+    clouds = np.random.default_rng(0).normal(size=(3, 10, 3))
+    with pytest.raises(ValueError, match="3 originals and 2"):
+        metrics.reconstruction_chamfer(clouds, clouds[:2])

@@ -318,3 +318,15 @@ def test_wrong_shapes_are_named():
         tiny().encode(np.zeros((64, 3)))
     with pytest.raises(ValueError, match=r"\(2, 5\)"):
         tiny().decode(np.zeros((2, 5)))
+
+
+def test_no_shapes_are_an_error():
+    with pytest.raises(ValueError, match="no shapes"):
+        tiny().sample(0)
+
+
+def test_fit_takes_targets_as_other_autoencoders_do(clouds):
+    model = tiny()
+    model.compile()
+    model.fit(normalized(clouds), normalized(clouds), batch_size=6, verbose=0)
+    assert int(model.autoencoder_optimizer.iterations) == 1

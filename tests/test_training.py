@@ -1,7 +1,5 @@
 """Runs: selection of the best epoch, interruption, and runs that are already done."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -42,15 +40,15 @@ class Run:
 
 
 def test_best_epoch_is_the_one_of_lowest_validation_jsd(clouds, tmp_path):
-    aae, history = Run(clouds, tmp_path / "run.keras").train()
+    aae, history, best = Run(clouds, tmp_path / "run.keras").train()
     assert list(history.index) == list(range(EPOCHS))
-    best = json.loads((tmp_path / "run.json").read_text())["best_epoch"]
+    assert training.card_of(tmp_path / "run.keras")["best_epoch"] == best
     assert best == history.val_jsd.idxmin()
     assert training.prior_jsd(aae, clouds[6:]) == pytest.approx(history.val_jsd.min(), abs=1e-12)
 
 
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(clouds, tmp_path, monkeypatch):
-    whole, history = Run(clouds, tmp_path / "whole.keras").train()
+    whole, history, best = Run(clouds, tmp_path / "whole.keras").train()
 
     keep = training._State.keep
     with monkeypatch.context() as patch:
@@ -69,7 +67,8 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(clouds, tmp_path, monk
     resumed = Run(clouds, tmp_path / "cut.keras")
     draw = resumed.draw
     resumed.draw = lambda first, n: steps_seen.append(first) or draw(first, n)
-    again, resumed_history = resumed.train()
+    again, resumed_history, resumed_best = resumed.train()
+    assert resumed_best == best
     assert max(steps_seen) == 2 * STEPS
     pd.testing.assert_frame_equal(history, resumed_history)
     for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
@@ -79,7 +78,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(clouds, tmp_path, monk
 def test_killed_while_a_model_is_written_falls_back_to_the_epoch_before(
     clouds, tmp_path, monkeypatch
 ):
-    whole, _ = Run(clouds, tmp_path / "whole.keras").train()
+    whole, *_ = Run(clouds, tmp_path / "whole.keras").train()
     save = models.AdversarialAutoencoder.save
     with monkeypatch.context() as patch:
 
@@ -92,20 +91,20 @@ def test_killed_while_a_model_is_written_falls_back_to_the_epoch_before(
         patch.setattr(models.AdversarialAutoencoder, "save", torn)
         with pytest.raises(KeyboardInterrupt):
             Run(clouds, tmp_path / "cut.keras").train()
-    again, _ = Run(clouds, tmp_path / "cut.keras").train()
+    again, *_ = Run(clouds, tmp_path / "cut.keras").train()
     for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_a_finished_run_is_not_trained_again_but_another_one_is(clouds, tmp_path, monkeypatch):
     path = tmp_path / "run.keras"
-    first, _ = Run(clouds, path).train()
+    first, *_ = Run(clouds, path).train()
     fits = []
     fit = models.AdversarialAutoencoder.fit
     monkeypatch.setattr(
         models.AdversarialAutoencoder, "fit", lambda *a, **k: fits.append(1) or fit(*a, **k)
     )
-    again, _ = Run(clouds, path).train()
+    again, *_ = Run(clouds, path).train()
     assert not fits
     np.testing.assert_array_equal(first.reconstruct(clouds), again.reconstruct(clouds))
     Run(clouds * 1.1, path).train()
@@ -119,3 +118,17 @@ def test_a_loss_that_is_not_finite_stops_the_run(clouds, tmp_path):
     run.draw = lambda first, n: data.batches(run.clouds[:6], 1e-25, n, 4, first_step=first)
     with pytest.raises(FloatingPointError, match="learning rates"):
         run.train()
+
+
+def test_epochs_before_the_first_selectable_are_not_selected(clouds, tmp_path):
+    run = Run(clouds, tmp_path / "run.keras")
+    aae = models.AdversarialAutoencoder(RECIPE, scale=100)
+    *_, best = training.train(aae, run.draw, clouds[6:], run.path, EPOCHS, STEPS, EPOCHS - 1)
+    assert best == EPOCHS - 1
+
+
+def test_a_run_that_could_select_nothing_does_not_start(clouds, tmp_path):
+    run = Run(clouds, tmp_path / "run.keras")
+    aae = models.AdversarialAutoencoder(RECIPE, scale=100)
+    with pytest.raises(ValueError, match="first_selectable is 4"):
+        training.train(aae, run.draw, clouds[6:], run.path, EPOCHS, STEPS, EPOCHS)
