@@ -66,9 +66,12 @@ def test_the_users_folder_comes_before_downloads_and_they_before_the_bundle(
     shapes = data.load_sockets()
     assert (shapes.source, list(shapes.names)) == ("SocketSSM", ["TT/downloaded"])
 
-    # A folder of the user's that has no sockets hides nothing.
+    # A folder that has none of what is looked for is a mistake; with a corpus alone it is not.
     monkeypatch.setenv("AAELIB_DATA", str(tmp_path / "mine"))
     (tmp_path / "mine").mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no folder SocketSSM"):
+        data.load_sockets()
+    (tmp_path / "mine" / "ModelNet10").mkdir()
     assert list(data.load_sockets().names) == ["TT/downloaded"]
 
     write(tmp_path / "mine" / "SocketSSM" / "TF" / "own.npy")

@@ -107,12 +107,6 @@ def test_shapes_surfaces_and_split_come_back(shown):
         np.testing.assert_array_equal(loaded_split[part], index)
 
 
-def test_shapes_without_surfaces_and_split_come_back_without(shown):
-    shapes = Shapes(np.zeros((1, 4, 3), np.float32), np.array(["a"]), np.array(["TT"]), "s")
-    run().save_shapes("corpus", shapes)
-    assert run().load_shapes("corpus")[1:] == ([], {})
-
-
 def test_what_an_earlier_notebook_did_not_write_says_what_to_run(shown):
     with pytest.raises(FileNotFoundError, match=r"sockets\.npz is missing.*make reproduce PROFILE"):
         run().load_shapes("sockets")
