@@ -327,10 +327,13 @@ def _in_order(folder, pattern):
 
 
 def _table(path):
-    """HTML of a CSV file, numbers to four significant digits."""
+    """HTML of a CSV file, numbers to four significant digits; of a long one, a link to it."""
     import pandas as pd
 
-    return pd.read_csv(path).to_html(
+    frame = pd.read_csv(path)
+    if len(frame) > 30:
+        return f'<p><a href="tables/{path.name}">{len(frame)} rows</a></p>'
+    return frame.to_html(
         index=False, border=0, na_rep="", float_format=lambda number: f"{number:.4g}"
     )
 

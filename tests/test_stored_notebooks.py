@@ -1,6 +1,7 @@
 """What the notebooks of the repository hold of a run: pictures for all, sources, no ModelNet."""
 
 import base64
+import re
 from pathlib import Path
 
 import nbformat
@@ -67,3 +68,22 @@ def test_all_of_a_notebook_is_of_one_profile(path):
     }
     assert len(found) <= 1
     assert bool(found) == bool(texts(path))
+
+
+@each_notebook
+def test_the_stored_study_is_there_to_browse(path):
+    code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    assert sum(bool(cell.outputs) for cell in code) > len(code) / 3
+    assert any("SocketSSM" in text or "ModelNet" in text for text in texts(path))
+
+
+def test_the_readme_shows_what_the_notebooks_show():
+    """Its table and its claims are those of the stored run, and its pictures are there."""
+    readme = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    shown = {text.strip() for text in texts(NOTEBOOKS / "04_evaluation.ipynb")}
+    included = re.findall(r"<!-- include \S+ -->\n(.*?)\n<!-- end -->", readme, re.DOTALL)
+    assert len(included) == 2
+    assert set(included) <= shown
+    for picture in re.findall(r"\]\((notebooks/images/\S+)\)", readme):
+        assert (NOTEBOOKS.parent / picture).read_bytes().startswith(b"\x89PNG")
+    assert not re.findall(r"@[A-Z]+@", readme)
