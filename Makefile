@@ -10,8 +10,8 @@ python = $(VENV)/bin/python
 jupytext = $(python) -m jupytext --quiet
 
 MAKEFLAGS += --no-builtin-rules
-# TensorFlow's notes on processors and missing GPUs are no news here; its errors still show.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+# TensorFlow logs that there is no GPU as an error; what really fails raises an exception.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = help
 .PHONY: help env reproduce test test-fast lint lab data notebooks store bundle lock clean FORCE
