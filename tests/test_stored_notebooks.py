@@ -87,3 +87,28 @@ def test_the_readme_shows_what_the_notebooks_show():
     for picture in re.findall(r"\]\((notebooks/images/\S+)\)", readme):
         assert (NOTEBOOKS.parent / picture).read_bytes().startswith(b"\x89PNG")
     assert not re.findall(r"@[A-Z]+@", readme)
+
+
+def table(notebook, name):
+    """A stored Markdown table: {row: {column: number}}, the spread left out."""
+    text = next(t for t in texts(NOTEBOOKS / f"{notebook}.ipynb") if f"**{name}.**" in t)
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    header, _, *rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines]
+    return [dict(zip(header, (c.split(" ± ")[0] for c in row), strict=True)) for row in rows]
+
+
+def test_surfaces_follow_the_stored_sockets():
+    for row in table("01_augmentation", "T1_data"):
+        assert float(row["surface_fit_mm"]) < 0.35
+
+
+def test_stored_shape_models_describe_unseen_sockets():
+    for row in table("01_augmentation", "T2_shape_model"):
+        assert float(row["unseen_surface_mm"]) < 1.1
+
+
+def test_the_stored_model_is_better_than_the_nearest_scan_and_no_better_than_the_floor():
+    rows = table("04_evaluation", "T4_augmentation_transfer")
+    chamfer = {row["model"]: float(row["chamfer"]) for row in rows}
+    assert chamfer["augmentation + transfer"] < chamfer["nearest scan"]
+    assert min(chamfer, key=chamfer.get) == "sampling floor"
