@@ -17,6 +17,11 @@ MAX_STORED_BYTES = 3_000_000
 
 _PLOTLY = "application/vnd.plotly.v1+json"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
+# TensorFlow's C++ side logs processors and missing GPUs before anyone can tell it not to.
+_LOG = re.compile(
+    r"[IWE]\d{4} \d\d:\d\d|\d{4}-\d\d-\d\d \S+ [IWE] |WARNING: All log messages before absl|"
+    r"To enable the following instructions:"
+)
 _PROGRESS = re.compile(r"\d+%\|.*\||\d+it \[\d")  # as tqdm draws it, with and without a total
 
 _STYLE = """
@@ -466,7 +471,7 @@ def _check_pictures(outputs, executed):
 
 
 def _without_progress(outputs):
-    """Outputs without the progress bars that tqdm draws, as text or as widgets."""
+    """Outputs without progress bars, drawn by tqdm as text or as widgets, and TensorFlow's logs."""
     return [output for output in map(_without_progress_text, outputs) if output is not None]
 
 
@@ -474,7 +479,11 @@ def _without_progress_text(output):
     """One output without its progress bars, None when nothing else is in it."""
     if output.output_type == "stream" and output.name == "stderr":
         lines = re.split(r"[\r\n]+", output.text)
-        lines = [line for line in lines if line.strip() and not _PROGRESS.search(line)]
+        lines = [
+            line
+            for line in lines
+            if line.strip() and not _PROGRESS.search(line) and not _LOG.match(line)
+        ]
         return type(output)(output, text="\n".join(lines) + "\n") if lines else None
     data = output.get("data", {})
     return None if _WIDGET in data and _PROGRESS.search(data.get("text/plain", "")) else output

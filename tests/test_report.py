@@ -268,6 +268,13 @@ def test_storing_drops_progress_bars_and_keeps_warnings(tmp_path):
             new_output("stream", name="stderr", text=f"\r{bar}\r{bar}\n"),
             new_output("stream", name="stderr", text=f"\r{bar}\nUserWarning: few\n"),
             new_output("stream", name="stderr", text="12it [00:03,  4.00it/s]\n"),
+            new_output(
+                "stream",
+                name="stderr",
+                text="WARNING: All log messages before absl::InitializeLog() is called\n"
+                "I0000 00:00:1.2 3 port.cc:153] oneDNN custom operations are on.\n"
+                "E0000 00:00:1.2 3 cuda_platform.cc:52] failed call to cuInit\n",
+            ),
             new_output("display_data", {WIDGET: {"model_id": "0"}, "text/plain": bar}),
             new_output("display_data", {WIDGET: {"model_id": "1"}, "text/plain": "VBox(...)"}),
             new_output("stream", text="coverage 50%\n"),
