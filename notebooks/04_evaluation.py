@@ -83,7 +83,7 @@ reconstructions["sampling floor"], generations["sampling floor"] = floor, [floor
 # 0.5 is best, below it samples are copies of test sockets.
 #
 # For generation each cloud is put in a unit sphere of its own, as in the paper: around the centroid
-# of its points. The points of published sockets are not evenly spread, so that their centroid is
+# of its points. Where points are not evenly spread, as on the published sockets, their centroid is
 # some millimetres from that of an even sample of the same surface. This is in all generative
 # columns; the row of the sampling floor shows how much.
 
@@ -220,9 +220,14 @@ study.conclude(
     f"As a generator, it has fidelity {both.fidelity:.5f}, coverage {both.coverage:.2f} and JSD "
     f"{both.jsd:.3f}; the linear shape model {linear.fidelity:.5f}, "
     f"{linear.coverage:.2f} and {linear.jsd:.3f}.",
-    f"Even the test sockets' own surfaces, sampled evenly, come to fidelity {floor_row.fidelity:.5f} "
-    f"and coverage {floor_row.coverage:.2f}: unit spheres follow the density of points. Generators "
-    "that differ by less than that are not told apart by surface.",
+    f"The test sockets' own surfaces, sampled evenly, come to fidelity {floor_row.fidelity:.5f} and "
+    f"coverage {floor_row.coverage:.2f}"
+    + (
+        ": nothing that samples surfaces evenly does better."
+        if floor_row.coverage > 0.95
+        else ": unit spheres follow the density of points, which differs from socket to socket. "
+        "Generators that differ by less than that are not told apart by shape."
+    ),
     "The linear shape model is told the kind of each socket, and these sockets were themselves drawn "
     "from linear shape models: it is at home here.",
 )
