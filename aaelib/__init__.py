@@ -1,7 +1,8 @@
 """
 Generative models of prosthetic sockets: adversarial autoencoders of point clouds.
 
-Modules, each importing only from those before it: `files`, `clouds`, `distances`, `metrics`,
-`sockets`, `shape_model`, `baselines`, `corpus`, `data`, `models`, `training`, `latent`, `figures`,
-`tables`, `study`, `explorer`, `report`, `cli`. TensorFlow is imported by `models` and `training`.
+Modules, each importing only from those before it: `files`, `clouds`, `neighbors`, `distances`,
+`metrics`, `sockets`, `shape_model`, `baselines`, `corpus`, `data`, `models`, `training`, `latent`,
+`figures`, `tables`, `study`, `explorer`, `report`, `cli`. TensorFlow is imported by `models` and
+`training`.
 """

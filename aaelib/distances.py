@@ -1,18 +1,11 @@
-"""Nearest neighbours, Chamfer distance and earth mover's distance of point clouds."""
-
-import functools
-import os
-from concurrent.futures import ThreadPoolExecutor
+"""Chamfer distance and earth mover's distance of point clouds."""
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from tqdm.auto import tqdm
 
-# Distances that the accelerator's kernel holds at a time. Three arrays of so many float32 (a
-# difference, its square, the sum) live together: 64 MB.
-_BLOCK = 64 * 2**20 // (3 * 4)
+from .neighbors import mean_squared_distance, nearest, nearest_indices, searchable, threads
 
 
 def chamfer_loss(a, b, reduction="mean"):
@@ -63,86 +56,6 @@ def chamfer_loss(a, b, reduction="mean"):
     )
 
 
-def nearest_indices(a, b):
-    """
-    Index of the point of `b` that is nearest to each point of `a`, cloud by cloud.
-
-    Without a GPU the search walks k-d trees on every core; with one it compares all pairs, a block
-    of them at a time, and nothing leaves the device.
-
-    Parameters
-    ----------
-    a : tf.Tensor
-        (n, n_points, 3) float32, the points that look for a neighbour.
-    b : tf.Tensor
-        (n, m_points, 3) float32, the points to choose from.
-
-    Returns
-    -------
-    tf.Tensor
-        (n, n_points) int32, in [0, m_points). Of several nearest points, any one.
-
-    Raises
-    ------
-    ValueError
-        If a tensor is not (n, n_points, 3).
-    """
-    import tensorflow as tf
-
-    for name, tensor in (("a", a), ("b", b)):
-        if tensor.shape.rank != 3 or tensor.shape[-1] != 3:
-            raise ValueError(f"{name} has shape {tensor.shape}; expected (n, n_points, 3)")
-    search = _blocked_indices if tf.config.list_physical_devices("GPU") else _tree_indices
-    indices = search(tf.stop_gradient(a), tf.stop_gradient(b))
-    indices.set_shape(a.shape[:2])
-    return indices
-
-
-def _tree_indices(a, b):
-    """`nearest_indices` by k-d trees on the host."""
-    import tensorflow as tf
-
-    return tf.numpy_function(_query_clouds, [a, b], tf.int32, stateful=False)
-
-
-def _query_clouds(a, b):
-    """`nearest_indices` of NumPy arrays."""
-    return np.stack(list(_threads().map(_query_cloud, a, b)))
-
-
-def _query_cloud(a, b):
-    """Indices into `b` (m_points, 3), for `a` (n_points, 3)."""
-    # A network that diverged shows in its loss, which the gathered points carry on as NaN; the
-    # tree would stop the run with an error instead.
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return np.zeros(len(a), np.int32)
-    return _tree(b).query(a)[1].astype(np.int32)
-
-
-def _blocked_indices(a, b):
-    """`nearest_indices` from all differences, a block of rows at a time."""
-    import tensorflow as tf
-
-    n, n_points, m_points = tf.shape(a)[0], tf.shape(a)[1], tf.shape(b)[1]
-    rows = tf.clip_by_value(_BLOCK // (n * m_points), 1, n_points)
-    blocks = -(-n_points // rows)
-    padded = tf.pad(a, [[0, 0], [0, blocks * rows - n_points], [0, 0]])
-    per_block = tf.transpose(tf.reshape(padded, [n, blocks, rows, 3]), [1, 3, 0, 2])[..., None]
-    choices = tf.transpose(b, [2, 0, 1])[:, :, None, :]
-
-    def nearest(block):
-        # Differences, not |a|^2 - 2 ab + |b|^2, whose rounding error in float32 is as large as the
-        # distance between neighbours. One coordinate after the other: no (n, rows, m_points, 3).
-        squared = tf.math.squared_difference(block[0], choices[0])
-        squared += tf.math.squared_difference(block[1], choices[1])
-        squared += tf.math.squared_difference(block[2], choices[2])
-        return tf.argmin(squared, axis=-1, output_type=tf.int32)
-
-    # One block at a time, or the blocks in flight would share out the memory all over again.
-    indices = tf.map_fn(nearest, per_block, fn_output_signature=tf.int32, parallel_iterations=1)
-    return tf.reshape(tf.transpose(indices, [1, 0, 2]), [n, blocks * rows])[:, :n_points]
-
-
 def chamfer_distance(a, b):
     """
     Squared Chamfer distance between each cloud and its counterpart.
@@ -169,14 +82,15 @@ def chamfer_distance(a, b):
     """
     a, b = as_clouds(a, "a"), as_clouds(b, "b")
     _check_counterparts(a, b)
-    return np.array(list(_threads().map(lambda x, y: _chamfer(_tree(x), _tree(y)), a, b)))
+    return np.array(list(threads().map(_chamfer, *_searchable(a, b))))
 
 
 def pairwise_chamfer(a, b=None):
     """
     Squared Chamfer distance between every cloud of one set and every cloud of another.
 
-    Each cloud's k-d tree is built once, so memory grows with n + m; time grows with n m.
+    Pairs are shared out among the cores, one pair of clouds a core at a time: beside the result,
+    memory grows with n + m only. Time grows with n m, and for each pair as `neighbors.nearest`.
 
     Parameters
     ----------
@@ -197,13 +111,16 @@ def pairwise_chamfer(a, b=None):
         If an array is not (n, n_points, 3) and finite.
     """
     one_set = b is None or b is a
-    rows = _trees(as_clouds(a, "a"))
-    columns = rows if one_set else _trees(as_clouds(b, "b"))
+    if one_set:
+        (rows,) = _searchable(as_clouds(a, "a"))
+        columns = rows
+    else:
+        rows, columns = _searchable(as_clouds(a, "a"), as_clouds(b, "b"))
 
     def row(i):
         return [_chamfer(rows[i], column) for column in columns[i + 1 if one_set else 0 :]]
 
-    results = _threads().map(row, range(len(rows)))
+    results = threads().map(row, range(len(rows)))
     results = tqdm(results, "Chamfer distances", len(rows), unit="row", leave=False, delay=5)
     matrix = np.zeros((len(rows), len(columns)))
     for i, distances in enumerate(results):
@@ -287,22 +204,15 @@ def _check_counterparts(a, b):
         )
 
 
-def _tree(cloud):
-    # Twice as fast to build as a balanced tree; with large leaves no slower to walk.
-    return cKDTree(cloud, leafsize=32, balanced_tree=False)
-
-
-def _trees(clouds):
-    return list(_threads().map(_tree, clouds))
+def _searchable(*sets):
+    """Sets of clouds as lists of clouds ready to be searched in, all in the same frame."""
+    low = np.min([clouds.min(axis=(0, 1)) for clouds in sets], axis=0)
+    high = np.max([clouds.max(axis=(0, 1)) for clouds in sets], axis=0)
+    middle, size = (low + high) / 2, (high - low).max() or 1.0
+    return [[searchable(cloud, middle, size) for cloud in clouds] for clouds in sets]
 
 
 def _chamfer(a, b):
-    """Squared Chamfer distance of the clouds in two trees."""
-    to_a, to_b = a.query(b.data)[0], b.query(a.data)[0]
-    return np.mean(to_a**2) + np.mean(to_b**2)
-
-
-@functools.cache
-def _threads():
-    """Threads to query trees with, which is done without holding Python's lock."""
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="distances")
+    """Squared Chamfer distance of two clouds that are ready to be searched in."""
+    to_b = mean_squared_distance(a.points, b.points, nearest(a, b))
+    return to_b + mean_squared_distance(b.points, a.points, nearest(b, a))

@@ -17,7 +17,7 @@ from .files import replacing
 from .metrics import jensen_shannon_divergence
 
 # What a finished run depends on besides its inputs: with other code it is trained again.
-_CODE = ("clouds.py", "data.py", "distances.py", "metrics.py", "models.py", "training.py")
+_CODE = ("clouds", "data", "distances", "metrics", "models", "neighbors", "training")
 
 
 def optimizers(recipe, n_steps):
@@ -288,7 +288,7 @@ def _fingerprint(aae, first_batch, validation, *settings):
     """A run is known by its code, its settings, its first weights and its first batch."""
     digest = hashlib.sha256()
     for name in _CODE:
-        digest.update((Path(__file__).parent / name).read_bytes())
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     config = {key: value for key, value in aae.get_config().items() if key != "name"}
     digest.update(json.dumps([config, settings], sort_keys=True).encode())
     arrays = [*aae.get_weights(), np.asarray(validation), *(b.numpy() for b in first_batch)]

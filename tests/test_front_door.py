@@ -26,6 +26,7 @@ MODULES = sorted(path.stem for path in (ROOT / "aaelib").glob("*.py") if path.st
 IMPORT_ORDER = [
     "files",
     "clouds",
+    "neighbors",
     "distances",
     "metrics",
     "sockets",

@@ -1,0 +1,104 @@
+"""Facts about the search for nearest neighbours."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.spatial import cKDTree
+
+from aaelib import neighbors
+from aaelib.neighbors import mean_squared_distance, nearest, nearest_indices, searchable
+
+
+def clouds(n, n_points, seed=0, spread=1.0):
+    points = np.random.default_rng(seed).normal(scale=spread, size=(n, n_points, 3))
+    return points.astype(np.float32)
+
+
+@pytest.fixture(params=["compared", "walked"])
+def way(request, monkeypatch):
+    """Either way to search on the host, whatever the number of points."""
+    monkeypatch.setattr(neighbors, "_TREE_PAIRS", {"compared": np.inf, "walked": 0}[request.param])
+
+
+@pytest.mark.parametrize(
+    ("n_points", "m_points"), [(1, 1), (7, 1), (1, 7), (128, 128), (129, 127), (1000, 301)]
+)
+def test_nearest_points_are_those_of_scipys_tree(way, n_points, m_points):
+    a, b = clouds(1, n_points)[0], clouds(1, m_points, seed=1)[0]
+    found = nearest(searchable(a), searchable(b))
+    np.testing.assert_array_equal(found, cKDTree(b).query(a)[1])
+    assert found.dtype == np.int32
+
+
+def test_a_nearest_point_is_never_one_that_only_fills_the_lanes(way):
+    # The last point is nearest to all, and is what fills.
+    a, b = clouds(1, 50)[0], clouds(1, 5, seed=1)[0]
+    b[:4] += 100
+    assert (nearest(searchable(a), searchable(b)) == 4).all()
+
+
+def test_queries_that_are_not_finite_find_the_first_point(way):
+    a, b = clouds(1, 20)[0], clouds(1, 20, seed=1)[0]
+    a[3, 1] = np.nan
+    assert nearest(searchable(a), searchable(b))[3] == 0
+
+
+def test_a_large_offset_that_is_said_costs_no_digits():
+    a, b = clouds(2, 200).astype(float) * 1e-3
+    expected = nearest(searchable(a), searchable(b))
+    moved = (searchable(cloud + 1e4, middle=[1e4] * 3, size=1e-3) for cloud in (a, b))
+    np.testing.assert_array_equal(nearest(*moved), expected)
+
+
+def test_mean_squared_distance_is_numpys():
+    a, b = clouds(2, 90).astype(float)
+    indices = np.random.default_rng(0).integers(0, 90, 90).astype(np.int32)
+    expected = ((a - b[indices]) ** 2).sum(axis=1).mean()
+    assert mean_squared_distance(a, b, indices) == pytest.approx(expected, rel=1e-12)
+
+
+# In TensorFlow
+
+
+@pytest.fixture(params=["_host_indices", "_blocked_indices"])
+def search(request, monkeypatch):
+    """Either way to search, whatever device this machine has."""
+    function = getattr(neighbors, request.param)
+    monkeypatch.setattr(neighbors, "_host_indices", function)
+    monkeypatch.setattr(neighbors, "_blocked_indices", function)
+
+
+@pytest.mark.parametrize("n_points", [(1, 1), (7, 1), (64, 64), (130, 75)])
+def test_indices_are_of_the_nearest(search, n_points, monkeypatch):
+    monkeypatch.setattr(neighbors, "_BLOCK", 5000)  # so that the last block is a partial one
+    a, b = clouds(3, n_points[0]), clouds(3, n_points[1], seed=1)
+    found = nearest_indices(tf.constant(a), tf.constant(b)).numpy()
+    squared = ((a[:, :, None] - b[:, None]) ** 2).sum(-1)
+    np.testing.assert_array_equal(found, squared.argmin(-1))
+    assert found.dtype == np.int32
+
+
+def test_neighbours_far_from_the_origin_are_still_the_nearest(search):
+    # |a|^2 - 2 ab + |b|^2 in float32 cannot tell these apart.
+    a = clouds(1, 50, spread=0.01) + np.float32(100)
+    b = clouds(1, 50, seed=1, spread=0.01) + np.float32(100)
+    found = nearest_indices(tf.constant(a), tf.constant(b)).numpy()[0]
+    chosen = np.linalg.norm(a[0] - b[0][found], axis=-1)
+    np.testing.assert_allclose(chosen, cKDTree(b[0]).query(a[0])[0], rtol=1e-4)
+
+
+def test_indices_keep_what_is_known_of_their_shape_in_a_graph(search):
+    @tf.function(input_signature=[tf.TensorSpec([None, 40, 3]), tf.TensorSpec([None, 30, 3])])
+    def graph(a, b):
+        indices = nearest_indices(a, b)
+        assert indices.shape.as_list() == [None, 40]
+        return indices
+
+    for n in (2, 5):
+        assert graph(clouds(n, 40), clouds(n, 30, seed=1)).shape == (n, 40)
+
+
+def test_a_tensor_that_is_no_set_of_clouds_is_named():
+    a = tf.constant(clouds(2, 8))
+    with pytest.raises(ValueError, match=r"b has shape \(8, 3\)"):
+        nearest_indices(a, a[0])
