@@ -1,6 +1,7 @@
 """The adversarial autoencoder: PointNet encoder, decoder, discriminator, and its training step."""
 
 import dataclasses
+import functools
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ class Recipe:
     shared_pass : bool
         Encode once in a step. The encoder then learns from the sum of reconstruction and generator
         loss (generator optimizer), the decoder from reconstruction (autoencoder optimizer).
-        Otherwise three separate updates, each with an encoder pass of its own, as in the paper.
+        Otherwise three separate updates, as in the paper.
     autoencoder_rate, discriminator_rate, generator_rate : float
         Learning rates (of Adam).
     decay : {"cosine", "constant"}
@@ -197,17 +198,33 @@ class TNet(layers.Layer):
             width = layer.units
 
     def call(self, points):
-        features = points
-        for layer in self.point_layers:
-            features = layer(features)
-        features = tf.reduce_max(features, axis=1)
-        for layer in self.global_layers:
-            features = layer(features)
-        channels = points.shape[-1]
-        matrix = tf.reshape(self.transform(features), (-1, channels, channels))
-        departure = tf.matmul(matrix, matrix, transpose_b=True) - tf.eye(channels)
+        pooled = tf.reduce_max(self.point_features(points), axis=1)
+        matrix = self.matrix(pooled)
+        departure = tf.matmul(matrix, matrix, transpose_b=True) - tf.eye(points.shape[-1])
         self.add_loss(1e-3 * tf.nn.l2_loss(departure))
         return tf.matmul(points, matrix)
+
+    def point_features(self, points):
+        """What is pooled over points (n, n_points, 1024), but for the bias."""
+        # Linear layers one after the other are one linear layer, and multiplying few kernels is
+        # cheaper than many points. Where a layer is narrower than the points, it goes first.
+        kernels = [layer.kernel for layer in self.point_layers]
+        if kernels[0].shape[1] < kernels[0].shape[0]:
+            points, kernels = tf.matmul(points, kernels[0]), kernels[1:]
+        return tf.matmul(points, functools.reduce(tf.matmul, kernels))
+
+    def matrix(self, pooled):
+        """Transforms (n, channels, channels) from pooled features (n, 1024)."""
+        first, *others = self.point_layers
+        # A bias is the same for all points: it goes through the later layers once.
+        bias = first.bias[None]
+        for layer in others:
+            bias = layer(bias)
+        features = pooled + bias
+        for layer in self.global_layers:
+            features = layer(features)
+        channels = round(self.transform.units**0.5)
+        return tf.reshape(self.transform(features), (-1, channels, channels))
 
 
 def encoder(recipe):
@@ -231,6 +248,53 @@ def encoder(recipe):
     # softplus: a standard deviation is positive.
     std = layers.Dense(recipe.code_size, activation="softplus", name="std")(features)
     return keras.Model(points, [mean, std], name="encoder")
+
+
+def critical_points(encoder, points):
+    """
+    The points that alone decide the codes of a batch.
+
+    They are the points at which some maximum over points is attained (the critical set of Qi et
+    al. 2017, theorem 2). For them the encoder gives the codes of the whole clouds, and as nothing
+    else passes a maximum, the gradient of the whole clouds; so only they need a forward pass that
+    is remembered and a backward pass: about a quarter of 2048 points.
+
+    Parameters
+    ----------
+    encoder : keras.Model
+        Made by `encoder`.
+    points : tf.Tensor
+        (n, n_points, 3) normalized clouds.
+
+    Returns
+    -------
+    tf.Tensor
+        (n, k, 3), k that of the cloud with most critical points; the others are filled up with
+        points of theirs.
+    """
+    features, critical = points, tf.zeros(tf.shape(points)[:2], tf.bool)
+    names = [layer.name for layer in encoder.layers]
+    for layer in encoder.layers[1 : names.index("pool")]:
+        if isinstance(layer, TNet):
+            pooled, attained = _pool(layer.point_features(features))
+            critical |= attained
+            features = tf.matmul(features, layer.matrix(pooled))
+        else:
+            features = layer(features)
+    critical |= _pool(features)[1]
+    k = tf.reduce_max(tf.math.count_nonzero(critical, axis=1, dtype=tf.int32))
+    _, chosen = tf.math.top_k(tf.cast(critical, tf.int32), tf.maximum(k, 1))
+    return tf.gather(points, chosen, batch_dims=1)
+
+
+# XLA reads the features twice, where separate operations write and read them several times more.
+@tf.function(jit_compile=True)
+def _pool(features):
+    """Maxima over points (n, channels) of features (n, n_points, channels), and who attains one."""
+    maxima = tf.reduce_max(features, axis=1, keepdims=True)
+    # A unit that is off at every point passes no gradient on.
+    attained = (features >= maxima) & (features != 0)
+    return maxima[:, 0], tf.reduce_any(attained, axis=-1)
 
 
 def decoder(recipe):
@@ -344,10 +408,13 @@ class AdversarialAutoencoder(keras.Model):
             self.recipe.discriminator_rate
         )
         self.generator_optimizer = generator_optimizer or self._adam(self.recipe.generator_rate)
-        # Built now, so that a saved state finds its place in a model that has not trained yet.
-        self.autoencoder_optimizer.build(self._autoencoder_variables())
-        self.discriminator_optimizer.build(self.discriminator.trainable_variables)
-        self.generator_optimizer.build(self.encoder.trainable_variables)
+        self._update_autoencoder = _update(
+            self.autoencoder_optimizer, self._autoencoder_variables()
+        )
+        self._update_discriminator = _update(
+            self.discriminator_optimizer, self.discriminator.trainable_variables
+        )
+        self._update_generator = _update(self.generator_optimizer, self.encoder.trainable_variables)
 
     def _adam(self, rate):
         return keras.optimizers.Adam(rate, beta_1=self.recipe.beta_1, beta_2=self.recipe.beta_2)
@@ -404,42 +471,41 @@ class AdversarialAutoencoder(keras.Model):
 
     def _shared_step(self, points):
         r = self.recipe
+        seen = self._seen(points, "codes")
         with tf.GradientTape(persistent=True) as tape:
-            codes = self._draw_codes(points, "codes")
+            codes = self._with_noise(self._code_distribution(seen), "codes")
             reconstruction = self._reconstruction_loss(points, self.decoder(codes))
             fake = self.discriminator(codes)
             deception = r.generator_weight * self._generator_loss(fake)
             weighted = r.reconstruction_weight * tf.reduce_mean(reconstruction)
             encoder_loss = weighted + deception + sum(self.encoder.losses)
-        self.generator_optimizer.apply(
-            tape.gradient(encoder_loss, self.encoder.trainable_variables),
-            self.encoder.trainable_variables,
-        )
-        self.autoencoder_optimizer.apply(
-            tape.gradient(weighted, self._autoencoder_variables()), self._autoencoder_variables()
-        )
+        self._update_generator(tape.gradient(encoder_loss, self.encoder.trainable_variables))
+        self._update_autoencoder(tape.gradient(weighted, self._autoencoder_variables()))
         del tape
         values = self._criticise(lambda i: codes)
         return {**values, **self._step_values(points, codes, reconstruction, fake)}
 
     def _three_steps(self, points):
         r = self.recipe
+        seen = self._seen(points, "autoencoder")
         with tf.GradientTape() as tape:
-            codes = self._draw_codes(points, "autoencoder")
+            codes = self._with_noise(self._code_distribution(seen), "autoencoder")
             reconstruction = self._reconstruction_loss(points, self.decoder(codes))
             loss = r.reconstruction_weight * tf.reduce_mean(reconstruction)
             loss += sum(self.encoder.losses)
-        variables = self._autoencoder_variables()
-        self.autoencoder_optimizer.apply(tape.gradient(loss, variables), variables)
+        self._update_autoencoder(tape.gradient(loss, self._autoencoder_variables()))
 
-        values = self._criticise(lambda i: self._draw_codes(points, f"discriminator {i}"))
-
+        # The encoder changes with the first update and the third only: the second and the third
+        # share a pass.
+        seen = self._seen(points, "generator")
         with tf.GradientTape() as tape:
-            codes = self._draw_codes(points, "generator")
+            distribution = self._code_distribution(seen)
+            codes = self._with_noise(distribution, "generator")
+        values = self._criticise(lambda i: self._with_noise(distribution, f"discriminator {i}"))
+        with tape:
             fake = self.discriminator(codes)
             loss = r.generator_weight * self._generator_loss(fake)
-        variables = self.encoder.trainable_variables
-        self.generator_optimizer.apply(tape.gradient(loss, variables), variables)
+        self._update_generator(tape.gradient(loss, self.encoder.trainable_variables))
         return {**values, **self._step_values(points, codes, reconstruction, fake)}
 
     def _criticise(self, draw_codes):
@@ -453,8 +519,7 @@ class AdversarialAutoencoder(keras.Model):
                 if self.recipe.adversarial == "wasserstein":
                     loss += self.recipe.gradient_penalty * self._slope_penalty(prior, codes, i)
                 loss *= self.recipe.discriminator_weight
-            variables = self.discriminator.trainable_variables
-            self.discriminator_optimizer.apply(tape.gradient(loss, variables), variables)
+            self._update_discriminator(tape.gradient(loss, self.discriminator.trainable_variables))
         return {
             "discriminator_loss": loss,
             "discriminator_accuracy": self._accuracy(real, fake),
@@ -538,12 +603,20 @@ class AdversarialAutoencoder(keras.Model):
         )
         return tf.gather(points, order[:count], axis=1)
 
-    def _draw_codes(self, points, purpose):
-        """Codes of a training batch: of a random part of each cloud, with noise if stochastic."""
-        points = self._draw_part(points, purpose)
+    def _seen(self, points, purpose):
+        """What the encoder needs to see of a training batch: the critical part of a random part."""
+        return critical_points(self.encoder, self._draw_part(points, purpose))
+
+    def _code_distribution(self, points):
+        """Mean and standard deviation (None unless stochastic) of a training batch's codes."""
+        codes = self.encoder(points, training=True)
+        return codes if self.recipe.stochastic else (codes, None)
+
+    def _with_noise(self, distribution, purpose):
+        """Draw codes from their distribution."""
+        mean, std = distribution
         if not self.recipe.stochastic:
-            return self.encoder(points, training=True)
-        mean, std = self.encoder(points, training=True)
+            return mean
         noise = tf.random.stateless_normal(tf.shape(mean), self._step_seed(purpose + " noise"))
         return mean + std * noise
 
@@ -731,6 +804,19 @@ class AdversarialAutoencoder(keras.Model):
         """Save as one `.keras` file, whole or not at all, with all three optimizers' state."""
         with replacing(filepath) as temporary:
             super().save(temporary, **kwargs)
+
+
+def _update(optimizer, variables):
+    """A function of gradients that lets an optimizer update its variables."""
+    # Built now, so that a saved state finds its place in a model that has not trained yet.
+    optimizer.build(variables)
+
+    # One pass over weights, moments and gradients, where separate operations take a dozen.
+    @tf.function(jit_compile=True)
+    def update(gradients):
+        optimizer.apply(gradients, variables)
+
+    return update
 
 
 def load(path):
