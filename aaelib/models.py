@@ -69,6 +69,10 @@ class Recipe:
         Decay of Adam's moments.
     normalization : {"dataset", "unit-sphere"}
         See `aaelib.clouds.normalize`. With "unit-sphere" what is decoded has no size of its own.
+    precision : {"float32", "mixed_bfloat16"}
+        Of the arithmetic in encoder and decoder, but for their outputs; weights and losses are
+        always float32. "mixed_bfloat16" is for accelerators with units for it; on a CPU it is
+        slower (`make bench` measures by how much).
     """
 
     name: str = "compact"
@@ -97,6 +101,7 @@ class Recipe:
     beta_1: float = 0.9
     beta_2: float = 0.999
     normalization: str = "dataset"
+    precision: str = "float32"
 
     def __post_init__(self):
         accepted = {
@@ -104,6 +109,7 @@ class Recipe:
             "reduction": ("mean", "sum"),
             "decay": ("cosine", "constant"),
             "normalization": ("dataset", "unit-sphere"),
+            "precision": ("float32", "mixed_bfloat16"),
         }
         for key, values in accepted.items():
             if getattr(self, key) not in values:
@@ -179,9 +185,13 @@ class TNet(layers.Layer):
     Its layers per point are linear, as in the code published with Costa et al. (2022); PointNet's
     have ReLU units.
 
-    (n, n_points, channels) -> (n, n_points, channels). The departure of the transform from an
-    orthogonal one is added to the model's losses with the weight 1e-3.
+    (n, n_points, channels) -> (n, n_points, channels), in the precision of the points. The
+    departure of the transform from an orthogonal one is added to the model's losses with the weight
+    1e-3.
     """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
 
     def build(self, shape):
         channels = shape[-1]
@@ -198,17 +208,16 @@ class TNet(layers.Layer):
             width = layer.units
 
     def call(self, points):
-        pooled = tf.reduce_max(self.point_features(points), axis=1)
-        matrix = self.matrix(pooled)
+        matrix = self.matrix(tf.reduce_max(self.point_features(points), axis=1))
         departure = tf.matmul(matrix, matrix, transpose_b=True) - tf.eye(points.shape[-1])
         self.add_loss(1e-3 * tf.nn.l2_loss(departure))
-        return tf.matmul(points, matrix)
+        return tf.matmul(points, tf.cast(matrix, points.dtype))
 
     def point_features(self, points):
         """What is pooled over points (n, n_points, 1024), but for the bias."""
         # Linear layers one after the other are one linear layer, and multiplying few kernels is
         # cheaper than many points. Where a layer is narrower than the points, it goes first.
-        kernels = [layer.kernel for layer in self.point_layers]
+        kernels = [tf.cast(layer.kernel, points.dtype) for layer in self.point_layers]
         if kernels[0].shape[1] < kernels[0].shape[0]:
             points, kernels = tf.matmul(points, kernels[0]), kernels[1:]
         return tf.matmul(points, functools.reduce(tf.matmul, kernels))
@@ -220,7 +229,7 @@ class TNet(layers.Layer):
         bias = first.bias[None]
         for layer in others:
             bias = layer(bias)
-        features = pooled + bias
+        features = tf.cast(pooled, tf.float32) + bias
         for layer in self.global_layers:
             features = layer(features)
         channels = round(self.transform.units**0.5)
@@ -232,7 +241,9 @@ def encoder(recipe):
     points = keras.Input((None, 3), name="points")
     features = TNet(name="input_transform")(points) if recipe.tnets else points
     for i, width in enumerate(recipe.encoder, start=1):
-        features = layers.Dense(width, activation="relu", name=f"point_{i}")(features)
+        features = layers.Dense(
+            width, activation="relu", name=f"point_{i}", dtype=recipe.precision
+        )(features)
         if recipe.tnets and i == 2:
             features = TNet(name="feature_transform")(features)
     # The maximum over points does not depend on their order.
@@ -278,7 +289,7 @@ def critical_points(encoder, points):
         if isinstance(layer, TNet):
             pooled, attained = _pool(layer.point_features(features))
             critical |= attained
-            features = tf.matmul(features, layer.matrix(pooled))
+            features = tf.matmul(features, tf.cast(layer.matrix(pooled), features.dtype))
         else:
             features = layer(features)
     critical |= _pool(features)[1]
@@ -302,7 +313,9 @@ def decoder(recipe):
     codes = keras.Input((recipe.code_size,), name="codes")
     features = codes
     for i, width in enumerate(recipe.decoder, start=1):
-        features = layers.Dense(width, activation="relu", name=f"hidden_{i}")(features)
+        features = layers.Dense(
+            width, activation="relu", name=f"hidden_{i}", dtype=recipe.precision
+        )(features)
     coordinates = layers.Dense(3 * recipe.n_points, name="coordinates")(features)
     return keras.Model(
         codes, layers.Reshape((recipe.n_points, 3), name="cloud")(coordinates), name="decoder"

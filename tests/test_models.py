@@ -71,6 +71,19 @@ def test_transform_net_starts_as_the_identity_and_costs_nothing_there(clouds):
 
 
 @pytest.mark.parametrize("name", ["compact", "paper"])
+def test_mixed_precision_gives_nearly_the_same_codes_and_clouds(clouds, name):
+    model, mixed = tiny(name), tiny(name, precision="mixed_bfloat16")
+    mixed.start_from(model)
+    codes = model.encode(clouds)
+    # bfloat16 has 8 binary digits.
+    np.testing.assert_allclose(mixed.encode(clouds), codes, atol=0.02 * np.abs(codes).max())
+    decoded = model.decode(codes)
+    np.testing.assert_allclose(mixed.decode(codes), decoded, atol=0.02 * np.abs(decoded).max())
+    assert mixed.encode(clouds).dtype == mixed.decode(codes).dtype == np.float32
+    assert all(w.dtype == np.float32 for w in mixed.get_weights())
+
+
+@pytest.mark.parametrize("name", ["compact", "paper"])
 def test_codes_do_not_depend_on_the_order_of_points(clouds, name):
     model = tiny(name)
     shuffled = clouds[:, np.random.default_rng(1).permutation(64)]
@@ -149,7 +162,15 @@ def test_a_step_moves_all_three_networks_and_optimizers(clouds, name):
     assert int(model.discriminator_optimizer.iterations) == model.recipe.critic_steps
 
 
-@pytest.mark.parametrize("changes", [{}, {"shared_pass": False}, {"adversarial": "cross-entropy"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"shared_pass": False},
+        {"adversarial": "cross-entropy"},
+        {"precision": "mixed_bfloat16"},
+    ],
+)
 def test_training_learns_to_reconstruct(clouds, changes):
     model = tiny(autoencoder_rate=1e-2, generator_rate=1e-2, **changes)
     model.compile()
