@@ -14,7 +14,7 @@ MAKEFLAGS += --no-builtin-rules
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = help
-.PHONY: help env reproduce test test-fast lint lab data notebooks store bundle lock clean FORCE
+.PHONY: help env reproduce test test-fast bench lint lab data notebooks store bundle lock clean FORCE
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -99,6 +99,9 @@ test: test-fast ## Run the fast tests, then every notebook in the smoke profile
 
 test-fast: $(environment) ## Run the fast tests
 	$(python) -m pytest tests
+
+bench: $(environment) ## Measure speed and memory against the original scheme and peers, into results/bench
+	$(python) -m benchmarks run
 
 lint: $(environment) ## Check style, and that notebooks and their paired scripts agree
 	$(python) -m ruff check

@@ -1,5 +1,6 @@
 """How good reconstructions and generated shapes are."""
 
+import numba
 import numpy as np
 from scipy.special import rel_entr
 
@@ -138,8 +139,10 @@ def jensen_shannon_divergence(generated, reference, resolution=28):
     """
     if resolution < 1:
         raise ValueError(f"resolution is {resolution}; expected a positive number of voxels")
-    p = _occupancy(as_clouds(generated, "generated"), resolution)
-    q = _occupancy(as_clouds(reference, "reference"), resolution)
+    p, q = (
+        _occupancy(as_clouds(points, name, dtype=None), resolution)
+        for points, name in ((generated, "generated"), (reference, "reference"))
+    )
     middle = (p + q) / 2
     divergence = (rel_entr(p, middle).sum() + rel_entr(q, middle).sum()) / (2 * np.log(2))
     return float(np.clip(divergence, 0, 1))
@@ -308,7 +311,26 @@ def _nearest(distances):
 
 def _occupancy(clouds, resolution):
     """Fraction of all points in each voxel of [-1, 1]^3, (resolution^3,)."""
-    voxels = np.floor((clouds.reshape(-1, 3) + 1) * (resolution / 2))
-    x, y, z = np.clip(voxels, 0, resolution - 1).astype(np.int64).T
-    flat = (x * resolution + y) * resolution + z
-    return np.bincount(flat, minlength=resolution**3) / len(flat)
+    counts = np.zeros((resolution,) * 3, np.int64)
+    _count(clouds.reshape(-1, 3), counts)
+    return counts.ravel() / counts.sum()
+
+
+# NumPy would go over all points a dozen times: to shift, scale, round, clip and number them.
+@numba.njit(nogil=True)
+def _count(points, counts):
+    """Count points (n, 3) in the voxels of [-1, 1]^3."""
+    resolution = len(counts)
+    for x, y, z in points:
+        counts[
+            _voxel(x, resolution),
+            _voxel(y, resolution),
+            _voxel(z, resolution),
+        ] += 1
+
+
+@numba.njit(nogil=True)
+def _voxel(coordinate, resolution):
+    """Number of the voxel along one axis in which a coordinate lies, or the nearest to it."""
+    place = np.floor((np.float64(coordinate) + 1) * (resolution / 2))
+    return int(min(max(place, 0), resolution - 1))

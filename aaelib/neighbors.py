@@ -32,7 +32,7 @@ class Cloud(NamedTuple):
     lanes: np.ndarray
 
 
-def searchable(points, middle=0.0, size=1.0):
+def searchable(points, middle=None, size=1.0):
     """
     A cloud made ready to be searched in, which is worth keeping for one that is used again.
 
@@ -40,9 +40,10 @@ def searchable(points, middle=0.0, size=1.0):
     ----------
     points : numpy.ndarray
         (n_points, 3).
-    middle, size : array_like
+    middle, size : array_like, optional
         Neighbours are compared in single precision, as (points - middle) / size: give the middle
-        and the size of all clouds that are to be compared, and few digits are lost.
+        and the size of all clouds that are to be compared, and few digits are lost. Without, as
+        they are.
 
     Returns
     -------
@@ -52,7 +53,7 @@ def searchable(points, middle=0.0, size=1.0):
     """
     n_points = len(points)
     lanes = np.empty((3, -(-n_points // _LANES) * _LANES), np.float32)
-    lanes[:, :n_points] = ((points - middle) / size).T
+    lanes[:, :n_points] = points.T if middle is None else ((points - middle) / size).T
     lanes[:, n_points:] = lanes[:, n_points - 1 : n_points]
     return Cloud(points, lanes)
 

@@ -1,0 +1,135 @@
+"""
+Measure everything and write the tables: ``python -m benchmarks [KEY ...]``.
+
+Into ``results/bench`` go ``main.md`` (what the README shows), ``all.md`` and ``all.json``.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from aaelib.files import replacing
+
+from . import measure, tables
+from .rows import GROWTH, ROWS, evenness
+
+FOLDER = Path(__file__).resolve().parents[1] / "results" / "bench"
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def run(
+    keys: Annotated[
+        list[str] | None, typer.Argument(help="Only these rows; nothing is written.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Times that each is timed.")] = 9,
+):
+    """Time ours and what it is compared with, in turn; find the memory that each takes."""
+    known = [*ROWS, *GROWTH]
+    if unknown := sorted(set(keys or ()) - set(known)):
+        raise typer.BadParameter(f"no row {unknown}; there are: {', '.join(known)}")
+    wanted = keys or known
+    progress = tqdm(wanted, file=sys.stderr)
+    measured = {"machine": _machine(), "rows": [], "growth": []}
+    for key in progress:
+        progress.set_description(key)
+        if key in ROWS:
+            measured["rows"].append(_measure_row(key, ROWS[key], rounds))
+        else:
+            measured["growth"].append(_measure_growth(key, GROWTH[key], rounds))
+    if not keys:
+        measured["evenness"] = dict(zip(("mean", "worst", "source"), evenness(), strict=True))
+        with replacing(FOLDER / "all.json") as temporary:
+            temporary.write_text(json.dumps(measured, indent=1))
+        for name, text in (("main", tables.main(measured)), ("all", tables.everything(measured))):
+            with replacing(FOLDER / f"{name}.md") as temporary:
+                temporary.write_text(text)
+    print(tables.everything(measured))
+
+
+@app.command(hidden=True)
+def peak(key: str, which: str):
+    """Print the gigabytes that one call takes at most: of a contender, or at a value."""
+    prepare = (
+        ROWS[key].contenders[which] if key in ROWS else lambda: GROWTH[key].prepare(int(which))
+    )
+    prepare()()
+    print(measure.own_peak_memory())
+
+
+def _machine():
+    best = measure.machine()
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        **best,
+    }
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _measure_row(key, row, rounds):
+    timings = measure.in_turn([prepare() for prepare in row.contenders.values()], rounds)
+    per_unit = {
+        name: measure.Timing(timing.seconds / row.per_unit(name))
+        for name, timing in zip(row.contenders, timings, strict=True)
+    }
+    ours = per_unit["aaelib"]
+    least = measure.roofline(*row.work()) if row.work else None
+    return {
+        "key": key,
+        "title": row.title,
+        "unit": row.unit,
+        "targets": row.targets,
+        "least": least,
+        "contenders": {
+            name: {
+                "seconds": timing.median,
+                "spread": timing.spread,
+                "rounds": len(timing.seconds),
+                "ratio": measure.ratio(timing, ours),
+                "GB": None if key == "import" else measure.peak_memory(key, name),
+            }
+            for name, timing in per_unit.items()
+        },
+    }
+
+
+def _measure_growth(key, growth, rounds):
+    timings = measure.in_turn([growth.prepare(value) for value in growth.values], rounds)
+    return {
+        "key": key,
+        "title": growth.title,
+        "unit": growth.unit,
+        "parameter": growth.parameter,
+        "targets": growth.targets,
+        "values": [
+            {
+                "value": value,
+                "seconds": timing.median / growth.units(value),
+                "spread": timing.spread / growth.units(value),
+                "GB": measure.peak_memory(key, value),
+            }
+            for value, timing in zip(growth.values, timings, strict=True)
+        ],
+    }
+
+
+if __name__ == "__main__":
+    app()

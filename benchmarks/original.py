@@ -1,0 +1,128 @@
+"""
+The original scheme, written from the description in Costa et al. (2022) and of its code.
+
+Three encoder passes in a step, transform nets layer by layer, the Chamfer distance from a tensor of
+all differences, and metrics that loop over pairs of clouds and over points.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from aaelib import models
+
+
+def broadcast_chamfer(a, b):
+    """Squared Chamfer distance, a sum over points, from a tensor of all differences."""
+    squared = tf.reduce_sum(tf.square(a[:, :, None] - b[:, None]), axis=-1)
+    return tf.reduce_sum(tf.reduce_min(squared, axis=2), axis=1) + tf.reduce_sum(
+        tf.reduce_min(squared, axis=1), axis=1
+    )
+
+
+def loop_over_pairs(a, b):
+    """Chamfer distances of all clouds of `a` from all of `b`, a pair at a time."""
+    return np.array([[float(broadcast_chamfer(x[None], y[None])[0]) for y in b] for x in a])
+
+
+def loop_over_points(clouds, resolution):
+    """How many points have each voxel of [-1, 1]^3 nearest, by a search and a count a point."""
+    from sklearn.neighbors import NearestNeighbors
+
+    ticks = (np.arange(resolution) + 0.5) * 2 / resolution - 1
+    centers = np.stack(np.meshgrid(ticks, ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 3)
+    search = NearestNeighbors(n_neighbors=1).fit(centers)
+    counts = np.zeros(len(centers))
+    for cloud in clouds:
+        for voxel in search.kneighbors(cloud, return_distance=False)[:, 0]:
+            counts[voxel] += 1
+    return counts
+
+
+def divergence(a, b, resolution=28):
+    """Jensen-Shannon divergence, base 2, of the points of two sets of clouds."""
+    p, q = (loop_over_points(clouds, resolution) for clouds in (a, b))
+    p, q = p / p.sum(), q / q.sum()
+    middle = (p + q) / 2
+    logs = [np.log2(x[x > 0] / middle[x > 0]) @ x[x > 0] for x in (p, q)]
+    return sum(logs) / 2
+
+
+class TrainingStep:
+    """One step of the original scheme: three updates, each with an encoder pass of its own."""
+
+    def __init__(self, n_points=2048):
+        self.recipe = models.recipe("paper", n_points=n_points)
+        self.encoder = _encoder(self.recipe)
+        self.decoder = models.decoder(self.recipe)
+        self.discriminator = models.discriminator(self.recipe)
+        rates = [
+            getattr(self.recipe, f"{of}_rate")
+            for of in ("autoencoder", "discriminator", "generator")
+        ]
+        self.optimizers = [keras.optimizers.Adam(rate, self.recipe.beta_1) for rate in rates]
+
+    @tf.function
+    def __call__(self, points):
+        r = self.recipe
+        autoencoder, discriminator, generator = self.optimizers
+        with tf.GradientTape() as tape:
+            chamfer = broadcast_chamfer(points, self.decoder(self._codes(points)))
+            loss = r.reconstruction_weight * tf.reduce_mean(chamfer) + sum(self.encoder.losses)
+        variables = self.encoder.trainable_variables + self.decoder.trainable_variables
+        autoencoder.apply(tape.gradient(loss, variables), variables)
+
+        with tf.GradientTape() as tape:
+            codes = self._codes(points)
+            real = self.discriminator(tf.random.normal(tf.shape(codes), stddev=r.prior_std))
+            fake = self.discriminator(codes)
+            loss = _cross_entropy(real, tf.ones_like) + _cross_entropy(fake, tf.zeros_like)
+        variables = self.discriminator.trainable_variables
+        discriminator.apply(tape.gradient(loss, variables), variables)
+
+        with tf.GradientTape() as tape:
+            loss = _cross_entropy(self.discriminator(self._codes(points)), tf.ones_like)
+        variables = self.encoder.trainable_variables
+        generator.apply(tape.gradient(loss, variables), variables)
+        return loss
+
+    def _codes(self, points):
+        mean, std = self.encoder(points)
+        return mean + std * tf.random.normal(tf.shape(mean))
+
+
+def _cross_entropy(logits, labels):
+    return tf.reduce_mean(
+        tf.nn.sigmoid_cross_entropy_with_logits(labels=labels(logits), logits=logits)
+    )
+
+
+def _encoder(recipe):
+    """The architecture of `models.encoder` for the paper's recipe, layer by layer."""
+    points = keras.Input((None, 3))
+    features = _Transform()(points)
+    for i, width in enumerate(recipe.encoder, start=1):
+        features = layers.Dense(width, activation="relu")(features)
+        features = _Transform()(features) if i == 2 else features
+    features = layers.GlobalMaxPooling1D()(features)
+    mean = layers.Dense(recipe.code_size)(features)
+    std = layers.Dense(recipe.code_size, activation="softplus")(features)
+    return keras.Model(points, [mean, std])
+
+
+class _Transform(models.TNet):
+    """A transform net as it is written down: every layer at every point."""
+
+    def call(self, points):
+        features = points
+        for layer in self.point_layers:
+            features = layer(features)
+        features = tf.reduce_max(features, axis=1)
+        for layer in self.global_layers:
+            features = layer(features)
+        channels = points.shape[-1]
+        matrix = tf.reshape(self.transform(features), (-1, channels, channels))
+        departure = tf.matmul(matrix, matrix, transpose_b=True) - tf.eye(channels)
+        self.add_loss(1e-3 * tf.nn.l2_loss(departure))
+        return tf.matmul(points, matrix)

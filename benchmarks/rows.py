@@ -1,0 +1,484 @@
+"""What is timed: ours first, then what it is compared with, and the least time that it can take."""
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, partial
+from itertools import pairwise
+
+import numpy as np
+
+BATCH, POINTS = 32, 2048
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    A line of the table.
+
+    Parameters
+    ----------
+    title : str
+    unit : str
+        What one unit of work is.
+    contenders : dict
+        Name -> function that prepares and gives what is timed; the first one is ours.
+    units : dict
+        Name -> units of work in one call; 1 where it is not said.
+    targets : dict
+        Name of a contender -> how many times faster ours shall be; "ms" -> how long ours may take;
+        "GB" -> how much memory its process may take.
+    work : callable, optional
+        Gives the operations and the bytes that one unit takes at least.
+    """
+
+    title: str
+    unit: str
+    contenders: dict
+    units: dict = field(default_factory=dict)
+    targets: dict = field(default_factory=dict)
+    work: Callable | None = None
+
+    def per_unit(self, name):
+        return self.units.get(name, 1)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How the time of ours, a unit of work, grows with something."""
+
+    title: str
+    unit: str
+    parameter: str
+    values: tuple
+    prepare: Callable  # value -> what is timed
+    units: Callable = lambda value: 1
+    targets: dict = field(default_factory=dict)  # of the last value
+
+
+# Shapes -----------------------------------------------------------------------------------------
+
+
+@cache
+def sockets(n=BATCH, n_points=POINTS, first_seed=0):
+    """Evenly spread points on sockets (n, n_points, 3), normalized, no two clouds the same."""
+    from aaelib import data
+    from aaelib.clouds import normalize
+    from aaelib.sockets import fit_surfaces
+
+    surfaces = fit_surfaces(data.load_sockets("TT", limit=8).points)
+    points = [surfaces[i % 8].sample(n_points, seed=first_seed + i) for i in range(n)]
+    return normalize(np.stack(points))[0].astype(np.float32)
+
+
+def other_sockets(n=BATCH, n_points=POINTS):
+    return sockets(n, n_points, first_seed=n)
+
+
+# Training ---------------------------------------------------------------------------------------
+
+
+def step(name, n_points=POINTS, batch=BATCH, **changes):
+    """A training step of a recipe on one batch."""
+    import tensorflow as tf
+
+    from aaelib import models
+
+    aae = models.AdversarialAutoencoder(models.recipe(name, n_points=n_points, **changes))
+    aae.compile()
+    points = tf.constant(sockets(batch, n_points))
+    train_step = tf.function(aae.train_step)
+    return lambda: train_step(points)
+
+
+def original_step():
+    import tensorflow as tf
+
+    from .original import TrainingStep
+
+    points, original = tf.constant(sockets()), TrainingStep()
+    return lambda: original(points)
+
+
+def fed_step():
+    """A training step of the compact recipe on a fresh batch, half of it drawn."""
+    import tensorflow as tf
+
+    from aaelib import data, models
+    from aaelib.shape_model import ShapeModel
+    from aaelib.sockets import fit_surfaces
+
+    scans = data.load_sockets("TT", limit=20).points
+    shape_model = ShapeModel.fit(fit_surfaces(scans))
+    aae = models.AdversarialAutoencoder(models.recipe("compact"))
+    aae.compile()
+    train_step = tf.function(aae.train_step)
+    batches = iter(
+        data.batches(scans, 200.0, 10**6, BATCH, [shape_model], share=0.8, jitter=0.01, rotate=True)
+    )
+    return lambda: train_step(next(batches))
+
+
+def step_work(name, **changes):
+    """Operations and bytes of a cloud in a training step as ours computes it."""
+    import tensorflow as tf
+
+    from aaelib import models
+
+    recipe = models.recipe(name, **changes)
+    aae = models.AdversarialAutoencoder(recipe)
+    seen = recipe.encoder_points or recipe.n_points
+    critical = models.critical_points(aae.encoder, tf.constant(sockets()[:, :seen])).shape[1]
+    widths = [3, *recipe.encoder]
+    per_point = sum(a * b for a, b in pairwise(widths))
+    if recipe.tnets:
+        # The first transform net is one product of 3 x 1024, the second goes through 64 features.
+        inside = recipe.encoder[1]
+        per_point += 3 * 1024 + inside * 64 + 64 * 1024 + 9 + inside**2
+    passes = 1 if recipe.shared_pass else 2
+    # Two operations a weight; a backward pass takes twice a forward pass.
+    encoder = passes * 2 * per_point * (seen + 3 * critical)
+    decoder = 3 * 2 * sum(w.shape[0] * w.shape[-1] for w in aae.decoder.weights if w.ndim == 2)
+    # Adam reads weight, gradient and two moments, and writes three of them.
+    weights = sum(int(np.prod(w.shape)) for w in aae.trainable_variables)
+    return encoder + decoder + chamfer_work()[0], 7 * 4 * weights / BATCH
+
+
+# Distances --------------------------------------------------------------------------------------
+
+
+def chamfer(loss, n_points=POINTS):
+    """A loss and its gradient on a batch."""
+    import tensorflow as tf
+
+    points, others = (
+        tf.constant(sockets(BATCH, n_points)),
+        tf.constant(other_sockets(BATCH, n_points)),
+    )
+
+    @tf.function
+    def both():
+        with tf.GradientTape() as tape:
+            tape.watch(others)
+            value = tf.reduce_mean(loss(points, others))
+        return value, tape.gradient(value, others)
+
+    return both
+
+
+def our_chamfer(n_points=POINTS):
+    from aaelib.distances import chamfer_loss
+
+    return chamfer(chamfer_loss, n_points)
+
+
+def broadcast_chamfer():
+    from .original import broadcast_chamfer
+
+    return chamfer(broadcast_chamfer)
+
+
+def tree_chamfer():
+    """The same loss with the neighbours from SciPy's k-d trees, one core a cloud."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import tensorflow as tf
+    from scipy.spatial import cKDTree
+
+    pool = ThreadPoolExecutor()
+
+    def query(a, b):
+        return np.stack(list(pool.map(lambda x, y: cKDTree(y).query(x)[1], a, b))).astype(np.int32)
+
+    def loss(a, b):
+        to_b = tf.numpy_function(query, [a, b], tf.int32, stateful=False)
+        to_a = tf.numpy_function(query, [b, a], tf.int32, stateful=False)
+        squared = tf.math.squared_difference(a, tf.gather(b, to_b, batch_dims=1))
+        back = tf.math.squared_difference(b, tf.gather(a, to_a, batch_dims=1))
+        return tf.reduce_sum(squared, (1, 2)) + tf.reduce_sum(back, (1, 2))
+
+    return chamfer(loss)
+
+
+def chamfer_work(n_points=POINTS):
+    """Both ways all pairs: 3 differences, 3 squares, 2 sums; reading the points is nothing."""
+    return 2 * 8 * n_points**2, 2 * 3 * 4 * n_points
+
+
+def all_pairs(n=100, n_points=POINTS):
+    from aaelib.distances import pairwise_chamfer
+
+    a, b = sockets(n, n_points), other_sockets(n, n_points)
+    return lambda: pairwise_chamfer(a, b)
+
+
+def looped_pairs(n):
+    from .original import loop_over_pairs
+
+    a, b = sockets(n), other_sockets(n)
+    return lambda: loop_over_pairs(a, b)
+
+
+def peer_pairs(n):
+    import point_cloud_utils
+
+    a, b = sockets(n).astype(float), other_sockets(n).astype(float)
+    return lambda: [point_cloud_utils.chamfer_distance(x, y) for x in a for y in b]
+
+
+def torch_pairs(n):
+    import torch
+
+    a, b = (torch.from_numpy(clouds) for clouds in (sockets(n), other_sockets(n)))
+
+    def chamfer(x, y):
+        distances = torch.cdist(x, y)
+        return distances.min(0).values.square().mean() + distances.min(1).values.square().mean()
+
+    return lambda: [float(chamfer(x, y)) for x in a for y in b]
+
+
+def earth_movers(n_points):
+    from aaelib.distances import earth_movers_distance
+
+    a, b = sockets(2, n_points), other_sockets(2, n_points)
+    return lambda: earth_movers_distance(a, b)
+
+
+# Metrics, meshes, models ------------------------------------------------------------------------
+
+
+def divergence(function=None):
+    from aaelib.metrics import jensen_shannon_divergence
+
+    a, b = sockets(200), other_sockets(200)
+    return lambda: (function or jensen_shannon_divergence)(a, b)
+
+
+def original_divergence():
+    from . import original
+
+    return divergence(original.divergence)
+
+
+@cache
+def mesh():
+    """A socket's surface with 20,000 faces."""
+    from aaelib import data
+    from aaelib.sockets import SocketSurface
+
+    mesh = SocketSurface.from_points(data.load_sockets("TT", limit=1).points[0]).mesh()
+    mesh = mesh.subdivide().subdivide()
+    return mesh.submesh([np.linspace(0, len(mesh.faces) - 1, 20000).astype(int)], append=True)
+
+
+def even():
+    from aaelib.clouds import resample
+
+    surface = mesh()
+    return lambda: resample(surface, POINTS)
+
+
+def uniform():
+    from trimesh.sample import sample_surface
+
+    surface = mesh()
+    return lambda: sample_surface(surface, POINTS, seed=0)
+
+
+def peer_even():
+    import point_cloud_utils
+
+    vertices, faces = np.asarray(mesh().vertices), np.asarray(mesh().faces)
+    return lambda: point_cloud_utils.sample_mesh_poisson_disk(vertices, faces, POINTS)
+
+
+def decoding(method):
+    from aaelib import models
+
+    aae = models.AdversarialAutoencoder(models.recipe("compact"))
+    code = aae.draw_prior(1)
+    if method == "predict":
+        return lambda: aae.decoder.predict(code, verbose=0)
+    return lambda: aae.decode(code)
+
+
+def decoding_work():
+    """Each weight is read and used for one product and one sum."""
+    from aaelib import models
+
+    weights = models.decoder(models.recipe("compact")).count_params()
+    return 2 * weights, 4 * weights
+
+
+def importing(package):
+    return lambda: subprocess.run([sys.executable, "-c", f"import {package}"], check=True)
+
+
+# The table --------------------------------------------------------------------------------------
+
+ROWS = {
+    "three-updates": Row(
+        "Training step, original architecture, three updates",
+        "cloud",
+        {"aaelib": partial(step, "paper"), "original scheme": original_step},
+        {"aaelib": BATCH, "original scheme": BATCH},
+        {"original scheme": 3, "GB": 2.5},
+        partial(step_work, "paper"),
+    ),
+    "shared-pass": Row(
+        "Training step, original architecture, one backward pass",
+        "cloud",
+        {"aaelib": partial(step, "paper", shared_pass=True), "original scheme": original_step},
+        {"aaelib": BATCH, "original scheme": BATCH},
+        {"original scheme": 4, "GB": 2.5},
+        partial(step_work, "paper", shared_pass=True),
+    ),
+    "compact": Row(
+        "Training step, compact recipe",
+        "cloud",
+        {"aaelib": partial(step, "compact"), "original scheme": original_step},
+        {"aaelib": BATCH, "original scheme": BATCH},
+        {"original scheme": 10},
+        partial(step_work, "compact"),
+    ),
+    "pipeline": Row(
+        "Training step on drawn and jittered shapes",
+        "cloud",
+        {"aaelib": fed_step, "one batch again and again": partial(step, "compact")},
+        {"aaelib": BATCH, "one batch again and again": BATCH},
+    ),
+    "precision": Row(
+        "Training step, compact recipe, mixed_bfloat16",
+        "cloud",
+        {
+            "aaelib": partial(step, "compact", precision="mixed_bfloat16"),
+            "float32": partial(step, "compact"),
+        },
+        {"aaelib": BATCH, "float32": BATCH},
+    ),
+    "chamfer": Row(
+        "Chamfer loss, forward and backward",
+        "cloud",
+        {
+            "aaelib": our_chamfer,
+            "broadcast form": broadcast_chamfer,
+            "scipy k-d trees": tree_chamfer,
+        },
+        {"aaelib": BATCH, "broadcast form": BATCH, "scipy k-d trees": BATCH},
+        {"broadcast form": 15},
+        chamfer_work,
+    ),
+    "all-pairs": Row(
+        "All-pairs Chamfer, 100 x 100 clouds",
+        "pair",
+        {
+            "aaelib": all_pairs,
+            "original loop": partial(looped_pairs, 5),
+            "point-cloud-utils": partial(peer_pairs, 10),
+            **(
+                {"torch.cdist": partial(torch_pairs, 10)}
+                if importlib.util.find_spec("torch")
+                else {}
+            ),
+        },
+        {"aaelib": 10_000, "original loop": 25, "point-cloud-utils": 100, "torch.cdist": 100},
+        {"original loop": 25, "point-cloud-utils": 2},
+        chamfer_work,
+    ),
+    "divergence": Row(
+        "JSD, 200 against 200 clouds",
+        "call",
+        {"aaelib": divergence, "search and loop": original_divergence},
+        targets={"search and loop": 200},
+        # Three coordinates read and three operations each: shift, scale, round.
+        work=lambda: (400 * POINTS * 9, 400 * POINTS * 12),
+    ),
+    "resample": Row(
+        "Evenly spread points on 20,000 faces",
+        "call",
+        {
+            "aaelib": even,
+            "trimesh, uniform": uniform,
+            "point-cloud-utils, Poisson disks": peer_even,
+        },
+        targets={"ms": 50},
+    ),
+    "decode": Row(
+        "Decoding one socket",
+        "call",
+        {"aaelib": partial(decoding, "decode"), "Keras predict": partial(decoding, "predict")},
+        targets={"ms": 5},
+        work=decoding_work,
+    ),
+    "import": Row(
+        "import aaelib, a Python process",
+        "call",
+        {
+            "aaelib": partial(importing, "aaelib"),
+            "import tensorflow": partial(importing, "tensorflow"),
+        },
+        targets={"ms": 300},
+    ),
+}
+
+GROWTH = {
+    "step-batch": Growth(
+        "Training step, compact recipe", "cloud", "clouds in a batch", (8, 16, 32, 64, 128),
+        lambda batch: step("compact", batch=batch), lambda batch: batch,
+    ),
+    "step-points": Growth(
+        "Training step, compact recipe", "cloud", "points", (512, 1024, 2048, 4096, 8192),
+        partial(step, "compact"), lambda points: BATCH, {"GB": 6},
+    ),
+    "original-points": Growth(
+        "Training step, original architecture, three updates", "cloud", "points",
+        (512, 1024, 2048, 4096, 8192), partial(step, "paper"), lambda points: BATCH, {"GB": 6},
+    ),
+    "chamfer-points": Growth(
+        "Chamfer loss, forward and backward", "cloud", "points", (512, 1024, 2048, 4096, 8192),
+        our_chamfer, lambda points: BATCH,
+    ),
+    "pairs-set": Growth(
+        "All-pairs Chamfer", "pair", "clouds in either set", (25, 50, 100, 200),
+        all_pairs, lambda n: n**2,
+    ),
+    "pairs-points": Growth(
+        "All-pairs Chamfer of 20 x 20 clouds", "pair", "points",
+        (512, 1024, 2048, 4096, 8192, 16384), partial(all_pairs, 20), lambda points: 400,
+    ),
+    "earth-mover": Growth(
+        "Earth mover's distance", "pair", "points", (256, 512, 1024, 2048),
+        earth_movers, lambda points: 2,
+    ),
+}  # fmt: skip
+
+
+def evenness():
+    """
+    Chamfer distance of a socket's cloud from a resampling of its surface, even over uniform.
+
+    Returns
+    -------
+    ratio : float
+        Mean over sockets.
+    worst : float
+    source : str
+        Of the sockets.
+    """
+    from trimesh.sample import sample_surface
+
+    from aaelib import data
+    from aaelib.clouds import resample
+    from aaelib.metrics import reconstruction_chamfer
+    from aaelib.sockets import fit_surfaces
+
+    shapes = data.load_sockets(limit=20)
+    meshes = [surface.mesh() for surface in fit_surfaces(shapes.points)]
+    evenly = np.stack([resample(m, POINTS, seed=i) for i, m in enumerate(meshes)])
+    uniformly = np.stack([sample_surface(m, POINTS, seed=i)[0] for i, m in enumerate(meshes)])
+    each = [reconstruction_chamfer(shapes.points, points) for points in (evenly, uniformly)]
+    ratios = each[0] / each[1]
+    return float(ratios.mean()), float(ratios.max()), shapes.source

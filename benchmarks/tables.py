@@ -1,0 +1,111 @@
+"""Tables of what was measured, in Markdown."""
+
+import pandas as pd
+
+
+def main(measured):
+    """What the README shows: ours and the first baseline of each row that has a target."""
+    rows = [
+        _line(row, name)
+        for row in measured["rows"]
+        for name in _baselines(row)
+        if name in row["targets"]
+    ]
+    rows += [_line(row, _baselines(row)[0]) for row in measured["rows"] if "ms" in row["targets"]]
+    columns = ["what", "aaelib", "against", "times faster", "memory", "against least time"]
+    return f"{_markdown(rows, columns)}\n\n{_caption(measured)}\n"
+
+
+def everything(measured):
+    """All rows, growth and facts."""
+    lines = [_line(row, name) for row in measured["rows"] for name in _baselines(row)]
+    parts = [_markdown(lines)] if lines else []
+    for growth in measured["growth"]:
+        heading = f"**{growth['title']}**, by {growth['parameter']}"
+        if growth["targets"]:
+            most = growth["values"][-1]["GB"]
+            verdict = _verdict(most <= growth["targets"]["GB"])
+            heading += f" (at most {growth['targets']['GB']} GB at the last: {verdict})"
+        lines = [
+            {
+                growth["parameter"]: value["value"],
+                f"time a {growth['unit']}": _time(value["seconds"], value["spread"]),
+                "memory": f"{value['GB']:.1f} GB",
+            }
+            for value in growth["values"]
+        ]
+        parts.append(f"{heading}\n\n{_markdown(lines)}")
+    if even := measured.get("evenness"):
+        parts.append(
+            "Chamfer distance between a socket's cloud and a resampling of its surface, evenly "
+            f"over uniformly spread: {even['mean']:.3f} in the mean, {even['worst']:.3f} at worst "
+            f"({even['source']}; at most 0.80: {_verdict(even['mean'] <= 0.8)})."
+        )
+    return "\n\n".join([*parts, _caption(measured)]) + "\n"
+
+
+def _baselines(row):
+    return [name for name in row["contenders"] if name != "aaelib"]
+
+
+def _line(row, baseline):
+    ours, other = row["contenders"]["aaelib"], row["contenders"][baseline]
+    middle, low, high = other["ratio"]
+    targets = []
+    if baseline in row["targets"]:
+        wanted = row["targets"][baseline]
+        targets.append(f"{wanted} times: {_verdict(middle >= wanted)}")
+    if "ms" in row["targets"]:
+        wanted = row["targets"]["ms"]
+        targets.append(f"{wanted} ms: {_verdict(ours['seconds'] * 1e3 <= wanted)}")
+    if "GB" in row["targets"]:
+        wanted = row["targets"]["GB"]
+        targets.append(f"{wanted} GB: {_verdict(ours['GB'] <= wanted)}")
+    memory = "" if ours["GB"] is None else f"{ours['GB']:.1f} GB against {other['GB']:.1f}"
+    least = (
+        ""
+        if row["least"] is None
+        else f"{ours['seconds'] / row['least']:.1f} x {_time(row['least'])}"
+    )
+    return {
+        "what": row["title"],
+        "aaelib": f"{_time(ours['seconds'], ours['spread'])} a {row['unit']}",
+        "against": f"{baseline}, {_time(other['seconds'], other['spread'])}",
+        "times faster": f"{_number(middle)} ({_number(low)} to {_number(high)})",
+        "memory": memory,
+        "against least time": least,
+        "target": "; ".join(targets),
+    }
+
+
+def _markdown(lines, columns=None):
+    return pd.DataFrame(lines, columns=columns).to_markdown(index=False, disable_numparse=True)
+
+
+def _verdict(met):
+    return "met" if met else "**missed**"
+
+
+def _number(value):
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
+def _time(seconds, spread=None):
+    scale, unit = next(
+        (s, u) for s, u in ((1, "s"), (1e3, "ms"), (1e6, "µs")) if seconds * s >= 1 or u == "µs"
+    )
+    text = f"{seconds * scale:.3g}"
+    return f"{text} ± {spread * scale:.1g} {unit}" if spread is not None else f"{text} {unit}"
+
+
+def _caption(measured):
+    machine = measured["machine"]
+    flops, transferred = machine["flops"] / 1e9, machine["bytes"] / 1e9
+    return (
+        "Medians of rounds in which ours and the other take turns, ± half the distance between the "
+        "quartiles; of the ratio, smallest and largest round. Memory is the most that a process of "
+        "its own takes, Python and TensorFlow included. Least time: what the arithmetic, at "
+        f"{flops:.0f} GFLOP/s, or the memory traffic, at {transferred:.0f} GB/s, allows. "
+        f"*{machine['processor']}, {machine['cores']} cores; batch 32, 2048 points where nothing "
+        "else is said*"
+    )
