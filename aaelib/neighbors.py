@@ -15,7 +15,7 @@ _LANES = 128
 _UNROLLED = 4
 
 # From this many pairs of points on, walking a k-d tree is faster than comparing all.
-_TREE_PAIRS = 2**27
+_TREE_PAIRS = 2**30
 
 # Distances that the accelerator's kernel holds at a time. Three arrays of so many float32 (a
 # difference, its square, the sum) live together: 64 MB.

@@ -11,6 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import json
 import platform
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,7 @@ def run(
     keys: Annotated[
         list[str] | None, typer.Argument(help="Only these rows; nothing is written.")
     ] = None,
-    rounds: Annotated[int, typer.Option(help="Times that each is timed.")] = 9,
+    rounds: Annotated[int, typer.Option(help="Times that each is timed.")] = 7,
 ):
     """Time ours and what it is compared with, in turn; find the memory that each takes."""
     known = [*ROWS, *GROWTH]
@@ -104,15 +105,22 @@ def _measure_row(key, row, rounds):
                 "spread": timing.spread,
                 "rounds": len(timing.seconds),
                 "ratio": measure.ratio(timing, ours),
-                "GB": None if key == "import" else measure.peak_memory(key, name),
+                "GB": _peak(row.contenders[name], key, name) if row.memory else None,
             }
             for name, timing in per_unit.items()
         },
     }
 
 
+@cache
+def _peak(prepare, key, name):
+    """Gigabytes that a contender takes: one that is in several rows is measured in the first."""
+    return measure.peak_memory(key, name)
+
+
 def _measure_growth(key, growth, rounds):
     timings = measure.in_turn([growth.prepare(value) for value in growth.values], rounds)
+    ends = growth.values[0], growth.values[-1]
     return {
         "key": key,
         "title": growth.title,
@@ -124,7 +132,7 @@ def _measure_growth(key, growth, rounds):
                 "value": value,
                 "seconds": timing.median / growth.units(value),
                 "spread": timing.spread / growth.units(value),
-                "GB": measure.peak_memory(key, value),
+                "GB": measure.peak_memory(key, value) if value in ends else None,
             }
             for value, timing in zip(growth.values, timings, strict=True)
         ],

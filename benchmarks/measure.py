@@ -28,7 +28,7 @@ class Timing:
         return float(high - low) / 2
 
 
-def in_turn(functions, rounds=9, patience=60.0):
+def in_turn(functions, rounds=7, patience=30.0):
     """
     Time functions one after the other, round after round, so that all see the same machine.
 

@@ -32,6 +32,8 @@ class Row:
         "GB" -> how much memory its process may take.
     work : callable, optional
         Gives the operations and the bytes that one unit takes at least.
+    memory : bool
+        Whether to find the memory that each takes.
     """
 
     title: str
@@ -40,6 +42,7 @@ class Row:
     units: dict = field(default_factory=dict)
     targets: dict = field(default_factory=dict)
     work: Callable | None = None
+    memory: bool = False
 
     def per_unit(self, name):
         return self.units.get(name, 1)
@@ -327,6 +330,7 @@ ROWS = {
         {"aaelib": BATCH, "original scheme": BATCH},
         {"original scheme": 3, "GB": 2.5},
         partial(step_work, "paper"),
+        memory=True,
     ),
     "shared-pass": Row(
         "Training step, original architecture, one backward pass",
@@ -335,6 +339,7 @@ ROWS = {
         {"aaelib": BATCH, "original scheme": BATCH},
         {"original scheme": 4, "GB": 2.5},
         partial(step_work, "paper", shared_pass=True),
+        memory=True,
     ),
     "compact": Row(
         "Training step, compact recipe",
@@ -343,6 +348,7 @@ ROWS = {
         {"aaelib": BATCH, "original scheme": BATCH},
         {"original scheme": 10},
         partial(step_work, "compact"),
+        memory=True,
     ),
     "pipeline": Row(
         "Training step on drawn and jittered shapes",
@@ -370,6 +376,7 @@ ROWS = {
         {"aaelib": BATCH, "broadcast form": BATCH, "scipy k-d trees": BATCH},
         {"broadcast form": 15},
         chamfer_work,
+        memory=True,
     ),
     "all-pairs": Row(
         "All-pairs Chamfer, 100 x 100 clouds",
@@ -387,6 +394,7 @@ ROWS = {
         {"aaelib": 10_000, "original loop": 25, "point-cloud-utils": 100, "torch.cdist": 100},
         {"original loop": 25, "point-cloud-utils": 2},
         chamfer_work,
+        memory=True,
     ),
     "divergence": Row(
         "JSD, 200 against 200 clouds",

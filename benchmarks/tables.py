@@ -30,7 +30,7 @@ def everything(measured):
             {
                 growth["parameter"]: value["value"],
                 f"time a {growth['unit']}": _time(value["seconds"], value["spread"]),
-                "memory": f"{value['GB']:.1f} GB",
+                "memory": "" if value["GB"] is None else f"{value['GB']:.1f} GB",
             }
             for value in growth["values"]
         ]
@@ -95,7 +95,9 @@ def _time(seconds, spread=None):
         (s, u) for s, u in ((1, "s"), (1e3, "ms"), (1e6, "µs")) if seconds * s >= 1 or u == "µs"
     )
     text = f"{seconds * scale:.3g}"
-    return f"{text} ± {spread * scale:.1g} {unit}" if spread is not None else f"{text} {unit}"
+    if spread is None:
+        return f"{text} {unit}"
+    return f"{text} ± {float(f'{spread * scale:.1g}'):g} {unit}"
 
 
 def _caption(measured):
