@@ -119,6 +119,7 @@ notebooks: $(environment) ## Write the .ipynb notebooks from their .py scripts, 
 
 store: $(environment) ## Store the outputs of an executed study in the notebooks [PROFILE=default]
 	$(python) -m aaelib store --profile $(PROFILE)
+	@if test -e results/bench/main.md; then $(python) -m benchmarks store; fi
 
 bundle: $(environment) ## Fit the bundled default data/sockets/ to the public sockets
 	$(python) -m aaelib bundle

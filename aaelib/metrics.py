@@ -306,7 +306,7 @@ def _one_nearest_neighbor_accuracy(within_generated, between, within_reference):
 def _nearest(distances):
     """Which entries are the smallest of their row, as a mask."""
     # Equal clouds with their points in another order differ in the last digits of their distance.
-    return distances <= distances.min(axis=1, keepdims=True) * (1 + 1e-9)
+    return distances <= distances.min(axis=1, keepdims=True) * (1 + 1e-7)
 
 
 def _occupancy(clouds, resolution):

@@ -60,7 +60,8 @@ class Recipe:
     shared_pass : bool
         Encode once in a step. The encoder then learns from the sum of reconstruction and generator
         loss (generator optimizer), the decoder from reconstruction (autoencoder optimizer).
-        Otherwise three separate updates, as in the paper.
+        Otherwise three separate updates, as in the paper; the encoder, which does not change
+        between the discriminator's update and its own, runs once for both.
     autoencoder_rate, discriminator_rate, generator_rate : float
         Learning rates (of Adam).
     decay : {"cosine", "constant"}
@@ -71,8 +72,8 @@ class Recipe:
         See `aaelib.clouds.normalize`. With "unit-sphere" what is decoded has no size of its own.
     precision : {"float32", "mixed_bfloat16"}
         Of the arithmetic in encoder and decoder, but for their outputs; weights and losses are
-        always float32. "mixed_bfloat16" is for accelerators with units for it; on a CPU it is
-        slower (`make bench` measures by how much).
+        always float32. "mixed_bfloat16" is meant for accelerators with units for it; on a CPU
+        it was slower (`make bench` measures by how much).
     """
 
     name: str = "compact"
@@ -217,10 +218,10 @@ class TNet(layers.Layer):
         """What is pooled over points (n, n_points, 1024), but for the bias."""
         # Linear layers one after the other are one linear layer, and multiplying few kernels is
         # cheaper than many points. Where a layer is narrower than the points, it goes first.
-        kernels = [tf.cast(layer.kernel, points.dtype) for layer in self.point_layers]
+        kernels = [layer.kernel for layer in self.point_layers]
         if kernels[0].shape[1] < kernels[0].shape[0]:
-            points, kernels = tf.matmul(points, kernels[0]), kernels[1:]
-        return tf.matmul(points, functools.reduce(tf.matmul, kernels))
+            points, kernels = tf.matmul(points, tf.cast(kernels[0], points.dtype)), kernels[1:]
+        return tf.matmul(points, tf.cast(functools.reduce(tf.matmul, kernels), points.dtype))
 
     def matrix(self, pooled):
         """Transforms (n, channels, channels) from pooled features (n, 1024)."""
@@ -267,8 +268,8 @@ def critical_points(encoder, points):
 
     They are the points at which some maximum over points is attained (the critical set of Qi et
     al. 2017, theorem 2). For them the encoder gives the codes of the whole clouds, and as nothing
-    else passes a maximum, the gradient of the whole clouds; so only they need a forward pass that
-    is remembered and a backward pass: about a quarter of 2048 points.
+    else passes a maximum, the gradient of the whole clouds; so only they need a forward
+    pass that is remembered and a backward pass.
 
     Parameters
     ----------
@@ -303,8 +304,9 @@ def critical_points(encoder, points):
 def _pool(features):
     """Maxima over points (n, channels) of features (n, n_points, channels), and who attains one."""
     maxima = tf.reduce_max(features, axis=1, keepdims=True)
+    minima = tf.reduce_min(features, axis=1, keepdims=True)
     # A unit that is off at every point passes no gradient on.
-    attained = (features >= maxima) & (features != 0)
+    attained = (features >= maxima) & ((maxima != 0) | (minima != 0))
     return maxima[:, 0], tf.reduce_any(attained, axis=-1)
 
 
@@ -775,8 +777,12 @@ class AdversarialAutoencoder(keras.Model):
         Raises
         ------
         ValueError
-            For an unknown network or layer, naming those that there are.
+            For an unknown network or layer, naming those that there are, or a compiled model.
         """
+        if up_to and self.compiled:
+            raise ValueError(
+                "the model is compiled: freeze layers before, the optimizers know them"
+            )
         for network, last in up_to.items():
             if network not in NETWORKS:
                 raise ValueError(f"no network {network!r} to freeze; accepted: {NETWORKS}")
@@ -828,12 +834,12 @@ def _update(optimizer, variables):
     # Built now, so that a saved state finds its place in a model that has not trained yet.
     optimizer.build(variables)
 
-    # One pass over weights, moments and gradients, where separate operations take a dozen.
-    @tf.function(jit_compile=True)
     def update(gradients):
         optimizer.apply(gradients, variables)
 
-    return update
+    # Compiled, it is one pass over weights, moments and gradients, not a dozen. Replicas, though,
+    # have to meet in the optimizer, which a graph of its own does not allow.
+    return update if tf.distribute.has_strategy() else tf.function(update, jit_compile=True)
 
 
 def load(path):

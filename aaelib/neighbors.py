@@ -7,15 +7,11 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-from scipy.spatial import cKDTree
 
 # The compiled search keeps the best so far of this many points in the processor's vector registers
 # and nearest cache, and takes this many of the points to choose from in one go.
 _LANES = 128
 _UNROLLED = 4
-
-# From this many pairs of points on, walking a k-d tree is faster than comparing all.
-_TREE_PAIRS = 2**30
 
 # Distances that the accelerator's kernel holds at a time. Three arrays of so many float32 (a
 # difference, its square, the sum) live together: 64 MB.
@@ -42,8 +38,8 @@ def searchable(points, middle=None, size=1.0):
         (n_points, 3).
     middle, size : array_like, optional
         Neighbours are compared in single precision, as (points - middle) / size: give the middle
-        and the size of all clouds that are to be compared, and few digits are lost. Without, as
-        they are.
+        and the size of clouds that are to be compared, and few digits are lost. Without, as they
+        are.
 
     Returns
     -------
@@ -62,8 +58,8 @@ def nearest(queries, choices):
     """
     Index of the point of `choices` that is nearest to each point of `queries`.
 
-    All pairs are compared, 16 at a time where the processor has the registers: for thousands of
-    points faster than to walk a k-d tree, which is the way for more.
+    All pairs are compared, 16 at a time where the processor has the registers. Up to some 30,000
+    points that is faster than to walk a k-d tree, whose every step waits for the one before.
 
     Parameters
     ----------
@@ -73,17 +69,12 @@ def nearest(queries, choices):
     Returns
     -------
     numpy.ndarray
-        (n,) int32, in [0, m). Of points whose squared distances differ by less than about 1e-6 of
-        themselves, any one; 0 for a query with a value that is not finite.
+        (n,) int32, in [0, m). Of points whose distances single precision does not tell apart, any
+        one; 0 for a query with a value that is not finite.
     """
-    count = len(queries.points)
-    indices = np.zeros(queries.lanes.shape[1], np.int32)
-    if count * len(choices.points) < _TREE_PAIRS:
-        _search(queries.lanes, choices.lanes, indices)
-    elif np.isfinite(queries.points).all() and np.isfinite(choices.points).all():
-        tree = cKDTree(choices.points, leafsize=32, balanced_tree=False)
-        indices[:count] = tree.query(queries.points)[1]
-    return indices[:count]
+    indices = np.empty(queries.lanes.shape[1], np.int32)
+    _search(queries.lanes, choices.lanes, indices)
+    return indices[: len(queries.points)]
 
 
 @numba.njit(nogil=True, fastmath={"contract"})

@@ -395,8 +395,8 @@ def update_readme(readme, results_dir):
     """
     Bring what the README shows of a run up to date: included texts, and pictures of figures.
 
-    Between ``<!-- include PATH -->`` and ``<!-- end -->`` goes the text of PATH, a file of the run.
-    A picture ``notebooks/images/NAME.png`` is the static picture of the figure NAME.
+    Texts are those of `include`. A picture ``notebooks/images/NAME.png`` is the static picture of
+    the figure NAME.
 
     Parameters
     ----------
@@ -411,14 +411,8 @@ def update_readme(readme, results_dir):
         If the run has no such file or picture, naming it.
     """
     readme, results_dir = Path(readme), Path(results_dir)
-
-    def included(match):
-        text = (results_dir / match["path"]).read_text(encoding="utf-8").strip()
-        return f"{match['start']}\n{text}\n{match['end']}"
-
-    pattern = r"(?P<start><!-- include (?P<path>\S+) -->).*?(?P<end><!-- end -->)"
-    text = re.sub(pattern, included, readme.read_text(encoding="utf-8"), flags=re.DOTALL)
     pictures = _pictures(results_dir / "notebooks")
+    text = readme.read_text(encoding="utf-8")
     for image in re.findall(r"\]\((notebooks/images/\S+\.png)\)", text):
         name = Path(image).stem
         if name not in pictures:
@@ -428,6 +422,36 @@ def update_readme(readme, results_dir):
             )
         with replacing(readme.parent / image) as temporary:
             temporary.write_bytes(pictures[name])
+    include(readme, results_dir)
+
+
+def include(readme, folder, word="include"):
+    """
+    Put texts where a Markdown file asks for them.
+
+    Between ``<!-- include PATH -->`` and ``<!-- end -->`` goes the text of PATH.
+
+    Parameters
+    ----------
+    readme : str or Path
+    folder : str or Path
+        What paths are relative to.
+    word : str
+        What stands in the place of "include": another one for another folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such text; nothing is changed then.
+    """
+    readme, folder = Path(readme), Path(folder)
+
+    def included(match):
+        text = (folder / match["path"]).read_text(encoding="utf-8").strip()
+        return f"{match['start']}\n{text}\n{match['end']}"
+
+    pattern = rf"(?P<start><!-- {word} (?P<path>\S+) -->).*?(?P<end><!-- end -->)"
+    text = re.sub(pattern, included, readme.read_text(encoding="utf-8"), flags=re.DOTALL)
     with replacing(readme) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

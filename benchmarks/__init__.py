@@ -1,1 +1,1 @@
-"""How fast it is, against the original scheme and against peers: ``python -m benchmarks``."""
+"""How fast it is, against the original scheme and against peers: ``make bench``."""

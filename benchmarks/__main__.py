@@ -1,7 +1,8 @@
 """
-Measure everything and write the tables: ``python -m benchmarks [KEY ...]``.
+Measure everything and write the tables: ``python -m benchmarks run [KEY ...]``.
 
 Into ``results/bench`` go ``main.md`` (what the README shows), ``all.md`` and ``all.json``.
+``python -m benchmarks store`` copies the main table into the README.
 """
 
 import os
@@ -11,13 +12,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import json
 import platform
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from tqdm import tqdm
 
+from aaelib import report
 from aaelib.files import replacing
 
 from . import measure, tables
@@ -57,6 +58,12 @@ def run(
     print(tables.everything(measured))
 
 
+@app.command()
+def store():
+    """Copy the main table into the README."""
+    report.include(FOLDER.parents[1] / "README.md", FOLDER, "bench")
+
+
 @app.command(hidden=True)
 def peak(key: str, which: str):
     """Print the gigabytes that one call takes at most: of a contender, or at a value."""
@@ -88,7 +95,7 @@ def _processor():
 def _measure_row(key, row, rounds):
     timings = measure.in_turn([prepare() for prepare in row.contenders.values()], rounds)
     per_unit = {
-        name: measure.Timing(timing.seconds / row.per_unit(name))
+        name: measure.Timing(timing.seconds / row.per_unit(name), timing.first)
         for name, timing in zip(row.contenders, timings, strict=True)
     }
     ours = per_unit["aaelib"]
@@ -104,6 +111,7 @@ def _measure_row(key, row, rounds):
                 "seconds": timing.median,
                 "spread": timing.spread,
                 "rounds": len(timing.seconds),
+                "first": timing.first,
                 "ratio": measure.ratio(timing, ours),
                 "GB": _peak(row.contenders[name], key, name) if row.memory else None,
             }
@@ -112,10 +120,14 @@ def _measure_row(key, row, rounds):
     }
 
 
-@cache
 def _peak(prepare, key, name):
     """Gigabytes that a contender takes: one that is in several rows is measured in the first."""
-    return measure.peak_memory(key, name)
+    if prepare not in _peaks:
+        _peaks[prepare] = measure.peak_memory(key, name)
+    return _peaks[prepare]
+
+
+_peaks = {}
 
 
 def _measure_growth(key, growth, rounds):

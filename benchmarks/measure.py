@@ -13,9 +13,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of each round."""
+    """Seconds of each round, and of the first call, which compiles what is compiled."""
 
     seconds: np.ndarray
+    first: float = np.nan
 
     @property
     def median(self):
@@ -35,7 +36,7 @@ def in_turn(functions, rounds=7, patience=30.0):
     Parameters
     ----------
     functions : sequence of callable
-        Each is called once before, which is not counted.
+        Each is called once before, which is timed but not counted.
     rounds : int
         Fewer, but at least three, when they take longer than `patience` seconds.
     patience : float
@@ -44,18 +45,21 @@ def in_turn(functions, rounds=7, patience=30.0):
     -------
     list of Timing
     """
-    for function in functions:
-        function()
+    first = [_seconds(function) for function in functions]
     seconds = [[] for _ in functions]
     start = time.perf_counter()
     for i in range(rounds):
         for function, taken in zip(functions, seconds, strict=True):
-            before = time.perf_counter()
-            function()
-            taken.append(time.perf_counter() - before)
+            taken.append(_seconds(function))
         if i >= 2 and time.perf_counter() - start > patience:
             break
-    return [Timing(np.array(taken)) for taken in seconds]
+    return [Timing(np.array(taken), once) for taken, once in zip(seconds, first, strict=True)]
+
+
+def _seconds(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
 
 
 def ratio(slow, fast):
@@ -92,7 +96,7 @@ def machine():
     -------
     dict
         "flops", single precision, of a large matrix product; "bytes", read and written by the
-        sum of two arrays that fit in no cache.
+        sum of an array that fits in no cache and a number.
     """
     import tensorflow as tf
 

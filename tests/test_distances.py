@@ -97,6 +97,13 @@ def test_distances_far_from_the_origin_are_what_they_are_near_it():
     np.testing.assert_allclose(chamfer_distance(1e-30 * a, 1e-30 * b), 1e-60 * expected, rtol=1e-6)
 
 
+def test_a_cloud_far_away_costs_the_others_no_digits():
+    a, b = clouds(4, 300).astype(float), clouds(4, 300, seed=1).astype(float)
+    expected = pairwise_chamfer(a, b)[:3]
+    a[3] += 1e6
+    np.testing.assert_allclose(pairwise_chamfer(a, b)[:3], expected, rtol=1e-9)
+
+
 def test_pairwise_chamfer_of_one_set_is_its_chamfer_with_a_copy():
     a = clouds(6, 100)
     matrix = pairwise_chamfer(a)

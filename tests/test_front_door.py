@@ -44,7 +44,7 @@ IMPORT_ORDER = [
     "report",
     "cli",
 ]
-FOLDERS_WITH_TEXT = ("aaelib", "data/sockets", "notebooks", "tests", ".ci")
+FOLDERS_WITH_TEXT = ("aaelib", "benchmarks", "data/sockets", "notebooks", "tests", ".ci")
 # Spelt so that this file does not find itself.
 MACHINE_PATHS = [f"/{folder}/" for folder in ("work", "root")] + ["../" + "shared"]
 

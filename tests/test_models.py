@@ -306,6 +306,13 @@ def test_freezing_names_the_layers_that_there_are():
         tiny().freeze(critic="hidden_1")
 
 
+def test_a_compiled_model_is_not_frozen_any_more():
+    model = tiny()
+    model.compile()
+    with pytest.raises(ValueError, match="freeze layers before"):
+        model.freeze(encoder="point_1")
+
+
 def test_transfer_takes_only_the_named_networks(clouds):
     source, target = tiny(seed=1), tiny(seed=2)
     own_decoder = target.decoder.get_weights()

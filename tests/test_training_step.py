@@ -1,5 +1,6 @@
 """The training step, in few passes, computes what the plain formulas compute in many."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import keras
@@ -88,12 +89,12 @@ def plain_deception(model, codes):
     return model.recipe.generator_weight * model._generator_loss(model.discriminator(codes))
 
 
-def plain_criticism(model, codes):
+def plain_criticism(model, codes, i):
     codes = tf.stop_gradient(codes)
-    prior = model._prior(codes.shape, "prior 0")
+    prior = model._prior(codes.shape, f"prior {i}")
     loss = model._discriminator_loss(model.discriminator(prior), model.discriminator(codes))
     if model.recipe.adversarial == "wasserstein":
-        loss += model.recipe.gradient_penalty * model._slope_penalty(prior, codes, 0)
+        loss += model.recipe.gradient_penalty * model._slope_penalty(prior, codes, i)
     return model.recipe.discriminator_weight * loss
 
 
@@ -141,6 +142,27 @@ def test_a_unit_that_is_off_at_every_point_makes_none_of_them_critical(points):
     assert models.critical_points(encoder, points).shape[1] == 1
 
 
+def test_points_that_no_unit_of_a_transform_sees_are_critical_where_the_others_are_below(points):
+    """Of linear features, unlike of rectified ones, zero can be the largest."""
+    encoder = model_of("paper").encoder
+    encoder.get_layer("point_2").bias.assign(-0.2 + tf.zeros(128))
+    near = tf.concat([points, tf.zeros((5, 1, 3))], axis=1)
+    critical = models.critical_points(encoder, near)
+    for one, other in zip(encoder(critical), encoder(near), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    features = keras.Model(encoder.input, encoder.get_layer("point_2").output)(near)
+    maxima = tf.reduce_max(encoder.get_layer("feature_transform").point_features(features), axis=1)
+    assert (maxima.numpy() == 0).any()
+
+
+def test_critical_points_in_mixed_precision_have_the_codes_of_the_whole_clouds(points):
+    encoder = model_of("paper", precision="mixed_bfloat16").encoder
+    critical = models.critical_points(encoder, points)
+    assert critical.shape[1] < N_POINTS
+    for one, other in zip(encoder(critical), encoder(points), strict=True):
+        np.testing.assert_allclose(one, other, atol=0.01 * np.abs(other).max())
+
+
 def test_transform_is_that_of_its_layers_one_after_the_other(points):
     encoder = model_of("paper").encoder
     features = {"input_transform": points, "feature_transform": tf.random.normal((2, 40, 128))}
@@ -161,10 +183,14 @@ def descend(rate, *pairs):
             variable.assign_sub(rate * sum(gradient))
 
 
+def criticise(model, rate, criticism):
+    critic = model.discriminator.trainable_variables
+    descend(rate, (critic, gradients(criticism, critic)))
+
+
 def plain_shared_step(model, points, rate):
     """Each loss by itself, at the same weights and with the same noise: a pass each."""
     encoder, decoder = (net.trainable_variables for net in (model.encoder, model.decoder))
-    critic = model.discriminator.trainable_variables
     codes, _ = plain_codes(model, points, "codes")
 
     def reconstruction():
@@ -180,13 +206,13 @@ def plain_shared_step(model, points, rate):
         (decoder, gradients(reconstruction, decoder)),
     )
     model.autoencoder_optimizer.iterations.assign_add(1)  # what the noise to come depends on
-    descend(rate, (critic, gradients(lambda: plain_criticism(model, codes), critic)))
+    for i in range(model.recipe.critic_steps):
+        criticise(model, rate, lambda i=i: plain_criticism(model, codes, i))
 
 
 def plain_three_steps(model, points, rate):
     """One update after the other, each from a pass of its own at the weights that it finds."""
     encoder, decoder = (net.trainable_variables for net in (model.encoder, model.decoder))
-    critic = model.discriminator.trainable_variables
 
     def reconstruction():
         codes, departure = plain_codes(model, points, "autoencoder")
@@ -195,22 +221,23 @@ def plain_three_steps(model, points, rate):
     descend(rate, (encoder + decoder, gradients(reconstruction, encoder + decoder)))
     model.autoencoder_optimizer.iterations.assign_add(1)  # what the noise to come depends on
 
-    def criticism():
+    def criticism(i):
         # Another noise, of the same part of each cloud.
-        codes, _ = plain_codes(model, points, "generator", "discriminator 0")
-        return plain_criticism(model, codes)
+        codes, _ = plain_codes(model, points, "generator", f"discriminator {i}")
+        return plain_criticism(model, codes, i)
 
     def deception():
         return plain_deception(model, plain_codes(model, points, "generator")[0])
 
-    descend(rate, (critic, gradients(criticism, critic)))
+    for i in range(model.recipe.critic_steps):
+        criticise(model, rate, lambda i=i: criticism(i))
     descend(rate, (encoder, gradients(deception, encoder)))
 
 
 @pytest.mark.parametrize("name", ["compact", "paper"])
 @pytest.mark.parametrize("plain_step", [plain_shared_step, plain_three_steps])
 def test_a_step_is_what_the_plain_formulas_make_of_it(points, name, plain_step):
-    changes = {"shared_pass": plain_step is plain_shared_step, "critic_steps": 1}
+    changes = {"shared_pass": plain_step is plain_shared_step, "critic_steps": 2}
     changes |= {"encoder_points": 100, "generator_weight": 1.0}
     rate = 0.01
     model, expected = model_of(name, **changes), model_of(name, **changes)
@@ -228,3 +255,20 @@ def test_a_step_is_what_the_plain_formulas_make_of_it(points, name, plain_step):
     for (one, other), largest in zip(pairs, steps, strict=True):
         # Of a step as small as that, single precision in the weight is what is left.
         np.testing.assert_allclose(one, other, atol=1e-3 * largest + 2e-7, err_msg=one.path)
+
+
+def test_a_compiled_update_is_the_optimizers_own():
+    """With moments and a schedule; where there is a strategy, the update is not compiled."""
+    gradients = [tf.random.stateless_normal((4, 3), [0, i]) for i in range(3)]
+    results = []
+    for strategy in (None, tf.distribute.OneDeviceStrategy("CPU:0")):
+        with strategy.scope() if strategy else nullcontext():
+            variable = keras.Variable(tf.ones((4, 3)))
+            optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 4))
+            update = models._update(optimizer, [variable])
+        for gradient in gradients:
+            strategy.run(update, args=([gradient],)) if strategy else update([gradient])
+        assert int(optimizer.iterations) == 3
+        results.append(variable.numpy())
+    np.testing.assert_allclose(*results, rtol=1e-6)
+    assert np.abs(results[0] - 1).min() > 0.01
