@@ -154,7 +154,7 @@ def step_work(name, **changes):
     decoder = 3 * 2 * sum(w.shape[0] * w.shape[-1] for w in aae.decoder.weights if w.ndim == 2)
     # Adam reads weight, gradient and two moments, and writes three of them.
     weights = sum(int(np.prod(w.shape)) for w in aae.trainable_variables)
-    return encoder + decoder + chamfer_work()[0], 7 * 4 * weights / BATCH
+    return encoder + decoder + chamfer_work(recipe.n_points)[0], 7 * 4 * weights / BATCH
 
 
 # Distances --------------------------------------------------------------------------------------
@@ -481,8 +481,6 @@ def evenness():
     ratio : float
         Mean over sockets.
     worst : float
-    source : str
-        Of the sockets.
     """
     from trimesh.sample import sample_surface
 
@@ -497,4 +495,4 @@ def evenness():
     uniformly = np.stack([sample_surface(m, POINTS, seed=i)[0] for i, m in enumerate(meshes)])
     each = [reconstruction_chamfer(shapes.points, points) for points in (evenly, uniformly)]
     ratios = each[0] / each[1]
-    return float(ratios.mean()), float(ratios.max()), shapes.source
+    return float(ratios.mean()), float(ratios.max())

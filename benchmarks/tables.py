@@ -34,7 +34,7 @@ def everything(measured):
         parts.append(
             "Chamfer distance between a socket's cloud and a resampling of its surface, evenly "
             f"over uniformly spread: {even['mean']:.3f} in the mean, {even['worst']:.3f} at worst "
-            f"({even['source']}; at most 0.80: {_verdict(even['mean'] <= 0.8)})."
+            f"(at most 0.80: {_verdict(even['mean'] <= 0.8)})."
         )
     return "\n\n".join([*parts, _caption(measured)]) + "\n"
 
@@ -104,6 +104,6 @@ def _caption(measured):
         "quartiles; of the ratio, smallest and largest round. Memory is the most that a process of "
         "its own takes, all libraries included. Least time: what our arithmetic, at "
         f"{flops:.0f} GFLOP/s, or memory traffic, at {transferred:.0f} GB/s, takes. "
-        f"*{machine['processor']}, {machine['cores']} cores; batch 32, 2048 points where nothing "
-        "else is said*"
+        "Batch 32 and 2048 points where nothing else is said. "
+        f"*Shapes: {measured['source']} · {machine['processor']}, {machine['cores']} cores*"
     )

@@ -338,3 +338,15 @@ def test_readme_with_a_picture_that_the_run_lacks_is_left_alone(tmp_path):
     with pytest.raises(FileNotFoundError, match="F9"):
         report.update_readme(readme, tmp_path)
     assert readme.read_text() == "![a](notebooks/images/F9.png)"
+
+
+def test_a_text_goes_where_its_own_word_stands(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(
+        "<!-- include a -->\nold\n<!-- end -->\n<!-- bench a -->\nold\n<!-- end -->\n"
+    )
+    (tmp_path / "a").write_text("new\n")
+    report.include(readme, tmp_path, "bench")
+    assert readme.read_text() == (
+        "<!-- include a -->\nold\n<!-- end -->\n<!-- bench a -->\nnew\n<!-- end -->\n"
+    )
