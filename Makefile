@@ -14,7 +14,7 @@ MAKEFLAGS += --no-builtin-rules
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = help
-.PHONY: help env reproduce test test-fast bench lint lab data notebooks store bundle lock clean FORCE
+.PHONY: help env reproduce verify test test-fast bench search lint lab data notebooks store reference bundle lock clean FORCE
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -62,7 +62,7 @@ profile = notebooks/profiles/$(PROFILE).yaml
 profiles = $(sort $(basename $(notdir $(wildcard notebooks/profiles/*.yaml))))
 sources = $(sort $(wildcard notebooks/[0-9]*.py))
 executed = $(sources:notebooks/%.py=$(run)/notebooks/%.ipynb)
-front_ends = $(addprefix aaelib/,__main__.py cli.py report.py explorer.py)
+front_ends = $(addprefix aaelib/,__main__.py cli.py report.py explorer.py verification.py)
 inputs = $(filter-out $(front_ends),$(wildcard aaelib/*.py)) $(wildcard data/sockets/*.npz)
 
 reproduce: $(run)/index.html ## Run what is missing of the study and write its report [PROFILE=default]
@@ -92,6 +92,10 @@ $(run)/.source: FORCE | $(profile)
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 
+verify: $(environment) ## Compare a run's tables with tests/reference [PROFILE=default, EXACT=1: no tolerance]
+	$(python) -m aaelib verify --profile $(PROFILE) $(if $(EXACT),--exact)
+
+
 test: test-fast ## Run the fast tests, then every notebook in the smoke profile
 	rm -rf results/smoke
 	AAELIB_PROFILE=smoke $(python) -m pytest -p no:randomly --nbval-lax --nbval-current-env \
@@ -102,6 +106,9 @@ test-fast: $(environment) ## Run the fast tests
 
 bench: $(environment) ## Measure speed and memory against the original scheme and peers, into results/bench
 	$(python) -m benchmarks run
+
+search: $(environment) ## Vary the default recipe, one thing at a time, into results/search [PROFILE=default]
+	$(python) -m benchmarks search --profile $(PROFILE)
 
 lint: $(environment) ## Check style, and that notebooks and their paired scripts agree
 	$(python) -m ruff check
@@ -120,6 +127,9 @@ notebooks: $(environment) ## Write the .ipynb notebooks from their .py scripts, 
 store: $(environment) ## Store the outputs of an executed study in the notebooks [PROFILE=default]
 	$(python) -m aaelib store --profile $(PROFILE)
 	@if test -e results/bench/main.md; then $(python) -m benchmarks store; fi
+
+reference: $(environment) ## Store only the tables of a study, for make verify [PROFILE=default]
+	$(python) -m aaelib reference --profile $(PROFILE)
 
 bundle: $(environment) ## Fit the bundled default data/sockets/ to the public sockets
 	$(python) -m aaelib bundle

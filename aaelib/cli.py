@@ -9,6 +9,8 @@ from typer.core import TyperGroup
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 RESULTS = ROOT / "results"
+REFERENCE = ROOT / "tests" / "reference"
+WEIGHTS = ROOT / "data" / "weights"
 
 
 class _PlainErrors(TyperGroup):
@@ -59,13 +61,48 @@ def write_report(profile: Profile = "default"):
 
 @app.command()
 def store(profile: Profile = "default"):
-    """Store the outputs of executed notebooks in notebooks/, and what the README shows of them."""
+    """Store executed notebooks, reference tables, weights, and what the README shows."""
     notebooks = _executed(profile)
-    from aaelib import report
+    from aaelib import report, verification
 
     for executed in notebooks:
         report.store(executed, NOTEBOOKS / executed.name)
     report.update_readme(ROOT / "README.md", RESULTS / profile)
+    report.store_weights(RESULTS / profile / "weights", WEIGHTS)
+    verification.store(RESULTS / profile / "tables", REFERENCE / profile)
+
+
+@app.command()
+def reference(profile: Profile = "default"):
+    """Store the tables of a run, and nothing else of it, in tests/reference/PROFILE/."""
+    _executed(profile)
+    from aaelib import verification
+
+    verification.store(RESULTS / profile / "tables", REFERENCE / profile)
+
+
+@app.command()
+def verify(
+    profile: Profile = "default",
+    exact: Annotated[bool, typer.Option("--exact", help="Grant no cell a tolerance.")] = False,
+):
+    """
+    Compare the tables in results/PROFILE/ with those in tests/reference/, cell by cell.
+
+    Nothing is run. All differences are in results/PROFILE/verify.csv.
+    """
+    _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
+    from aaelib import verification
+
+    differences, counts = verification.compare(
+        RESULTS / profile / "tables",
+        REFERENCE / profile,
+        verification.load_tolerances(REFERENCE / "tolerances.yaml"),
+    )
+    verification.write(differences, RESULTS / profile / "verify.csv")
+    typer.echo(verification.describe(differences, counts, exact))
+    if not verification.passes(differences, exact):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -310,3 +310,27 @@ def rotate(points, angles=None, seed=None):
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
     turned = np.stack([cos * x - sin * y, sin * x + cos * y, z + 0 * cos], axis=-1)
     return turned.astype(np.float32)
+
+
+def normals(points, neighbours=12):
+    """
+    Unit normals of clouds, of either sign, by principal component analysis (Hoppe et al. 1992).
+
+    Parameters
+    ----------
+    points : (n, n_points, 3) array
+    neighbours : int
+        Points around each, itself included, whose plane of least squares gives its normal; all
+        points where there are fewer.
+
+    Returns
+    -------
+    (n, n_points, 3) float32 array
+    """
+    found = []
+    for cloud in np.asarray(points, float):
+        near = cKDTree(cloud).query(cloud, k=min(neighbours, len(cloud)))[1]
+        around = cloud[near] - cloud[near].mean(axis=1, keepdims=True)
+        # Eigenvalues ascend: the first vector is across the plane.
+        found.append(np.linalg.eigh(around.transpose(0, 2, 1) @ around)[1][..., 0])
+    return np.array(found, np.float32)

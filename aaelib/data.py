@@ -411,9 +411,9 @@ def unpack(archive, folder):
 # Splits ---------------------------------------------------------------------------------------
 
 
-def split_sockets(shapes, n_scans=None, validation=1 / 3, seed=0):
+def split_sockets(shapes, n_scans=None, validation=0.25, test=0.35, seed=0):
     """
-    Draw "the scans", and share the rest between validation and test, per kind.
+    Draw "the scans", and share the rest between validation, test and more to train on, per kind.
 
     The paper had 30 transtibial and 21 transfemoral scans; they were not published. As many
     sockets take their place: all that a condition without augmentation may train on, and all that
@@ -424,14 +424,15 @@ def split_sockets(shapes, n_scans=None, validation=1 / 3, seed=0):
     shapes : Shapes
     n_scans : dict, optional
         Kind -> number of scans; the paper's by default.
-    validation : float
-        Share of the rest that goes to validation, (0, 1).
+    validation, test : float
+        Shares of the rest that go there, above 0 and in all at most 1.
     seed : int
 
     Returns
     -------
     dict
-        "scans", "validation", "test" -> sorted index arrays into `shapes`, disjoint.
+        "scans", "more", "validation", "test" -> sorted index arrays into `shapes`, disjoint. "more"
+        is what is left: models that may train on all but validation and test have it too.
 
     Raises
     ------
@@ -440,7 +441,12 @@ def split_sockets(shapes, n_scans=None, validation=1 / 3, seed=0):
     """
     n_scans = n_scans or {"TT": 30, "TF": 21}
     rng = np.random.default_rng(seed)
-    split = {"scans": [], "validation": [], "test": []}
+    if not (validation > 0 and test > 0 and validation + test <= 1):
+        raise ValueError(
+            f"shares are {validation} for validation and {test} for test; each must be above 0, "
+            "both together at most 1"
+        )
+    split = {"scans": [], "more": [], "validation": [], "test": []}
     for kind, count in n_scans.items():
         members = rng.permutation(np.flatnonzero(shapes.kinds == kind))
         rest = len(members) - count
@@ -450,9 +456,11 @@ def split_sockets(shapes, n_scans=None, validation=1 / 3, seed=0):
                 "scans; validation and test need one each"
             )
         held = min(max(1, round(validation * rest)), rest - 1)
-        split["scans"].append(members[:count])
-        split["validation"].append(members[count : count + held])
-        split["test"].append(members[count + held :])
+        tested = min(max(1, round(test * rest)), rest - held)
+        ends = np.cumsum([count, held, tested])
+        parts = zip(("scans", "validation", "test", "more"), np.split(members, ends), strict=True)
+        for part, index in parts:
+            split[part].append(index)
     return {name: np.sort(np.concatenate(parts)) for name, parts in split.items()}
 
 
@@ -512,19 +520,9 @@ def batches(
     fixed_scale = scale if normalization == "dataset" else None
     real = tf.constant(normalize(clouds, normalization, scale=fixed_scale)[0], tf.float32)
     n_points = real.shape[1]
-    bases = [tuple(map(tf.constant, m.point_basis(n_points, seed=seed))) for m in shape_models]
+    bases = [m.point_basis(n_points, seed=seed) for m in shape_models]
     drawn = round(share * batch_size) if bases else 0
     counts = [drawn // len(bases) + (i < drawn % len(bases)) for i in range(len(bases))]
-
-    def draw(mean, modes, count, key):
-        for_pattern, for_weights = tf.unstack(tf.random.experimental.stateless_split(key, 2))
-        pattern = tf.random.stateless_uniform([], for_pattern, 0, mean.shape[0], tf.int32)
-        shape = [count, modes.shape[1]]
-        weights = tf.random.stateless_parameterized_truncated_normal(
-            shape, for_weights, 0.0, 1.0, -limit, limit
-        )
-        departure = tf.tensordot(weights, modes[pattern], 1)
-        return _normalized(mean[pattern] + departure, fixed_scale)
 
     def batch(step):
         keys = tf.random.experimental.stateless_split(tf.stack([seed, tf.cast(step, tf.int32)]), 8)
@@ -534,7 +532,8 @@ def batches(
         parts = [tf.gather(real, chosen)]
         for i, (mean, modes) in enumerate(bases):
             key = tf.random.experimental.stateless_fold_in(keys[1], i)
-            parts.append(draw(mean, modes, counts[i], key))
+            cloud, _ = draw_clouds(mean, modes, counts[i], limit, key)
+            parts.append(_normalized(cloud, fixed_scale))
         points = tf.concat(parts, axis=0)
         if rotate:
             points = _turned(
@@ -546,6 +545,37 @@ def batches(
 
     steps = tf.data.Dataset.range(first_step, n_steps)
     return steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def draw_clouds(mean, modes, count, limit, key):
+    """
+    Draw clouds of a shape model in TensorFlow.
+
+    Parameters
+    ----------
+    mean, modes : arrays
+        As `ShapeModel.point_basis` gives them.
+    count : int
+    limit : float
+        Bound of the weights, standard deviations.
+    key : (2,) int tensor
+        Of TensorFlow's stateless random numbers.
+
+    Returns
+    -------
+    clouds : (count, n_points, 3) float32 tensor
+        Of one pattern, drawn as well; in the unit of `mean`.
+    weights : (count, n_modes) float32 tensor
+    """
+    import tensorflow as tf
+
+    for_pattern, for_weights = tf.unstack(tf.random.experimental.stateless_split(key, 2))
+    pattern = tf.random.stateless_uniform([], for_pattern, 0, len(mean), tf.int32)
+    weights = tf.random.stateless_parameterized_truncated_normal(
+        [count, modes.shape[1]], for_weights, 0.0, 1.0, -limit, limit
+    )
+    chosen_mean, chosen_modes = tf.gather(mean, pattern), tf.gather(modes, pattern)
+    return chosen_mean + tf.tensordot(weights, chosen_modes, 1), weights
 
 
 def _normalized(points, scale):

@@ -30,6 +30,13 @@ INK, FAINT, GRID = "#27313a", "#6b7780", "#e6eaed"
 SEQUENTIAL = ["#bfccd4", "#ecc78a", "#e2914f", "#c24f39", "#7a1f2d"]
 DIVERGING = ["#2a5d8f", "#8db6d3", "#f1f1ee", "#e5a983", "#a8402f"]
 
+# The colours that a colour-blind reader tells apart, and symbols for who prints in grey.
+_ANSWERS = {
+    "supported": (DIVERGING[0], "circle"),
+    "not supported": (DIVERGING[-1], "x"),
+    "not decidable here": (FAINT, "diamond-open"),
+}
+
 POINTS_SHOWN = 1000  # of a cloud, or fewer where there are many clouds, to keep a figure small
 SCENES_SHOWN = 16  # browsers blank the oldest 3D views of a page beyond this many (WebGL contexts)
 
@@ -225,6 +232,53 @@ def modes_of_variation(modes, labels, title=None):
         colorbar_title="mm",
         color_range=(-limit, limit),
     )
+
+
+def error_maps(meshes, values, labels, unit="mm", title=None):
+    """
+    Where on a socket errors are: surfaces coloured by absolute and by signed errors.
+
+    Parameters
+    ----------
+    meshes : sequence of trimesh.Trimesh or of (vertices, faces)
+        One for each panel, as `mesh_gallery` takes them: a mean socket, say.
+    values : sequence of ndarray of shape (n_vertices,)
+        Errors at the vertices. A panel with values below 0 is one of signed errors.
+    labels : sequence of str
+        A caption below each panel.
+    unit : str
+        Of the errors.
+    title : str, optional
+        Title of the figure.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        One row. All panels of absolute errors share one scale, from 0; all of signed errors share
+        one with its middle at 0. Each scale ends at the 99th percentile of what it shows.
+
+    Raises
+    ------
+    ValueError
+        If there are no meshes or more than `SCENES_SHOWN`, or if `values` or `labels` has another
+        length than `meshes`.
+    """
+    figure = mesh_gallery(meshes, labels, len(meshes), intensities=values, title=title)
+    is_signed = np.array([np.min(each) < 0 for each in values])
+    names = {False: f"absolute, {unit}", True: f"signed, {unit}"}
+    present = [signed for signed in names if signed in is_signed]
+    for index, signed in enumerate(present):
+        chosen = np.flatnonzero(is_signed == signed)
+        shown = [values[i] for i in chosen]
+        # A few nodes at the brim are much farther off than the rest: they may saturate.
+        limit = float(np.percentile(np.abs(np.concatenate(shown)), 99))
+        axis = "coloraxis" if index == 0 else "coloraxis2"
+        _set_coloraxis(figure, shown, names[signed], (-limit if signed else 0.0, limit), axis)
+        if len(present) > 1:  # one colour bar above the other
+            figure.layout[axis].colorbar.update({"y": 0.75 - index / 2, "len": 0.45})
+        for i in chosen:
+            figure.data[i].coloraxis = axis
+    return figure
 
 
 def interpolation(shapes, labels, title=None, color=None):
@@ -554,6 +608,179 @@ def compactness(measures, published=None, title=None):
     if published:
         dotted = {"color": FAINT, "width": 1.3, "dash": "dot"}
         figure.add_scatter(x=[None], y=[None], mode="lines", line=dotted, name="published")
+    return figure
+
+
+def learning_curve(frame, x, series, y, ylabel, marks=None, title=None):
+    """
+    An error against how much was learnt from, one line for each model.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        A row for each training run.
+    x, series, y : str
+        Its columns: the number of scans, positive; the model; the error. Rows that share the first
+        two are seeds: their mean is drawn, and their standard deviation where they are several.
+    ylabel : str
+        What `y` is, with its unit.
+    marks : dict of str -> float, optional
+        Values to compare with, such as the sampling floor: dashed lines with their names.
+    title : str, optional
+        Title of the figure.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        `x` is on a logarithmic axis, with ticks at its values.
+    """
+    figure = go.Figure(layout=_layout(title, height=420))
+    seeds = frame.groupby([series, x], sort=False)[y].agg(["mean", "std"]).reset_index()
+    names = list(seeds[series].unique())
+    for name in names:
+        line = seeds[seeds[series] == name].sort_values(x)
+        color = _series_color(name, names)
+        figure.add_trace(
+            go.Scatter(
+                x=line[x].to_numpy(),
+                y=line["mean"].to_numpy(),
+                error_y={"type": "data", "array": line["std"].to_numpy()}
+                | {"color": color, "thickness": 1.2, "width": 4},
+                mode="lines+markers",
+                name=name,
+                line={"color": color, "width": 2},
+                marker={"size": 7},
+            )
+        )
+    for mark, value in (marks or {}).items():
+        figure.add_hline(
+            y=value,
+            line={"color": FAINT, "width": 1.3, "dash": "dash"},
+            annotation={"text": mark, "font": {"size": 11, "color": FAINT}}
+            | {"x": 0, "xanchor": "left", "yanchor": "bottom"},
+        )
+    ticks = np.sort(frame[x].unique())
+    figure.update_xaxes(
+        type="log", title_text=x.replace("_", " "), tickvals=ticks, ticktext=ticks.astype(str)
+    )
+    figure.update_yaxes(title_text=ylabel)
+    return figure
+
+
+def differences(frame, title=None):
+    """
+    Forest plot: what each claim's difference is, with its interval, and what that answers.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        A row for each claim, indexed by its words. Columns "mean", "low", "high" and "answer" as
+        `aaelib.significance` has them (an unknown interval is NaN), and "metric": what the
+        difference is one of, with its unit.
+    title : str, optional
+        Title of the figure.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        A panel for each metric, for they have different units, and in it a row for each claim, from
+        top to bottom as in `frame`; a line at zero.
+
+    Raises
+    ------
+    ValueError
+        If an answer is none of `significance.answer`.
+    """
+    if unknown := set(frame["answer"]) - set(_ANSWERS):
+        raise ValueError(f"answers {sorted(unknown)}; there are {sorted(_ANSWERS)}")
+    panels = list(frame.groupby("metric", sort=False))
+    row, gap = 34, 76  # pixels for a claim, and between panels
+    heights = [row * (len(panel) + 0.5) for _, panel in panels]
+    inside = sum(heights) + gap * (len(panels) - 1)
+    figure = make_subplots(
+        rows=len(panels),
+        cols=1,
+        row_heights=heights,
+        vertical_spacing=gap / inside if len(panels) > 1 else 0,
+    )
+    figure.update_layout(_layout(title, height=round(inside + _TITLE + 14 + 52)))
+    figure.update_layout(margin_b=52)
+    for place, (metric, panel) in enumerate(panels, start=1):
+        where = {"row": place, "col": 1}
+        for answer, (color, symbol) in _ANSWERS.items():
+            claims = panel[panel["answer"] == answer]
+            figure.add_trace(
+                go.Scatter(
+                    x=claims["mean"].to_numpy(),
+                    y=list(claims.index),
+                    error_x={
+                        "type": "data",
+                        "array": (claims["high"] - claims["mean"]).to_numpy(),
+                        "arrayminus": (claims["mean"] - claims["low"]).to_numpy(),
+                        **{"color": color, "thickness": 2, "width": 5},
+                    },
+                    mode="markers",
+                    name=answer,
+                    legendgroup=answer,
+                    # A name of the legend for each answer, whether some claim has it or not.
+                    showlegend=place == 1,
+                    marker={"color": color, "symbol": symbol, "size": 11},
+                ),
+                **where,
+            )
+        figure.add_vline(x=0, line={"color": INK, "width": 1}, **where)
+        ends = np.append(panel[["mean", "low", "high"]].to_numpy(float).ravel(), 0.0)
+        low, high = np.nanmin(ends), np.nanmax(ends)
+        margin = 0.08 * (high - low) or 1.0  # no difference at all
+        figure.update_xaxes(
+            title_text=metric, range=[low - margin, high + margin], zeroline=False, **where
+        )
+        figure.update_xaxes(exponentformat="none", nticks=9, **where)
+        figure.update_yaxes(
+            **{"categoryorder": "array", "categoryarray": list(panel.index)},
+            **{"range": [len(panel) - 0.5, -0.5], "showgrid": False, "tickcolor": "white"},
+            tickfont={"size": 12, "color": INK},
+            **where,
+        )
+    return figure
+
+
+def nearest_histogram(distances, title=None):
+    """
+    How near to a training socket others are: the share of each set within a distance.
+
+    Parameters
+    ----------
+    distances : dict of str -> ndarray of shape (n,)
+        For each set, such as generated and test sockets, the Chamfer distances (unit spheres) to
+        the nearest training socket (`aaelib.baselines.nearest_distances`).
+    title : str, optional
+        Title of the figure.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        A step for each socket, the empirical distribution function. A set of copies rises at 0, far
+        to the left of the test sockets. Distances that span more than a factor of 20 are on a
+        logarithmic axis.
+    """
+    figure = go.Figure(layout=_layout(title, height=420))
+    for name, values in distances.items():
+        values = np.sort(values)
+        figure.add_trace(
+            go.Scatter(
+                # The lowest distance twice: the function rises there as well, from 0.
+                x=np.append(values[:1], values),
+                y=np.arange(len(values) + 1) / len(values),
+                mode="lines",
+                name=name,
+                line={"shape": "hv", "width": 2, "color": _series_color(name, list(distances))},
+            )
+        )
+    if _spans_decades(distances.values()):
+        figure.update_xaxes(type="log", tickvals=LOG_TICKS, ticktext=LOG_LABELS)
+    figure.update_xaxes(title_text="Chamfer distance to the nearest training socket (unit sphere)")
+    figure.update_yaxes(title_text="share of sockets", range=[0, 1.02])
     return figure
 
 
@@ -919,23 +1146,21 @@ def _surface(xyz, faces, **paint):
     )
 
 
-def _set_coloraxis(figure, values, title, limits):
+def _set_coloraxis(figure, values, title, limits, name="coloraxis"):
     if limits is None:
         low = min(float(np.nanmin(v)) for v in values)
         high = max(float(np.nanmax(v)) for v in values)
         limits = (-max(-low, high), max(-low, high)) if low < 0 < high else (low, high)
-    figure.update_layout(
-        coloraxis={
-            "colorscale": DIVERGING if limits[0] < 0 < limits[1] else SEQUENTIAL,
-            "cmin": limits[0],
-            "cmax": limits[1],
-            "colorbar": {
-                "title": {"text": title, "side": "top", "font": {"size": 12, "color": FAINT}},
-                **{"thickness": 12, "len": 0.7, "x": 1.01, "outlinewidth": 0},
-                "tickfont": {"size": 11, "color": FAINT},
-            },
-        }
-    )
+    figure.layout[name] = {
+        "colorscale": DIVERGING if limits[0] < 0 < limits[1] else SEQUENTIAL,
+        "cmin": limits[0],
+        "cmax": limits[1],
+        "colorbar": {
+            "title": {"text": title, "side": "top", "font": {"size": 12, "color": FAINT}},
+            **{"thickness": 12, "len": 0.7, "x": 1.01, "outlinewidth": 0},
+            "tickfont": {"size": 11, "color": FAINT},
+        },
+    }
 
 
 def _series_color(name, names):

@@ -1,7 +1,10 @@
 """The latent space: interpolation, directions, and how alike codes and the prior are."""
 
 import numpy as np
+from scipy.stats import kurtosis, skew
 from sklearn.decomposition import PCA
+
+from .significance import energy_test
 
 
 def interpolate(a, b, steps):
@@ -89,6 +92,38 @@ def code_statistics(codes, prior_std):
         "spread": float(codes.std(axis=0).mean()),
         "correlation": float(np.sqrt(np.mean(correlation[other] ** 2))),
         "norm": float(np.linalg.norm(codes, axis=1).mean() / np.sqrt(codes.shape[1])),
+    }
+
+
+def prior_check(codes, prior_std, n_draws=1000, seed=0):
+    """
+    How alike codes and the prior N(0, prior_std^2 I) are, in units of prior_std.
+
+    Parameters
+    ----------
+    codes : (n, code_size) array
+        n > 1.
+    prior_std : float
+    n_draws : int
+        Draws of the prior that the codes are compared with.
+    seed : int
+        Of the draws and of the test's permutations.
+
+    Returns
+    -------
+    dict
+        What `code_statistics` has, and "skewness", "excess_kurtosis": mean absolute values over the
+        numbers of the code (prior: 0, apart from about 2 / sqrt(n) and 4 / sqrt(n) by chance);
+        "energy", "energy_p": distance and p-value of `significance.energy_test` between codes and
+        draws (prior: small, and uniform in [0, 1]).
+    """
+    draws = np.random.default_rng(seed).normal(size=(n_draws, np.shape(codes)[1]))
+    energy, p = energy_test(np.asarray(codes, float) / prior_std, draws, seed=seed)
+    return code_statistics(codes, prior_std) | {
+        "skewness": float(np.abs(skew(codes)).mean()),
+        "excess_kurtosis": float(np.abs(kurtosis(codes)).mean()),
+        "energy": energy,
+        "energy_p": p,
     }
 
 

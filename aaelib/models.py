@@ -2,20 +2,31 @@
 
 import dataclasses
 import functools
+import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
+import pooch
 import tensorflow as tf
 from keras import layers
+from scipy.stats import norm
 
-from .clouds import normalize
+from .clouds import normalize, normals
 from .distances import chamfer_loss
 from .files import replacing
+from .neighbors import nearest_indices
 
 NETWORKS = ("encoder", "decoder", "discriminator")
+WEIGHTS = Path(__file__).resolve().parent.parent / "data" / "weights"
+SHIPPED = ("sockets", "pretrained")
+
+_REFINEMENT_RATE = 0.2  # standard deviations of the prior, a step
+_ANY_DIRECTION = 0.05  # of a squared distance that counts whatever its direction
+_GATE_SLOPE = 20.0  # per standard deviation of the prior: a tenth of it is between two kinds
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,9 @@ class Recipe:
         Standard deviation of the prior N(0, prior_std^2) on each number of the code.
     encoder, decoder, discriminator : tuple of int
         Widths of the hidden layers: shared per point, of the code, of the code.
+    linear_models : int
+        Linear shape models that the decoder adds to its layers' output, each with a gate that
+        opens by the code, see `LinearModels`; none in the paper.
     encoder_points : int or None
         Points that the encoder sees at once. A training step draws that many at random; `encode`
         splits a whole cloud in parts of that size and averages their codes. None: all at once.
@@ -70,6 +84,14 @@ class Recipe:
         Decay of Adam's moments.
     normalization : {"dataset", "unit-sphere"}
         See `aaelib.clouds.normalize`. With "unit-sphere" what is decoded has no size of its own.
+    refinement_steps : int
+        Steps by which `encode` and `reconstruct` improve the encoder's codes, see
+        `AdversarialAutoencoder.refine`; none in the paper.
+    finetuning_steps : int
+        Steps in which the decoder, after training, learns at refined codes, see
+        `aaelib.training.finetune_decoder`; none in the paper.
+    finetuning_rate : float
+        Their learning rate (of Adam), which falls to zero.
     precision : {"float32", "mixed_bfloat16"}
         Of the arithmetic in encoder and decoder, but for their outputs; weights and losses are
         always float32. "mixed_bfloat16" is meant for accelerators with units for it; on a CPU
@@ -83,7 +105,8 @@ class Recipe:
     encoder: tuple = (64, 128, 256, 256)
     decoder: tuple = (256, 512, 1024)
     discriminator: tuple = (256, 256)
-    encoder_points: int | None = 256
+    linear_models: int = 2
+    encoder_points: int | None = 512
     tnets: bool = False
     stochastic: bool = False
     standardized: bool = True
@@ -102,6 +125,9 @@ class Recipe:
     beta_1: float = 0.9
     beta_2: float = 0.999
     normalization: str = "dataset"
+    refinement_steps: int = 100
+    finetuning_steps: int = 200
+    finetuning_rate: float = 3e-4
     precision: str = "float32"
 
     def __post_init__(self):
@@ -131,6 +157,7 @@ RECIPES = {
         encoder=(64, 128, 256, 256, 512),
         decoder=(256, 512, 1024),
         discriminator=(512, 512, 128, 64),
+        linear_models=0,
         encoder_points=None,
         tnets=True,
         stochastic=True,
@@ -147,6 +174,8 @@ RECIPES = {
         decay="constant",
         beta_1=0.5,
         normalization="unit-sphere",
+        refinement_steps=0,
+        finetuning_steps=0,
     ),
 }
 
@@ -310,6 +339,49 @@ def _pool(features):
     return maxima[:, 0], tf.reduce_any(attained, axis=-1)
 
 
+@keras.saving.register_keras_serializable("aaelib")
+class LinearModels(layers.Layer):
+    """
+    Linear shape models side by side, each with a gate: codes (n, code_size) -> (n, 3 n_points).
+
+    .. math:: \\sum_k g_k(z) (\\mu_k + M_k z), \\quad g(z) = \\mathrm{softmax}(G z + h)
+
+    A mixture of experts (Jacobs et al. 1991) whose experts are shape models: what lies between two
+    kinds of shape is often neither. Means and modes are zero at first;
+    `AdversarialAutoencoder.start_decoder_at_models` sets what else they can start from.
+
+    Parameters
+    ----------
+    count : int
+        How many models.
+    n_points : int
+    """
+
+    def __init__(self, count, n_points, **kwargs):
+        super().__init__(**kwargs)
+        self.count, self.n_points = count, n_points
+
+    def get_config(self):
+        return {**super().get_config(), "count": self.count, "n_points": self.n_points}
+
+    def build(self, shape):
+        code_size = shape[-1]
+        # Random, or all models would learn the same.
+        self.gate_kernel = self.add_weight(shape=(code_size, self.count), name="gate_kernel")
+        self.gate_bias = self.add_weight(shape=(self.count,), initializer="zeros", name="gate_bias")
+        # Of each model its mean, then its modes.
+        self.terms = self.add_weight(
+            shape=(self.count, 1 + code_size, 3 * self.n_points), initializer="zeros", name="terms"
+        )
+
+    def call(self, codes):
+        gates = tf.nn.softmax(tf.matmul(codes, self.gate_kernel) + self.gate_bias)
+        weights = tf.concat([tf.ones_like(codes[:, :1]), codes], axis=1)
+        count, n_terms, width = self.terms.shape
+        weights = tf.reshape(gates[:, :, None] * weights[:, None], (-1, count * n_terms))
+        return tf.matmul(weights, tf.reshape(self.terms, (count * n_terms, width)))
+
+
 def decoder(recipe):
     """Codes (n, code_size) -> clouds (n, n_points, 3)."""
     codes = keras.Input((recipe.code_size,), name="codes")
@@ -319,6 +391,9 @@ def decoder(recipe):
             width, activation="relu", name=f"hidden_{i}", dtype=recipe.precision
         )(features)
     coordinates = layers.Dense(3 * recipe.n_points, name="coordinates")(features)
+    if recipe.linear_models:
+        linear = LinearModels(recipe.linear_models, recipe.n_points, name="linear")(codes)
+        coordinates = layers.Add(name="sum")([coordinates, linear])
     return keras.Model(
         codes, layers.Reshape((recipe.n_points, 3), name="cloud")(coordinates), name="decoder"
     )
@@ -387,6 +462,10 @@ class AdversarialAutoencoder(keras.Model):
                 "code_spread",
             )
         }
+        clouds = tf.TensorSpec([None, None, 3])
+        self._refine = tf.function(
+            self._refinement, input_signature=[clouds, clouds, *self._decode.input_signature]
+        )
         self.frozen = {}
         self.freeze(**(frozen or {}))
         self.built = True
@@ -677,7 +756,7 @@ class AdversarialAutoencoder(keras.Model):
 
     def encode(self, points):
         """
-        Codes of clouds.
+        Codes of clouds: the encoder's, refined where the recipe says so (`refine`).
 
         With a recipe whose encoder sees a part of a cloud at once, the code is the mean over parts;
         it depends a little on the order of the points, which decides the parts.
@@ -691,7 +770,31 @@ class AdversarialAutoencoder(keras.Model):
         -------
         (n, code_size) float32 array
         """
-        return self._in_batches(self._mean_codes, self._normalize(points)[0])
+        return self.codes(self._normalize(points)[0])
+
+    def refine(self, points, codes):
+        """
+        Improve codes of clouds in the recipe's number of steps.
+
+        An encoder estimates a code at one glance; its errors are larger than what the decoder
+        could express. Each step (of Adam, with a rate that falls to zero) moves the codes towards a
+        smaller distance between decoded and given cloud, as in semi-amortized inference (Kim et
+        al. 2018). The distance is Chamfer's, but counts mainly the part along the given cloud's
+        normals (point-to-plane, Chen and Medioni 1992): where on a smooth wall a point was sampled
+        is no property of the shape.
+
+        Parameters
+        ----------
+        points : (n, n_points, 3) array
+            Clouds in mm.
+        codes : (n, code_size) array
+            Where to start.
+
+        Returns
+        -------
+        (n, code_size) float32 array
+        """
+        return self._refined(self._normalize(points)[0], np.asarray(codes, np.float32))
 
     def decode(self, codes):
         """
@@ -726,7 +829,8 @@ class AdversarialAutoencoder(keras.Model):
             In mm.
         """
         normalized, normalizer = self._normalize(points)
-        return normalizer.undo(self._in_batches(self.call, normalized)).astype(np.float32)
+        reconstructed = self._in_batches(self._decode, self.codes(normalized))
+        return normalizer.undo(reconstructed).astype(np.float32)
 
     def sample(self, n, seed=0):
         """
@@ -749,6 +853,34 @@ class AdversarialAutoencoder(keras.Model):
         shape = (n, self.recipe.code_size)
         return (self.recipe.prior_std * np.random.default_rng(seed).normal(size=shape)).astype("f4")
 
+    def codes(self, normalized):
+        """Codes of clouds (n, n_points, 3) that are normalized already, see `encode`."""
+        codes = self._in_batches(self._mean_codes, normalized)
+        return self._refined(normalized, codes) if self.recipe.refinement_steps else codes
+
+    def _refined(self, normalized, codes):
+        return self._in_batches(self._refine, normalized, normals(normalized), codes)
+
+    def _refinement(self, points, point_normals, codes):
+        """Codes refined, see `refine`; clouds and their normals are (n, n_points, 3)."""
+        n_steps, decay_1, decay_2 = self.recipe.refinement_steps, 0.9, 0.95
+        first = second = tf.zeros_like(codes)
+        for i in tf.range(n_steps):
+            with tf.GradientTape() as tape:
+                tape.watch(codes)
+                # A sum over shapes: what one's code becomes does not depend on the others.
+                loss = tf.reduce_sum(_plane_distance(points, point_normals, self.decoder(codes)))
+            slope = tape.gradient(loss, codes)
+            done = tf.cast(i, tf.float32)
+            first = decay_1 * first + (1 - decay_1) * slope
+            second = decay_2 * second + (1 - decay_2) * slope**2
+            spread = tf.sqrt(second / (1 - decay_2 ** (done + 1))) + 1e-12
+            rate = (
+                _REFINEMENT_RATE * self.recipe.prior_std * (1 + tf.cos(np.pi * done / n_steps)) / 2
+            )
+            codes -= rate * first / (1 - decay_1 ** (done + 1)) / spread
+        return codes
+
     def _normalize(self, points):
         points = np.asarray(points, np.float32)
         if points.ndim != 3 or points.shape[-1] != 3:
@@ -756,11 +888,14 @@ class AdversarialAutoencoder(keras.Model):
         scale = self.scale if self.recipe.normalization == "dataset" else None
         return normalize(points, self.recipe.normalization, scale=scale)
 
-    def _in_batches(self, function, array, size=64):
-        if not len(array):
+    def _in_batches(self, function, *arrays, size=64):
+        count = len(arrays[0])
+        if not count:
             raise ValueError("there are no shapes to work on; give one or more")
-        starts = range(0, len(array), size)
-        parts = [function(tf.constant(array[i : i + size])).numpy() for i in starts]
+        parts = []
+        for i in range(0, count, size):
+            batch = [tf.constant(array[i : i + size], tf.float32) for array in arrays]
+            parts.append(function(*batch).numpy())
         return np.concatenate(parts)
 
     # Transfer ---------------------------------------------------------------------------------
@@ -822,11 +957,85 @@ class AdversarialAutoencoder(keras.Model):
         """Let the decoder start from a normalized cloud (n_points, 3), as its last bias."""
         kernel, _ = self.decoder.get_layer("coordinates").get_weights()
         self.decoder.get_layer("coordinates").set_weights([kernel, np.asarray(cloud).reshape(-1)])
+        if self.recipe.linear_models:
+            gate_kernel, gate_bias, terms = self.decoder.get_layer("linear").get_weights()
+            terms[:, 0] = 0
+            self.decoder.get_layer("linear").set_weights([gate_kernel, gate_bias, terms])
+
+    def start_decoder_at_models(self, models, shares):
+        """
+        Let the decoder start as linear shape models, one a kind of shape; its other layers add 0.
+
+        The first number of the code tells the kinds apart, by intervals that hold the kinds' shares
+        of the prior; the others are the weights of the modes. With one model all are weights. A
+        draw of the prior is then a draw of a shape model.
+
+        Parameters
+        ----------
+        models : sequence of (mean, modes)
+            (n_points, 3) and (n_modes, n_points, 3), normalized: what one standard deviation of
+            each mode adds. Modes that find no number in the code are left out.
+        shares : sequence of float
+            Of each model, in all 1.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many models as the recipe has.
+        """
+        if len(models) != self.recipe.linear_models:
+            raise ValueError(
+                f"{len(models)} shape models for a recipe with linear_models = "
+                f"{self.recipe.linear_models}; they must be as many"
+            )
+        gate_kernel, gate_bias, terms = map(
+            np.zeros_like, self.decoder.get_layer("linear").get_weights()
+        )
+        first = first_weight(len(models))
+        if first:
+            # The logits of neighbours are equal where the first number is at their threshold.
+            thresholds = norm.ppf(np.cumsum(shares)[:-1])
+            gate_kernel[0] = _GATE_SLOPE * np.arange(len(models)) / self.recipe.prior_std
+            gate_bias[1:] = -_GATE_SLOPE * np.cumsum(thresholds)
+        for term, (mean, modes) in zip(terms, models, strict=True):
+            used = min(len(modes), self.recipe.code_size - first)
+            term[0] = np.reshape(mean, -1)
+            term[1 + first : 1 + first + used] = (
+                np.reshape(modes[:used], (used, -1)) / self.recipe.prior_std
+            )
+        self.decoder.get_layer("linear").set_weights([gate_kernel, gate_bias, terms])
+        last = self.decoder.get_layer("coordinates")
+        last.set_weights([np.zeros_like(weights) for weights in last.get_weights()])
 
     def save(self, filepath, **kwargs):
         """Save as one `.keras` file, whole or not at all, with all three optimizers' state."""
         with replacing(filepath) as temporary:
             super().save(temporary, **kwargs)
+
+
+def first_weight(n_models):
+    """Which number of a code is the weight of the first mode, see `start_decoder_at_models`."""
+    return 1 if n_models > 1 else 0
+
+
+def _plane_distance(points, point_normals, decoded):
+    """Chamfer distance (n,) that counts mainly the part along the normals of `points`."""
+    to_points, to_decoded = nearest_indices(decoded, points), nearest_indices(points, decoded)
+    pairs = (
+        (
+            decoded - tf.gather(points, to_points, batch_dims=1),
+            tf.gather(point_normals, to_points, batch_dims=1),
+        ),
+        (tf.gather(decoded, to_decoded, batch_dims=1) - points, point_normals),
+    )
+    return sum(
+        tf.reduce_mean(
+            tf.reduce_sum(way * normal, axis=-1) ** 2
+            + _ANY_DIRECTION * tf.reduce_sum(way**2, axis=-1),
+            axis=1,
+        )
+        for way, normal in pairs
+    )
 
 
 def _update(optimizer, variables):
@@ -842,14 +1051,65 @@ def _update(optimizer, variables):
     return update if tf.distribute.has_strategy() else tf.function(update, jit_compile=True)
 
 
+def export_weights(aae, path):
+    """
+    Write what a model needs to be used, but not to be trained on: in half the bytes, or less.
+
+    Weights are half precision; the means and biases that are coordinates of points stay single
+    (half a thousandth of a socket's size would be seen in millimetres).
+
+    Parameters
+    ----------
+    aae : AdversarialAutoencoder
+    path : Path
+        An `.npz` file, which `load` reads.
+    """
+    arrays = {"config": np.array(json.dumps(aae.get_config()))}
+    for network in NETWORKS:
+        for i, weight in enumerate(getattr(aae, network).weights):
+            exact = weight.path.endswith(("linear/terms", "coordinates/bias")) or weight.ndim == 1
+            arrays[f"{network}_{i}"] = np.asarray(weight, np.float32 if exact else np.float16)
+    with replacing(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def _imported(path):
+    """The model that `export_weights` wrote."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            config = json.loads(str(file["config"]))
+            aae = AdversarialAutoencoder.from_config(config)
+            for network in NETWORKS:
+                count = len(getattr(aae, network).weights)
+                getattr(aae, network).set_weights([file[f"{network}_{i}"] for i in range(count)])
+    except (KeyError, TypeError, ValueError, OSError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{path} does not hold weights written by export_weights") from error
+    return aae
+
+
+def _shipped(name):
+    """The file of a model that comes with the repository, if it is the one that was published."""
+    registry = dict(line.split() for line in (WEIGHTS / "registry.txt").read_text().splitlines())
+    file = WEIGHTS / f"{name}.npz"
+    if not file.exists():
+        raise FileNotFoundError(f"{file} is missing; it comes with the repository")
+    if pooch.file_hash(str(file)) != registry.get(file.name):
+        raise ValueError(
+            f"{file} is not the file that {WEIGHTS / 'registry.txt'} names: its sha256 is another; "
+            "get it again from the repository"
+        )
+    return file
+
+
 def load(path):
     """
-    Load a model saved by `AdversarialAutoencoder.save`, ready to use or to train on.
+    Load a model, ready to use; one saved by `AdversarialAutoencoder.save` also to train on.
 
     Parameters
     ----------
     path : str or Path
-        A `.keras` file.
+        A `.keras` file, or an `.npz` file written by `export_weights`. "sockets" and "pretrained"
+        are the models that come with the repository (`data/weights`).
 
     Returns
     -------
@@ -862,9 +1122,14 @@ def load(path):
     ValueError
         If it is not a model of this module.
     """
-    path = Path(path)
+    path = _shipped(path) if path in SHIPPED else Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"no model at {path}; `make reproduce` trains and saves them")
+        raise FileNotFoundError(
+            f"no model at {path}; `make reproduce` trains and saves them, and {SHIPPED} come with "
+            "the repository"
+        )
+    if path.suffix == ".npz":
+        return _imported(path)
     model = keras.saving.load_model(path, safe_mode=True)
     if not isinstance(model, AdversarialAutoencoder):
         raise ValueError(f"{path} holds a {type(model).__name__}, not an AdversarialAutoencoder")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -10,10 +11,13 @@ from base64 import b64decode
 from contextlib import contextmanager
 from pathlib import Path
 
+import pooch
+
 from .files import replacing
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_STORED_BYTES = 3_000_000
+MAX_WEIGHTS_BYTES = 16_000_000
 
 _PLOTLY = "application/vnd.plotly.v1+json"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -468,6 +472,40 @@ def _pictures(folder):
     outputs = [o for nb in notebooks for cell in nb.cells for o in cell.get("outputs", [])]
     data = [output.get("data", {}) for output in outputs]
     return {d["text/plain"]: b64decode(d["image/png"]) for d in data if "image/png" in d}
+
+
+def store_weights(run, stored):
+    """
+    Copy the models to take away, with their cards, and write their sha256 to a registry.
+
+    Parameters
+    ----------
+    run : Path
+        The folder that a run wrote them to.
+    stored : Path
+        The folder from which `aaelib.models.load` reads them by name.
+
+    Raises
+    ------
+    ValueError
+        If a file is above 16 MB; nothing is copied then.
+    """
+    files = sorted(run.glob("*.npz"))
+    for file in files:
+        if (size := file.stat().st_size) > MAX_WEIGHTS_BYTES:
+            raise ValueError(
+                f"{file} has {size / 1e6:.1f} MB; at most {MAX_WEIGHTS_BYTES / 1e6:.0f} MB are "
+                "stored: use a smaller recipe"
+            )
+    lines = []
+    for file in files:
+        for each in (file, file.with_suffix(".md")):
+            with replacing(stored / each.name) as temporary:
+                shutil.copyfile(each, temporary)
+        lines.append(f"{file.name} {pooch.file_hash(str(file))}\n")
+    if lines:
+        with replacing(stored / "registry.txt") as temporary:
+            temporary.write_text("".join(lines))
 
 
 def _check_same_sources(run, source, executed, stored):

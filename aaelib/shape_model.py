@@ -6,12 +6,17 @@ from zipfile import BadZipFile
 
 import numpy as np
 import trimesh
+from scipy.interpolate import RBFInterpolator
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 from scipy.stats import truncnorm
 from sklearn.decomposition import PCA
 from tqdm.auto import tqdm
 
 from .clouds import resample
 from .files import replacing
+from .neighbors import threads
 from .sockets import SocketSurface
 
 
@@ -33,15 +38,18 @@ class ShapeModel:
         Share of the training surfaces' total variance, [0, 1].
     n_surfaces_ : int
         How many surfaces it was fitted to.
+    template_ : (angles, heights, 3) array or None
+        The surface on which `point_basis` spreads points evenly; the mean if None.
     """
 
     mean_: np.ndarray
     modes_: np.ndarray
     variance_fractions_: np.ndarray
     n_surfaces_: int
+    template_: np.ndarray | None = None
 
     @classmethod
-    def fit(cls, surfaces, n_modes=None):
+    def fit(cls, surfaces, n_modes=None, template=None):
         """
         Fit by principal component analysis.
 
@@ -51,6 +59,8 @@ class ShapeModel:
             Two or more, on one grid.
         n_modes : int, optional
             How many modes to keep; all (number of surfaces - 1) by default.
+        template : SocketSurface, optional
+            On the same grid: where points are evenly spread, see `point_basis`.
 
         Returns
         -------
@@ -76,6 +86,7 @@ class ShapeModel:
             modes_=modes.reshape(n_modes, *grids.shape[1:]),
             variance_fractions_=pca.explained_variance_ratio_,
             n_surfaces_=len(grids),
+            template_=None if template is None else template.vertices,
         )
 
     @property
@@ -187,9 +198,9 @@ class ShapeModel:
         """
         The model of points spread over the surface, for drawing clouds by a matrix product.
 
-        A pattern is a set of evenly spread places on the mean surface (a face and its barycentric
-        coordinates); on every other surface the same places are linear in the vertices, and so in
-        the weights.
+        A pattern is a set of evenly spread places on the mean surface, or on the template where
+        there is one (a face and its barycentric coordinates); on every other surface the same
+        places are linear in the vertices, and so in the weights.
 
         Parameters
         ----------
@@ -201,7 +212,7 @@ class ShapeModel:
         mean : (n_patterns, n_points, 3) float32 array
         modes : (n_patterns, n_modes, n_points, 3) float32 array
         """
-        mesh = SocketSurface(self.mean_).mesh()
+        mesh = SocketSurface(self.mean_ if self.template_ is None else self.template_).mesh()
         # The mesh merges the pole: the grid's vertices are found again by the mesh's faces.
         stacked = np.concatenate([self.mean_[None], self.modes_])
         vertices = np.stack([SocketSurface(grid).mesh().vertices for grid in stacked])
@@ -213,6 +224,27 @@ class ShapeModel:
             corners = vertices[:, mesh.faces[faces]]
             basis[k] = np.einsum("mpcx,pc->mpx", corners, share)
         return basis[:, 0], basis[:, 1:]
+
+    def sample_clouds(self, n, n_points=2048, seed=0, limit=2.5):
+        """
+        Draw clouds with independent normal weights, their points as dense as the model has them.
+
+        Parameters
+        ----------
+        n, n_points : int
+        seed : int
+        limit : float
+            No weight goes beyond this many standard deviations.
+
+        Returns
+        -------
+        (n, n_points, 3) float32 array
+            In mm.
+        """
+        means, modes = self.point_basis(n_points, seed=seed)
+        patterns = np.random.default_rng(seed).integers(len(means), size=n)
+        drawn = zip(patterns, self.draw_weights(n, seed, limit).astype(np.float32), strict=True)
+        return np.stack([means[p] + np.tensordot(w, modes[p], 1) for p, w in drawn])
 
     def compactness(self):
         """Share of the variance (n_modes,) that the first 1, 2, ... modes explain, [0, 1]."""
@@ -227,6 +259,7 @@ class ShapeModel:
                 modes=self.modes_,
                 variance_fractions=self.variance_fractions_,
                 n_surfaces=self.n_surfaces_,
+                **({} if self.template_ is None else {"template": self.template_}),
             )
 
     @classmethod
@@ -251,9 +284,89 @@ class ShapeModel:
                     modes_=file["modes"].astype(float),
                     variance_fractions_=file["variance_fractions"].astype(float),
                     n_surfaces_=int(file["n_surfaces"]),
+                    template_=file["template"].astype(float) if "template" in file else None,
                 )
         except (KeyError, TypeError, ValueError, OSError, EOFError, BadZipFile) as error:
             raise ValueError(f"{path} is not a shape model written by ShapeModel.save") from error
+
+
+def transported(surfaces, clouds, n_points=2048, ranks=(4, 8, 12), seed=0):
+    """
+    A shape model whose correspondence is that of the points of clouds.
+
+    A grid by angle and arc length takes no notice of where a cloud's points are dense. Where clouds
+    are samples of one shape that was deformed, density tells how far each part was stretched, and
+    so what corresponds. Here evenly spread places on each surface are assigned to the points of its
+    cloud, one to one and by the least sum of squared distances (optimal transport; Peyré and
+    Cuturi 2019, section 2.2). The positions of all surfaces are smoothed to a linear model with few
+    modes, put back on their surfaces and assigned again, with more modes each time. Then the nodes
+    of the grids slide along their surfaces as the places did.
+
+    Parameters
+    ----------
+    surfaces : sequence of SocketSurface
+        Two or more of one kind, on one grid.
+    clouds : (n, m_points, 3) array
+        The cloud of each, mm.
+    n_points : int
+        Points of a cloud that are used, drawn at random where it has more.
+    ranks : sequence of int
+        Modes of the smoothing, round by round; at most one less than there are surfaces.
+    seed : int
+
+    Returns
+    -------
+    ShapeModel
+        Of the slid surfaces. Its template is the mean of the grids before, so that clouds drawn
+        from it are as dense as the given ones.
+    """
+    clouds = np.random.default_rng(seed).permutation(np.asarray(clouds, float), axis=1)
+    clouds = clouds[:, :n_points]
+    model = ShapeModel.fit(surfaces)
+    mean, modes = model.point_basis(clouds.shape[1], n_patterns=1, seed=seed)
+    weights = [model.weights(surface, fit="vertices") for surface in surfaces]
+    centres = np.stack([_centre(surface) for surface in surfaces])[:, None]
+    start = mean[0] + np.tensordot(weights, modes[0], 1) + centres
+    places = start
+    for rank in tqdm(ranks, desc="correspondence", leave=False):
+        assigned = np.stack(list(threads().map(_assigned, places, clouds)))
+        smooth = _low_rank(assigned, min(rank, len(surfaces) - 1))
+        places = np.stack([_on_surface(s, p) for s, p in zip(surfaces, smooth, strict=True)])
+    # How far each place moved, along the grids' nodes.
+    moves = (places - start).transpose(1, 0, 2).reshape(len(mean[0]), -1)
+    interpolator = RBFInterpolator(mean[0], moves, neighbors=24, kernel="linear", smoothing=0.1)
+    moves = interpolator(model.mean_.reshape(-1, 3)).reshape(*model.mean_.shape[:2], -1, 3)
+    slid = [_slid(s, move) for s, move in zip(surfaces, np.moveaxis(moves, 2, 0), strict=True)]
+    return ShapeModel.fit(slid, template=SocketSurface(model.mean_))
+
+
+def _assigned(places, cloud):
+    """The points of a cloud, in the order of the places that they are assigned to."""
+    return cloud[linear_sum_assignment(cdist(places, cloud, "sqeuclidean"))[1]]
+
+
+def _low_rank(places, rank):
+    """Places (n, n_points, 3), smoothed to the first modes of their variation."""
+    centres = places.mean(axis=1, keepdims=True)
+    flat = (places - centres).reshape(len(places), -1)
+    pca = PCA(rank, svd_solver="full").fit(flat)
+    return pca.inverse_transform(pca.transform(flat)).reshape(places.shape) + centres
+
+
+def _on_surface(surface, points):
+    return trimesh.proximity.closest_point(surface.mesh(), points)[0]
+
+
+def _slid(surface, moves):
+    """A surface whose nodes have slid along it, those of the brim along the brim."""
+    moved = surface.vertices + moves
+    slid = _on_surface(surface, moved.reshape(-1, 3)).reshape(moved.shape)
+    brim = surface.vertices[:, -1]
+    share = np.linspace(0, 1, 20, endpoint=False)[:, None, None]
+    fine = (brim + share * (np.roll(brim, -1, axis=0) - brim)).reshape(-1, 3)
+    slid[:, -1] = fine[cKDTree(fine).query(moved[:, -1])[1]]
+    slid[:, 0] = slid[0, 0]
+    return SocketSurface(slid)
 
 
 def generalization(surfaces, n_modes):

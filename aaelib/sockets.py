@@ -288,6 +288,71 @@ def fit_surfaces(points):
     return [SocketSurface.from_points(p) for p in tqdm(points, desc="surfaces", leave=False)]
 
 
+def surface_errors(reconstructed, surfaces):
+    """
+    How far outside or inside of each socket's surface its reconstruction lies, node by node.
+
+    A surface is fitted to the reconstruction, and the way from each node to the nearest point of it
+    is projected on the socket's outward normal. Differences of corresponding nodes would also hold
+    how far the grid slides along the wall, some 3 mm. Where a reconstruction ends below the
+    socket's brim, that way leads down the wall and counts as little as it leads out or in: the
+    brim's height is not in these errors.
+
+    Parameters
+    ----------
+    reconstructed : array_like
+        (n, n_points, 3), mm.
+    surfaces : sequence of SocketSurface
+        The n real sockets, their grids alike.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, angles, heights) float64, mm, positive where the reconstruction lies outside. Nodes are
+        those of ``surfaces[i].vertices`` and correspond across sockets.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of shapes differ.
+    """
+    if len(reconstructed) != len(surfaces):
+        raise ValueError(
+            f"{len(reconstructed)} reconstructions and {len(surfaces)} surfaces; there must be as "
+            "many of each"
+        )
+    errors = []
+    pairs = zip(reconstructed, surfaces, strict=True)
+    for cloud, surface in tqdm(pairs, desc="surface errors", total=len(surfaces), leave=False):
+        # A decoder's points scatter about its surface: more smoothing than scans need.
+        fitted = SocketSurface.from_points(cloud, smoothing=0.1).mesh()
+        real = surface.mesh()
+        nearest = trimesh.proximity.closest_point(fitted, real.vertices)[0]
+        outwards = np.einsum("ij,ij->i", nearest - real.vertices, real.vertex_normals)
+        angles, heights = surface.vertices.shape[:2]
+        pole = np.full((angles, 1), outwards[0])
+        errors.append(np.hstack([pole, outwards[1:].reshape(angles, heights - 1)]))
+    return np.stack(errors)
+
+
+def vertex_values(grid):
+    """
+    Numbers of a grid's nodes as numbers of the vertices of `SocketSurface.mesh`.
+
+    Parameters
+    ----------
+    grid : array_like
+        (angles, heights); at the pole, where all angles meet, the same for all angles.
+
+    Returns
+    -------
+    numpy.ndarray
+        (1 + angles * (heights - 1),).
+    """
+    grid = np.asarray(grid)
+    return np.append(grid[0, 0], grid[:, 1:])
+
+
 def export_stl(surface, path, thickness=4.0):
     """
     Write a socket as a closed shell to print.

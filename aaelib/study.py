@@ -48,14 +48,17 @@ class Study:
             raise ValueError(f"no profile {profile!r}; accepted: {', '.join(known)}")
         self.profile, self.notebook = profile, notebook
         self.parameters = yaml.safe_load(file.read_text())
-        self.seed = self.parameters["seed"]
+        self.seed = self.parameters["seed"]  # of data and split
         self.folder = ROOT / "results" / profile
         self.source = None
+        self._loaded = {}
 
     def __getitem__(self, key):
         return self.parameters[key]
 
-    def model_path(self, name):
+    def model_path(self, name, seed=None):
+        """Where a model is, of one seed or of no particular one."""
+        name = name if seed is None else f"{name}_{seed}"
         return self.folder / "models" / f"{name}.keras"
 
     # Between notebooks ------------------------------------------------------------------------
@@ -88,12 +91,15 @@ class Study:
                 f"{file} is missing: run the notebooks before this one with the profile "
                 f"{self.profile!r} first (`make reproduce PROFILE={self.profile}`)"
             )
+        if name in self._loaded:
+            return self._loaded[name]
         with np.load(file, allow_pickle=False) as saved:
             shapes = Shapes(saved["points"], saved["names"], saved["kinds"], str(saved["source"]))
             surfaces = [SocketSurface(v) for v in saved["surfaces"]]
             split = {k.removeprefix("split_"): saved[k] for k in saved if k.startswith("split_")}
-        self.source = shapes.source
-        return shapes, surfaces, split
+        self.source = self.source or shapes.source
+        self._loaded[name] = shapes, surfaces, split
+        return self._loaded[name]
 
     # What is shown ----------------------------------------------------------------------------
 

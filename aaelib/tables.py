@@ -1,12 +1,26 @@
 """The study's tables, each a function from shapes and models to a `pandas.DataFrame`."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from . import latent, significance
+from .baselines import DRAWN_PER_SOCKET
 from .clouds import normalize
-from .metrics import generative_metrics, reconstruction_errors, surface_distance
+from .metrics import (
+    _coverage,
+    _minimum_matching_distance,
+    _one_nearest_neighbor_accuracy,
+    generative_metrics,
+    jensen_shannon_divergence,
+    pairwise_chamfer,
+    reconstruction_errors,
+    surface_distance,
+)
 from .shape_model import generalization, specificity
+from .sockets import surface_errors, vertex_values
 
 # Costa et al. (2021), VISAPP, abstract: mm, of models of the raw scans.
 PUBLISHED = {
@@ -14,6 +28,15 @@ PUBLISHED = {
     "TF": {"generalization": 10.5, "specificity": 9.8},
 }
 
+# Column -> its title, and which way is better or the value that is best.
+METRICS = {
+    "chamfer": ("Chamfer distance", "lower"),
+    "surface_mm": ("surface error, mm", "lower"),
+    "fidelity": ("fidelity", "lower"),
+    "coverage": ("coverage", "higher"),
+    "jsd": ("JSD", "lower"),
+    "one_nn_accuracy": ("1-NN accuracy", 0.5),
+}
 GENERATIVE = {
     "minimum_matching_distance": "fidelity",
     "coverage": "coverage",
@@ -151,12 +174,35 @@ def shape_models(curves, models, unseen):
     return pd.DataFrame(rows).T.rename_axis("kind")
 
 
+def generators(drawn, reference):
+    """
+    How alike sets of clouds are to real ones.
+
+    Parameters
+    ----------
+    drawn : dict
+        Row name -> (m, n_points, 3) clouds.
+    reference : (n, n_points, 3) array
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row each: fidelity, coverage, jsd, one_nn_accuracy, all in unit spheres.
+    """
+    reference = normalize(reference, "unit-sphere")[0]
+    rows = {
+        name: generative_metrics(normalize(clouds, "unit-sphere")[0], reference)
+        for name, clouds in drawn.items()
+    }
+    return pd.DataFrame(rows).T.rename(columns=GENERATIVE).rename_axis("drawn")
+
+
 # Comparison -----------------------------------------------------------------------------------
 
 
-def comparison(shapes, surfaces, reconstructions, generations):
+class Unseen:
     """
-    T4: models and baselines, by what they reconstruct and what they generate.
+    The test sockets, with what every evaluation on them needs.
 
     Parameters
     ----------
@@ -164,47 +210,239 @@ def comparison(shapes, surfaces, reconstructions, generations):
         Test sockets.
     surfaces : sequence of SocketSurface
         Theirs.
-    reconstructions : dict
-        Row name -> (n, n_points, 3) clouds in mm, one for each test socket.
-    generations : dict
-        Row name -> list of draws, each (m, n_points, 3) in mm.
+    """
+
+    def __init__(self, shapes, surfaces):
+        self.points, self.kinds, self.surfaces = shapes.points, shapes.kinds, surfaces
+        self.meshes = [surface.mesh() for surface in surfaces]
+        self.reference = normalize(self.points, "unit-sphere")[0]
+        self.within = pairwise_chamfer(self.reference)
+
+    def __len__(self):
+        return len(self.points)
+
+    def evaluate(self, reconstruction, draws):
+        """
+        Every number of one model.
+
+        Parameters
+        ----------
+        reconstruction : (n, n_points, 3) array
+            Of each test socket, mm.
+        draws : iterable of (k n, m_points, 3) arrays
+            Generated sockets, mm: a whole multiple of the test sockets in each; there may be none.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            By the names in `METRICS`: errors (n,) of reconstruction and values (number of draws,)
+            of generation. 1-NN accuracy, whose best is 0.5 for sets of one size only, is the mean
+            over the k parts of a draw.
+
+        Raises
+        ------
+        ValueError
+            If a draw is no multiple of the test sockets.
+        """
+        scores = [self._scores(draw) for draw in draws]
+        return reconstruction_errors(self.points, reconstruction, self.meshes) | {
+            name: np.array([each[name] for each in scores]) for name in GENERATIVE.values()
+        }
+
+    def _scores(self, draw):
+        n = len(self)
+        if not len(draw) or len(draw) % n:
+            raise ValueError(f"a draw of {len(draw)} shapes for {n} test sockets; draw a multiple")
+        generated = normalize(draw, "unit-sphere")[0]
+        between = pairwise_chamfer(generated, self.reference)
+        parts = [slice(i, i + n) for i in range(0, len(draw), n)]
+        return {
+            "fidelity": _minimum_matching_distance(between),
+            "coverage": _coverage(between),
+            "jsd": jensen_shannon_divergence(generated, self.reference),
+            "one_nn_accuracy": np.mean(
+                [
+                    _one_nearest_neighbor_accuracy(
+                        pairwise_chamfer(generated[part]), between[part], self.within
+                    )
+                    for part in parts
+                ]
+            ),
+        }
+
+    def point_errors(self, clouds, which):
+        """Distances in mm of the points of clouds to the surfaces of certain test sockets."""
+        pairs = zip(clouds, which, strict=True)
+        return [surface_distance(cloud, self.meshes[i]) for cloud, i in pairs]
+
+
+def evaluate_models(unseen, runs, load, seeds):
+    """
+    Every number of trained models, loaded one after the other.
+
+    Parameters
+    ----------
+    unseen : Unseen
+    runs : sequence of (Condition, seed)
+    load : callable
+        `load(condition, seed)` gives the model.
+    seeds : sequence of int
+        Of the draws, each of `DRAWN_PER_SOCKET` samples for a test socket.
+
+    Returns
+    -------
+    dict
+        Name of the condition -> list of what `Unseen.evaluate` gave, one for each of its seeds.
+    """
+    found = {}
+    for condition, seed in tqdm(runs, desc="evaluation"):
+        aae = load(condition, seed)
+        draws = (aae.sample(DRAWN_PER_SOCKET * len(unseen), s) for s in seeds)
+        values = unseen.evaluate(aae.reconstruct(unseen.points), draws)
+        found.setdefault(condition.name, []).append(values)
+    return found
+
+
+def evaluate_baselines(unseen, contestants):
+    """
+    Every number of baselines.
+
+    Parameters
+    ----------
+    unseen : Unseen
+    contestants : dict
+        Name -> (reconstruction, draws), as `baselines.contestants` has them.
+
+    Returns
+    -------
+    dict
+        Name -> list of one dict, what `Unseen.evaluate` gave.
+    """
+    bar = tqdm(contestants.items(), desc="baselines")
+    return {name: [unseen.evaluate(*made)] for name, made in bar}
+
+
+def without_refinement(aae):
+    """The same model, whose codes are those of its encoder alone."""
+    aae.recipe = dataclasses.replace(aae.recipe, refinement_steps=0)
+    return aae
+
+
+def summary(evaluated, over="seeds"):
+    """
+    T4: models or baselines, by what they reconstruct and what they generate.
+
+    Parameters
+    ----------
+    evaluated : dict
+        Name -> list of what `Unseen.evaluate` gave, one for each seed.
+    over : {"seeds", "draws"}
+        What `..._sd` is a standard deviation over: the means of the seeds, or the draws of the
+        only one. NaN where there are fewer than two.
 
     Returns
     -------
     pandas.DataFrame
-        A row each, with `..._sd`: over test sockets for reconstruction, over draws for generation.
-    errors : dict
-        Row name -> what `metrics.reconstruction_errors` gave.
+        A row each; a column for each of `METRICS`, its mean, followed by its `..._sd`.
     """
-    meshes = [surface.mesh() for surface in surfaces]
-    reference = normalize(shapes.points, "unit-sphere")[0]
-    rows, errors = {}, {}
-    for name, clouds in tqdm(reconstructions.items(), desc="evaluation"):
-        errors[name] = reconstruction_errors(shapes.points, clouds, meshes)
-        row = {}
-        for column, values in errors[name].items():
-            row |= {column: values.mean(), f"{column}_sd": values.std(ddof=1)}
-        drawn = [
-            generative_metrics(normalize(draw, "unit-sphere")[0], reference)
-            for draw in generations[name]
-        ]
-        for metric, column in GENERATIVE.items():
-            values = [each[metric] for each in drawn]
-            row[column] = np.mean(values)
-            row[f"{column}_sd"] = np.std(values, ddof=1) if len(drawn) > 1 else np.nan
-        rows[name] = row
-    return pd.DataFrame(rows).T.rename_axis("model"), errors
+    rows = {}
+    for name, runs in evaluated.items():
+        rows[name] = {}
+        for metric in METRICS:
+            values = np.array([_mean(run[metric]) for run in runs])
+            if over == "draws" and metric in GENERATIVE.values():
+                values = runs[0][metric]
+            rows[name][metric] = _mean(values)
+            rows[name][f"{metric}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan
+    return pd.DataFrame(rows).T.rename_axis("model")
 
 
-def by_kind(kinds, errors):
+def _mean(values):
+    return float(np.mean(values)) if len(values) else np.nan
+
+
+def claims(evaluated, listed):
+    """
+    What the differences between models say to claims that one is better than another.
+
+    Parameters
+    ----------
+    evaluated : dict
+        Name -> list of what `Unseen.evaluate` gave, one for each seed. What has one only, such as a
+        baseline, is compared with each seed of the other.
+    listed : sequence of (claim, worse, better, metrics)
+        Words, the name of what is claimed to be worse, that of the better, names in `METRICS`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each claim and metric, as `figures.differences` takes them.
+    """
+    rows = []
+    for claim, worse, better, metrics in listed:
+        for metric in metrics:
+            title, way = METRICS[metric]
+            pair = [_values(evaluated[name], metric) for name in (worse, better)]
+            n_seeds = max(map(len, pair))
+            pair = [np.repeat(v, n_seeds, axis=0) if len(v) == 1 else v for v in pair]
+            if metric in GENERATIVE.values():
+                difference = significance.bootstrap_difference(*pair)
+            else:
+                difference = significance.paired_bootstrap(*pair)
+            if way == 0.5:
+                title, way = f"{title}, distance from 0.5", "lower"
+            answer = significance.answer(difference, way)
+            rows.append({"claim": claim, "metric": title} | vars(difference) | {"answer": answer})
+    return pd.DataFrame(rows).set_index("claim")
+
+
+def _values(runs, metric):
+    """(n_seeds, n_sockets) errors, or (n_seeds,) means over draws: for 1-NN, of |x - 0.5|."""
+    if metric not in GENERATIVE.values():
+        return np.stack([run[metric] for run in runs])
+    values = np.array([_mean(run[metric]) for run in runs])
+    return np.abs(values - 0.5) if METRICS[metric][1] == 0.5 else values
+
+
+def learning_curve(unseen, varied, evaluated, others):
+    """
+    Errors of reconstruction by how many sockets were learnt from.
+
+    Parameters
+    ----------
+    unseen : Unseen
+    varied : sequence of (number of sockets, Condition)
+    evaluated : dict
+        What `evaluate_models` gave.
+    others : dict
+        Number of sockets -> {model: reconstruction of the test sockets (n, n_points, 3) in mm}.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each training run and other model, with columns "sockets", "chamfer" and
+        "surface_mm" (means).
+    """
+    found = [(n, "AAE", run) for n, condition in varied for run in evaluated[condition.name]]
+    for n, models in others.items():
+        found += [(n, name, unseen.evaluate(clouds, ())) for name, clouds in models.items()]
+    rows = [
+        {"model": name, "sockets": n, "chamfer": _mean(run["chamfer"])}
+        | {"surface_mm": _mean(run["surface_mm"])}
+        for n, name, run in found
+    ]
+    return pd.DataFrame(rows)
+
+
+def by_kind(kinds, evaluated):
     """
     Mean reconstruction errors of each kind of socket.
 
     Parameters
     ----------
     kinds : (n,) array of str
-    errors : dict
-        Row name -> what `metrics.reconstruction_errors` gave.
+    evaluated : dict
+        Name -> list of what `Unseen.evaluate` gave, one for each seed.
 
     Returns
     -------
@@ -214,13 +452,78 @@ def by_kind(kinds, errors):
     return pd.DataFrame(
         {
             name: {
-                f"{kind} {column}": values[kinds == kind].mean()
+                f"{kind} {metric}": np.mean([run[metric][kinds == kind] for run in runs])
                 for kind in np.unique(kinds)[::-1]
-                for column, values in row.items()
+                for metric in METRICS
+                if metric not in GENERATIVE.values()
             }
-            for name, row in errors.items()
+            for name, runs in evaluated.items()
         }
     ).T.rename_axis("model")
+
+
+def error_maps(unseen, reconstructions, means):
+    """
+    Where on the sockets of each kind reconstructions are off, on average.
+
+    Parameters
+    ----------
+    unseen : Unseen
+    reconstructions : dict
+        Name -> (n, n_points, 3) clouds in mm.
+    means : dict
+        Kind -> SocketSurface to show them on.
+
+    Returns
+    -------
+    meshes : list of trimesh.Trimesh
+    values : list of arrays
+        Mean absolute errors in mm (`sockets.surface_errors`) at the vertices of each mesh.
+    labels : list of str
+        Kind, name and mean; kind by kind.
+    """
+    errors = {
+        name: np.abs(surface_errors(clouds, unseen.surfaces))
+        for name, clouds in reconstructions.items()
+    }
+    meshes, values, labels = [], [], []
+    for kind, mean in means.items():
+        for name, each in errors.items():
+            of_kind = each[unseen.kinds == kind].mean(axis=0)
+            meshes.append(mean.mesh())
+            values.append(vertex_values(of_kind))
+            labels.append(f"{kind}, {name}: {of_kind.mean():.2f} mm")
+    return meshes, values, labels
+
+
+def prior_checks(aaes, points):
+    """
+    How alike codes of shapes and the prior are (`latent.prior_check`).
+
+    Parameters
+    ----------
+    aaes : dict
+        Name -> AdversarialAutoencoder.
+    points : (n, n_points, 3) array
+        mm.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Two rows for each model: the encoder's own codes, and those refined.
+    """
+    rows = {}
+    for name, aae in aaes.items():
+        recipe = aae.recipe
+        refined = aae.encode(points)
+        codes = {"encoder's": without_refinement(aae).encode(points), "refined": refined}
+        aae.recipe = recipe
+        for which, each in codes.items():
+            rows[f"{name}, {which}"] = latent.prior_check(each, recipe.prior_std)
+    return pd.DataFrame(rows).T.rename_axis("codes")
+
+
+# To read --------------------------------------------------------------------------------------
 
 
 def with_spread(frame, digits=3):
@@ -280,3 +583,24 @@ def change(frame, column, start, end):
     share = abs(after / before - 1)
     way = "lower" if after < before else "higher"
     return f"{before:.3g} → {after:.3g} ({share:.0%} {way})".replace("%", " %")
+
+
+def answers(claims, claim):
+    """
+    One sentence part: what each metric says to a claim.
+
+    Parameters
+    ----------
+    claims : pandas.DataFrame
+        What the function `claims` gave.
+    claim : str
+
+    Returns
+    -------
+    str
+        Such as "supported (Chamfer distance, coverage), not decidable here (JSD)".
+    """
+    # Without the unit.
+    rows = claims.loc[[claim]].assign(metric=lambda found: found.metric.str.split(",").str[0])
+    said = rows.groupby("answer", sort=False).metric.agg(", ".join)
+    return ", ".join(f"{answer} ({metrics})" for answer, metrics in said.items())

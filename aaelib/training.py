@@ -9,12 +9,17 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from tqdm.auto import tqdm
 
-from . import models
+from . import data, models
 from .clouds import normalize
+from .distances import chamfer_loss
 from .files import replacing
 from .metrics import jensen_shannon_divergence
+
+_FINETUNING_BATCHES = 6  # whose codes are refined
 
 # What a finished run depends on besides its inputs: with other code it is trained again.
 _CODE = ("clouds", "data", "distances", "metrics", "models", "neighbors", "training")
@@ -47,12 +52,122 @@ def optimizers(recipe, n_steps):
     }
 
 
+def start_at_shape_models(aae, shape_models, n_steps=200, batch_size=32, limit=2.5, seed=0):
+    """
+    Let a model start as linear shape models: the decoder is them, the encoder learns to read them.
+
+    The decoder is set (`AdversarialAutoencoder.start_decoder_at_models`). Of sockets drawn from the
+    shape models the weights, and so the codes, are known: the encoder learns to give them, by least
+    squares. From there `train` goes on.
+
+    Parameters
+    ----------
+    aae : AdversarialAutoencoder
+        Not compiled yet.
+    shape_models : sequence of ShapeModel
+        One a kind of shape; each has a share of the prior like its part of all surfaces fitted.
+    n_steps, batch_size : int
+        Of the encoder's regression; 0 steps leave the encoder as it is.
+    limit : float
+        Bound of the drawn weights, standard deviations.
+    seed : int
+    """
+    r = aae.recipe
+    bases = [_normalized_basis(model, r.n_points, aae.scale, seed) for model in shape_models]
+    # Clouds of two kinds are blended point by point: let points of about the same place meet.
+    places = bases[0][0][0]
+    orders = [linear_sum_assignment(cdist(places, mean[0], "sqeuclidean"))[1] for mean, _ in bases]
+    shares = np.array([model.n_surfaces_ for model in shape_models], float)
+    shares /= shares.sum()
+    starts = [(mean[0, o], modes[0][:, o]) for (mean, modes), o in zip(bases, orders, strict=True)]
+    aae.start_decoder_at_models(starts, shares)
+    if not n_steps:
+        return
+
+    ends = np.concatenate([[0], np.cumsum(shares)[:-1], [1]]).astype(np.float32)
+    size = batch_size // len(bases)
+    first = models.first_weight(len(bases))
+    variables = aae.encoder.trainable_variables
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, n_steps))
+    optimizer.build(variables)
+
+    @tf.function
+    def step(number):
+        points, codes = [], []
+        for i, (mean, modes) in enumerate(bases):
+            keys = tf.random.experimental.stateless_split(tf.stack([seed + 1000 * i, number]), 3)
+            clouds, weights = data.draw_clouds(mean, modes, size, limit, keys[0])
+            # A number of the code that no mode has is any draw of the prior.
+            free = tf.random.stateless_normal([size, r.code_size], keys[1])
+            code = tf.concat([weights, free], axis=1)[:, : r.code_size - first]
+            if first:
+                share = tf.random.stateless_uniform([size, 1], keys[2], ends[i], ends[i + 1])
+                code = tf.concat([tf.math.ndtri(tf.clip_by_value(share, 1e-3, 1 - 1e-3)), code], 1)
+            points.append(clouds)
+            codes.append(r.prior_std * code)
+        order = tf.random.experimental.stateless_shuffle(tf.range(r.n_points), [seed, number])
+        part = tf.gather(tf.concat(points, axis=0), order[: r.encoder_points], axis=1)
+        seen = models.critical_points(aae.encoder, part)
+        with tf.GradientTape() as tape:
+            found = aae.encoder(seen, training=True)
+            found = found[0] if r.stochastic else found
+            loss = tf.reduce_mean((found - tf.concat(codes, axis=0)) ** 2) / r.prior_std**2
+        optimizer.apply(tape.gradient(loss, variables), variables)
+
+    for number in tqdm(range(n_steps), desc="encoder of the shape models", leave=False):
+        step(tf.constant(number))
+
+
+def _normalized_basis(model, n_points, scale, seed):
+    mean, modes = model.point_basis(n_points, seed=seed)
+    mean, modes = mean - mean.mean(axis=1, keepdims=True), modes - modes.mean(axis=2, keepdims=True)
+    return mean / np.float32(scale), modes / np.float32(scale)
+
+
+def finetune_decoder(aae, clouds, batch_size=16, seed=0):
+    """
+    Let the decoder learn at refined codes, those that `reconstruct` will decode.
+
+    In training it sees the encoder's codes, and what it decodes is blurred by their errors. Here
+    the codes of some clouds are refined once and stay; steps, rate and their fall are the
+    recipe's. The encoder does not change.
+
+    Parameters
+    ----------
+    aae : AdversarialAutoencoder
+    clouds : (n, n_points, 3) array
+        Normalized training clouds.
+    batch_size, seed : int
+    """
+    r = aae.recipe
+    clouds = np.asarray(clouds, np.float32)
+    codes = aae.codes(clouds)
+    variables = aae.decoder.trainable_variables
+    optimizer = keras.optimizers.Adam(
+        keras.optimizers.schedules.CosineDecay(r.finetuning_rate, r.finetuning_steps)
+    )
+    optimizer.build(variables)
+
+    @tf.function
+    def step(points, codes):
+        with tf.GradientTape() as tape:
+            chamfer = chamfer_loss(points, aae.decoder(codes), reduction=r.reduction)
+            loss = r.reconstruction_weight * tf.reduce_mean(chamfer)
+        optimizer.apply(tape.gradient(loss, variables), variables)
+
+    rng = np.random.default_rng(seed)
+    for _ in tqdm(range(r.finetuning_steps), desc="decoder at refined codes", leave=False):
+        chosen = rng.choice(len(clouds), min(batch_size, len(clouds)), replace=False)
+        step(tf.constant(clouds[chosen]), tf.constant(codes[chosen]))
+
+
 def train(aae, draw, validation, path, epochs, steps_per_epoch, first_selectable=0, card=None):
     """
     Train a model, keep its best epoch, and go on where an earlier call was cut off.
 
     The best epoch is the one whose samples of the prior have the lowest Jensen-Shannon divergence
-    from the validation shapes, on unit-sphere shapes, as in the paper.
+    from the validation shapes, on unit-sphere shapes, as in the paper. Where the recipe says so,
+    the decoder of that epoch is then fine-tuned (`finetune_decoder`) on the first clouds of `draw`.
 
     Parameters
     ----------
@@ -117,7 +232,11 @@ def train(aae, draw, validation, path, epochs, steps_per_epoch, first_selectable
         shuffle=False,
         verbose=0,
     )
-    return _finish(path, state, fingerprint, aae.recipe.name, card or {})
+    best = models.load(state.best_model)
+    if aae.recipe.finetuning_steps:
+        batches = draw(0, min(n_steps, _FINETUNING_BATCHES))
+        finetune_decoder(best, np.concatenate([batch.numpy() for batch in batches]), seed=aae.seed)
+    return _finish(path, state, best, fingerprint, card or {})
 
 
 def _in_batches(clouds, size=32):
@@ -247,15 +366,19 @@ class _Progress(keras.callbacks.Callback):
         self.bar.close()
 
 
-def _finish(path, state, fingerprint, recipe_name, card):
+def _finish(path, state, aae, fingerprint, card):
     """Move the best model into place; the card, which says that the run is done, comes last."""
     history = pd.DataFrame(state.history).set_index("epoch")
-    with replacing(path) as temporary:
-        shutil.copyfile(state.best_model, temporary)
+    aae.save(path)
     with replacing(path.with_suffix(".csv")) as temporary:
         history.to_csv(temporary)
     with replacing(path.with_suffix(".json")) as temporary:
-        card = {"recipe": recipe_name, "best_epoch": state.best, **card, "fingerprint": fingerprint}
+        card = {
+            "recipe": aae.recipe.name,
+            "best_epoch": state.best,
+            **card,
+            "fingerprint": fingerprint,
+        }
         temporary.write_text(json.dumps(card, indent=1))
     shutil.rmtree(state.folder)
     # Read back, so that this run and one that finds it finished give the same.

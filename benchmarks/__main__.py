@@ -2,7 +2,8 @@
 Measure everything and write the tables: ``python -m benchmarks run [KEY ...]``.
 
 Into ``results/bench`` go ``main.md`` (what the README shows), ``all.md`` and ``all.json``.
-``python -m benchmarks store`` copies the main table into the README.
+``python -m benchmarks search [KEY ...]`` tries other recipes than the default, see `search`.
+``python -m benchmarks store`` copies the main table into the README, and the search's beside this.
 """
 
 import os
@@ -60,9 +61,28 @@ def run(
 
 
 @app.command()
+def search(
+    keys: Annotated[list[str] | None, typer.Argument(help="Only these trials.")] = None,
+    profile: Annotated[str, typer.Option(help="Whose recipe is varied.")] = "default",
+):
+    """Vary the recipe, one thing at a time, and compare on validation sockets."""
+    from . import search
+
+    try:
+        search.prepare(profile, keys)
+    except (FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    print(search.run(profile, keys))
+
+
+@app.command()
 def store():
-    """Copy the main table into the README."""
+    """Copy the main table into the README, and the search's, where there is one, beside this."""
     report.include(FOLDER.parents[1] / "README.md", FOLDER, "bench")
+    searched = FOLDER.parent / "search" / "search.md"
+    if searched.exists():
+        with replacing(Path(__file__).with_name("search.md")) as temporary:
+            temporary.write_text(searched.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 @app.command(hidden=True)

@@ -9,12 +9,14 @@
 # ---
 
 # %% [markdown]
-# # 3. Augmentation and transfer: four ways to train on 51 scans
+# # 3. Augmentation and transfer: ways to train on 51 scans
 #
 # The paper's question: what do augmentation by a shape model and transfer from everyday shapes bring
 # when there are only 51 scans? Four conditions answer it, {without, with} augmentation x {without,
 # with} transfer, with the same recipe, the same number of steps and the same selection of the best
-# epoch. Notebook 4 compares what comes out.
+# epoch, each with several seeds where the profile has them. Three more ask what else could be done:
+# the paper's own recipe in the same time, a decoder that starts as the shape models, and the same
+# with all sockets that are neither validation nor test. Notebook 4 compares what comes out.
 
 # %% tags=["parameters"]
 import os
@@ -24,10 +26,8 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 # %%
 import pandas as pd
 
-from aaelib import data, figures, models, training
-from aaelib.clouds import normalize
+from aaelib import conditions, figures, tables, training
 from aaelib.metrics import reconstruction_chamfer
-from aaelib.shape_model import ShapeModel
 from aaelib.study import Study
 
 study = Study(profile, "03_transfer_learning")
@@ -40,83 +40,45 @@ study.source = f"{shapes.source}, transfer from {pretrained_on}"
 #
 # *Augmentation*: part of each batch is drawn afresh from the shape models of the scans (notebook 1),
 # the rest are scans; without it, all are scans. *Transfer*: all three networks start from the
-# pre-trained weights (notebook 2); without it, from random ones. In every condition the decoder's
-# last bias starts as one scan, so that nothing has to be unlearnt before there is a socket.
+# pre-trained weights (notebook 2); without it, from random ones. The decoder's last bias starts as
+# one scan, so that nothing has to be unlearnt before there is a socket.
+#
+# *Shape-model start*: the decoder starts as the shape models themselves. One number of the code
+# tells the kind, the others are the weights of the modes, and the encoder first learns to read them
+# from drawn sockets, whose weights are known. Training goes on from there.
 #
 # Size is part of a socket: clouds are centred and divided by one scale, the largest radius among the
-# scans, so that what is decoded has millimetres.
+# sockets trained on, so that what is decoded has millimetres. The original recipe has unit spheres.
 
 # %% tags=["nbval-check-output"]
-CONDITIONS = {
-    "neither": (False, False),
-    "augmentation": (True, False),
-    "transfer": (False, True),
-    "augmentation + transfer": (True, True),
-}
-for name, (augmented, transferred) in CONDITIONS.items():
-    print(f"{name}: shape model {augmented}, pre-trained weights {transferred}")
-
-# %%
-scans, validation = shapes.points[split["scans"]], shapes.points[split["validation"]]
-normalized_scans, normalizer = normalize(scans)
-shape_models = [
-    ShapeModel.load(study.folder / "models" / f"shape_model_{kind}.npz") for kind in data.KINDS
-]
-pretrained = models.load(study.model_path("pretrained"))
-settings = study["transfer"]
-
-
-def train(name):
-    augmented, transferred = CONDITIONS[name]
-    aae = models.AdversarialAutoencoder(pretrained.recipe, normalizer.scale, study.seed)
-    if transferred:
-        aae.start_from(pretrained)
-    aae.start_decoder_at(normalized_scans[0, : aae.recipe.n_points])
-
-    def draw(first_step, n_steps):
-        return data.batches(
-            scans,
-            normalizer.scale,
-            n_steps,
-            settings["batch_size"],
-            shape_models=shape_models if augmented else (),
-            share=settings["share"],
-            limit=settings["limit"],
-            jitter=settings["jitter"],
-            rotate=settings["rotate"],
-            normalization=aae.recipe.normalization,
-            first_step=first_step,
-            seed=study.seed,
-        )
-
-    return training.train(
-        aae,
-        draw,
-        validation,
-        study.model_path(name.replace(" + ", "_")),
-        settings["epochs"],
-        settings["steps_per_epoch"],
-        settings["first_selectable"],
-        {"source": study.source, "condition": name},
+for condition in conditions.CONDITIONS.values():
+    print(
+        f"{condition.name}: {condition.sockets}, starts as {condition.start}, "
+        f"shape model {condition.augmented}, pre-trained weights {condition.transferred}"
     )
-
 
 # %% [markdown]
 # ## Training
 #
 # A condition that was trained before with the same code and data is not trained again, and one that
-# was cut off goes on at its last epoch.
+# was cut off goes on at its last epoch. After the best epoch by validation JSD is chosen, the decoder
+# learns for a few more steps at *refined* codes: an encoder's estimate of a code, improved by a few
+# gradient steps on the distance between decoded and given socket. `reconstruct` refines codes in the
+# same way. The paper's recipe does neither.
 
 # %%
-runs = {name: train(name) for name in CONDITIONS}
+runs = conditions.train_all(study)
 
 # %%
-histories = {name: history for name, (_, history, _) in runs.items()}
-best = {name: epoch for name, (_, _, epoch) in runs.items()}
+first = {
+    name: runs[name, study["seeds"][0]]
+    for name in conditions.CONDITIONS
+    if name != "original recipe"  # in units of its own
+}
 study.figure(
     "F4_training_curves",
     figures.training_curves(
-        histories,
+        {name: history for name, (_, history, _) in first.items()},
         {
             "chamfer": "Chamfer distance, training batches",
             "val_chamfer": "Chamfer distance, validation sockets",
@@ -125,48 +87,77 @@ study.figure(
             "val_discriminator_accuracy": "discriminator accuracy, validation",
             "val_code_spread": "spread of validation codes (prior: 1)",
         },
-        best,
+        {name: epoch for name, (_, _, epoch) in first.items()},
     ),
-    "The four conditions, epoch by epoch; markers are the selected epochs. Chamfer distances are in "
-    "units of the largest scan's radius.",
+    "The conditions, epoch by epoch (first seed); markers are the selected epochs. Chamfer distances "
+    "are of unrefined codes, in units of the largest socket's radius.",
 )
 
+# %% [markdown]
+# ## Validation sockets
+#
+# How far reconstructions of validation sockets are behind those of the sockets trained on tells
+# over-fitting.
 
 # %%
+validation, sets = shapes.points[split["validation"]], conditions.socket_sets(study)
 chosen = pd.DataFrame(
-    {
-        name: {
+    [
+        {
+            "condition": name,
+            "run": seed,
             "best_epoch": epoch,
-            "scans_chamfer": reconstruction_chamfer(scans, aae.reconstruct(scans)).mean(),
+            "trained_chamfer": reconstruction_chamfer(trained, aae.reconstruct(trained)).mean(),
             "validation_chamfer": reconstruction_chamfer(
                 validation, aae.reconstruct(validation)
             ).mean(),
             "validation_jsd": history.val_jsd[epoch],
             "discriminator_accuracy": history.val_discriminator_accuracy[epoch],
         }
-        for name, (aae, history, epoch) in runs.items()
-    }
-).T.rename_axis("condition")
-chosen.insert(3, "gap", chosen.validation_chamfer / chosen.scans_chamfer)
+        for (name, seed), (aae, history, epoch) in runs.items()
+        if name in conditions.CONDITIONS
+        for trained in [shapes.points[sets[conditions.CONDITIONS[name].sockets]]]
+    ]
+)
+chosen["gap"] = chosen.validation_chamfer / chosen.trained_chamfer
+by_condition = chosen.drop(columns="run").groupby("condition", sort=False)
+means = by_condition.mean().join(by_condition.std(ddof=1), rsuffix="_sd")
 study.table(
     "conditions",
-    chosen,
+    means,
     "The selected epoch of each condition: mean Chamfer distance (unit sphere) of the reconstructed "
-    "scans, which were trained on, and of validation sockets, and their ratio: 1 would be no "
-    "over-fitting. JSD of samples; discriminator accuracy on validation codes, 0.5 is balance.",
+    "sockets that were trained on, and of validation sockets, and their ratio: 1 would be no "
+    "over-fitting. JSD of samples; discriminator accuracy on validation codes, 0.5 is balance. ± is "
+    f"the standard deviation over {len(study['seeds'])} training seed(s).",
+    shown=tables.with_spread(means),
 )
+
+# %% [markdown]
+# ## The model to take away
+#
+# Of the runs with all training sockets, the seed that reconstructs validation sockets best is written
+# as half-precision weights, and so are the pre-trained ones: `models.load("sockets")` and
+# `models.load("pretrained")` read those that come with this repository.
+
+# %%
+of_best = chosen[chosen.condition == conditions.BEST]
+best_seed = int(of_best.run[of_best.validation_chamfer.idxmin()])
+conditions.export(study, best_seed)
 
 # %% [markdown]
 # ## What was learnt
 
 # %%
-plain, both = chosen.loc["neither"], chosen.loc["augmentation + transfer"]
+plain, both = means.loc["neither"], means.loc["augmentation + transfer"]
+start = means.loc["shape-model start"]
 study.conclude(
     f"Without augmentation or transfer, the Chamfer distance of reconstructed validation sockets is "
     f"{plain.gap:.1f} times that of the scans that were trained on; with augmentation "
-    f"{chosen.loc['augmentation'].gap:.1f} times: the gap is over-fitting.",
+    f"{means.loc['augmentation'].gap:.1f} times: the gap is over-fitting.",
     f"From neither to both, the validation Chamfer distance goes from "
     f"{plain.validation_chamfer:.5f} to {both.validation_chamfer:.5f} "
-    f"and the JSD of samples from {plain.validation_jsd:.3f} to {both.validation_jsd:.3f}.",
+    f"and the JSD of samples from {plain.validation_jsd:.3f} to {both.validation_jsd:.3f}; a decoder "
+    f"that starts as the shape models has {start.validation_chamfer:.5f} and "
+    f"{start.validation_jsd:.3f}.",
     "These are validation sockets, on which epochs were selected; the test is in notebook 4.",
 )

@@ -12,7 +12,7 @@
 # # 5. A walk through the latent space
 #
 # What a code is good for: new sockets, sockets between two others, a characteristic added to a
-# socket, and a map. All with the model that had augmentation and transfer.
+# socket, and a map. All with the model of all training sockets, as it comes with the repository.
 
 # %% tags=["parameters"]
 import os
@@ -22,14 +22,15 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 # %%
 import numpy as np
 
-from aaelib import explorer, figures, latent, models, training
+from aaelib import conditions, explorer, figures, latent, models, training
 from aaelib.sockets import SocketSurface
 from aaelib.study import Study
 
 study = Study(profile, "05_latent_exploration")
 shapes, surfaces, split = study.load_shapes("sockets")
-aae = models.load(study.model_path("augmentation_transfer"))
-study.source = training.card_of(study.model_path("augmentation_transfer"))["source"]
+aae = models.load(conditions.weights_path(study, "sockets"))
+best = conditions.CONDITIONS[conditions.BEST]
+study.source = training.card_of(study.model_path(best.slug, study["seeds"][0]))["source"]
 codes = aae.encode(shapes.points)
 
 # %% [markdown]

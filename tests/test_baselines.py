@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import trimesh
-from analytic import socket, sockets
+from analytic import family, socket, sockets
 from scipy.spatial import cKDTree
 
 from aaelib import baselines
-from aaelib.metrics import chamfer_distance
+from aaelib.clouds import normalize
+from aaelib.data import Shapes
+from aaelib.metrics import chamfer_distance, reconstruction_chamfer
 from aaelib.shape_model import ShapeModel
 
 
@@ -55,6 +57,54 @@ def test_the_nearest_is_put_where_the_cloud_is(clouds):
     np.testing.assert_allclose(found.mean(axis=1), clouds[:2].mean(axis=1) + 500, atol=0.1)
 
 
+# Copies
+
+
+def test_the_nearest_distance_is_that_to_the_nearest_scan(clouds):
+    training = clouds[3:]
+    found = baselines.nearest_distances(clouds[:3], training)
+    unit, unit_training = (normalize(each, "unit-sphere")[0] for each in (clouds[:3], training))
+    expected = [
+        min(chamfer_distance(cloud[None], scan[None])[0] for scan in unit_training)
+        for cloud in unit
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    # What `nearest` gives is that far.
+    nearest = baselines.nearest(clouds[:3], training)
+    np.testing.assert_allclose(reconstruction_chamfer(clouds[:3], nearest), expected, rtol=1e-3)
+
+
+def test_a_copy_is_at_no_distance_wherever_and_however_large(clouds):
+    np.testing.assert_allclose(
+        baselines.nearest_distances(2 * clouds[:2] + 300, clouds), 0, atol=1e-8
+    )
+
+
+def test_copies_of_training_sockets_are_told_from_new_ones():
+    training, test, new = (
+        baselines.resampled(sockets(n, seed), 300, seed) for n, seed in ((8, 1), (20, 2), (20, 3))
+    )
+    rng = np.random.default_rng(0)
+    copies = np.repeat(training, 3, axis=0) + rng.normal(0, 0.5, (24, 300, 3))
+    of_test = baselines.nearest_distances(test, training)
+    found = baselines.memorising(baselines.nearest_distances(copies, training), of_test)
+    assert found["ratio"] == found["generated"] / found["test"] < 0.1
+    assert found["share_nearer"] == 1
+    found = baselines.memorising(baselines.nearest_distances(new, training), of_test)
+    assert found["ratio"] == pytest.approx(1, abs=0.5)
+    assert found["share_nearer"] < 0.3
+
+
+@pytest.mark.parametrize("n_test", [19, 30, 200])
+def test_of_sockets_like_the_test_sockets_5_percent_are_nearer(n_test):
+    rng = np.random.default_rng(n_test)
+    shares = [
+        baselines.memorising(rng.gamma(9, size=100), rng.gamma(9, size=n_test))["share_nearer"]
+        for _ in range(2000)
+    ]
+    assert np.mean(shares) == pytest.approx(0.05, abs=0.005)
+
+
 # Linear shape models
 
 
@@ -72,8 +122,25 @@ def test_a_linear_reconstruction_lies_on_the_surface_of_its_own_kind(shape_model
 def test_linear_samples_are_as_many_of_a_kind_as_asked_for(shape_models):
     found = baselines.linear_samples(shape_models, ["TT", "TF", "TT", "TT", "TF"], 100, seed=1)
     assert found.shape == (5, 100, 3)
+    # Each where its kind is.
     lengths = np.ptp(found[..., 2], axis=1)
-    assert (lengths > 300).sum() == 2
+    np.testing.assert_array_equal(lengths > 300, [False, True, False, False, True])
+
+
+def test_linear_models_use_as_many_modes_as_asked_for_and_no_more_than_there_are():
+    models, unseen = {"TT": ShapeModel.fit(family())}, family(3, seed=5)
+    kinds = ["TT"] * 3
+
+    def off(**kwargs):
+        found = baselines.linear_reconstructions(models, unseen, kinds, 100, **kwargs)
+        pairs = zip(unseen, found, strict=True)
+        return max(trimesh.proximity.closest_point(s.mesh(), c)[1].max() for s, c in pairs)
+
+    # Two modes are all that there is.
+    assert max(off(), off(n_modes=2), off(n_modes=1000)) < 0.1
+    assert off(n_modes=1) > 1
+    drawn = [baselines.linear_samples(models, kinds, 100, n_modes=n) for n in (1, None)]
+    assert not np.allclose(*drawn, atol=1)
 
 
 def test_linear_samples_depend_on_the_seed_alone(shape_models):
@@ -103,3 +170,72 @@ def test_points_on_two_equal_surfaces_are_drawn_independently():
     apart = cKDTree(first).query(first, k=2)[0][:, 1]
     # The nearest of the other cloud is on average about half a spacing away, not on the spot.
     assert gaps.mean() > 0.3 * apart.mean()
+
+
+# All of them
+
+
+@pytest.fixture(scope="module")
+def study():
+    """Twenty sockets, ten of either kind: shapes and surfaces."""
+    real = sockets(10, seed=3) + sockets(10, seed=4, length=400)
+    points = np.stack([surface.sample(150, seed=i) for i, surface in enumerate(real)])
+    kinds = np.array(["TT"] * 10 + ["TF"] * 10)
+    return Shapes(points, np.arange(20).astype(str), kinds, "analytic"), real
+
+
+TEST, SCANS = np.array([0, 1, 10, 11]), np.array([2, 3, 4, 12, 13, 14])
+TRAINING = np.setdiff1d(np.arange(20), TEST)
+
+
+def test_every_baseline_reconstructs_each_socket_and_draws_a_multiple(study):
+    shapes, real = study
+    found = baselines.contestants(shapes, real, TEST, SCANS, TRAINING, 2, [7, 8])
+    assert tuple(found) == baselines.NAMES
+    for reconstruction, draws in found.values():
+        assert len(reconstruction) == 4
+        assert [len(draw) for draw in draws] == [12, 12]
+        assert not np.array_equal(*draws)
+    error = {
+        name: reconstruction_chamfer(shapes.points[TEST], reconstruction).mean()
+        for name, (reconstruction, _) in found.items()
+    }
+    assert min(error, key=error.get) == baselines.FLOOR
+    assert error[baselines.NEAREST] <= error[baselines.NEAREST_SCAN]
+    # As many of a kind as among the test sockets, in each part of a draw.
+    for name in (baselines.LINEAR, baselines.FLOOR):
+        lengths = np.ptp(found[name][1][0][..., 2], axis=1)
+        np.testing.assert_array_equal(lengths > 300, [False, False, True, True] * 3)
+    scans = {cloud.tobytes() for cloud in shapes.points[SCANS]}
+    assert {cloud.tobytes() for cloud in found[baselines.NEAREST_SCAN][1][0]} <= scans
+
+
+def test_more_sockets_to_learn_from_give_no_worse_a_nearest_one(study):
+    shapes, real = study
+    few, all_of_them = (
+        baselines.learnt_from(shapes, real, index, TEST, 2) for index in (SCANS, TRAINING)
+    )
+    assert list(few) == [baselines.LINEAR, "nearest socket"]
+    few, all_of_them = (
+        reconstruction_chamfer(shapes.points[TEST], found["nearest socket"])
+        for found in (few, all_of_them)
+    )
+    assert (all_of_them <= few + 1e-9).all()
+
+
+def test_shape_models_are_fitted_to_the_sockets_of_their_kind(study):
+    fitted = baselines.fit_shape_models(*study, SCANS)
+    assert {kind: model.n_surfaces_ for kind, model in fitted.items()} == {"TT": 3, "TF": 3}
+    assert np.ptp(fitted["TF"].mean_[..., 2]) > 1.5 * np.ptp(fitted["TT"].mean_[..., 2])
+
+
+def test_real_clouds_are_drawn_without_repeats_in_a_part(clouds):
+    drawn = baselines.redrawn(clouds, 4, seed=1)
+    assert len(drawn) == 4 * baselines.DRAWN_PER_SOCKET
+    real = {cloud.tobytes() for cloud in clouds}
+    for i in range(0, len(drawn), 4):
+        part = {cloud.tobytes() for cloud in drawn[i : i + 4]}
+        assert len(part) == 4
+        assert part <= real
+    # Of fewer than are asked for, some must be.
+    assert len(baselines.redrawn(clouds[:2], 4)) == 12

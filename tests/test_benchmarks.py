@@ -90,14 +90,19 @@ def test_least_time_is_set_by_what_takes_longer(monkeypatch):
     assert measure.roofline(flops=200, transferred=50) == 5
 
 
-def test_the_work_of_a_step_is_that_of_its_weights():
+@pytest.mark.parametrize("linear_models", [0, 2])
+def test_the_work_of_a_step_is_that_of_its_weights(linear_models):
     """Counted by hand: one layer in the encoder, every point seen, no layer but the last after."""
     n, widths = 64, {"encoder": (8,), "decoder": (16,), "discriminator": (4,), "code_size": 4}
-    flops, transferred = step_work("compact", n_points=n, encoder_points=None, **widths)
-    decoder, chamfer = 4 * 16 + 16 * 3 * n, 8 * n**2
+    changes = {**widths, "linear_models": linear_models}
+    flops, transferred = step_work("compact", n_points=n, encoder_points=None, **changes)
+    # Of each linear model a gate, a mean and a mode a number of the code.
+    linear = linear_models * (4 + 5 * 3 * n)
+    decoder, chamfer = 4 * 16 + 16 * 3 * n + linear, 8 * n**2
     seen, of_critical = 2 * 24 * n, 3 * 2 * 24 * np.arange(1, 9)
     assert flops - chamfer - seen - 6 * decoder in of_critical
     weights = 24 + 8 + 8 * 4 + 4 + 4 * 16 + 16 + 16 * 3 * n + 3 * n + 4 * 4 + 4 + 4 + 1
+    weights += linear + linear_models
     assert transferred == 28 * weights / 32
 
 

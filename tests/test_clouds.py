@@ -8,7 +8,7 @@ import trimesh
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from aaelib.clouds import Normalizer, jitter, normalize, resample, rotate
+from aaelib.clouds import Normalizer, jitter, normalize, normals, resample, rotate
 
 
 @pytest.fixture
@@ -255,3 +255,43 @@ def test_drawn_angles_are_uniform_and_seeded():
     angles = np.arctan2(turned[:, 0, 1], turned[:, 0, 0]) % (2 * np.pi)
     counts = np.histogram(angles, 8, (0, 2 * np.pi))[0]
     assert counts == pytest.approx(np.full(8, 500), abs=100)
+
+
+# Normals
+
+
+def test_normals_of_a_sphere_point_to_its_centre():
+    sphere = resample(trimesh.creation.icosphere(4), 1000)
+    found = normals(sphere[None])
+    assert (found.shape, found.dtype) == ((1, 1000, 3), np.float32)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=-1), 1, rtol=1e-5)
+    radial = sphere / np.linalg.norm(sphere, axis=1, keepdims=True)
+    cosines = np.abs(np.sum(found[0] * radial, axis=1))
+    assert cosines.min() > np.cos(np.radians(10))
+    assert cosines.mean() > np.cos(np.radians(3))
+
+
+def test_normals_of_a_plane_are_its_own_wherever_it_is():
+    rng = np.random.default_rng(0)
+    axes = Rotation.random(5, random_state=0).as_matrix()
+    flat = rng.uniform(-50, 50, (5, 100, 2)) @ axes[:, :2] + rng.normal(0, 500, (5, 1, 3))
+    cosines = np.sum(normals(flat) * axes[:, None, 2], axis=-1)
+    np.testing.assert_allclose(np.abs(cosines), 1, atol=1e-6)
+
+
+def test_normals_turn_with_the_cloud_and_do_not_depend_on_size_or_order(shapes):
+    found = normals(shapes)
+    turn = Rotation.from_euler("xyz", [0.3, -1, 2])
+    moved = 7 * np.stack([turn.apply(points) for points in shapes]) + [1, 2, 3]
+    turned = np.stack([turn.apply(directions) for directions in found])
+    np.testing.assert_allclose(np.abs(np.sum(normals(moved) * turned, axis=-1)), 1, atol=1e-4)
+    order = np.random.default_rng(1).permutation(200)
+    cosines = np.sum(normals(shapes[:, order]) * found[:, order], axis=-1)
+    np.testing.assert_allclose(np.abs(cosines), 1, atol=1e-4)
+
+
+def test_few_points_or_ones_that_coincide_have_unit_normals_too():
+    triangle = np.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]])
+    np.testing.assert_allclose(np.abs(normals(triangle)), np.tile([0, 0, 1], (1, 3, 1)), atol=1e-6)
+    same = normals(np.ones((1, 20, 3)))
+    np.testing.assert_allclose(np.linalg.norm(same, axis=-1), 1, rtol=1e-6)

@@ -341,12 +341,29 @@ def test_shapes_are_chosen_with_what_is_known_of_them():
 def test_a_split_is_complete_and_disjoint_per_kind():
     shapes = some()
     split = data.split_sockets(shapes)
-    assert list(split) == ["scans", "validation", "test"]
+    assert set(split) == {"scans", "more", "validation", "test"}
     np.testing.assert_array_equal(np.sort(np.concatenate(list(split.values()))), np.arange(180))
     counts = {part: np.sum(shapes.kinds[index] == "TT") for part, index in split.items()}
-    assert counts == {"scans": 30, "validation": 20, "test": 40}
+    # Of the 60 that are left a quarter, 0.35 and the rest.
+    assert counts == {"scans": 30, "validation": 15, "test": 21, "more": 24}
     counts = {part: np.sum(shapes.kinds[index] == "TF") for part, index in split.items()}
-    assert counts == {"scans": 21, "validation": 23, "test": 46}
+    assert counts == {"scans": 21, "validation": 17, "test": 24, "more": 28}
+
+
+def test_shares_that_add_up_to_one_leave_no_more():
+    split = data.split_sockets(some(), validation=0.25, test=0.75)
+    assert {part: len(index) for part, index in split.items()} == {
+        "scans": 51,
+        "more": 0,
+        "validation": 32,
+        "test": 97,
+    }
+    assert split["more"].dtype.kind == "i"
+
+
+def test_scans_do_not_depend_on_the_shares():
+    splits = [data.split_sockets(some(), validation=v, test=t) for v, t in ((0.2, 0.3), (0.5, 0.5))]
+    np.testing.assert_array_equal(*(split["scans"] for split in splits))
 
 
 def test_a_split_depends_on_the_seed_alone():
@@ -356,14 +373,21 @@ def test_a_split_depends_on_the_seed_alone():
     assert (np.diff(first) > 0).all()
 
 
-@pytest.mark.parametrize("validation", [0.01, 0.99])
-def test_validation_and_test_have_one_each_at_least(validation):
-    split = data.split_sockets(some(4, 4), {"TT": 2, "TF": 2}, validation)
+@pytest.mark.parametrize("shares", [(0.01, 0.01), (0.99, 0.01), (0.01, 0.99), (0.5, 0.5)])
+def test_validation_and_test_have_one_each_at_least(shares):
+    split = data.split_sockets(some(4, 4), {"TT": 2, "TF": 2}, *shares)
     assert {part: len(index) for part, index in split.items()} == {
         "scans": 4,
+        "more": 0,
         "validation": 2,
         "test": 2,
     }
+
+
+@pytest.mark.parametrize("shares", [(0, 0.5), (0.5, 0), (-0.1, 0.5), (0.6, 0.5)])
+def test_shares_out_of_range_are_refused(shares):
+    with pytest.raises(ValueError, match=r"each must be above 0, both together at most 1"):
+        data.split_sockets(some(), None, *shares)
 
 
 def test_too_few_sockets_to_split_are_counted():
@@ -459,6 +483,23 @@ def test_drawn_clouds_are_of_the_shape_model_with_truncated_normal_weights(
     assert weights.std() == pytest.approx(expected.std(), rel=0.06)
     assert kstest(weights, expected.cdf).pvalue > 0.001
     assert set(patterns) == set(range(8))
+
+
+def test_drawn_weights_make_the_drawn_clouds(shape_models):
+    mean, modes = shape_models[0].point_basis(N_POINTS, seed=0)
+    patterns = set()
+    for i in range(20):
+        clouds, weights = (a.numpy() for a in data.draw_clouds(mean, modes, 5, 1.5, [0, i]))
+        assert (clouds.shape, clouds.dtype) == ((5, N_POINTS, 3), np.float32)
+        assert (weights.shape, weights.dtype) == ((5, 1), np.float32)
+        assert np.abs(weights).max() <= 1.5
+        by_hand = mean[:, None] + np.einsum("bm,kmpx->kbpx", weights, modes)
+        off = np.abs(clouds - by_hand).max(axis=(1, 2, 3))
+        assert off.min() < 1e-3
+        patterns.add(off.argmin())
+        again, _ = data.draw_clouds(mean, modes, 5, 1.5, [0, i])
+        np.testing.assert_array_equal(again, clouds)
+    assert len(patterns) > 3
 
 
 def test_drawn_clouds_fill_the_unit_sphere(clouds, shape_models):

@@ -140,6 +140,36 @@ def test_a_sphere_that_grows_by_3_mm_moves_outwards_by_3_mm():
     np.testing.assert_allclose(outwards, 3, rtol=0.01)
 
 
+def test_absolute_errors_share_a_scale_from_0_and_signed_ones_one_around_0(capsule):
+    z = capsule.vertices[:, 2] - capsule.vertices[:, 2].mean()
+    values = [np.abs(z), 2 * np.abs(z), z, -3 * z]
+    figure = figures.error_maps([capsule] * 4, values, ["a", "b", "c", "d"])
+    assert [t.coloraxis for t in figure.data] == ["coloraxis"] * 2 + ["coloraxis2"] * 2
+    absolute, signed = figure.layout.coloraxis, figure.layout.coloraxis2
+    assert absolute.cmin == 0
+    assert absolute.cmax == pytest.approx(np.percentile(np.concatenate(values[:2]), 99))
+    assert signed.cmin == -signed.cmax < 0
+    assert signed.cmax == pytest.approx(np.percentile(np.abs(np.concatenate(values[2:])), 99))
+    assert absolute.colorscale != signed.colorscale
+    titles = [axis.colorbar.title.text for axis in (absolute, signed)]
+    assert titles == ["absolute, mm", "signed, mm"]
+    # One above the other, without touching.
+    tops = [axis.colorbar.y + axis.colorbar.len / 2 for axis in (absolute, signed)]
+    assert tops[1] < absolute.colorbar.y - absolute.colorbar.len / 2 < tops[0] <= 1
+    for trace, each in zip(figure.data, values, strict=True):
+        np.testing.assert_allclose(array(trace.intensity), each, rtol=1e-6)
+
+
+def test_errors_of_one_sign_alone_have_one_scale(capsule):
+    z = capsule.vertices[:, 2]
+    for values, low in ((np.abs(z), 0), (z, -np.percentile(np.abs(z), 99))):
+        figure = figures.error_maps([capsule], [values], ["TT"], unit="cm")
+        assert figure.layout.coloraxis.cmin == pytest.approx(low)
+        assert "coloraxis2" not in figure.layout
+    with pytest.raises(ValueError, match="intensities has 1 items for 2 shapes"):
+        figures.error_maps([capsule] * 2, [z], ["TT", "TF"])
+
+
 @pytest.mark.parametrize("as_mesh", [False, True])
 def test_interpolation_moves_only_coordinates_from_the_first_shape_to_the_last(as_mesh, capsule):
     ends = capsule.vertices, capsule.vertices * [1.5, 1.0, 1.0] + [10.0, 0, 0]
@@ -228,6 +258,99 @@ def test_baselines_are_grey_and_panels_say_which_way_is_better():
     np.testing.assert_array_equal(bars[0].error_x.array, [0.1, np.nan])
     # The best value is drawn where it is a value.
     assert [(line.x0, line.x1) for line in figure.layout.shapes] == [(0.5, 0.5)]
+
+
+def test_a_learning_curve_has_the_mean_and_spread_of_its_seeds():
+    runs = pd.DataFrame(
+        [("AAE", 20, 1.0), ("AAE", 20, 3.0), ("AAE", 5, 4.0), ("linear", 20, 1.5)],
+        columns=["model", "scans", "error"],
+    )
+    figure = figures.learning_curve(
+        runs, "scans", "model", "error", "error, mm", marks={"sampling floor": 0.5}
+    )
+    aae, linear = figure.data
+    assert (aae.name, linear.name) == ("AAE", "linear")
+    np.testing.assert_array_equal(aae.x, [5, 20])
+    np.testing.assert_array_equal(aae.y, [4, 2])
+    np.testing.assert_allclose(aae.error_y.array, [np.nan, np.sqrt(2)])
+    assert aae.line.color == aae.error_y.color != linear.line.color
+    assert figure.layout.xaxis.type == "log"
+    assert list(figure.layout.xaxis.ticktext) == ["5", "20"]
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == (
+        "scans",
+        "error, mm",
+    )
+    assert [(line.y0, line.y1, line.line.dash) for line in figure.layout.shapes] == [
+        (0.5, 0.5, "dash")
+    ]
+    assert [note.text for note in figure.layout.annotations] == ["sampling floor"]
+
+
+@pytest.fixture
+def claims():
+    return pd.DataFrame(
+        {
+            "metric": ["mm", "mm", "coverage"],
+            "mean": [-2.0, 0.5, 0.1],
+            "low": [-3.0, -1.0, np.nan],
+            "high": [-1.5, 2.0, np.nan],
+            "answer": ["supported", "not decidable here", "not decidable here"],
+        },
+        index=["A lowers it", "B lowers it", "A covers more"],
+    )
+
+
+def test_a_claim_is_a_point_with_its_interval_in_the_colour_of_its_answer(claims):
+    figure = figures.differences(claims)
+    assert [figure.layout[a].title.text for a in ("xaxis", "xaxis2")] == ["mm", "coverage"]
+    drawn = {y: (t, i) for t in figure.data for i, y in enumerate(t.y)}
+    assert set(drawn) == set(claims.index)
+    for claim, row in claims.iterrows():
+        trace, i = drawn[claim]
+        assert trace.name == row.answer
+        assert trace.x[i] == row["mean"]
+        ends = trace.x[i] - trace.error_x.arrayminus[i], trace.x[i] + trace.error_x.array[i]
+        np.testing.assert_allclose(ends, (row.low, row.high))
+    answers = {t.name: (t.marker.color, t.marker.symbol) for t in figure.data}
+    assert len(set(answers.values())) == len(answers) == 3
+    assert sum(bool(t.showlegend) for t in figure.data) == 3
+
+
+def test_zero_is_a_line_in_every_panel_and_inside_it(claims):
+    figure = figures.differences(claims)
+    assert [(line.x0, line.x1, line.xref) for line in figure.layout.shapes] == [
+        (0, 0, "x"),
+        (0, 0, "x2"),
+    ]
+    for axis in (figure.layout.xaxis, figure.layout.xaxis2):
+        assert axis.range[0] < 0 < axis.range[1]
+    # Even where nothing differs.
+    none = figures.differences(claims.assign(mean=0.0, low=0.0, high=0.0))
+    assert none.layout.xaxis.range[0] < 0 < none.layout.xaxis.range[1]
+
+
+def test_claims_are_in_the_order_of_the_table(claims):
+    axis = figures.differences(claims).layout.yaxis
+    assert list(axis.categoryarray) == ["A lowers it", "B lowers it"]
+    assert axis.range[0] > axis.range[1]
+
+
+def test_an_answer_that_there_is_not_is_refused(claims):
+    with pytest.raises(ValueError, match="perhaps"):
+        figures.differences(claims.assign(answer="perhaps"))
+
+
+def test_the_share_of_sockets_within_a_distance_is_the_distribution_function():
+    distances = np.random.default_rng(0).permutation(np.linspace(1, 2, 11))
+    figure = figures.nearest_histogram({"generated": distances, "test": distances + 1})
+    generated = figure.data[0]
+    assert generated.line.shape == "hv"
+    np.testing.assert_allclose(generated.x, [1, *np.linspace(1, 2, 11)])
+    np.testing.assert_allclose(generated.y, np.arange(12) / 11)
+    assert generated.line.color != figure.data[1].line.color
+    assert figure.layout.xaxis.type is None
+    copies = figures.nearest_histogram({"copies": distances / 100, "test": distances})
+    assert copies.layout.xaxis.type == "log"
 
 
 def test_published_values_are_lines_at_their_value():

@@ -29,6 +29,7 @@ IMPORT_ORDER = [
     "neighbors",
     "distances",
     "metrics",
+    "significance",
     "sockets",
     "shape_model",
     "baselines",
@@ -40,7 +41,9 @@ IMPORT_ORDER = [
     "figures",
     "tables",
     "study",
+    "conditions",
     "explorer",
+    "verification",
     "report",
     "cli",
 ]

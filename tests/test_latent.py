@@ -97,6 +97,38 @@ def test_moments_tell_what_is_unlike_the_prior(codes):
     assert same["correlation"] == pytest.approx(1)
 
 
+# The prior
+
+
+@pytest.mark.parametrize("prior_std", [0.2, 1.0])
+def test_draws_of_the_prior_pass_its_check(prior_std):
+    n = 2000
+    draws = prior_std * np.random.default_rng(3).normal(size=(n, 16))
+    found = latent.prior_check(draws, prior_std)
+    assert latent.code_statistics(draws, prior_std).items() <= found.items()
+    # Variances of a normal sample's skewness and kurtosis are 6 / n and 24 / n (Fisher, 1930); the
+    # mean absolute value of a normal number is sqrt(2 / pi) standard deviations.
+    assert found["skewness"] == pytest.approx(np.sqrt(2 / np.pi * 6 / n), rel=0.5)
+    assert found["excess_kurtosis"] == pytest.approx(np.sqrt(2 / np.pi * 24 / n), rel=0.5)
+    assert found["energy_p"] > 0.05
+
+
+def test_the_check_is_in_the_prior_s_unit(codes):
+    small, large = latent.prior_check(0.2 * codes, 0.2), latent.prior_check(5.0 * codes, 5.0)
+    assert small == pytest.approx(large, rel=1e-4)
+
+
+def test_moments_that_are_right_do_not_make_the_prior():
+    rng = np.random.default_rng(4)
+    # Mean 0 and variance 1, as the prior, but exponential: skewness 2, excess kurtosis 6.
+    found = latent.prior_check(rng.exponential(size=(5000, 4)) - 1, 1.0)
+    assert found["mean"] == pytest.approx(0, abs=0.05)
+    assert found["spread"] == pytest.approx(1, abs=0.05)
+    assert found["skewness"] == pytest.approx(2, rel=0.1)
+    assert found["excess_kurtosis"] == pytest.approx(6, rel=0.25)
+    assert found["energy_p"] == pytest.approx(0.001)
+
+
 # Principal axes
 
 

@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from scipy.special import softmax
+from scipy.stats import norm
 
-from aaelib import models
+from aaelib import distances, models
 
 TINY = {
     "n_points": 64,
@@ -13,6 +15,8 @@ TINY = {
     "decoder": (16,),
     "discriminator": (8,),
     "encoder_points": None,
+    # Codes are the encoder's.
+    "refinement_steps": 0,
 }
 
 
@@ -96,12 +100,21 @@ def test_code_of_a_cloud_is_the_mean_code_of_its_parts(clouds):
     np.testing.assert_allclose(model.encode(clouds), np.mean(parts, axis=0), atol=1e-6)
 
 
-def test_reconstruction_follows_a_moved_cloud(clouds):
-    model = tiny()
+@pytest.mark.parametrize("refinement_steps", [0, 5])
+def test_reconstruction_follows_a_moved_cloud(clouds, refinement_steps):
+    model = tiny(refinement_steps=refinement_steps)
     step = np.float32([10, -20, 30])
     np.testing.assert_allclose(
         model.reconstruct(clouds + step), model.reconstruct(clouds) + step, atol=1e-3
     )
+
+
+@pytest.mark.parametrize("refinement_steps", [0, 5])
+def test_reconstructions_are_the_decoded_codes_put_back(clouds, refinement_steps):
+    model = tiny(refinement_steps=refinement_steps)
+    centres = clouds.mean(axis=1, keepdims=True)
+    decoded = model.decode(model.encode(clouds))
+    np.testing.assert_allclose(model.reconstruct(clouds), decoded + centres, atol=1e-3)
 
 
 def test_unit_sphere_reconstruction_follows_the_size(clouds):
@@ -226,6 +239,239 @@ def test_same_seed_trains_to_the_same_weights(clouds, name):
     np.testing.assert_array_equal(*results)
 
 
+# The linear shape models in the decoder
+
+PRIOR_STD = 0.2
+
+
+@pytest.fixture(scope="module")
+def linear_layer():
+    """Three models of four points with codes of two numbers, all weights drawn at random."""
+    layer = models.LinearModels(3, 4)
+    layer.build((None, 2))
+    rng = np.random.default_rng(0)
+    layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
+    return layer
+
+
+@pytest.fixture
+def linear_codes():
+    return np.random.default_rng(1).normal(size=(7, 2)).astype(np.float32)
+
+
+def test_linear_models_are_the_sum_of_means_and_modes_by_their_gates(linear_layer, linear_codes):
+    gate_kernel, gate_bias, terms = linear_layer.get_weights()
+    gates = softmax(linear_codes @ gate_kernel + gate_bias, axis=1)
+    expected = sum(gates[:, [k]] * (terms[k, 0] + linear_codes @ terms[k, 1:]) for k in range(3))
+    np.testing.assert_allclose(linear_layer(linear_codes), expected, atol=1e-5)
+
+
+def test_an_open_gate_leaves_one_linear_model(linear_layer, linear_codes):
+    kernel, _, terms = linear_layer.get_weights()
+    layer = models.LinearModels(3, 4)
+    layer.build((None, 2))
+    for k in range(3):
+        layer.set_weights([kernel, 100.0 * np.eye(3)[k], terms])
+        expected = terms[k, 0] + linear_codes @ terms[k, 1:]
+        np.testing.assert_allclose(layer(linear_codes), expected, atol=1e-5)
+
+
+def test_between_equal_linear_models_the_gates_do_not_matter(linear_layer, linear_codes):
+    kernel, bias, terms = linear_layer.get_weights()
+    layer = models.LinearModels(3, 4)
+    layer.build((None, 2))
+    layer.set_weights([kernel, bias, np.broadcast_to(terms[0], terms.shape)])
+    expected = terms[0, 0] + linear_codes @ terms[0, 1:]
+    np.testing.assert_allclose(layer(linear_codes), expected, atol=1e-5)
+
+
+def test_linear_models_add_nothing_at_first(linear_codes):
+    np.testing.assert_array_equal(models.LinearModels(2, 5)(linear_codes), np.zeros((7, 15)))
+    with_them, without = (tiny(linear_models=count) for count in (2, 0))
+    for a, b in zip(with_them.decoder.layers, without.decoder.layers, strict=False):
+        if a.name == b.name:
+            a.set_weights(b.get_weights())
+    codes = with_them.draw_prior(3)
+    np.testing.assert_allclose(with_them.decode(codes), without.decode(codes), atol=1e-5)
+    names = [layer.name for layer in without.decoder.layers]
+    assert "linear" not in names
+
+
+def ellipsoid(seed, n_points=64):
+    """A linear model of two modes, width and length, of points of a sphere around the origin."""
+    directions = np.random.default_rng(seed).normal(size=(n_points // 2, 3))
+    directions = np.concatenate([directions, -directions])
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    modes = np.stack([directions * [0.08, 0.08, 0], directions * [0, 0, 0.12]])
+    return directions * [0.4, 0.4, 0.7], modes
+
+
+def of_model(model, weights):
+    mean, modes = model
+    return mean + np.tensordot(weights, modes, 1)
+
+
+def test_draws_of_the_prior_are_draws_of_the_one_model_that_the_decoder_starts_at():
+    model, start = tiny(linear_models=1, code_size=2, prior_std=PRIOR_STD), ellipsoid(0)
+    model.start_decoder_at_models([start], [1])
+    codes = model.draw_prior(20)
+    expected = 100 * of_model(start, codes / PRIOR_STD)
+    np.testing.assert_allclose(model.decode(codes), expected, atol=1e-3)
+
+
+def test_modes_without_a_number_are_left_out_and_numbers_without_a_mode_do_nothing():
+    mean, modes = ellipsoid(0)
+    short, long = (tiny(linear_models=1, code_size=size, prior_std=PRIOR_STD) for size in (1, 4))
+    for model in (short, long):
+        model.start_decoder_at_models([(mean, modes)], [1])
+    expected = 100 * (mean + 2 * modes[0])
+    np.testing.assert_allclose(short.decode([[2 * PRIOR_STD]])[0], expected, atol=1e-3)
+    code = [[2 * PRIOR_STD, 0, 5, -7]]
+    np.testing.assert_allclose(long.decode(code)[0], expected, atol=1e-3)
+
+
+SHARES = (0.2, 0.3, 0.5)
+
+
+@pytest.fixture(scope="module")
+def three_kinds():
+    """A model that starts at three kinds of ellipsoids, and what they are."""
+    model = tiny(linear_models=3, code_size=3, prior_std=PRIOR_STD)
+    starts = [ellipsoid(seed) for seed in range(3)]
+    model.start_decoder_at_models(starts, SHARES)
+    return model, starts
+
+
+def test_the_first_number_chooses_the_kind_and_the_others_are_its_weights(three_kinds):
+    model, starts = three_kinds
+    codes = model.draw_prior(300)
+    first, weights = codes[:, 0] / PRIOR_STD, codes[:, 1:] / PRIOR_STD
+    thresholds = norm.ppf([0.2, 0.5])
+    kinds = np.searchsorted(thresholds, first)
+    # At that distance from a threshold the other gate is open by less than exp(-20 x 0.35).
+    clear = np.abs(first[:, None] - thresholds).min(axis=1) > 0.35
+    assert set(kinds[clear]) == {0, 1, 2}
+    decoded = model.decode(codes)
+    for i in np.flatnonzero(clear):
+        expected = 100 * of_model(starts[kinds[i]], weights[i])
+        np.testing.assert_allclose(decoded[i], expected, atol=0.2)
+
+
+def test_kinds_have_their_shares_of_the_prior(three_kinds):
+    model, starts = three_kinds
+    codes = model.draw_prior(2000)
+    codes[:, 1:] = 0
+    means = 100 * np.stack([mean for mean, _ in starts])
+    away = np.abs(model.decode(codes)[:, None] - means).mean(axis=(2, 3))
+    found = np.bincount(away.argmin(axis=1), minlength=3) / 2000
+    np.testing.assert_allclose(found, SHARES, atol=0.04)
+
+
+def test_at_a_threshold_two_kinds_are_mixed_half_and_half(three_kinds):
+    model, starts = three_kinds
+    for k, threshold in enumerate(norm.ppf([0.2, 0.5])):
+        decoded = model.decode([[PRIOR_STD * threshold, 0, 0]])[0]
+        expected = 100 * (starts[k][0] + starts[k + 1][0]) / 2
+        np.testing.assert_allclose(decoded, expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_decoder_starts_at_as_many_models_as_it_has(count):
+    model = tiny(linear_models=2)
+    with pytest.raises(ValueError, match=f"{count} shape models .* linear_models = 2"):
+        model.start_decoder_at_models([ellipsoid(0)] * count, [1 / max(count, 1)] * count)
+
+
+def test_a_decoder_that_starts_at_a_cloud_has_no_other_mean(three_kinds):
+    _, starts = three_kinds
+    model, cloud = tiny(linear_models=3, code_size=3), ellipsoid(9)[0]
+    model.start_decoder_at_models(starts, SHARES)
+    model.start_decoder_at(cloud)
+    np.testing.assert_allclose(model.decode(np.zeros((1, 3)))[0], 100 * cloud, atol=1e-4)
+
+
+# Refined codes
+
+
+@pytest.fixture(scope="module")
+def ellipsoids():
+    """A decoder that is a linear model of ellipsoids, of 256 points, 100 mm a unit."""
+    model = tiny(
+        n_points=256, code_size=2, linear_models=1, prior_std=PRIOR_STD, refinement_steps=60
+    )
+    model.start_decoder_at_models([ellipsoid(0, 256)], [1])
+    return model
+
+
+def chamfer(a, b):
+    return np.asarray(distances.chamfer_loss(a, b))
+
+
+@pytest.mark.parametrize(("sampling", "median"), [(0, 0.05), (1, 0.2)])
+def test_codes_of_clouds_of_the_decoder_are_found_again(ellipsoids, sampling, median):
+    """Whether the points are those that it decodes or others of the same surfaces."""
+    weights = np.random.default_rng(3).uniform(-1.5, 1.5, (6, 2)).astype(np.float32)
+    clouds = np.float32([100 * of_model(ellipsoid(sampling, 256), w) for w in weights])
+    start = ellipsoids.draw_prior(6, seed=5)
+    found = ellipsoids.refine(clouds, start)
+    assert (found.shape, found.dtype) == ((6, 2), np.float32)
+    # Nearest points are not always those that correspond: some codes stop a little before.
+    off = np.abs(found / PRIOR_STD - weights)
+    assert np.median(off) < median
+    assert off.max() < 0.4
+    before, after = (chamfer(clouds, ellipsoids.decode(codes)) for codes in (start, found))
+    assert (after < before).all()
+    assert after.mean() < before.mean() / 2
+
+
+def test_encoding_and_reconstructing_refine_what_the_encoder_finds(ellipsoids):
+    clouds = ellipsoids.sample(4, seed=8)
+    unrefined = tiny(n_points=256, code_size=2, linear_models=1, prior_std=PRIOR_STD)
+    unrefined.start_from(ellipsoids)
+    start = unrefined.encode(clouds)
+    np.testing.assert_allclose(
+        ellipsoids.encode(clouds), ellipsoids.refine(clouds, start), atol=1e-5
+    )
+    better, worse = (chamfer(clouds, m.reconstruct(clouds)) for m in (ellipsoids, unrefined))
+    assert better.mean() < worse.mean() / 2
+
+
+def test_a_refined_code_does_not_depend_on_the_other_shapes(ellipsoids):
+    clouds, start = ellipsoids.sample(5, seed=6), ellipsoids.draw_prior(5, seed=7)
+    together = ellipsoids.refine(clouds, start)
+    alone = [ellipsoids.refine(clouds[i : i + 1], start[i : i + 1])[0] for i in range(5)]
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+    order = [3, 1, 4, 0, 2]
+    np.testing.assert_allclose(
+        ellipsoids.refine(clouds[order], start[order]), together[order], atol=1e-4
+    )
+
+
+def test_refined_codes_are_finite_whatever_the_cloud(ellipsoids):
+    rng = np.random.default_rng(0)
+    found_already = ellipsoids.sample(1)[0]
+    spread = 100 * rng.normal(size=(256, 3))
+    odd = {
+        "found already": found_already,
+        "flat": spread * [1, 1, 0],
+        "a line": spread * [0, 0, 1],
+        "two places": np.repeat([[0, 0, -50], [0, 0, 50]], 128, axis=0),
+        "huge": 1e6 * spread,
+        "noise": spread,
+    }
+    start = np.concatenate([ellipsoids.draw_prior(1), 50 * rng.normal(size=(5, 2))])
+    found = ellipsoids.refine(np.stack(list(odd.values())), start)
+    assert np.isfinite(found).all(), dict(zip(odd, found, strict=True))
+    few = ellipsoids.refine(spread[None, :3], start[:1])
+    assert np.isfinite(few).all()
+
+
+def test_without_steps_codes_stay_as_they_are(clouds):
+    model = tiny(refinement_steps=0)
+    codes = model.draw_prior(6)
+    np.testing.assert_array_equal(model.refine(clouds, codes), codes)
+
+
 # Saving
 
 
@@ -248,6 +494,18 @@ def test_a_loaded_model_reconstructs_and_trains_on_as_the_saved_one(clouds, name
     step(model, clouds, times=2)
     step(loaded, clouds, times=2)
     np.testing.assert_array_equal(weights(loaded), weights(model))
+
+
+def test_a_loaded_model_with_linear_models_reconstructs_as_the_saved_one(clouds, tmp_path):
+    model = tiny(code_size=3, refinement_steps=4)
+    model.start_decoder_at_models([ellipsoid(0), ellipsoid(1)], [0.6, 0.4])
+    model.compile()
+    step(model, clouds)
+    model.save(tmp_path / "model.keras")
+    loaded = models.load(tmp_path / "model.keras")
+    for a, b in zip(loaded.decoder.get_weights(), model.decoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(loaded.reconstruct(clouds), model.reconstruct(clouds))
 
 
 def test_fit_continues_after_loading(clouds, tmp_path):

@@ -6,7 +6,13 @@ import trimesh
 from analytic import family, socket, sockets
 from scipy.stats import kstest, truncnorm
 
-from aaelib.shape_model import ShapeModel, generalization, specificity, vertex_distance
+from aaelib.shape_model import (
+    ShapeModel,
+    generalization,
+    specificity,
+    transported,
+    vertex_distance,
+)
 from aaelib.sockets import SocketSurface
 
 FITS = pytest.mark.parametrize("fit", ["surface", "vertices"])
@@ -228,6 +234,157 @@ def test_patterns_of_points_are_spread_evenly_and_differ(model):
     assert np.abs(mean[0] - mean[1]).max() > 1
 
 
+def test_points_are_spread_evenly_on_the_template_where_there_is_one():
+    """Of the same surfaces: whether the points are dense follows the template, not the mean."""
+    template = SocketSurface(socket(200).vertices * [1, 1, 3])
+    surfaces = sockets(5)
+    model = ShapeModel.fit(surfaces, template=template)
+    np.testing.assert_array_equal(model.template_, template.vertices)
+    assert ShapeModel.fit(surfaces).template_ is None
+    mean, _ = model.point_basis(400, n_patterns=1)
+    without, _ = ShapeModel.fit(surfaces).point_basis(400, n_patterns=1)
+    mesh = SocketSurface(model.mean_).mesh()
+    assert trimesh.proximity.closest_point(mesh, mean[0])[1].max() < 1e-3
+    # Three times as long, its wall has more of the area, and so more of the points.
+    wall = model.mean_[:, :, 2].mean(axis=0)[5]
+    assert np.mean(mean[0, :, 2] > wall) > np.mean(without[0, :, 2] > wall) + 0.05
+
+
+@pytest.mark.parametrize("limit", [0.5, 2.5])
+def test_sampled_clouds_are_of_the_drawn_weights(limit):
+    model = ShapeModel.fit(family(), n_modes=2)
+    clouds = model.sample_clouds(12, 50, seed=3, limit=limit)
+    assert (clouds.shape, clouds.dtype) == ((12, 50, 3), np.float32)
+    mean, modes = model.point_basis(50, seed=3)
+    used = set()
+    for cloud, weights in zip(clouds, model.draw_weights(12, 3, limit), strict=True):
+        assert np.abs(weights).max() <= limit
+        off = np.abs(mean + np.tensordot(weights, modes, (0, 1)) - cloud).max(axis=(1, 2))
+        assert off.min() < 1e-3
+        used.add(off.argmin())
+    assert len(used) > 3
+    np.testing.assert_array_equal(model.sample_clouds(12, 50, 3, limit), clouds)
+    assert not np.isclose(model.sample_clouds(12, 50, 4, limit), clouds).all(axis=(1, 2)).any()
+
+
+# Correspondence by the points of clouds
+
+STRETCHES = np.linspace(-0.5, 0.5, 6)
+
+
+def stretched(points, stretch):
+    """Longer at the closed end and shorter at the brim, or the other way; the ends stay."""
+    z = points[..., 2]
+    moved = z + stretch * np.sin(np.pi * z / 200) * 200 / np.pi
+    return np.concatenate([points[..., :2], moved[..., None]], axis=-1)
+
+
+def by_arc_length(meridians, n_heights):
+    resampled = []
+    for meridian in meridians:
+        steps = np.linalg.norm(np.diff(meridian, axis=0), axis=1)
+        arc = np.concatenate([[0], np.cumsum(steps)])
+        levels = np.linspace(0, arc[-1], n_heights)
+        resampled.append(np.stack([np.interp(levels, arc, axis) for axis in meridian.T], axis=-1))
+    return SocketSurface(np.stack(resampled))
+
+
+@pytest.fixture(scope="module")
+def deformed():
+    """One template, deformed: surfaces by arc length, and its points; then what comes of them."""
+    fine = socket(n_heights=300).vertices
+    points = socket(n_heights=60).sample(300, seed=0).astype(float)
+    surfaces = [by_arc_length(stretched(fine, s), 16) for s in STRETCHES]
+    clouds = np.stack([stretched(points, s) for s in STRETCHES])
+    fitted, fit = [], ShapeModel.fit.__func__
+
+    def kept(cls, surfaces, *args, **kwargs):
+        fitted.append(surfaces)
+        return fit(cls, surfaces, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ShapeModel, "fit", classmethod(kept))
+        model = transported(surfaces, clouds, 300, ranks=(1, 2, 3))
+    return surfaces, clouds, model, fitted[-1]
+
+
+def template_heights(surfaces):
+    """Of every node its height on the template, before the surface was stretched; mm."""
+    z = np.zeros((2000, 3))
+    z[:, 2] = np.linspace(-5, 205, 2000)
+    return np.stack(
+        [
+            np.interp(surface.vertices[..., 2], stretched(z, s)[:, 2], z[:, 2])
+            for surface, s in zip(surfaces, STRETCHES, strict=True)
+        ]
+    )
+
+
+def test_nodes_follow_the_deformation_that_the_points_of_clouds_show(deformed):
+    surfaces, _, _, slid = deformed
+    by_length, by_points = (template_heights(s).std(axis=0) for s in (surfaces, slid))
+    assert by_length.mean() > 5
+    assert by_points.mean() < by_length.mean() / 5
+    assert np.median(by_points) < 0.5
+
+
+def test_the_nodes_slide_along_the_surfaces_and_those_of_the_brim_along_it(deformed):
+    surfaces, _, _, slid = deformed
+    for before, after in zip(surfaces, slid, strict=True):
+        nodes = after.vertices.reshape(-1, 3)
+        assert trimesh.proximity.closest_point(before.mesh(), nodes)[1].max() < 1e-6
+        brim = before.vertices[:, -1]
+        edges = np.stack([brim, np.roll(brim, -1, axis=0)], axis=1)
+        ways, from_start = edges[:, 1] - edges[:, 0], after.vertices[:, None, -1] - edges[:, 0]
+        share = np.clip(np.sum(from_start * ways, axis=-1) / np.sum(ways**2, axis=-1), 0, 1)
+        off = np.linalg.norm(from_start - share[..., None] * ways, axis=-1).min(axis=1)
+        assert off.max() < 1e-6
+        np.testing.assert_array_equal(after.vertices[:, 0], after.vertices[[0] * 24, 0])
+        assert after.measure()["length_mm"] == pytest.approx(before.measure()["length_mm"], abs=2)
+
+
+def test_the_template_is_the_mean_of_the_grids_before(deformed, tmp_path):
+    surfaces, _, model, _ = deformed
+    np.testing.assert_allclose(model.template_, ShapeModel.fit(surfaces).mean_)
+    assert model.n_surfaces_ == len(surfaces)
+    model.save(tmp_path / "model.npz")
+    loaded = ShapeModel.load(tmp_path / "model.npz")
+    np.testing.assert_array_equal(loaded.template_, model.template_)
+    for a, b in zip(loaded.point_basis(50, 2), model.point_basis(50, 2), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_drawn_clouds_are_as_dense_as_the_given_ones(deformed):
+    """In the half near the closed end, of a cloud that was stretched there."""
+    surfaces, clouds, model, _ = deformed
+    by_length = ShapeModel.fit(surfaces)
+
+    def below(cloud):
+        return np.mean(cloud[:, 2] < (cloud[:, 2].min() + cloud[:, 2].max()) / 2)
+
+    def of_first_mode(model, weight):
+        mean, modes = model.point_basis(300, n_patterns=1)
+        ends = [below(mean[0] + w * modes[0, 0]) for w in (-weight, weight)]
+        return sorted(ends)
+
+    # The fourth part and more of the points changes sides between the extremes.
+    given = sorted([below(clouds[0]), below(clouds[-1])])
+    extreme = 0.5 / STRETCHES.std(ddof=1)
+    off, off_by_length = (
+        np.abs(np.subtract(of_first_mode(m, extreme), given)).max() for m in (model, by_length)
+    )
+    assert given[1] - given[0] > 0.2
+    assert off < 0.05 < off_by_length
+
+
+def test_transport_depends_on_its_seed_alone(deformed):
+    surfaces, clouds, model, _ = deformed
+    again = transported(surfaces, clouds, 300, ranks=(1, 2, 3))
+    np.testing.assert_array_equal(again.modes_, model.modes_)
+    fewer = transported(surfaces, clouds, 100, ranks=(2,), seed=1)
+    assert fewer.mean_.shape == model.mean_.shape
+
+
 # Quality
 
 
@@ -280,6 +437,7 @@ def test_a_saved_model_comes_back_to_the_last_bit(model, tmp_path):
     for name in ("mean_", "modes_", "variance_fractions_"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(model, name))
     assert loaded.n_surfaces_ == model.n_surfaces_
+    assert loaded.template_ is None
     assert [f.name for f in (tmp_path / "new").iterdir()] == ["model.npz"]
 
 

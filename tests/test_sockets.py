@@ -10,7 +10,13 @@ import trimesh
 from scipy.spatial import cKDTree
 
 from aaelib.clouds import resample, rotate
-from aaelib.sockets import SocketSurface, export_stl, fit_surfaces
+from aaelib.sockets import (
+    SocketSurface,
+    export_stl,
+    fit_surfaces,
+    surface_errors,
+    vertex_values,
+)
 
 RADIUS = 50.0  # mm, of hemisphere and cylinder
 FLATTENING = 0.8  # of the sections of a cup, y to x
@@ -322,6 +328,79 @@ def test_a_low_brim_leaves_one_section():
     assert measures["distal_height_mm"] == measures["proximal_height_mm"] == pytest.approx(60)
     with pytest.raises(ValueError, match="spacing is 0"):
         capsule_surface().measure(spacing=0)
+
+
+# Errors of reconstructions
+
+
+@pytest.fixture(scope="module")
+def capsules():
+    """A round cup, and clouds 2 mm outside and 2 mm inside of it."""
+    real = capsule_surface(n_heights=48)
+    normals = real.mesh().vertex_normals
+    clouds = []
+    for offset in (2.0, -2.0):
+        moved = trimesh.Trimesh(real.mesh().vertices + offset * normals, real.mesh().faces)
+        clouds.append(resample(moved, 2048))
+    return real, np.stack(clouds)
+
+
+def test_a_reconstruction_2_mm_outside_has_an_error_of_2_mm(capsules):
+    real, clouds = capsules
+    outside, inside = surface_errors(clouds, [real, real])
+    assert outside.shape == (72, 48)
+    # Flat faces lie up to 0.07 mm inside of the round wall between their corners.
+    np.testing.assert_allclose(outside[:, :-3], 2, atol=0.3)
+    np.testing.assert_allclose(inside[:, :-3], -2, atol=0.3)
+    assert outside.mean() == pytest.approx(2, abs=0.1)
+    assert inside.mean() == pytest.approx(-2, abs=0.1)
+    # Where all angles meet, there is one error.
+    assert np.ptp(outside[:, 0]) == 0
+
+
+def test_a_fresh_sample_of_the_surface_has_next_to_no_error(capsules):
+    real, _ = capsules
+    errors = surface_errors(real.sample()[None], [real])[0]
+    assert np.abs(errors).mean() < 0.1
+    assert np.abs(errors[:, :-3]).max() < 0.3
+
+
+def test_a_bump_on_one_side_is_an_error_of_that_side(capsules):
+    real, _ = capsules
+    mesh = real.mesh()
+    away = np.linalg.norm(mesh.vertices - [RADIUS, 0, 120], axis=1)
+    bump = 6 * np.exp(-((away / 25) ** 2))[:, None] * mesh.vertex_normals
+    cloud = resample(trimesh.Trimesh(mesh.vertices + bump, mesh.faces), 4096)
+    errors = surface_errors(cloud[None], [real])[0]
+    at, level = np.unravel_index(errors.argmax(), errors.shape)
+    x, y, z = real.vertices[at, level]
+    np.testing.assert_allclose([x, y, z], [RADIUS, 0, 120], atol=8)
+    assert errors.max() == pytest.approx(6, abs=1)
+    opposite = np.abs(errors[27:45, :-3])
+    assert opposite.max() < 0.3
+
+
+def test_neither_a_lower_brim_nor_a_grid_that_slides_along_the_wall_is_an_error(capsules):
+    real, _ = capsules
+    low = capsule_surface(length=185.0, n_heights=48)
+    # Nodes of one level are up to 15 mm apart: all of it along the wall.
+    assert np.linalg.norm(low.vertices - real.vertices, axis=-1).max() == pytest.approx(15)
+    errors = surface_errors(low.sample()[None], [real])[0]
+    assert np.abs(errors).mean() < 0.1
+    assert np.abs(errors).max() < 0.6
+
+
+def test_there_are_as_many_reconstructions_as_surfaces(capsules):
+    real, clouds = capsules
+    with pytest.raises(ValueError, match="2 reconstructions and 1 surfaces"):
+        surface_errors(clouds, [real])
+
+
+def test_a_number_stays_with_its_node(surface):
+    for axis in range(3):
+        np.testing.assert_array_equal(
+            vertex_values(surface.vertices[..., axis]), surface.mesh().vertices[:, axis]
+        )
 
 
 # Points and shells

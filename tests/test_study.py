@@ -73,6 +73,7 @@ def test_a_study_has_its_profiles_parameters_and_folder(shown, tmp_path):
     assert made.seed == 7
     assert made.folder == tmp_path / "results" / "quick"
     assert made.model_path("best") == made.folder / "models" / "best.keras"
+    assert made.model_path("best", 0) == made.folder / "models" / "best_0.keras"
     # Nothing is written before there is something to write.
     assert not made.folder.exists()
 
@@ -105,6 +106,42 @@ def test_shapes_surfaces_and_split_come_back(shown):
     assert list(loaded_split) == ["scans", "test"]
     for part, index in split.items():
         np.testing.assert_array_equal(loaded_split[part], index)
+
+
+def saved(name="sockets", source="a source", seed=0, made=None):
+    surfaces = sockets(2, seed=seed)
+    points = np.stack([surface.sample(20) for surface in surfaces])
+    shapes = Shapes(points, np.array(["a", "b"]), np.array(["TT", "TF"]), source)
+    made = made or run(source=None)
+    made.save_shapes(name, shapes, surfaces, {"test": np.array([1])})
+    return shapes
+
+
+def test_shapes_are_read_once(shown, monkeypatch):
+    saved()
+    made, reads = run(source=None), []
+    load = np.load
+    monkeypatch.setattr(study.np, "load", lambda *a, **k: reads.append(a) or load(*a, **k))
+    first, again = made.load_shapes("sockets"), made.load_shapes("sockets")
+    assert len(reads) == 1
+    assert again[0] is first[0]
+
+
+def test_shapes_that_were_saved_anew_are_not_the_ones_read_before(shown):
+    saved()
+    made = run(source=None)
+    made.load_shapes("sockets")
+    newer = saved(seed=1, made=made)
+    np.testing.assert_array_equal(made.load_shapes("sockets")[0].points, newer.points)
+
+
+def test_the_source_is_that_of_the_shapes_read_first(shown):
+    saved("corpus", "a corpus")
+    saved("sockets", "some sockets")
+    made = run(source=None)
+    made.load_shapes("sockets")
+    assert made.load_shapes("corpus")[0].source == "a corpus"
+    assert made.source == "some sockets"
 
 
 def test_what_an_earlier_notebook_did_not_write_says_what_to_run(shown):

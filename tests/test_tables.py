@@ -5,9 +5,12 @@ import pandas as pd
 import pytest
 from analytic import socket, sockets
 
-from aaelib import tables
+from aaelib import metrics, tables
 from aaelib.baselines import resampled
+from aaelib.clouds import normalize
+from aaelib.conditions import Condition
 from aaelib.data import Shapes
+from aaelib.models import Recipe
 from aaelib.shape_model import ShapeModel
 
 
@@ -114,39 +117,47 @@ def test_shape_models_are_beside_the_published_ones(fitted):
 
 
 @pytest.fixture(scope="module")
-def compared(shapes, surfaces):
+def unseen(shapes, surfaces):
+    return tables.Unseen(shapes, surfaces)
+
+
+@pytest.fixture(scope="module")
+def evaluated(unseen, surfaces):
     rng = np.random.default_rng(0)
     floor = resampled(surfaces, 100, seed=3)
-    reconstructions = {
-        "noise of 8 mm": floor + rng.normal(0, 8, floor.shape),
-        "noise of 2 mm": floor + rng.normal(0, 2, floor.shape),
-        "floor": floor,
+
+    def noisy(sd):
+        return floor + rng.normal(0, sd, floor.shape)
+
+    def thrice(sd):
+        return np.concatenate([noisy(sd) for _ in range(3)])
+
+    made = {
+        "noise of 8 mm": (noisy(8), [thrice(8), thrice(8)]),
+        "noise of 2 mm": (noisy(2), [thrice(2)]),
+        "floor": (floor, [unseen.points]),
     }
-    generations = {
-        "noise of 8 mm": [floor + rng.normal(0, 8, floor.shape) for _ in range(2)],
-        "noise of 2 mm": [floor + rng.normal(0, 2, floor.shape)],
-        "floor": [shapes.points],
-    }
-    return tables.comparison(shapes, surfaces, reconstructions, generations)
+    return tables.evaluate_baselines(unseen, made)
 
 
-def test_each_reconstruction_gets_a_row_and_the_floor_is_lowest(compared):
-    table, errors = compared
-    assert list(table.index) == list(errors) == ["noise of 8 mm", "noise of 2 mm", "floor"]
+def test_each_reconstruction_gets_a_row_and_the_floor_is_lowest(evaluated):
+    table = tables.summary(evaluated, over="draws")
+    assert list(table.index) == list(evaluated) == ["noise of 8 mm", "noise of 2 mm", "floor"]
+    assert list(table.columns[::2]) == list(tables.METRICS)
+    assert list(table.columns[1::2]) == [f"{metric}_sd" for metric in tables.METRICS]
     for column in ("chamfer", "surface_mm"):
         assert table[column].is_monotonic_decreasing
-        assert list(table[column]) == pytest.approx([row[column].mean() for row in errors.values()])
-        assert list(table[f"{column}_sd"]) == pytest.approx(
-            [row[column].std(ddof=1) for row in errors.values()]
-        )
+        means = [runs[0][column].mean() for runs in evaluated.values()]
+        assert list(table[column]) == pytest.approx(means)
+        assert table[f"{column}_sd"].isna().all()
     # Points on the surface are at no distance from it; noise is, by its part along the normal.
     assert table.surface_mm["floor"] == pytest.approx(0, abs=1e-3)
     expected = 2 * np.sqrt(2 / np.pi)
     assert table.surface_mm["noise of 2 mm"] == pytest.approx(expected, rel=0.1)
 
 
-def test_generations_are_scored(compared):
-    table, _ = compared
+def test_generations_are_scored(evaluated):
+    table = tables.summary(evaluated, over="draws")
     columns = ["fidelity", "coverage", "jsd", "one_nn_accuracy"]
     assert table.fidelity.is_monotonic_decreasing
     # The test sockets themselves: nothing is nearer.
@@ -157,11 +168,187 @@ def test_generations_are_scored(compared):
     assert table.loc["noise of 8 mm", "fidelity_sd"] > 0
 
 
+def test_scores_are_those_of_the_metrics(unseen):
+    rng = np.random.default_rng(1)
+    draw = np.tile(unseen.points, (3, 1, 1)) + rng.normal(0, 15, (15, 100, 3))
+    found = unseen.evaluate(unseen.points, [draw])
+    generated = normalize(draw, "unit-sphere")[0]
+    reference = normalize(unseen.points, "unit-sphere")[0]
+    expected = {
+        "fidelity": metrics.minimum_matching_distance(generated, reference),
+        "coverage": metrics.coverage(generated, reference),
+        "jsd": metrics.jensen_shannon_divergence(generated, reference),
+        # Of sets of one size.
+        "one_nn_accuracy": np.mean(
+            [
+                metrics.one_nearest_neighbor_accuracy(generated[i : i + 5], reference)
+                for i in (0, 5, 10)
+            ]
+        ),
+    }
+    assert {name: found[name].tolist() for name in expected} == {
+        name: pytest.approx([value]) for name, value in expected.items()
+    }
+
+
+def test_a_draw_that_is_no_multiple_is_refused(unseen):
+    for draw in (unseen.points[:4], unseen.points[:0]):
+        with pytest.raises(ValueError, match=f"a draw of {len(draw)} shapes for 5 test sockets"):
+            unseen.evaluate(unseen.points, [draw])
+
+
+def test_errors_of_points_are_distances_to_their_own_socket(unseen, surfaces):
+    far, near = unseen.point_errors(
+        [unseen.points[4] + np.array([0, 0, 1000]), unseen.points[1]], [4, 1]
+    )
+    assert (far > 600).all()
+    np.testing.assert_allclose(near, 0, atol=1e-3)
+
+
+class Copier:
+    """In place of a model: it gives back what it sees, moved, and samples that."""
+
+    def __init__(self, points, by):
+        self.points, self.by = points, by
+        self.recipe = Recipe(refinement_steps=7)
+
+    def reconstruct(self, points):
+        return points + np.array([self.by, 0, 0])
+
+    def sample(self, n, seed):
+        return self.points[np.random.default_rng(seed).integers(len(self.points), size=n)]
+
+    def encode(self, points):
+        size = (len(points), 2)
+        spread = 0.2 if self.recipe.refinement_steps else 2
+        return np.random.default_rng(0).normal(0, spread, size)
+
+
+@pytest.fixture(scope="module")
+def of_models(unseen):
+    runs = [(Condition("still"), 0), (Condition("moved"), 0), (Condition("still"), 1)]
+    runs += [(Condition("moved"), 1)]
+    return tables.evaluate_models(
+        unseen,
+        runs,
+        lambda condition, seed: Copier(unseen.points, (condition.name == "moved") * (20 + seed)),
+        [3, 4],
+    )
+
+
+def test_models_are_evaluated_seed_by_seed(of_models):
+    assert {name: len(runs) for name, runs in of_models.items()} == {"still": 2, "moved": 2}
+    for runs in of_models.values():
+        assert [len(runs[0][metric]) for metric in tables.METRICS] == [5, 5, 2, 2, 2, 2]
+    table = tables.summary(of_models)
+    assert table.chamfer["still"] == pytest.approx(0, abs=1e-6)
+    moved = [run["surface_mm"].mean() for run in of_models["moved"]]
+    assert table.surface_mm["moved"] == pytest.approx(np.mean(moved))
+    # Over seeds, not over sockets: n - 1 degrees of freedom.
+    assert table.surface_mm_sd["moved"] == pytest.approx(abs(moved[0] - moved[1]) / np.sqrt(2))
+    alone = tables.summary({name: runs[:1] for name, runs in of_models.items()})
+    assert alone.filter(like="_sd").isna().all(axis=None)
+
+
+def test_without_draws_there_is_no_generation(unseen):
+    table = tables.summary({"a": [unseen.evaluate(unseen.points, ())]})
+    assert table.loc["a", ["fidelity", "coverage", "jsd", "one_nn_accuracy"]].isna().all()
+    assert tables.with_spread(table).loc["a", "jsd"] == "-"
+
+
+def test_claims_are_differences_with_an_answer(of_models):
+    table = tables.claims(
+        of_models,
+        [
+            ("still is better", "moved", "still", ["surface_mm", "coverage"]),
+            ("moved is better", "still", "moved", ["chamfer"]),
+        ],
+    )
+    assert list(table.index) == ["still is better"] * 2 + ["moved is better"]
+    assert list(table.metric) == ["surface error, mm", "coverage", "Chamfer distance"]
+    # Both draw the same samples.
+    assert list(table.answer) == ["supported", "not decidable here", "not supported"]
+    errors = [
+        np.mean([run["surface_mm"] for run in of_models[name]]) for name in ("still", "moved")
+    ]
+    first = table.iloc[0]
+    assert first["mean"] == pytest.approx(errors[0] - errors[1])
+    assert first.low < first["mean"] < first.high < 0
+    assert tables.answers(table, "still is better") == (
+        "supported (surface error), not decidable here (coverage)"
+    )
+
+
+def test_a_baseline_is_compared_with_each_seed_and_1_nn_by_its_distance_from_half():
+    def run(**values):
+        return {"chamfer": np.array([1.0, 2]), "one_nn_accuracy": np.array([0.3])} | values
+
+    found = {
+        "baseline": [run(one_nn_accuracy=np.array([0.1, 0.3]))],
+        "model": [run(chamfer=np.array([0.0, x])) for x in (1.0, 0.5)]
+        + [run(one_nn_accuracy=np.array([0.8]), chamfer=np.array([0.0, 0.5]))],
+    }
+    table = tables.claims(
+        found, [("the model", "baseline", "model", ["chamfer", "one_nn_accuracy"])]
+    )
+    # (0 + 1 + 0 + 0.5 + 0 + 0.5) / 6 - 1.5.
+    assert table["mean"].tolist() == pytest.approx([2 / 6 - 1.5, (0.2 + 0.2 + 0.3) / 3 - 0.3])
+    assert table.metric.iloc[1] == "1-NN accuracy, distance from 0.5"
+
+
+def test_a_learning_curve_has_a_row_for_each_seed_and_other_model(unseen, of_models):
+    varied = [(12, Condition("still")), (51, Condition("moved"))]
+    curve = tables.learning_curve(unseen, varied, of_models, {12: {"linear": unseen.points}})
+    assert list(zip(curve.model, curve.sockets, strict=True)) == [
+        ("AAE", 12),
+        ("AAE", 12),
+        ("AAE", 51),
+        ("AAE", 51),
+        ("linear", 12),
+    ]
+    assert curve.chamfer.tolist()[4] == pytest.approx(0, abs=1e-9)
+    assert curve.surface_mm[3] == pytest.approx(of_models["moved"][1]["surface_mm"].mean())
+
+
 def test_errors_are_averaged_within_a_kind():
-    errors = {"a": {"chamfer": np.array([1.0, 2, 6]), "surface_mm": np.array([10.0, 20, 60])}}
-    table = tables.by_kind(np.array(["TT", "TF", "TT"]), errors)
+    runs = [
+        {"chamfer": np.array([1.0, 2, 6]) * x, "surface_mm": np.array([10.0, 20, 60]) * x}
+        for x in (1, 3)
+    ]
+    table = tables.by_kind(np.array(["TT", "TF", "TT"]), {"a": runs})
     assert list(table.columns) == ["TT chamfer", "TT surface_mm", "TF chamfer", "TF surface_mm"]
-    assert list(table.loc["a"]) == [3.5, 35, 2, 20]
+    assert list(table.loc["a"]) == [7, 70, 4, 40]
+
+
+def test_error_maps_are_means_of_a_kind_at_the_vertices_of_its_mean(monkeypatch, unseen, surfaces):
+    grid = surfaces[0].vertices.shape[:2]
+    # In place of fitted surfaces: socket i is off by i mm, inwards.
+    off = -np.arange(5.0)[:, None, None] * np.ones((5, *grid))
+    monkeypatch.setattr(tables, "surface_errors", lambda clouds, surfaces: off)
+    means = {"TT": surfaces[0], "TF": surfaces[2]}
+    meshes, values, labels = tables.error_maps(unseen, {"AAE": None, "linear": None}, means)
+    assert labels == [
+        f"{kind}: {mm} mm"
+        for kind, mm in (
+            ("TT, AAE", "0.50"),
+            ("TT, linear", "0.50"),
+            ("TF, AAE", "3.00"),
+            ("TF, linear", "3.00"),
+        )
+    ]
+    assert [len(each) for each in values] == [len(mesh.vertices) for mesh in meshes]
+    np.testing.assert_allclose(values[0], 0.5)
+    np.testing.assert_allclose(values[2], 3)
+
+
+def test_codes_are_checked_with_and_without_refinement(unseen):
+    model = Copier(unseen.points, 0)
+    table = tables.prior_checks({"copier": model}, np.zeros((200, 5, 3)))
+    assert list(table.index) == ["copier, encoder's", "copier, refined"]
+    assert table.spread.tolist() == pytest.approx([10, 1], rel=0.1)
+    assert table.energy_p.iloc[0] < 0.01 < table.energy_p.iloc[1]
+    assert model.recipe.refinement_steps == 7
+    assert tables.without_refinement(model).recipe.refinement_steps == 0
 
 
 # Words and numbers

@@ -1,0 +1,412 @@
+"""
+The search by which the default recipe was chosen: ``python -m benchmarks search [KEY ...]``.
+
+One thing at a time is varied from a base, the study's "shape-model start" on all training sockets,
+with one seed. A recipe is kept that reconstructs validation sockets best (surface error) among
+those that are no worse as generators; a difference no larger than that between seeds decides
+nothing. Test sockets take no part.
+
+The profile's notebooks 01 and 02 must have run (``make reproduce``). Every finished trial is a line
+of ``results/search/trials.csv``; one that is there with the same settings and source is not run
+again, and one that was cut off goes on. Lines do not know of changed code: delete
+``results/search`` to measure all of it anew. ``results/search/search.md`` is the table, which
+``python -m benchmarks store`` copies beside this file.
+"""
+
+import dataclasses
+import hashlib
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from aaelib import conditions, data, metrics, models, training
+from aaelib.clouds import normalize
+from aaelib.conditions import Condition
+from aaelib.files import replacing
+from aaelib.study import Study
+
+FOLDER = Path(__file__).resolve().parents[1] / "results" / "search"
+SEED = 0
+DRAWS, DRAWS_SEED = 3, 1000  # samples a validation socket; other draws than those of the selection
+COLUMNS = (
+    "chamfer",
+    "surface_mm",
+    "unrefined_chamfer",
+    "unrefined_surface_mm",
+    "fidelity",
+    "coverage",
+    "jsd",
+    "one_nn_accuracy",
+    "discriminator_accuracy",
+    "training_s",
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """
+    A line of the table.
+
+    Parameters
+    ----------
+    what : str
+        What is different, and from what.
+    condition : Condition
+        What is trained; its name, of the trial that trains it, names the model.
+    profile : dict
+        Section -> entries of the profile that are different.
+    refinement_steps : int, optional
+        Evaluate with that many, whatever the recipe that trained has.
+    reference : str or None
+        Key of the trial from which one thing is different.
+    """
+
+    what: str
+    condition: Condition
+    profile: dict = field(default_factory=dict)
+    refinement_steps: int | None = None
+    reference: str | None = "base"
+
+
+def trials(study):
+    """
+    What is tried.
+
+    Parameters
+    ----------
+    study : Study
+        Its recipe at the shape-model start is what is varied.
+
+    Returns
+    -------
+    dict
+        Key -> Trial.
+    """
+    start = dataclasses.replace(conditions.CONDITIONS["shape-model start"], sockets="training")
+    held = study["shape_model_start"]["changes"]  # of the base's recipe, whatever the start
+
+    def varied(key, **changes):
+        condition = dataclasses.replace(start, name=key, changes=changes)
+        return Trial(", ".join(f"{name} {value}" for name, value in changes.items()), condition)
+
+    def scan(key, what, reference, **changes):
+        condition = dataclasses.replace(start, name=key, start="scan", changes=held | changes)
+        return Trial(what, condition, reference=reference)
+
+    def in_profile(key, what, **sections):
+        return Trial(what, dataclasses.replace(start, name=key), sections)
+
+    base = dataclasses.replace(start, name="base")
+    found = {"base": Trial("base: shape-model start, all training sockets", base, reference=None)}
+    found["scan"] = scan("scan", "decoder starts as a scan", "base")
+    found["scan-rate-1e-3"] = scan(
+        "scan-rate-1e-3", "scan start, autoencoder_rate 0.001", "scan", autoencoder_rate=1e-3
+    )
+    found["plain-decoder"] = scan(
+        "plain-decoder", "scan start, linear_models 0", "scan", linear_models=0
+    )
+    found["regression-1"] = in_profile(
+        "regression-1", "encoder reads shape models for 1 step only", shape_model_start={"steps": 1}
+    )
+    found["finetuning-0"] = varied("finetuning-0", finetuning_steps=0)
+    for steps in (0, 20, 120):
+        found[f"refinement-{steps}"] = Trial(
+            f"refinement_steps {steps}, of the base's model", base, refinement_steps=steps
+        )
+    for key, entry, value in (
+        ("seen-256", "encoder_points", 256),
+        ("seen-1024", "encoder_points", 1024),
+        ("rate-1e-4", "autoencoder_rate", 1e-4),
+        ("rate-1e-3", "autoencoder_rate", 1e-3),
+        ("generator-0", "generator_weight", 0.0),
+        ("generator-0.1", "generator_weight", 0.1),
+        ("code-8", "code_size", 8),
+        ("code-32", "code_size", 32),
+        ("cross-entropy", "adversarial", "cross-entropy"),
+    ):
+        found[key] = varied(key, **{entry: value})
+    for share in (0.2, 0.8):
+        found[f"share-{share}"] = in_profile(
+            f"share-{share}", f"share {share} of a batch drawn", transfer={"share": share}
+        )
+    original = Condition("original", sockets="training", original=True)
+    found["original"] = Trial("original recipe", original, reference=None)
+    return found
+
+
+def settings(study, trial):
+    """
+    All that a trial's numbers depend on, but for the code.
+
+    Parameters
+    ----------
+    study : Study
+        As the profile has it.
+    trial : Trial
+
+    Returns
+    -------
+    dict
+        Flat; of trials that are one thing apart, one entry differs.
+    """
+    condition = trial.condition
+    sections = {
+        name: study[name] | trial.profile.get(name, {})
+        for name in ("sockets", "shape_model", "transfer", "shape_model_start")
+    }
+    if condition.original:
+        sections["transfer"] = sections["transfer"] | study["original"]
+    recipe = dataclasses.asdict(conditions.study_recipe(study, condition))
+    if trial.refinement_steps is not None:
+        recipe["refinement_steps"] = trial.refinement_steps
+    # What the recipe takes over of these is in the recipe.
+    sections["transfer"].pop("changes", None)
+    sections["shape_model_start"].pop("changes", None)
+    whole = {
+        **sections,
+        "recipe": recipe,
+        "condition": {
+            "sockets": condition.sockets,
+            "augmented": condition.augmented,
+            "start": condition.start,
+        },
+        "run": {
+            "profile": study.profile,
+            "data seed": study.seed,
+            "seed": SEED,
+            "source": study.source,
+        },
+    }
+    return {f"{name}.{key}": value for name, part in whole.items() for key, value in part.items()}
+
+
+def prepare(profile, keys=None):
+    """
+    The study, its inputs read, and its trials.
+
+    Parameters
+    ----------
+    profile : str
+    keys : sequence of str, optional
+        Those that are wanted.
+
+    Returns
+    -------
+    study : Study
+    every : dict
+        What `trials` gives.
+
+    Raises
+    ------
+    ValueError
+        For an unknown profile or key, naming those that there are.
+    FileNotFoundError
+        If the profile's notebooks have not run, naming what runs them.
+    """
+    study = Study(profile, "search")
+    every = trials(study)
+    if unknown := sorted(set(keys or ()) - set(every)):
+        raise ValueError(f"no trial {unknown}; there are: {', '.join(every)}")
+    _check_inputs(study)
+    return study, every
+
+
+def run(profile, keys=None, measure=None):
+    """
+    Run the trials that are not finished, and write the table.
+
+    Parameters
+    ----------
+    profile, keys
+        As in `prepare`; the table has all that are finished.
+    measure : callable, optional
+        `measure(profile, trial)` gives the trial's numbers, by default those of `measured`.
+
+    Returns
+    -------
+    str
+        The table.
+    """
+    study, every = prepare(profile, keys)
+    progress = tqdm([key for key in every if key in keys] if keys else list(every))
+    for key in progress:
+        progress.set_description(key)
+        digest = _digest(settings(study, every[key]))
+        if digest in finished().settings.values:
+            continue
+        numbers = (measure or measured)(profile, every[key])
+        line = {
+            "key": key,
+            "what": every[key].what,
+            **numbers,
+            "source": study.source,
+            "profile": profile,
+            "seed": SEED,
+            "settings": digest,
+        }
+        # Read again: what another run has finished meanwhile stays.
+        with replacing(FOLDER / "trials.csv") as temporary:
+            pd.DataFrame([*finished().to_dict("records"), line]).to_csv(temporary, index=False)
+    text = table(study, every, finished())
+    with replacing(FOLDER / "search.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return text
+
+
+def finished():
+    """All trials that were finished, whatever their settings: a row each."""
+    file = FOLDER / "trials.csv"
+    if not file.exists():
+        return pd.DataFrame({"key": [], "settings": []})
+    return pd.read_csv(file, dtype={"settings": str})
+
+
+def table(study, every, rows):
+    """
+    The table in Markdown.
+
+    Parameters
+    ----------
+    study : Study
+    every : dict
+        What `trials` gave.
+    rows : pandas.DataFrame
+        What `finished` gave; those with other settings than these trials are left out.
+
+    Returns
+    -------
+    str
+    """
+    by_settings = {row["settings"]: row for row in rows.to_dict("records")}
+    lines = []
+    for key, trial in every.items():
+        if row := by_settings.get(_digest(settings(study, trial))):
+            numbers = {c: "-" if pd.isna(row[c]) else f"{row[c]:.4g}" for c in COLUMNS}
+            lines.append({"trial": key, "what": trial.what} | numbers)
+    frame = pd.DataFrame(lines, columns=["trial", "what", *COLUMNS])
+    shown = frame.to_markdown(index=False, disable_numparse=True)
+    missing = [key for key in every if key not in set(frame.trial)]
+    left_out = f" Not run: {', '.join(missing)}." if missing else ""
+    return (
+        f"{shown}\n\n**The search for the recipe**, one thing varied at a time. Mean Chamfer "
+        "distance (unit sphere) and surface error of reconstructed sockets, with refined codes and "
+        f"without refinement; of samples, {DRAWS} a socket, fidelity, coverage and JSD, and 1-NN "
+        f"accuracy as a mean over {DRAWS} sets of as many samples as sockets. chamfer, surface_mm, "
+        "fidelity, jsd: lower is better; coverage: higher; one_nn_accuracy and "
+        "discriminator_accuracy: 0.5 is best. training_s: seconds, the start and fine-tuning "
+        f"included; none where nothing was trained, or not in one go.{left_out} *Source: "
+        f"{study.source} · profile {study.profile} · seed {SEED} · validation sockets, 1 seed: "
+        "differences below the spread of T4 over seeds are chance.*\n"
+    )
+
+
+def _check_inputs(study):
+    """Raise FileNotFoundError unless the notebooks have written what the search needs."""
+    _, _, split = study.load_shapes("sockets")
+    files = [conditions.shape_models_path(study, "training", kind) for kind in data.KINDS]
+    missing = [str(file) for file in files if not file.exists()]
+    missing += [f"the part {part!r}" for part in ("validation", "more") if part not in split]
+    if missing:
+        raise FileNotFoundError(
+            f"missing: {', '.join(missing)}; the search needs what the notebooks 01 and 02 of the "
+            f"profile {study.profile!r} write: `make reproduce PROFILE={study.profile}`"
+        )
+
+
+def measured(profile, trial):
+    """
+    Train a trial, or find it trained, and score it on validation sockets.
+
+    Parameters
+    ----------
+    profile : str
+    trial : Trial
+
+    Returns
+    -------
+    dict
+        By `COLUMNS`.
+    """
+    study = _TrialStudy(profile, trial.profile)
+    path = study.model_path(trial.condition.slug, SEED)
+    # The clock knows nothing of an earlier process.
+    new = not training.card_of(path) and not path.with_suffix(".resume").exists()
+    begun = time.perf_counter()
+    aae, history, best = conditions.train(study, trial.condition, SEED)
+    seconds = time.perf_counter() - begun
+    if trial.refinement_steps is not None:
+        aae, new = with_refinement(aae, trial.refinement_steps), False
+    shapes, surfaces, split = study.load_shapes("sockets")
+    index = split["validation"]
+    return scores(aae, shapes.points[index], [surfaces[i] for i in index]) | {
+        "discriminator_accuracy": history.val_discriminator_accuracy[best],
+        "training_s": seconds if new else np.nan,
+    }
+
+
+def scores(aae, points, surfaces):
+    """
+    How well a model reconstructs sockets and generates such.
+
+    Parameters
+    ----------
+    aae : AdversarialAutoencoder
+    points : (n, n_points, 3) array
+        Sockets that it was not trained on, mm.
+    surfaces : sequence of SocketSurface
+        Theirs.
+
+    Returns
+    -------
+    dict of str to float
+    """
+    meshes = [surface.mesh() for surface in surfaces]
+    found = {}
+    for prefix, model in (("", aae), ("unrefined_", with_refinement(aae, 0))):
+        errors = metrics.reconstruction_errors(points, model.reconstruct(points), meshes)
+        found |= {f"{prefix}{name}": float(values.mean()) for name, values in errors.items()}
+    n = len(points)
+    reference = normalize(points, "unit-sphere")[0]
+    drawn = normalize(aae.sample(DRAWS * n, DRAWS_SEED), "unit-sphere")[0]
+    # Sets of one size: with others, one distribution does not give 0.5.
+    accuracies = [
+        metrics.one_nearest_neighbor_accuracy(drawn[i : i + n], reference)
+        for i in range(0, DRAWS * n, n)
+    ]
+    return found | {
+        "fidelity": metrics.minimum_matching_distance(drawn, reference),
+        "coverage": metrics.coverage(drawn, reference),
+        "jsd": metrics.jensen_shannon_divergence(drawn, reference),
+        "one_nn_accuracy": float(np.mean(accuracies)),
+    }
+
+
+def with_refinement(aae, steps):
+    """The same trained model, its codes refined in another number of steps."""
+    recipe = dataclasses.replace(aae.recipe, refinement_steps=steps)
+    if recipe == aae.recipe:
+        return aae
+    other = models.AdversarialAutoencoder(recipe, aae.scale, aae.seed)
+    other.start_from(aae)
+    return other
+
+
+class _TrialStudy(Study):
+    """A profile with some entries changed; its inputs are the study's, its models the search's."""
+
+    def __init__(self, profile, changes):
+        super().__init__(profile, "search")
+        for section, entries in changes.items():
+            self.parameters[section] = self.parameters[section] | entries
+
+    def model_path(self, name, seed=None):
+        return FOLDER / "models" / f"{self.profile}_{super().model_path(name, seed).name}"
+
+
+def _digest(entries):
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,173 @@
+"""The search varies one thing at a time, runs nothing twice, and tells what it measured."""
+
+import numpy as np
+import pytest
+from analytic import sockets
+
+from aaelib import models, study
+from benchmarks import search
+
+DEFAULT = study.Study("default", "search")
+TRIALS = search.trials(DEFAULT)
+APART = {
+    "scan": {"condition.start"},
+    "scan-rate-1e-3": {"recipe.autoencoder_rate"},
+    "plain-decoder": {"recipe.linear_models"},
+    "regression-1": {"shape_model_start.steps"},
+    "finetuning-0": {"recipe.finetuning_steps"},
+    "refinement-0": {"recipe.refinement_steps"},
+    "refinement-20": {"recipe.refinement_steps"},
+    "refinement-120": {"recipe.refinement_steps"},
+    "seen-256": {"recipe.encoder_points"},
+    "seen-1024": {"recipe.encoder_points"},
+    "rate-1e-4": {"recipe.autoencoder_rate"},
+    "rate-1e-3": {"recipe.autoencoder_rate"},
+    "generator-0": {"recipe.generator_weight"},
+    "generator-0.1": {"recipe.generator_weight"},
+    "code-8": {"recipe.code_size"},
+    "code-32": {"recipe.code_size"},
+    "cross-entropy": {"recipe.adversarial"},
+    "share-0.2": {"transfer.share"},
+    "share-0.8": {"transfer.share"},
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder of results, and inputs that need no notebook."""
+    monkeypatch.setattr(search, "FOLDER", tmp_path)
+
+    def read(made):
+        made.source = "analytic sockets"
+
+    monkeypatch.setattr(search, "_check_inputs", read)
+    return tmp_path
+
+
+class Measure:
+    """Stands in for training: notes what it is asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, profile, trial):
+        self.asked.append(trial.what)
+        return dict.fromkeys(search.COLUMNS, 1 / 3) | {"training_s": np.nan}
+
+
+# What is tried
+
+
+@pytest.mark.parametrize("key", [key for key, trial in TRIALS.items() if trial.reference])
+def test_a_trial_is_one_thing_apart_from_its_reference(key):
+    own = search.settings(DEFAULT, TRIALS[key])
+    reference = search.settings(DEFAULT, TRIALS[TRIALS[key].reference])
+    assert {name for name in reference if own[name] != reference[name]} == APART[key]
+    assert own.keys() == reference.keys()
+
+
+def test_no_two_trials_are_the_same():
+    settings = [search.settings(DEFAULT, trial) for trial in TRIALS.values()]
+    assert all(a != b for i, a in enumerate(settings) for b in settings[:i])
+    assert set(TRIALS) == {*APART, "base", "original"}
+
+
+def test_trials_share_a_model_only_where_they_only_refine_otherwise():
+    slugs = {key: trial.condition.slug for key, trial in TRIALS.items()}
+    shared = {key for key, slug in slugs.items() if slug == "base"}
+    assert shared == {"base", "refinement-0", "refinement-20", "refinement-120"}
+    assert len(set(slugs.values())) == len(TRIALS) - 3
+
+
+def test_a_trial_has_the_profiles_entries_changed_and_models_of_its_own(folder):
+    made = search._TrialStudy("default", TRIALS["share-0.2"].profile)
+    assert made["transfer"] == DEFAULT["transfer"] | {"share": 0.2}
+    assert made.folder == DEFAULT.folder
+    assert made.model_path("base", 0) == folder / "models" / "default_base_0.keras"
+
+
+# Running
+
+
+def test_finished_trials_are_not_run_again(folder):
+    first, second = Measure(), Measure()
+    search.run("default", ["scan", "base"], first)
+    assert first.asked == [TRIALS["base"].what, TRIALS["scan"].what]
+    text = search.run("default", ["base", "code-8", "scan"], second)
+    assert second.asked == [TRIALS["code-8"].what]
+    assert list(search.finished().key) == ["base", "scan", "code-8"]
+    assert (search.finished().chamfer == 1 / 3).all()
+    assert (folder / "search.md").read_text() == text
+    assert {file.name for file in folder.iterdir()} == {"trials.csv", "search.md"}
+
+
+def test_what_was_finished_before_a_failure_stays(folder):
+    def measure(profile, trial):
+        if trial is not None and trial.condition.name == "scan":
+            raise FloatingPointError("diverged")
+        return Measure()(profile, trial)
+
+    with pytest.raises(FloatingPointError, match="diverged"):
+        search.run("default", ["base", "scan"], measure)
+    assert list(search.finished().key) == ["base"]
+
+
+def test_other_settings_are_run_and_shown_anew(folder, monkeypatch):
+    search.run("default", ["base"], Measure())
+    monkeypatch.setattr(search, "SEED", 1)
+    measure = Measure()
+    text = search.run("default", ["scan"], measure)
+    assert measure.asked == [TRIALS["scan"].what]
+    assert "| base " not in text
+    search.run("default", ["base"], measure)
+    assert list(search.finished().seed) == [0, 1, 1]
+
+
+def test_an_unknown_trial_lists_those_that_there_are(folder):
+    with pytest.raises(ValueError, match=r"no trial \['none'\]; there are: base, scan"):
+        search.prepare("default", ["none"])
+
+
+def test_inputs_that_are_missing_say_what_to_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "ROOT", tmp_path)
+    with pytest.raises(FileNotFoundError, match="make reproduce PROFILE=default"):
+        search.prepare("default")
+
+
+# The table
+
+
+def test_the_table_has_what_was_run_and_names_what_was_not(folder):
+    text = search.run("default", ["code-8", "base"], Measure())
+    header, _, *lines = text.split("\n\n")[0].splitlines()
+    assert [cell.strip() for cell in header.split("|")[3:-1]] == list(search.COLUMNS)
+    assert [line.split("|")[1].strip() for line in lines] == ["base", "code-8"]
+    assert [cell.strip() for cell in lines[0].split("|")[3:-1]][-2:] == ["0.3333", "-"]
+    for part in (
+        "Not run: scan, ",
+        "Source: analytic sockets · profile default · seed 0",
+        "validation sockets, 1 seed: differences below the spread of T4 over seeds are chance",
+    ):
+        assert part in text
+    assert "Not run" not in search.run("default", None, Measure())
+
+
+# The numbers
+
+
+def test_scores_are_of_all_columns_and_change_with_refinement():
+    surfaces = sockets(3)
+    points = np.stack([surface.sample(64, seed=0) for surface in surfaces])
+    tiny = {"n_points": 64, "code_size": 4, "encoder": (8,), "decoder": (8,), "discriminator": (4,)}
+    recipe = models.recipe("compact", encoder_points=32, refinement_steps=20, **tiny)
+    aae = models.AdversarialAutoencoder(recipe, scale=150.0)
+    found = search.scores(aae, points, surfaces)
+    assert [*found, "discriminator_accuracy", "training_s"] == list(search.COLUMNS)
+    assert found["chamfer"] != found["unrefined_chamfer"]
+    assert search.with_refinement(aae, 20) is aae
+    unrefined = search.with_refinement(aae, 0)
+    for network in models.NETWORKS:
+        for a, b in zip(
+            getattr(aae, network).weights, getattr(unrefined, network).weights, strict=True
+        ):
+            np.testing.assert_array_equal(a, b)

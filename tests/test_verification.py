@@ -1,0 +1,386 @@
+"""What moved between two runs is named, cell by cell, and what may move is said beforehand."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from aaelib import cli, verification
+from aaelib.verification import Tolerance, compare, describe, passes
+
+REFERENCE = Path(__file__).parent / "reference"
+STORED = sorted(path for path in REFERENCE.iterdir() if path.is_dir())
+COMPARISON = """model,chamfer,chamfer_sd,coverage,answer,source,profile,seed
+neither,0.0022830609389401,0.001,0.5,worse,SocketSSM,smoke,0
+nearest scan,0.002,,0.5,,SocketSSM,smoke,0
+"""
+SOCKETS = """kind,part,sockets,length_mm,source,profile,seed
+TF,scans,21,315.8,SocketSSM,smoke,0
+TF,test,35,326.5,SocketSSM,smoke,0
+TT,scans,30,228.1,SocketSSM,smoke,0
+"""
+
+
+class Runs:
+    """A run and its reference, with the same two tables."""
+
+    def __init__(self, root):
+        self.fresh, self.reference = root / "results/smoke/tables", root / "reference/smoke"
+        self.tolerances = []
+        for folder in (self.fresh, self.reference):
+            folder.mkdir(parents=True)
+            (folder / "comparison.csv").write_text(COMPARISON)
+            (folder / "sockets.csv").write_text(SOCKETS)
+
+    def edit(self, old, new, table="comparison"):
+        """Change a text of the fresh table."""
+        path = self.fresh / f"{table}.csv"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    def differences(self):
+        return compare(self.fresh, self.reference, self.tolerances)[0]
+
+    def only(self):
+        """The one difference."""
+        differences = self.differences()
+        assert len(differences) == 1
+        return differences.iloc[0]
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return Runs(tmp_path)
+
+
+# Cells
+
+
+def test_the_same_tables_are_equal_in_every_cell(runs):
+    differences, counts = compare(runs.fresh, runs.reference, [])
+    assert differences.empty
+    # Neither what names a row, nor source, profile and seed, are cells.
+    assert counts.cells.to_dict() == counts.equal.to_dict() == {"comparison": 8, "sockets": 6}
+    assert passes(differences, exact=True)
+    assert describe(differences, counts).endswith("all 14 cells are equal to the reference.")
+
+
+def test_a_cell_that_moved_is_named(runs):
+    runs.edit("0.0022830609389401", "0.0022831609389401")
+    moved = runs.only()
+    assert (moved.table, moved.row, moved.column) == ("comparison", "neither", "chamfer")
+    assert (moved.reference, moved.fresh) == ("0.0022830609389401", "0.0022831609389401")
+    assert moved.difference == pytest.approx(1e-7)
+    assert moved.relative_difference == pytest.approx(1e-7 / 0.0022830609389401)
+    assert (moved.tolerance, moved.verdict) == ("exact", "moved")
+
+
+def test_the_last_digit_counts(runs):
+    runs.edit("0.0022830609389401", "0.0022830609389402")
+    assert runs.only().verdict == "moved"
+
+
+def test_a_number_is_equal_however_it_is_written(runs):
+    runs.edit("TF,scans,21,", "TF,scans,21.0,", "sockets")
+    assert runs.differences().empty
+
+
+def test_rows_are_matched_by_name_not_by_place(runs):
+    header, *rows = SOCKETS.splitlines()
+    (runs.fresh / "sockets.csv").write_text("\n".join([header, *reversed(rows)]) + "\n")
+    assert runs.differences().empty
+    runs.edit("326.5", "326.6", "sockets")
+    assert runs.only().row == "TF, test"
+
+
+def test_rows_that_nothing_tells_apart_are_numbered(runs):
+    for folder in (runs.fresh, runs.reference):
+        (folder / "sockets.csv").write_text("kind,length_mm\nTT,1.5\nTT,2.5\n")
+    runs.edit("2.5", "3.5", "sockets")
+    assert runs.only().row == "TT (2)"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (",0.001,", ",,"),  # a number that is gone
+        ("0.002,,", "0.002,0.001,"),  # one that wasn't there
+        (",0.001,", ",inf,"),
+        (",0.001,", ",none,"),
+        ("worse", "better"),
+    ],
+)
+def test_what_is_no_number_is_never_near(runs, old, new):
+    runs.tolerances = [Tolerance("test", relative=1e9, absolute=1e9)]
+    runs.edit(old, new)
+    assert runs.only().verdict == "moved"
+
+
+def test_an_empty_table_is_equal_to_itself(runs):
+    for folder in (runs.fresh, runs.reference):
+        (folder / "sockets.csv").write_text("kind,length_mm\n")
+    assert runs.differences().empty
+
+
+# Tolerances
+
+
+@pytest.mark.parametrize(
+    ("rule", "fresh", "verdict"),
+    [
+        ({"relative": 0.1}, "0.549", "within tolerance"),
+        ({"relative": 0.1}, "0.451", "within tolerance"),
+        ({"relative": 0.1}, "0.551", "moved"),
+        ({"absolute": 0.1}, "0.599", "within tolerance"),
+        ({"absolute": 0.1}, "0.601", "moved"),
+        ({"relative": 0.1, "absolute": 0.1}, "0.599", "within tolerance"),
+        ({"any": True}, "9", "within tolerance"),
+        ({"any": True}, "a text", "within tolerance"),
+        ({"relative": 0.1, "column": "cov*"}, "0.51", "within tolerance"),
+        ({"relative": 0.1, "column": "chamfer"}, "0.51", "moved"),
+        ({"relative": 0.1, "column": "chamfer|coverage"}, "0.51", "within tolerance"),
+        ({"relative": 0.1, "row": "neither"}, "0.51", "within tolerance"),
+        ({"relative": 0.1, "row": "nearest*"}, "0.51", "moved"),
+        ({"relative": 0.1, "table": "sockets"}, "0.51", "moved"),
+    ],
+)
+def test_a_tolerance_is_for_the_cells_that_it_names(runs, rule, fresh, verdict):
+    runs.tolerances = [Tolerance("test", **rule)]
+    runs.edit("0.001,0.5,", f"0.001,{fresh},")
+    assert runs.only().verdict == verdict
+
+
+def test_the_first_rule_that_fits_holds(runs):
+    wide, narrow = (Tolerance("test", column="coverage", absolute=a) for a in (0.2, 0.1))
+    runs.edit("0.001,0.5,", "0.001,0.65,")
+    runs.tolerances = [wide, narrow]
+    assert runs.only().tolerance == "0.2"
+    runs.tolerances = [narrow, wide]
+    assert runs.only().verdict == "moved"
+
+
+def test_every_stated_tolerance_has_a_reason_and_is_reached():
+    rules = verification.load_tolerances(REFERENCE / "tolerances.yaml")
+    for i, rule in enumerate(rules):
+        assert len(rule.why.split()) > 1, rule
+        earlier = {(r.table, r.row, r.column) for r in rules[:i]}
+        assert (rule.table, rule.row, rule.column) not in earlier, rule
+        assert ("*", "*", "*") not in earlier, rule
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "column", "stated"),
+    [
+        ("T1_data", "TT, test", "sockets", "exact"),
+        ("T1_data", "TT, test", "length_mm", "0.1 %"),
+        ("T2_shape_model", "TT", "modes", "exact"),
+        ("T3_pretraining", "training shapes", "value", "exact"),
+        ("T3_pretraining", "JSD, validation", "value", "0.03"),
+        ("T4_augmentation_transfer", "augmentation", "chamfer", "15 %"),
+        ("T4_augmentation_transfer", "augmentation", "chamfer_sd", "60 %"),
+        ("T4_augmentation_transfer", "linear shape model", "chamfer", "2 %"),
+        ("T4_by_kind", "augmentation + transfer", "TT surface_mm", "15 %"),
+        ("conditions", "neither", "best_epoch", "any"),
+        ("splits", "TF/sockettf_008070", "part", "exact"),
+    ],
+)
+def test_stated_tolerances_reach_the_cells_that_they_are_for(table, row, column, stated):
+    rules = verification.load_tolerances(REFERENCE / "tolerances.yaml")
+    assert str(next(rule for rule in rules if rule.fits(table, row, column))) == stated
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("{column: jsd, absolute: 0.1}", "rule 1: say why"),
+        ("{why: noise, colum: jsd}", r"unknown \['colum'\]; accepted: why, table, row, column"),
+        ("{why: noise, relative: 1e-3}", "relative is '1e-3'; it must be a number, 0 or more"),
+        ("{why: noise, absolute: -1}", "absolute is -1; it must be a number, 0 or more"),
+        ("{why: noise, any: 1}", "any is 1; it must be true or false"),
+        ("{why: noise, row: 1}", "row is 1; it must be a text"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(tmp_path, rule, message):
+    (tmp_path / "tolerances.yaml").write_text(f"- {rule}\n")
+    with pytest.raises(ValueError, match=message):
+        verification.load_tolerances(tmp_path / "tolerances.yaml")
+
+
+# Tables, rows and columns
+
+
+def test_a_table_that_only_one_run_has_is_one_difference(runs):
+    (runs.fresh / "sockets.csv").rename(runs.fresh / "other.csv")
+    found = runs.differences()[["table", "row", "column", "verdict"]]
+    assert found.to_numpy().tolist() == [["sockets", "", "", "missing"], ["other", "", "", "new"]]
+
+
+def test_a_row_that_only_one_run_has_is_one_difference(runs):
+    runs.edit("nearest scan", "floor")
+    found = runs.differences()[["row", "column", "verdict"]]
+    assert found.to_numpy().tolist() == [["nearest scan", "", "missing"], ["floor", "", "new"]]
+
+
+def test_a_column_that_only_one_run_has_is_one_difference(runs):
+    runs.edit("coverage", "jsd")
+    found = runs.differences()[["row", "column", "verdict"]]
+    assert found.to_numpy().tolist() == [["", "coverage", "missing"], ["", "jsd", "new"]]
+
+
+def test_a_run_that_lacks_something_or_has_more_does_not_pass(runs):
+    (runs.fresh / "sockets.csv").unlink()
+    assert not passes(runs.differences())
+    (runs.reference / "sockets.csv").unlink()
+    assert passes(runs.differences())
+    (runs.reference / "comparison.csv").rename(runs.reference / "sockets.csv")
+    assert not passes(runs.differences())
+
+
+def test_a_file_that_is_being_written_is_no_table(runs):
+    (runs.fresh / ".sockets.123.csv").write_text("half")
+    assert runs.differences().empty
+
+
+def test_runs_of_other_shapes_are_not_compared(runs):
+    runs.edit("SocketSSM", "bundled")
+    runs.edit("315.8", "300.0", "sockets")
+    with pytest.raises(
+        ValueError, match="'bundled', the reference of 'SocketSSM': set AAELIB_DATA"
+    ):
+        runs.differences()
+
+
+def test_runs_of_other_seeds_are_not_compared(runs):
+    runs.edit("smoke,0", "smoke,1", "sockets")
+    with pytest.raises(ValueError, match="of seed '1', the reference of '0'"):
+        runs.differences()
+
+
+# The command
+
+
+@pytest.fixture
+def verify(runs, monkeypatch):
+    """Run the command on `runs`, with a tolerance for the coverage; return its result."""
+    (runs.reference.parent / "tolerances.yaml").write_text(
+        "- {column: coverage, absolute: 0.1, why: it is drawn}\n"
+    )
+    monkeypatch.setattr(cli, "RESULTS", runs.fresh.parents[1])
+    monkeypatch.setattr(cli, "REFERENCE", runs.reference.parent)
+
+    def run(*arguments):
+        return CliRunner().invoke(cli.app, ["verify", "--profile", "smoke", *arguments])
+
+    return run
+
+
+def test_equal_tables_are_verified(verify):
+    for arguments in ([], ["--exact"]):
+        result = verify(*arguments)
+        assert result.exit_code == 0
+        assert result.stdout.splitlines()[-1].startswith("Verified: all 14 cells")
+
+
+def test_exact_grants_no_tolerance(runs, verify):
+    runs.edit("0.001,0.5,", "0.001,0.55,")
+    result = verify()
+    assert result.exit_code == 0
+    line = "row 'neither', column 'coverage': 0.5 → 0.55 (+10 %, allowed: 0.1)"
+    assert f"within tolerance: comparison, {line}" in result.stdout
+    assert result.stdout.endswith(
+        "Verified: 13 of 14 cells are equal to the reference, 1 within tolerance.\n"
+    )
+    assert verify("--exact").exit_code == 1
+
+
+def test_a_cell_that_moved_fails_and_comes_first(runs, verify):
+    runs.edit("0.001,0.5,", "0.001,0.55,")
+    runs.edit("228.1", "230.0", "sockets")
+    result = verify()
+    assert result.exit_code == 1
+    named = [line for line in result.stdout.splitlines() if "→" in line]
+    assert [line.split(":")[0] for line in named] == ["moved", "within tolerance"]
+    assert "Not verified: 12 of 14 cells" in result.stdout
+    written = pd.read_csv(runs.fresh.parent / "verify.csv")
+    assert written.verdict.tolist() == ["moved", "within tolerance"]
+
+
+def test_every_table_has_a_line(verify):
+    lines = [line.split() for line in verify().stdout.splitlines()]
+    assert ["comparison", "8", "8", "0", "0", "0", "0"] in lines
+    assert ["sockets", "6", "6", "0", "0", "0", "0"] in lines
+
+
+def test_a_long_list_is_cut_and_says_so(runs, verify):
+    for folder, value in ((runs.fresh, 1), (runs.reference, 2)):
+        rows = "".join(f"socket {i},{value}.5\n" for i in range(250))
+        (folder / "sockets.csv").write_text("socket,length_mm\n" + rows)
+    result = verify()
+    assert result.stdout.count("moved: ") == 200
+    assert "... and 50 more, in verify.csv" in result.stdout
+    assert len(pd.read_csv(runs.fresh.parent / "verify.csv")) == 250
+
+
+@pytest.mark.parametrize(
+    ("gone", "advice"),
+    [
+        ("fresh", "run `make reproduce PROFILE=smoke` first"),
+        ("reference", "`make store PROFILE=smoke` makes a run the reference"),
+    ],
+)
+def test_without_tables_the_command_to_run_is_named(runs, verify, gone, advice):
+    for file in getattr(runs, gone).iterdir():
+        file.unlink()
+    result = verify()
+    assert result.exit_code == 1
+    assert result.stderr.startswith("aaelib: no tables in ")
+    assert result.stderr.endswith(f": {advice}\n")
+
+
+def test_other_shapes_get_one_line(runs, verify):
+    runs.edit("SocketSSM", "bundled")
+    result = verify()
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_an_unknown_profile_gets_one_line(verify):
+    result = verify("--profile", "unknown")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("aaelib: there is no profile 'unknown'")
+
+
+def test_verifying_imports_no_tensorflow():
+    check = "import sys, aaelib.verification; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check]).returncode == 0
+
+
+# Storing
+
+
+def test_a_stored_run_is_the_reference(runs):
+    runs.edit("0.5", "0.7")
+    (runs.fresh / "sockets.csv").unlink()
+    (runs.fresh / "comparison.md").write_text("| a table to read |")
+    assert not passes(runs.differences())
+    verification.store(runs.fresh, runs.reference)
+    assert passes(runs.differences(), exact=True)
+    assert [file.name for file in runs.reference.iterdir()] == ["comparison.csv"]
+
+
+def test_a_run_without_tables_leaves_the_reference(runs, tmp_path):
+    verification.store(tmp_path / "nowhere", runs.reference)
+    assert runs.differences().empty
+
+
+@pytest.mark.skipif(not STORED, reason="no reference is stored")
+@pytest.mark.parametrize("folder", STORED, ids=lambda folder: folder.name)
+def test_a_stored_reference_equals_itself(folder):
+    rules = verification.load_tolerances(REFERENCE / "tolerances.yaml")
+    differences, counts = compare(folder, folder, rules)
+    assert differences.empty
+    assert counts.equal.sum() == counts.cells.sum() > 0
