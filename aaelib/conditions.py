@@ -88,8 +88,8 @@ def ablations(study):
         its name.
     """
     size = study_recipe(study).code_size
-    few = [(n, _shape_model_start(f"{n} scans", sockets=f"{n} scans")) for n in study["few_scans"]]
     n_sockets = {name: len(index) for name, index in socket_sets(study).items()}
+    few = [(f"{n} scans", n_sockets[f"{n} scans"]) for n in study["few_scans"]]
     return {
         "frozen layers": [
             ("none", CONDITIONS["augmentation + transfer"]),
@@ -109,7 +109,7 @@ def ablations(study):
             ),
         ],
         "sockets": [
-            *few,
+            *((n, _shape_model_start(name, sockets=name)) for name, n in few),
             (n_sockets["scans"], CONDITIONS["shape-model start"]),
             (n_sockets["training"], CONDITIONS[BEST]),
         ],

@@ -72,6 +72,7 @@ class Study:
             arrays[f"split_{part}"] = index
         with replacing(self.folder / f"{name}.npz") as temporary:
             np.savez(temporary, **arrays)
+        self._loaded.pop(name, None)
         self.source = shapes.source
 
     def load_shapes(self, name):

@@ -151,7 +151,7 @@ def step_work(name, **changes):
     passes = 1 if recipe.shared_pass else 2
     # Two operations a weight; a backward pass takes twice a forward pass.
     encoder = passes * 2 * per_point * (seen + 3 * critical)
-    decoder = 3 * 2 * sum(w.shape[0] * w.shape[-1] for w in aae.decoder.weights if w.ndim == 2)
+    decoder = 3 * 2 * sum(int(np.prod(w.shape)) for w in aae.decoder.weights if w.ndim > 1)
     # Adam reads weight, gradient and two moments, and writes three of them.
     weights = sum(int(np.prod(w.shape)) for w in aae.trainable_variables)
     return encoder + decoder + chamfer_work(recipe.n_points)[0], 7 * 4 * weights / BATCH

@@ -1,5 +1,7 @@
 """The networks, the training step, saving and transfer."""
 
+import hashlib
+
 import keras
 import numpy as np
 import pytest
@@ -616,3 +618,42 @@ def test_fit_takes_targets_as_other_autoencoders_do(clouds):
     model.compile()
     model.fit(normalized(clouds), normalized(clouds), batch_size=6, verbose=0)
     assert int(model.autoencoder_optimizer.iterations) == 1
+
+
+# Weights to take away
+
+
+def test_exported_weights_reconstruct_almost_as_the_model_in_half_precision(clouds, tmp_path):
+    model = tiny(refinement_steps=5, finetuning_steps=0)
+    model.start_decoder_at(normalized(clouds)[0])
+    models.export_weights(model, tmp_path / "model.npz")
+    loaded = models.load(tmp_path / "model.npz")
+    assert loaded.recipe == model.recipe
+    assert loaded.scale == model.scale
+    np.testing.assert_allclose(loaded.decode(np.zeros((1, 4))), model.decode(np.zeros((1, 4))))
+    np.testing.assert_allclose(loaded.reconstruct(clouds), model.reconstruct(clouds), atol=1.0)
+    with np.load(tmp_path / "model.npz", allow_pickle=False) as file:
+        kernel = file["decoder_0"]
+    assert kernel.dtype == np.float16
+    np.testing.assert_allclose(kernel, model.decoder.get_weights()[0], rtol=1e-3, atol=1e-6)
+
+
+def test_what_are_no_exported_weights_is_refused(tmp_path):
+    np.savez(tmp_path / "other.npz", points=np.zeros((3, 3)))
+    (tmp_path / "broken.npz").write_bytes(b"PK")
+    for name in ("other.npz", "broken.npz"):
+        with pytest.raises(ValueError, match=name):
+            models.load(tmp_path / name)
+
+
+def test_a_shipped_model_is_loaded_by_name_if_it_is_the_published_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+    models.export_weights(tiny(), tmp_path / "sockets.npz")
+    (tmp_path / "registry.txt").write_text("")
+    with pytest.raises(ValueError, match="sha256"):
+        models.load("sockets")
+    digest = hashlib.sha256((tmp_path / "sockets.npz").read_bytes()).hexdigest()
+    (tmp_path / "registry.txt").write_text(f"sockets.npz {digest}\n")
+    assert models.load("sockets").recipe == tiny().recipe
+    with pytest.raises(FileNotFoundError, match="pretrained"):
+        models.load("pretrained")
