@@ -132,8 +132,11 @@ def redrawn(clouds, n, seed=0):
     (DRAWN_PER_SOCKET * n, n_points, 3) array
     """
     rng = np.random.default_rng(seed)
-    few = len(clouds) < n
-    parts = [rng.choice(len(clouds), n, replace=few) for _ in range(DRAWN_PER_SOCKET)]
+    rounds = -(-n // len(clouds))
+    parts = [
+        np.concatenate([rng.permutation(len(clouds)) for _ in range(rounds)])[:n]
+        for _ in range(DRAWN_PER_SOCKET)
+    ]
     return clouds[np.concatenate(parts)]
 
 

@@ -296,7 +296,7 @@ def export(study, seed):
         models.export_weights(models.load(path), weights_path(study, name))
 
 
-def write_cards(study, comparison, by_kind):
+def write_cards(study, comparison, by_kind, exported):
     """
     Write a model card beside each of the models to take away (Mitchell et al. 2019).
 
@@ -307,6 +307,8 @@ def write_cards(study, comparison, by_kind):
         Table T4.
     by_kind : pandas.DataFrame
         Its reconstruction errors by kind.
+    exported : dict
+        Errors (n,) of the socket model itself, as `metrics.reconstruction_errors` gives them.
 
     Returns
     -------
@@ -340,8 +342,10 @@ from their shape models |
 
 ## How good
 
-Of table T4: mean over {len(study["seeds"])} training seed(s), of which the one that reconstructs
-validation sockets best is here.
+This model reconstructs the test sockets at {exported["chamfer"].mean():.5f} (Chamfer distance in the
+unit sphere) and {exported["surface_mm"].mean():.2f} mm (mean surface error). Of table T4, means over
+{len(study["seeds"])} training seed(s), of which the one that reconstructs validation sockets best is
+here:
 
 | | |
 |---|---|
