@@ -319,6 +319,7 @@ def write_cards(study, comparison, by_kind, exported):
     source = training.card_of(study.model_path(best.slug, study["seeds"][0]))["source"]
     n = {part: len(index) for part, index in study.load_shapes("sockets")[2].items()}
     row, kinds = comparison.loc[BEST], by_kind.loc[BEST]
+    chamfer, surface_mm = exported["chamfer"].mean(), exported["surface_mm"].mean()
     what = (
         "An adversarial autoencoder of point clouds, written by "
         f"`make reproduce PROFILE={study.profile}`."
@@ -342,10 +343,9 @@ from their shape models |
 
 ## How good
 
-This model reconstructs the test sockets at {exported["chamfer"].mean():.5f} (Chamfer distance in the
-unit sphere) and {exported["surface_mm"].mean():.2f} mm (mean surface error). Of table T4, means over
-{len(study["seeds"])} training seed(s), of which the one that reconstructs validation sockets best is
-here:
+This model reconstructs the test sockets at a Chamfer distance of {chamfer:.5f} in the unit sphere,
+with a mean surface error of {surface_mm:.2f} mm. Of table T4, means over {len(study["seeds"])}
+training seed(s), of which the one that reconstructs validation sockets best is here:
 
 | | |
 |---|---|

@@ -180,7 +180,7 @@ def test_every_stated_tolerance_has_a_reason_and_is_reached():
         ("T3_pretraining", "training shapes", "value", "exact"),
         ("T3_pretraining", "JSD, validation", "value", "0.03"),
         ("T4_augmentation_transfer", "augmentation", "chamfer", "15 %"),
-        ("T4_augmentation_transfer", "augmentation", "chamfer_sd", "60 %"),
+        ("T4_augmentation_transfer", "augmentation", "chamfer_sd", "60 % or 0.0001"),
         ("T4_augmentation_transfer", "linear shape model", "chamfer", "2 %"),
         ("T4_by_kind", "augmentation + transfer", "TT surface_mm", "15 %"),
         ("conditions", "neither", "best_epoch", "any"),
