@@ -68,7 +68,8 @@ def store(profile: Profile = "default"):
     for executed in notebooks:
         report.store(executed, NOTEBOOKS / executed.name)
     report.update_readme(ROOT / "README.md", RESULTS / profile)
-    report.store_weights(RESULTS / profile / "weights", WEIGHTS)
+    if profile == "study":  # no other run replaces the models that come with the repository
+        report.store_weights(RESULTS / profile / "weights", WEIGHTS)
     verification.store(RESULTS / profile / "tables", REFERENCE / profile)
 
 

@@ -1,10 +1,9 @@
 """
-The search by which the default recipe was chosen: ``python -m benchmarks search [KEY ...]``.
+Vary the default recipe, one thing at a time: ``python -m benchmarks search [KEY ...]``.
 
-One thing at a time is varied from a base, the study's "shape-model start" on all training sockets,
-with one seed. A recipe is kept that reconstructs validation sockets best (surface error) among
-those that are no worse as generators; a difference no larger than that between seeds decides
-nothing. Test sockets take no part.
+Each trial differs in one thing from a base, the study's "shape-model start" on all training
+sockets, has one seed, and is scored on validation sockets; a difference no larger than that between
+seeds decides nothing. Test sockets take no part.
 
 The profile's notebooks 01 and 02 must have run (``make reproduce``). Every finished trial is a line
 of ``results/search/trials.csv``; one that is there with the same settings and source is not run
