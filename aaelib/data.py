@@ -497,7 +497,8 @@ def batches(
         Number of the last batch.
     batch_size : int
     shape_models : sequence of ShapeModel
-        The augmentation; each gives an equal part of the drawn clouds. None: real clouds only.
+        The augmentation; each gives as large a part of the drawn clouds as it has of all surfaces
+        fitted. None: real clouds only.
     share : float
         Part of a batch that is drawn from the shape models, [0, 1].
     limit : float
@@ -522,7 +523,7 @@ def batches(
     n_points = real.shape[1]
     bases = [m.point_basis(n_points, seed=seed) for m in shape_models]
     drawn = round(share * batch_size) if bases else 0
-    counts = [drawn // len(bases) + (i < drawn % len(bases)) for i in range(len(bases))]
+    counts = proportional_counts(drawn, [m.n_surfaces_ for m in shape_models])
 
     def batch(step):
         keys = tf.random.experimental.stateless_split(tf.stack([seed, tf.cast(step, tf.int32)]), 8)
@@ -545,6 +546,27 @@ def batches(
 
     steps = tf.data.Dataset.range(first_step, n_steps)
     return steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def proportional_counts(total, sizes):
+    """
+    Share a number out in proportion to sizes, the remainders to the largest fractions.
+
+    Parameters
+    ----------
+    total : int
+    sizes : sequence of int
+        May be empty.
+
+    Returns
+    -------
+    list of int
+        Their sum is `total`.
+    """
+    exact = total * np.asarray(sizes, float) / max(1, sum(sizes))
+    counts = np.floor(exact).astype(int)
+    counts[np.argsort(counts - exact, kind="stable")[: total - counts.sum()]] += 1
+    return counts.tolist()
 
 
 def draw_clouds(mean, modes, count, limit, key):

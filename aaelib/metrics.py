@@ -10,10 +10,13 @@ from .distances import as_clouds, chamfer_distance, pairwise_chamfer
 __all__ = [
     "chamfer_distance",
     "coverage",
+    "coverage_of",
     "generative_metrics",
     "jensen_shannon_divergence",
     "minimum_matching_distance",
+    "minimum_matching_distance_of",
     "one_nearest_neighbor_accuracy",
+    "one_nearest_neighbor_accuracy_of",
     "pairwise_chamfer",
     "reconstruction_chamfer",
     "reconstruction_errors",
@@ -45,7 +48,7 @@ def minimum_matching_distance(generated, reference):
     ValueError
         If an array is not (n, n_points, 3) and finite.
     """
-    return _minimum_matching_distance(_between(generated, reference))
+    return minimum_matching_distance_of(_between(generated, reference))
 
 
 def coverage(generated, reference):
@@ -72,7 +75,7 @@ def coverage(generated, reference):
     ValueError
         If an array is not (n, n_points, 3) and finite.
     """
-    return _coverage(_between(generated, reference))
+    return coverage_of(_between(generated, reference))
 
 
 def one_nearest_neighbor_accuracy(generated, reference):
@@ -104,11 +107,69 @@ def one_nearest_neighbor_accuracy(generated, reference):
         If an array is not (n, n_points, 3) and finite.
     """
     generated, reference = as_clouds(generated, "generated"), as_clouds(reference, "reference")
-    return _one_nearest_neighbor_accuracy(
+    return one_nearest_neighbor_accuracy_of(
         pairwise_chamfer(generated),
         pairwise_chamfer(generated, reference),
         pairwise_chamfer(reference),
     )
+
+
+def minimum_matching_distance_of(between):
+    """
+    `minimum_matching_distance` of distances that are known.
+
+    Parameters
+    ----------
+    between : (n, m) array
+        Chamfer distances, generated shapes along the rows, reference shapes along the columns.
+
+    Returns
+    -------
+    float
+    """
+    return float(between.min(axis=0).mean())
+
+
+def coverage_of(between):
+    """
+    `coverage` of distances that are known.
+
+    Parameters
+    ----------
+    between : (n, m) array
+        Chamfer distances, generated shapes along the rows, reference shapes along the columns.
+
+    Returns
+    -------
+    float
+        In (0, 1].
+    """
+    return float(_nearest(between).any(axis=0).mean())
+
+
+def one_nearest_neighbor_accuracy_of(within_generated, between, within_reference):
+    """
+    `one_nearest_neighbor_accuracy` of distances that are known.
+
+    Parameters
+    ----------
+    within_generated : (n, n) array
+        Chamfer distances of the generated shapes from each other.
+    between : (n, m) array
+        Generated shapes along the rows, reference shapes along the columns.
+    within_reference : (m, m) array
+
+    Returns
+    -------
+    float
+        In [0, 1].
+    """
+    union = np.block([[within_generated, between], [between.T, within_reference]])
+    np.fill_diagonal(union, np.inf)
+    nearest = _nearest(union)
+    is_generated = np.arange(len(union)) < len(within_generated)
+    same = is_generated[:, None] == is_generated
+    return float(((nearest & same).sum(axis=1) / nearest.sum(axis=1)).mean())
 
 
 def jensen_shannon_divergence(generated, reference, resolution=28):
@@ -175,10 +236,10 @@ def generative_metrics(generated, reference, resolution=28):
     divergence = jensen_shannon_divergence(generated, reference, resolution)
     between = _between(generated, reference)
     return {
-        "minimum_matching_distance": _minimum_matching_distance(between),
-        "coverage": _coverage(between),
+        "minimum_matching_distance": minimum_matching_distance_of(between),
+        "coverage": coverage_of(between),
         "jensen_shannon_divergence": divergence,
-        "one_nearest_neighbor_accuracy": _one_nearest_neighbor_accuracy(
+        "one_nearest_neighbor_accuracy": one_nearest_neighbor_accuracy_of(
             pairwise_chamfer(generated), between, pairwise_chamfer(reference)
         ),
     }
@@ -284,23 +345,6 @@ def _between(generated, reference):
     """(n, m) Chamfer distances, generated shapes along the rows."""
     generated, reference = as_clouds(generated, "generated"), as_clouds(reference, "reference")
     return pairwise_chamfer(generated, reference)
-
-
-def _minimum_matching_distance(between):
-    return float(between.min(axis=0).mean())
-
-
-def _coverage(between):
-    return float(_nearest(between).any(axis=0).mean())
-
-
-def _one_nearest_neighbor_accuracy(within_generated, between, within_reference):
-    union = np.block([[within_generated, between], [between.T, within_reference]])
-    np.fill_diagonal(union, np.inf)
-    nearest = _nearest(union)
-    is_generated = np.arange(len(union)) < len(within_generated)
-    same = is_generated[:, None] == is_generated
-    return float(((nearest & same).sum(axis=1) / nearest.sum(axis=1)).mean())
 
 
 def _nearest(distances):

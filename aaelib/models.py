@@ -981,12 +981,18 @@ class AdversarialAutoencoder(keras.Model):
         Raises
         ------
         ValueError
-            If there are not as many models as the recipe has.
+            If there are none, or not as many models as the recipe has, or if the recipe normalizes
+            to unit spheres, in which a linear model is not linear.
         """
-        if len(models) != self.recipe.linear_models:
+        if not models or len(models) != self.recipe.linear_models:
             raise ValueError(
                 f"{len(models)} shape models for a recipe with linear_models = "
-                f"{self.recipe.linear_models}; they must be as many"
+                f"{self.recipe.linear_models}; they must be as many, and one or more"
+            )
+        if self.recipe.normalization != "dataset":
+            raise ValueError(
+                f"the recipe's normalization is {self.recipe.normalization!r}; a decoder starts as "
+                'shape models with "dataset" only, in which draws of them stay linear'
             )
         gate_kernel, gate_bias, terms = map(
             np.zeros_like, self.decoder.get_layer("linear").get_weights()
@@ -1001,14 +1007,32 @@ class AdversarialAutoencoder(keras.Model):
             used = min(len(modes), self.recipe.code_size - first)
             term[0] = np.reshape(mean, -1)
             term[1 + first : 1 + first + used] = (
-                np.reshape(modes[:used], (used, -1)) / self.recipe.prior_std
+                np.reshape(modes[:used], (used, term.shape[1])) / self.recipe.prior_std
             )
         self.decoder.get_layer("linear").set_weights([gate_kernel, gate_bias, terms])
         last = self.decoder.get_layer("coordinates")
         last.set_weights([np.zeros_like(weights) for weights in last.get_weights()])
 
     def save(self, filepath, **kwargs):
-        """Save as one `.keras` file, whole or not at all, with all three optimizers' state."""
+        """
+        Save as one `.keras` file, whole or not at all, with all three optimizers' state.
+
+        Parameters
+        ----------
+        filepath : str or Path
+        **kwargs
+            Passed to `keras.Model.save`.
+
+        Raises
+        ------
+        ValueError
+            If the model is not compiled: there are no optimizers yet.
+        """
+        if not self.compiled:
+            raise ValueError(
+                "the model is not compiled: there are no optimizers to save with it; call "
+                "compile(), or write its weights alone with export_weights"
+            )
         with replacing(filepath) as temporary:
             super().save(temporary, **kwargs)
 
@@ -1053,10 +1077,11 @@ def _update(optimizer, variables):
 
 def export_weights(aae, path):
     """
-    Write what a model needs to be used, but not to be trained on: in half the bytes, or less.
+    Write what a model needs to be used, but not to be trained on, in about half the bytes.
 
-    Weights are half precision; the means and biases that are coordinates of points stay single
-    (half a thousandth of a socket's size would be seen in millimetres).
+    Weights are half precision, but for what is added to coordinates of points (linear terms,
+    biases): half a thousandth of a socket's size would be seen in millimetres. The state of the
+    optimizers is left out.
 
     Parameters
     ----------
@@ -1089,14 +1114,17 @@ def _imported(path):
 
 def _shipped(name):
     """The file of a model that comes with the repository, if it is the one that was published."""
-    registry = dict(line.split() for line in (WEIGHTS / "registry.txt").read_text().splitlines())
-    file = WEIGHTS / f"{name}.npz"
-    if not file.exists():
-        raise FileNotFoundError(f"{file} is missing; it comes with the repository")
-    if pooch.file_hash(str(file)) != registry.get(file.name):
+    file, registry = WEIGHTS / f"{name}.npz", WEIGHTS / "registry.txt"
+    for needed in (file, registry):
+        if not needed.exists():
+            raise FileNotFoundError(
+                f"{needed} is missing; it comes with the repository: get it again from there"
+            )
+    published = dict(line.split() for line in registry.read_text().splitlines() if line.strip())
+    if pooch.file_hash(str(file)) != published.get(file.name):
         raise ValueError(
-            f"{file} is not the file that {WEIGHTS / 'registry.txt'} names: its sha256 is another; "
-            "get it again from the repository"
+            f"{file} is not the file that {registry} names: its sha256 is another; get it again "
+            "from the repository"
         )
     return file
 
@@ -1125,8 +1153,8 @@ def load(path):
     path = _shipped(path) if path in SHIPPED else Path(path)
     if not path.exists():
         raise FileNotFoundError(
-            f"no model at {path}; `make reproduce` trains and saves them, and {SHIPPED} come with "
-            "the repository"
+            f"no model at {path}; `make reproduce` trains and saves them, and "
+            f"{' and '.join(map(repr, SHIPPED))} come with the repository"
         )
     if path.suffix == ".npz":
         return _imported(path)

@@ -10,15 +10,16 @@ from . import latent, significance
 from .baselines import DRAWN_PER_SOCKET
 from .clouds import normalize
 from .metrics import (
-    _coverage,
-    _minimum_matching_distance,
-    _one_nearest_neighbor_accuracy,
+    coverage_of,
     generative_metrics,
     jensen_shannon_divergence,
+    minimum_matching_distance_of,
+    one_nearest_neighbor_accuracy_of,
     pairwise_chamfer,
     reconstruction_errors,
     surface_distance,
 )
+from .models import AdversarialAutoencoder
 from .shape_model import generalization, specificity
 from .sockets import surface_errors, vertex_values
 
@@ -257,12 +258,12 @@ class Unseen:
         between = pairwise_chamfer(generated, self.reference)
         parts = [slice(i, i + n) for i in range(0, len(draw), n)]
         return {
-            "fidelity": _minimum_matching_distance(between),
-            "coverage": _coverage(between),
+            "fidelity": minimum_matching_distance_of(between),
+            "coverage": coverage_of(between),
             "jsd": jensen_shannon_divergence(generated, self.reference),
             "one_nn_accuracy": np.mean(
                 [
-                    _one_nearest_neighbor_accuracy(
+                    one_nearest_neighbor_accuracy_of(
                         pairwise_chamfer(generated[part]), between[part], self.within
                     )
                     for part in parts
@@ -322,10 +323,27 @@ def evaluate_baselines(unseen, contestants):
     return {name: [unseen.evaluate(*made)] for name, made in bar}
 
 
-def without_refinement(aae):
-    """The same model, whose codes are those of its encoder alone."""
-    aae.recipe = dataclasses.replace(aae.recipe, refinement_steps=0)
-    return aae
+def with_refinement(aae, steps):
+    """
+    The same trained model, its codes refined in another number of steps.
+
+    Parameters
+    ----------
+    aae : AdversarialAutoencoder
+    steps : int
+        0: codes are those of the encoder alone.
+
+    Returns
+    -------
+    AdversarialAutoencoder
+        The given one if that is its number of steps.
+    """
+    recipe = dataclasses.replace(aae.recipe, refinement_steps=steps)
+    if recipe == aae.recipe:
+        return aae
+    other = AdversarialAutoencoder(recipe, aae.scale, aae.seed)
+    other.start_from(aae)
+    return other
 
 
 def summary(evaluated, over="seeds"):
@@ -514,12 +532,10 @@ def prior_checks(aaes, points):
     """
     rows = {}
     for name, aae in aaes.items():
-        recipe = aae.recipe
-        refined = aae.encode(points)
-        codes = {"encoder's": without_refinement(aae).encode(points), "refined": refined}
-        aae.recipe = recipe
+        unrefined = with_refinement(aae, 0)
+        codes = {"encoder's": unrefined.encode(points), "refined": aae.encode(points)}
         for which, each in codes.items():
-            rows[f"{name}, {which}"] = latent.prior_check(each, recipe.prior_std)
+            rows[f"{name}, {which}"] = latent.prior_check(each, aae.recipe.prior_std)
     return pd.DataFrame(rows).T.rename_axis("codes")
 
 

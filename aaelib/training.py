@@ -65,7 +65,8 @@ def start_at_shape_models(aae, shape_models, n_steps=200, batch_size=32, limit=2
     aae : AdversarialAutoencoder
         Not compiled yet.
     shape_models : sequence of ShapeModel
-        One a kind of shape; each has a share of the prior like its part of all surfaces fitted.
+        One a kind of shape, as many as the recipe's `linear_models`; each has a share of the prior
+        like its part of all surfaces fitted.
     n_steps, batch_size : int
         Of the encoder's regression; 0 steps leave the encoder as it is.
     limit : float
@@ -85,7 +86,8 @@ def start_at_shape_models(aae, shape_models, n_steps=200, batch_size=32, limit=2
         return
 
     ends = np.concatenate([[0], np.cumsum(shares)[:-1], [1]]).astype(np.float32)
-    size = batch_size // len(bases)
+    # Kinds as the prior has them: what standardizes codes cannot shift them.
+    sizes = data.proportional_counts(batch_size, [model.n_surfaces_ for model in shape_models])
     first = models.first_weight(len(bases))
     variables = aae.encoder.trainable_variables
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, n_steps))
@@ -94,7 +96,7 @@ def start_at_shape_models(aae, shape_models, n_steps=200, batch_size=32, limit=2
     @tf.function
     def step(number):
         points, codes = [], []
-        for i, (mean, modes) in enumerate(bases):
+        for i, ((mean, modes), size) in enumerate(zip(bases, sizes, strict=True)):
             keys = tf.random.experimental.stateless_split(tf.stack([seed + 1000 * i, number]), 3)
             clouds, weights = data.draw_clouds(mean, modes, size, limit, keys[0])
             # A number of the code that no mode has is any draw of the prior.
@@ -140,6 +142,8 @@ def finetune_decoder(aae, clouds, batch_size=16, seed=0):
     batch_size, seed : int
     """
     r = aae.recipe
+    if not r.finetuning_steps:
+        return
     clouds = np.asarray(clouds, np.float32)
     codes = aae.codes(clouds)
     variables = aae.decoder.trainable_variables
@@ -233,9 +237,8 @@ def train(aae, draw, validation, path, epochs, steps_per_epoch, first_selectable
         verbose=0,
     )
     best = models.load(state.best_model)
-    if aae.recipe.finetuning_steps:
-        batches = draw(0, min(n_steps, _FINETUNING_BATCHES))
-        finetune_decoder(best, np.concatenate([batch.numpy() for batch in batches]), seed=aae.seed)
+    batches = draw(0, min(n_steps, _FINETUNING_BATCHES))
+    finetune_decoder(best, np.concatenate([batch.numpy() for batch in batches]), seed=aae.seed)
     return _finish(path, state, best, fingerprint, card or {})
 
 

@@ -23,15 +23,15 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from aaelib import conditions, data, metrics, models, training
-from aaelib.clouds import normalize
+from aaelib import conditions, data, tables, training
+from aaelib.baselines import DRAWN_PER_SOCKET
 from aaelib.conditions import Condition
 from aaelib.files import replacing
 from aaelib.study import Study
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "search"
 SEED = 0
-DRAWS, DRAWS_SEED = 3, 1000  # samples a validation socket; other draws than those of the selection
+DRAWS_SEED = 1000  # other draws than those by which epochs are selected
 COLUMNS = (
     "chamfer",
     "surface_mm",
@@ -172,6 +172,8 @@ def settings(study, trial):
         "condition": {
             "sockets": condition.sockets,
             "augmented": condition.augmented,
+            "transferred": condition.transferred,
+            "frozen": condition.frozen,
             "start": condition.start,
         },
         "run": {
@@ -294,9 +296,9 @@ def table(study, every, rows):
     return (
         f"{shown}\n\n**The search for the recipe**, one thing varied at a time. Mean Chamfer "
         "distance (unit sphere) and surface error of reconstructed sockets, with refined codes and "
-        f"without refinement; of samples, {DRAWS} a socket, fidelity, coverage and JSD, and 1-NN "
-        f"accuracy as a mean over {DRAWS} sets of as many samples as sockets. chamfer, surface_mm, "
-        "fidelity, jsd: lower is better; coverage: higher; one_nn_accuracy and "
+        f"without refinement; of samples, {DRAWN_PER_SOCKET} a socket, fidelity, coverage and JSD, "
+        f"and 1-NN accuracy as a mean over {DRAWN_PER_SOCKET} sets of as many samples as sockets. "
+        "chamfer, surface_mm, fidelity, jsd: lower is better; coverage: higher; one_nn_accuracy, "
         "discriminator_accuracy: 0.5 is best. training_s: seconds, the start and fine-tuning "
         f"included; none where nothing was trained, or not in one go.{left_out} *Source: "
         f"{study.source} · profile {study.profile} · seed {SEED} · validation sockets, 1 seed: "
@@ -339,60 +341,36 @@ def measured(profile, trial):
     aae, history, best = conditions.train(study, trial.condition, SEED)
     seconds = time.perf_counter() - begun
     if trial.refinement_steps is not None:
-        aae, new = with_refinement(aae, trial.refinement_steps), False
+        aae, new = tables.with_refinement(aae, trial.refinement_steps), False
     shapes, surfaces, split = study.load_shapes("sockets")
     index = split["validation"]
-    return scores(aae, shapes.points[index], [surfaces[i] for i in index]) | {
+    return scores(aae, tables.Unseen(shapes[index], [surfaces[i] for i in index])) | {
         "discriminator_accuracy": history.val_discriminator_accuracy[best],
         "training_s": seconds if new else np.nan,
     }
 
 
-def scores(aae, points, surfaces):
+def scores(aae, unseen):
     """
-    How well a model reconstructs sockets and generates such.
+    How well a model reconstructs sockets, with refined codes and without, and generates such.
 
     Parameters
     ----------
     aae : AdversarialAutoencoder
-    points : (n, n_points, 3) array
-        Sockets that it was not trained on, mm.
-    surfaces : sequence of SocketSurface
-        Theirs.
+    unseen : aaelib.tables.Unseen
+        Sockets that it was not trained on.
 
     Returns
     -------
     dict of str to float
+        Means, by `COLUMNS`.
     """
-    meshes = [surface.mesh() for surface in surfaces]
-    found = {}
-    for prefix, model in (("", aae), ("unrefined_", with_refinement(aae, 0))):
-        errors = metrics.reconstruction_errors(points, model.reconstruct(points), meshes)
-        found |= {f"{prefix}{name}": float(values.mean()) for name, values in errors.items()}
-    n = len(points)
-    reference = normalize(points, "unit-sphere")[0]
-    drawn = normalize(aae.sample(DRAWS * n, DRAWS_SEED), "unit-sphere")[0]
-    # Sets of one size: with others, one distribution does not give 0.5.
-    accuracies = [
-        metrics.one_nearest_neighbor_accuracy(drawn[i : i + n], reference)
-        for i in range(0, DRAWS * n, n)
-    ]
-    return found | {
-        "fidelity": metrics.minimum_matching_distance(drawn, reference),
-        "coverage": metrics.coverage(drawn, reference),
-        "jsd": metrics.jensen_shannon_divergence(drawn, reference),
-        "one_nn_accuracy": float(np.mean(accuracies)),
-    }
-
-
-def with_refinement(aae, steps):
-    """The same trained model, its codes refined in another number of steps."""
-    recipe = dataclasses.replace(aae.recipe, refinement_steps=steps)
-    if recipe == aae.recipe:
-        return aae
-    other = models.AdversarialAutoencoder(recipe, aae.scale, aae.seed)
-    other.start_from(aae)
-    return other
+    drawn = aae.sample(DRAWN_PER_SOCKET * len(unseen), DRAWS_SEED)
+    found = unseen.evaluate(aae.reconstruct(unseen.points), [drawn])
+    unrefined = unseen.evaluate(tables.with_refinement(aae, 0).reconstruct(unseen.points), ())
+    for name in ("chamfer", "surface_mm"):
+        found[f"unrefined_{name}"] = unrefined[name]
+    return {name: float(np.mean(values)) for name, values in found.items()}
 
 
 class _TrialStudy(Study):

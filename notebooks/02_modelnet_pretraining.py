@@ -66,9 +66,11 @@ study.figure(
 # encoder, when it deceives).
 #
 # The networks follow a recipe. `paper` is the published architecture; `compact`, the default, is
-# small enough for a laptop: an encoder that sees 256 of the 2048 points at a training step, codes
+# small enough for a laptop: an encoder that sees 512 of the 2048 points at a training step, codes
 # standardized to the prior's mean and spread, a Wasserstein critic with gradient penalty as
-# discriminator.
+# discriminator. Its decoder adds two gated linear shape models to what the layers give, which here
+# start at nothing, and once trained learns a little more at codes that a few gradient steps have
+# refined (notebook 3).
 #
 # In some points the [original code](https://github.com/adapttech-ltd/SocketAAE) is not followed, in
 # either recipe: its standard-deviation head may be negative (here it can't), it trains with a prior

@@ -13,8 +13,9 @@
 #
 # The paper's question: what do augmentation by a shape model and transfer from everyday shapes bring
 # when there are only 51 scans? Four conditions answer it, {without, with} augmentation x {without,
-# with} transfer, with the same recipe, the same number of steps and the same selection of the best
-# epoch, each with several seeds where the profile has them. Three more ask what else could be done:
+# with} transfer, with the same recipe, the same number of steps on sockets and the same selection of
+# the best epoch, each with several seeds where the profile has them. Pre-training (notebook 2) is not
+# counted: its weights are there before the first scan. Three more ask what else could be done:
 # the paper's own recipe in the same time, a decoder that starts as the shape models, and the same
 # with all sockets that are neither validation nor test. Notebook 4 compares what comes out.
 
@@ -24,14 +25,11 @@ import os
 profile = os.environ.get("AAELIB_PROFILE", "default")
 
 # %%
-import pandas as pd
-
 from aaelib import conditions, figures, tables, training
-from aaelib.metrics import reconstruction_chamfer
 from aaelib.study import Study
 
 study = Study(profile, "03_transfer_learning")
-shapes, surfaces, split = study.load_shapes("sockets")
+shapes, _, _ = study.load_shapes("sockets")
 pretrained_on = training.card_of(study.model_path("pretrained"))["source"]
 study.source = f"{shapes.source}, transfer from {pretrained_on}"
 
@@ -67,18 +65,18 @@ for condition in conditions.CONDITIONS.values():
 # same way. The paper's recipe does neither.
 
 # %%
-runs = conditions.train_all(study)
+trained = conditions.train_all(study)
 
 # %%
 first = {
-    name: runs[name, study["seeds"][0]]
+    name: trained[name, study["seeds"][0]]
     for name in conditions.CONDITIONS
     if name != "original recipe"  # in units of its own
 }
 study.figure(
     "F4_training_curves",
     figures.training_curves(
-        {name: history for name, (_, history, _) in first.items()},
+        {name: history for name, (history, _) in first.items()},
         {
             "chamfer": "Chamfer distance, training batches",
             "val_chamfer": "Chamfer distance, validation sockets",
@@ -87,7 +85,7 @@ study.figure(
             "val_discriminator_accuracy": "discriminator accuracy, validation",
             "val_code_spread": "spread of validation codes (prior: 1)",
         },
-        {name: epoch for name, (_, _, epoch) in first.items()},
+        {name: epoch for name, (_, epoch) in first.items()},
     ),
     "The conditions, epoch by epoch (first seed); markers are the selected epochs. Chamfer distances "
     "are of unrefined codes, in units of the largest socket's radius.",
@@ -96,39 +94,21 @@ study.figure(
 # %% [markdown]
 # ## Validation sockets
 #
-# How far reconstructions of validation sockets are behind those of the sockets trained on tells
-# over-fitting.
+# How far reconstructions of validation sockets are behind those of the sockets that a model learnt
+# from: the gap that over-fitting leaves.
 
 # %%
-validation, sets = shapes.points[split["validation"]], conditions.socket_sets(study)
-chosen = pd.DataFrame(
-    [
-        {
-            "condition": name,
-            "run": seed,
-            "best_epoch": epoch,
-            "trained_chamfer": reconstruction_chamfer(trained, aae.reconstruct(trained)).mean(),
-            "validation_chamfer": reconstruction_chamfer(
-                validation, aae.reconstruct(validation)
-            ).mean(),
-            "validation_jsd": history.val_jsd[epoch],
-            "discriminator_accuracy": history.val_discriminator_accuracy[epoch],
-        }
-        for (name, seed), (aae, history, epoch) in runs.items()
-        if name in conditions.CONDITIONS
-        for trained in [shapes.points[sets[conditions.CONDITIONS[name].sockets]]]
-    ]
-)
-chosen["gap"] = chosen.validation_chamfer / chosen.trained_chamfer
-by_condition = chosen.drop(columns="run").groupby("condition", sort=False)
+found = conditions.on_validation(study, trained)
+by_condition = found.drop(columns="run").groupby("condition", sort=False)
 means = by_condition.mean().join(by_condition.std(ddof=1), rsuffix="_sd")
 study.table(
     "conditions",
     means,
-    "The selected epoch of each condition: mean Chamfer distance (unit sphere) of the reconstructed "
-    "sockets that were trained on, and of validation sockets, and their ratio: 1 would be no "
-    "over-fitting. JSD of samples; discriminator accuracy on validation codes, 0.5 is balance. ± is "
-    f"the standard deviation over {len(study['seeds'])} training seed(s).",
+    "The conditions after training. Steps before: of pre-training, or in which the encoder learnt to "
+    "read the shape models; after: of the decoder at refined codes. Mean Chamfer distance (unit "
+    "sphere) of the reconstructed sockets that were trained on, and of validation sockets, and their "
+    "ratio, the gap. JSD of samples; discriminator accuracy on validation codes at the selected epoch, "
+    f"0.5 is balance. ± is the standard deviation over {len(study['seeds'])} training seed(s).",
     shown=tables.with_spread(means),
 )
 
@@ -140,7 +120,7 @@ study.table(
 # `models.load("pretrained")` read those that come with this repository.
 
 # %%
-of_best = chosen[chosen.condition == conditions.BEST]
+of_best = found[found.condition == conditions.BEST]
 best_seed = int(of_best.run[of_best.validation_chamfer.idxmin()])
 conditions.export(study, best_seed)
 
@@ -152,8 +132,8 @@ plain, both = means.loc["neither"], means.loc["augmentation + transfer"]
 start = means.loc["shape-model start"]
 study.conclude(
     f"Without augmentation or transfer, the Chamfer distance of reconstructed validation sockets is "
-    f"{plain.gap:.1f} times that of the scans that were trained on; with augmentation "
-    f"{means.loc['augmentation'].gap:.1f} times: the gap is over-fitting.",
+    f"{plain.gap:.2f} times that of the scans that were trained on; with augmentation "
+    f"{means.loc['augmentation'].gap:.2f} times.",
     f"From neither to both, the validation Chamfer distance goes from "
     f"{plain.validation_chamfer:.5f} to {both.validation_chamfer:.5f} "
     f"and the JSD of samples from {plain.validation_jsd:.3f} to {both.validation_jsd:.3f}; a decoder "

@@ -199,7 +199,7 @@ unrefined = replace(CONDITIONS[BEST], name="without refinement")
 evaluated |= tables.evaluate_models(
     unseen,
     [(unrefined, seed) for seed in study["seeds"]],
-    lambda _, seed: tables.without_refinement(load(CONDITIONS[BEST], seed)),
+    lambda _, seed: tables.with_refinement(load(CONDITIONS[BEST], seed), 0),
     (),
 )
 varied = conditions.ablations(study)
@@ -278,7 +278,9 @@ study.table(
 # %%
 aae = models.load(conditions.weights_path(study, "sockets"))
 reconstructed = aae.reconstruct(unseen.points)
-taken_away = unseen.evaluate(reconstructed, ())
+taken_away = unseen.evaluate(
+    reconstructed, (aae.sample(baselines.DRAWN_PER_SOCKET * len(unseen), s) for s in draw_seeds)
+)
 linear = contestants[baselines.LINEAR_ALL_SOCKETS][0]
 errors = {
     "AAE": taken_away["surface_mm"],
@@ -420,10 +422,18 @@ study.figure(
 # %% [markdown]
 # ## Model cards
 #
-# The models to take away, written by notebook 3, get the figures above. The card of the first:
+# The models to take away, written by notebook 3, get a card each. That of the first:
 
 # %%
-Markdown(conditions.write_cards(study, comparison, by_kind, taken_away))
+carded = {
+    "this model": [taken_away],
+    "linear shape model": evaluated[baselines.LINEAR_ALL_SOCKETS],
+    "real training sockets": evaluated[baselines.NEAREST],
+}
+figures_of_card = tables.with_spread(tables.summary(carded, over="draws")).join(
+    tables.with_spread(tables.by_kind(unseen.kinds, carded))
+)
+Markdown(conditions.write_cards(study, figures_of_card.T.rename_axis("")))
 
 # %% [markdown]
 # ## What was learnt

@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 from analytic import socket, sockets
 
-from aaelib import metrics, tables
+from aaelib import latent, metrics, models, tables
 from aaelib.baselines import resampled
 from aaelib.clouds import normalize
 from aaelib.conditions import Condition
 from aaelib.data import Shapes
-from aaelib.models import Recipe
 from aaelib.shape_model import ShapeModel
 
 
@@ -210,18 +209,12 @@ class Copier:
 
     def __init__(self, points, by):
         self.points, self.by = points, by
-        self.recipe = Recipe(refinement_steps=7)
 
     def reconstruct(self, points):
         return points + np.array([self.by, 0, 0])
 
     def sample(self, n, seed):
         return self.points[np.random.default_rng(seed).integers(len(self.points), size=n)]
-
-    def encode(self, points):
-        size = (len(points), 2)
-        spread = 0.2 if self.recipe.refinement_steps else 2
-        return np.random.default_rng(0).normal(0, spread, size)
 
 
 @pytest.fixture(scope="module")
@@ -341,14 +334,32 @@ def test_error_maps_are_means_of_a_kind_at_the_vertices_of_its_mean(monkeypatch,
     np.testing.assert_allclose(values[2], 3)
 
 
-def test_codes_are_checked_with_and_without_refinement(unseen):
-    model = Copier(unseen.points, 0)
-    table = tables.prior_checks({"copier": model}, np.zeros((200, 5, 3)))
-    assert list(table.index) == ["copier, encoder's", "copier, refined"]
-    assert table.spread.tolist() == pytest.approx([10, 1], rel=0.1)
-    assert table.energy_p.iloc[0] < 0.01 < table.energy_p.iloc[1]
-    assert model.recipe.refinement_steps == 7
-    assert tables.without_refinement(model).recipe.refinement_steps == 0
+@pytest.fixture(scope="module")
+def refining():
+    tiny = {"n_points": 64, "code_size": 4, "encoder": (8,), "decoder": (8,), "discriminator": (4,)}
+    recipe = models.recipe("compact", encoder_points=32, refinement_steps=20, **tiny)
+    return models.AdversarialAutoencoder(recipe, scale=150.0)
+
+
+def test_a_model_with_other_refinement_has_the_same_weights(refining):
+    assert tables.with_refinement(refining, 20) is refining
+    unrefined = tables.with_refinement(refining, 0)
+    assert (refining.recipe.refinement_steps, unrefined.recipe.refinement_steps) == (20, 0)
+    assert unrefined.scale == refining.scale
+    for network in models.NETWORKS:
+        pairs = zip(
+            getattr(refining, network).weights, getattr(unrefined, network).weights, strict=True
+        )
+        for a, b in pairs:
+            np.testing.assert_array_equal(a, b)
+
+
+def test_codes_are_checked_with_and_without_refinement(refining, unseen):
+    table = tables.prior_checks({"tiny": refining}, unseen.points[:, :64])
+    assert list(table.index) == ["tiny, encoder's", "tiny, refined"]
+    for row, steps in zip(table.to_dict("records"), (0, 20), strict=True):
+        codes = tables.with_refinement(refining, steps).encode(unseen.points[:, :64])
+        assert row == pytest.approx(latent.prior_check(codes, 0.2), nan_ok=True)
 
 
 # Words and numbers
