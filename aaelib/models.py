@@ -869,7 +869,7 @@ class AdversarialAutoencoder(keras.Model):
             with tf.GradientTape() as tape:
                 tape.watch(codes)
                 # A sum over shapes: what one's code becomes does not depend on the others.
-                loss = tf.reduce_sum(_plane_distance(points, point_normals, self.decoder(codes)))
+                loss = tf.reduce_sum(plane_distance(points, point_normals, self.decoder(codes)))
             slope = tape.gradient(loss, codes)
             done = tf.cast(i, tf.float32)
             first = decay_1 * first + (1 - decay_1) * slope
@@ -1042,8 +1042,24 @@ def first_weight(n_models):
     return 1 if n_models > 1 else 0
 
 
-def _plane_distance(points, point_normals, decoded):
-    """Chamfer distance (n,) that counts mainly the part along the normals of `points`."""
+def plane_distance(points, point_normals, decoded):
+    """
+    Chamfer distance that counts mainly the part along the normals of given points.
+
+    As point-to-plane registration does (Chen and Medioni 1992); a twentieth of the squared
+    distance counts whatever its direction.
+
+    Parameters
+    ----------
+    points, point_normals : (n, n_points, 3) tensors
+        Given clouds, and unit vectors.
+    decoded : (n, m_points, 3) tensor
+
+    Returns
+    -------
+    (n,) tensor
+        Both directions summed.
+    """
     to_points, to_decoded = nearest_indices(decoded, points), nearest_indices(points, decoded)
     pairs = (
         (

@@ -87,14 +87,14 @@ def trials(study):
         Key -> Trial.
     """
     start = dataclasses.replace(conditions.CONDITIONS["shape-model start"], sockets="training")
-    held = study["shape_model_start"]["changes"]  # of the base's recipe, whatever the start
 
     def varied(key, **changes):
         condition = dataclasses.replace(start, name=key, changes=changes)
         return Trial(", ".join(f"{name} {value}" for name, value in changes.items()), condition)
 
     def scan(key, what, reference, **changes):
-        condition = dataclasses.replace(start, name=key, start="scan", changes=held | changes)
+        # With the study's own rates: the base's are for a decoder that is right from the start.
+        condition = dataclasses.replace(start, name=key, start="scan", changes=changes)
         return Trial(what, condition, reference=reference)
 
     def in_profile(key, what, **sections):
@@ -102,9 +102,9 @@ def trials(study):
 
     base = dataclasses.replace(start, name="base")
     found = {"base": Trial("base: shape-model start, all training sockets", base, reference=None)}
-    found["scan"] = scan("scan", "decoder starts as a scan", "base")
-    found["scan-rate-1e-3"] = scan(
-        "scan-rate-1e-3", "scan start, autoencoder_rate 0.001", "scan", autoencoder_rate=1e-3
+    found["scan"] = scan("scan", "decoder starts as a scan, the study's own rates", None)
+    found["scan-rate-3e-4"] = scan(
+        "scan-rate-3e-4", "scan start, autoencoder_rate 0.0003", "scan", autoencoder_rate=3e-4
     )
     found["plain-decoder"] = scan(
         "plain-decoder", "scan start, linear_models 0", "scan", linear_models=0
@@ -113,15 +113,15 @@ def trials(study):
         "regression-1", "encoder reads shape models for 1 step only", shape_model_start={"steps": 1}
     )
     found["finetuning-0"] = varied("finetuning-0", finetuning_steps=0)
-    for steps in (0, 20, 120):
+    for steps in (0, 20, 200):
         found[f"refinement-{steps}"] = Trial(
             f"refinement_steps {steps}, of the base's model", base, refinement_steps=steps
         )
     for key, entry, value in (
         ("seen-256", "encoder_points", 256),
-        ("seen-1024", "encoder_points", 1024),
-        ("rate-1e-4", "autoencoder_rate", 1e-4),
-        ("rate-1e-3", "autoencoder_rate", 1e-3),
+        ("rate-3e-5", "autoencoder_rate", 3e-5),
+        ("rate-3e-4", "autoencoder_rate", 3e-4),
+        ("finetuning-rate-3e-4", "finetuning_rate", 3e-4),
         ("generator-0", "generator_weight", 0.0),
         ("generator-0.1", "generator_weight", 0.1),
         ("code-8", "code_size", 8),

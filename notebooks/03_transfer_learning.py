@@ -43,7 +43,9 @@ study.source = f"{shapes.source}, transfer from {pretrained_on}"
 #
 # *Shape-model start*: the decoder starts as the shape models themselves. One number of the code
 # tells the kind, the others are the weights of the modes, and the encoder first learns to read them
-# from drawn sockets, whose weights are known. Training goes on from there.
+# from drawn sockets, whose weights are known. Where the profile sets the decoder's rate to 0, as
+# `default` and `study` do, the decoder then stays the shape models while the encoder goes on learning,
+# and learns itself at the end, at refined codes (below).
 #
 # Size is part of a socket: clouds are centred and divided by one scale, the largest radius among the
 # sockets trained on, so that what is decoded has millimetres. The original recipe has unit spheres.
@@ -60,9 +62,9 @@ for condition in conditions.CONDITIONS.values():
 #
 # A condition that was trained before with the same code and data is not trained again, and one that
 # was cut off goes on at its last epoch. After the best epoch by validation JSD is chosen, the decoder
-# learns for a few more steps at *refined* codes: an encoder's estimate of a code, improved by a few
-# gradient steps on the distance between decoded and given socket. `reconstruct` refines codes in the
-# same way. The paper's recipe does neither.
+# learns for some more steps at *refined* codes: an encoder's estimate of a code, improved by gradient
+# steps on the distance between decoded and given socket. `reconstruct` refines codes in the same way.
+# The paper's recipe does neither.
 
 # %%
 trained = conditions.train_all(study)

@@ -442,7 +442,7 @@ Markdown(conditions.write_cards(study, figures_of_card.T.rename_axis("")))
 
 # %%
 best, linear_row = comparison.loc[BEST], comparison.loc[baselines.LINEAR_ALL_SOCKETS]
-floor, start = comparison.loc[baselines.FLOOR], comparison.loc[before.name]
+floor, real = comparison.loc[baselines.FLOOR], comparison.loc[baselines.NEAREST]
 few = comparison.loc["shape-model start"]
 few_linear = comparison.loc[baselines.LINEAR]
 memory = memorising.loc[BEST]
@@ -468,6 +468,9 @@ study.conclude(
     f"and {linear_row.fidelity:.5f}, coverage {best.coverage:.2f} and {linear_row.coverage:.2f}, JSD "
     f"{best.jsd:.3f} and {linear_row.jsd:.3f}. That it is better: "
     f"{tables.answers(claims, 'all sockets: beats linear')}.",
+    f"Real training sockets, drawn as often: coverage {real.coverage:.3f} ± {real.coverage_sd:.3f}, "
+    f"JSD {real.jsd:.4f} ± {real.jsd_sd:.4f}, 1-NN accuracy {real.one_nn_accuracy:.2f}; samples of the "
+    f"best model: {best.coverage:.3f}, {best.jsd:.4f} and {best.one_nn_accuracy:.2f}.",
     f"The model to take away, one of these in half precision: {taken_away['chamfer'].mean():.5f} and "
     f"{taken_away['surface_mm'].mean():.2f} mm.",
     f"From {len(sets['scans'])} scans: Chamfer distance {few.chamfer:.5f}, linear "

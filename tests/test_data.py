@@ -6,6 +6,7 @@ import http.server
 import shutil
 import threading
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -456,6 +457,34 @@ def test_the_share_of_drawn_clouds_is_that_asked_for(clouds, shape_models, share
         assert np.sum(~real) == drawn
         wide = np.ptp(batch[~real, :, 0], axis=1) * SCALE > 140
         assert abs(wide.sum() - drawn / 2) <= 0.5
+
+
+def test_kinds_are_drawn_as_often_as_there_are_surfaces_of_them(clouds, shape_models):
+    many, few = (replace(m, n_surfaces_=n) for m, n in zip(shape_models, (30, 10), strict=True))
+    for batch in batches(clouds, shape_models=(many, few), share=1.0):
+        wide = np.ptp(batch[:, :, 0], axis=1) * SCALE > 140
+        assert (wide.sum(), len(batch)) in {(2, 8), (6, 8)}
+    a, b = (
+        batches(clouds, 1, shape_models=models, share=1.0)[0]
+        for models in ((many, few), (replace(many, n_surfaces_=10), replace(few, n_surfaces_=30)))
+    )
+    wide = [np.sum(np.ptp(batch[:, :, 0], axis=1) * SCALE > 140) for batch in (a, b)]
+    assert sorted(wide) == [2, 6]
+
+
+@pytest.mark.parametrize(
+    ("total", "sizes", "counts"),
+    [
+        (16, [30, 21], [9, 7]),
+        (10, [1, 1, 1], [4, 3, 3]),
+        (7, [5], [7]),
+        (0, [2, 3], [0, 0]),
+        (0, [], []),
+        (2, [1, 99], [0, 2]),
+    ],
+)
+def test_a_number_is_shared_out_in_proportion(total, sizes, counts):
+    assert data.proportional_counts(total, sizes) == counts
 
 
 def fitted_weights(points, model, seed=0):

@@ -384,6 +384,19 @@ def test_a_decoder_starts_at_as_many_models_as_it_has(count):
         model.start_decoder_at_models([ellipsoid(0)] * count, [1 / max(count, 1)] * count)
 
 
+def test_unit_spheres_are_no_place_for_linear_models():
+    model = tiny(linear_models=1, normalization="unit-sphere")
+    with pytest.raises(ValueError, match=r"normalization is 'unit-sphere'"):
+        model.start_decoder_at_models([ellipsoid(0)], [1])
+
+
+def test_a_model_without_modes_is_its_mean():
+    mean, modes = ellipsoid(0)
+    model = tiny(linear_models=1, code_size=2)
+    model.start_decoder_at_models([(mean, modes[:0])], [1])
+    np.testing.assert_allclose(model.decode(model.draw_prior(1))[0], 100 * mean, atol=1e-4)
+
+
 def test_a_decoder_that_starts_at_a_cloud_has_no_other_mean(three_kinds):
     _, starts = three_kinds
     model, cloud = tiny(linear_models=3, code_size=3), ellipsoid(9)[0]
@@ -496,6 +509,12 @@ def test_a_loaded_model_reconstructs_and_trains_on_as_the_saved_one(clouds, name
     step(model, clouds, times=2)
     step(loaded, clouds, times=2)
     np.testing.assert_array_equal(weights(loaded), weights(model))
+
+
+def test_a_model_without_optimizers_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match=r"not compiled.*export_weights"):
+        tiny().save(tmp_path / "model.keras")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_loaded_model_with_linear_models_reconstructs_as_the_saved_one(clouds, tmp_path):

@@ -10,18 +10,17 @@ from benchmarks import search
 DEFAULT = study.Study("default", "search")
 TRIALS = search.trials(DEFAULT)
 APART = {
-    "scan": {"condition.start"},
-    "scan-rate-1e-3": {"recipe.autoencoder_rate"},
+    "scan-rate-3e-4": {"recipe.autoencoder_rate"},
     "plain-decoder": {"recipe.linear_models"},
     "regression-1": {"shape_model_start.steps"},
     "finetuning-0": {"recipe.finetuning_steps"},
     "refinement-0": {"recipe.refinement_steps"},
     "refinement-20": {"recipe.refinement_steps"},
-    "refinement-120": {"recipe.refinement_steps"},
+    "refinement-200": {"recipe.refinement_steps"},
     "seen-256": {"recipe.encoder_points"},
-    "seen-1024": {"recipe.encoder_points"},
-    "rate-1e-4": {"recipe.autoencoder_rate"},
-    "rate-1e-3": {"recipe.autoencoder_rate"},
+    "rate-3e-5": {"recipe.autoencoder_rate"},
+    "rate-3e-4": {"recipe.autoencoder_rate"},
+    "finetuning-rate-3e-4": {"recipe.finetuning_rate"},
     "generator-0": {"recipe.generator_weight"},
     "generator-0.1": {"recipe.generator_weight"},
     "code-8": {"recipe.code_size"},
@@ -69,13 +68,13 @@ def test_a_trial_is_one_thing_apart_from_its_reference(key):
 def test_no_two_trials_are_the_same():
     settings = [search.settings(DEFAULT, trial) for trial in TRIALS.values()]
     assert all(a != b for i, a in enumerate(settings) for b in settings[:i])
-    assert set(TRIALS) == {*APART, "base", "original"}
+    assert set(TRIALS) == {*APART, "base", "scan", "original"}
 
 
 def test_trials_share_a_model_only_where_they_only_refine_otherwise():
     slugs = {key: trial.condition.slug for key, trial in TRIALS.items()}
     shared = {key for key, slug in slugs.items() if slug == "base"}
-    assert shared == {"base", "refinement-0", "refinement-20", "refinement-120"}
+    assert shared == {"base", "refinement-0", "refinement-20", "refinement-200"}
     assert len(set(slugs.values())) == len(TRIALS) - 3
 
 

@@ -210,7 +210,7 @@ def at_shape_models(shape_models, n_steps=100, seed=0, **changes):
 
 @pytest.fixture(scope="module")
 def started(shape_models):
-    return at_shape_models(shape_models)
+    return at_shape_models(shape_models, 300)
 
 
 def test_a_started_encoder_reads_the_weights_and_kinds_of_clouds(shape_models, started):
@@ -301,6 +301,11 @@ def test_fine_tuning_changes_the_decoder_alone_and_brings_it_nearer(shape_models
         for aae in (before, after)
     ]
     assert errors[1].mean() < errors[0].mean() / 2
+
+
+def test_no_steps_of_fine_tuning_change_nothing(shape_models, waves):
+    before, after = tuned(shape_models, waves, steps=0)
+    assert changed_networks(before, after) == []
 
 
 def test_fine_tuning_depends_on_its_seed(shape_models, waves):
