@@ -14,7 +14,7 @@ import traitlets
 from scipy.spatial import KDTree
 from scipy.stats import chi2
 
-from . import design, figures, limbs, printing
+from . import data, design, figures, limbs, models, printing
 from .clouds import normalize
 from .metrics import pairwise_chamfer
 from .sockets import vertex_values
@@ -243,9 +243,11 @@ class Explorer:
         self._make_controls()
         self._start_anew()
         self.figure = self._empty_figure(np.ptp(shapes.points, axis=1).max(axis=0))
-        self.widget = self._page()
         self._set_controls()
         self._show()
+        # A page starts with what the figure has when it becomes a widget.
+        self.figure = go.FigureWidget(self.figure)
+        self.widget = self._page()
 
     # What it is made of -----------------------------------------------------------------------
 
@@ -327,8 +329,7 @@ class Explorer:
             showlegend=False,
         )
         # As wide as the page leaves it room.
-        gallery.update_layout(width=None, height=600, autosize=True)
-        return go.FigureWidget(gallery)
+        return gallery.update_layout(width=None, height=600, autosize=True)
 
     def _page(self):
         sections = {
@@ -470,7 +471,7 @@ class Explorer:
         name, distance = self.real.nearest(self.cloud)
         share = usualness(code, self.aae.recipe.prior_std)
         self.plausible.value = (
-            f"<b>Plausible?</b><br>{share:.0%} of the prior's draws are farther out.<br>"
+            f"<b>Plausible?</b><br>{share:.1%} of the prior's draws are less usual.<br>"
             f"Nearest real socket: {html.escape(name)}, Chamfer distance {distance:.4f} in the "
             "unit sphere."
         )
@@ -485,11 +486,12 @@ class Explorer:
         elif self.colour.value == _FROM_LIMB and self._limb:
             values = np.nan_to_num(vertex_values(self._limb.gap))
         mesh, points = self.figure.data
+        with_points = self.points.value and not self._limb
         with self.figure.batch_update():
             _place(mesh, vertices - middle)
             mesh.intensity = values.astype(np.float32)
-            points.visible = self.points.value and not self._limb
-            if points.visible:
+            points.visible = with_points
+            if with_points:
                 _place(points, self.cloud - middle)
 
     def _file(self):
@@ -508,22 +510,22 @@ class Explorer:
             return name, path.read_bytes()
 
 
-def explore(aae, shapes):
+def explore(model="sockets"):
     """
     The explorer as a widget, to be shown by a notebook.
 
     Parameters
     ----------
-    aae : AdversarialAutoencoder
-        Of "dataset" normalization.
-    shapes : aaelib.data.Shapes
-        Real sockets to start from and to compare with.
+    model : str or Path
+        As `models.load` takes it; by default the one that comes with the repository.
 
     Returns
     -------
     ipywidgets.Widget
     """
-    return Explorer(aae, shapes).widget
+    # What loading says goes nowhere: a progress bar that is gone when a page is drawn is an error.
+    with widgets.Output():
+        return Explorer(models.load(model), data.load_sockets()).widget
 
 
 def parse_sizes(text):

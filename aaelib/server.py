@@ -60,6 +60,7 @@ def command(notebook, share, port, browser=True):
     arguments = [sys.executable, "-m", "voila", str(notebook), "--template=explorer"]
     arguments += ["--Voila.ip=127.0.0.1", f"--port={port}"]
     arguments += [f"--VoilaConfiguration.extension_denylist={_DENIED}"]
+    arguments += ["--show_tracebacks=True"]  # who serves it is who sees it
     arguments += [] if browser else ["--no-browser"]
     paths = [str(share), *filter(None, [os.environ.get("JUPYTER_PATH")])]
     return arguments, os.environ | {"JUPYTER_PATH": os.pathsep.join(paths)}

@@ -135,6 +135,12 @@ class Page:
         self.page.wait_for_timeout(1500)
         return self.vertices()
 
+    def upload(self, path):
+        """Give the limb's button a file."""
+        with self.page.expect_file_chooser() as chooser:
+            self.page.get_by_role("button", name="Limb scan").click()
+        chooser.value.set_files(path)
+
     def says(self, text):
         self.page.wait_for_function(
             "text => document.querySelector('.aaelib-message').innerText.includes(text)", arg=text

@@ -259,9 +259,9 @@ study.figure(
 # where there are no others. Without a kernel, the slider of figure F7 above can be dragged.
 
 # %% tags=["explorer"]
-from aaelib import data, explorer, models
+from aaelib import explorer
 
-explorer.explore(models.load("sockets"), data.load_sockets())
+explorer.explore()
 
 # %% [markdown]
 # ## What was learnt

@@ -1,5 +1,7 @@
 """The explorer without a browser: what its controls do to the socket that is shown."""
 
+from datetime import datetime
+
 import numpy as np
 import pytest
 import trimesh
@@ -180,12 +182,18 @@ def test_what_cannot_be_had_is_said_and_nothing_moves(page):
 
 def upload(page, name, content):
     page.limb.value = [
-        {"name": name, "content": content, "type": "", "size": len(content), "last_modified": 0}
+        {
+            "name": name,
+            "content": content,
+            "type": "",
+            "size": len(content),
+            "last_modified": datetime.now(),
+        }
     ]
 
 
 def test_a_bad_scan_is_refused_by_its_name(page):
-    upload(page, "<b>letter</b>.stl", b"Dear prosthetist,")
+    upload(page, "<b>letter.stl", b"Dear prosthetist,")
     assert 'role="alert"' in page.message.value
     assert "<b>letter" not in page.message.value
     assert "letter" in page.message.value

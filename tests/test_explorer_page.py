@@ -81,7 +81,7 @@ def test_a_limb_gets_a_socket(page, tmp_path):
     limb.export(tmp_path / "limb.stl")
     before = page.vertices()
     page.open("Design for a limb")
-    page.page.set_input_files("input[type=file]", tmp_path / "limb.stl")
+    page.upload(tmp_path / "limb.stl")
     said = page.says("Mean error of the gap")
     assert float(said.split("gap")[1].split("mm")[0]) < 3
     page.wait_until_moved(before)
@@ -92,7 +92,7 @@ def test_a_bad_file_is_refused_in_words(page, tmp_path):
     (tmp_path / "letter.stl").write_text("Dear prosthetist,")
     before = page.vertices()
     page.open("Design for a limb")
-    page.page.set_input_files("input[type=file]", tmp_path / "letter.stl")
+    page.upload(tmp_path / "letter.stl")
     said = page.says("letter.stl")
     assert "Traceback" not in said
     np.testing.assert_array_equal(page.vertices(), before)
