@@ -14,7 +14,7 @@ MAKEFLAGS += --no-builtin-rules
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = help
-.PHONY: help env reproduce verify test test-fast bench search lint lab data notebooks store reference bundle lock clean FORCE
+.PHONY: help env reproduce verify test test-fast test-browser bench search lint lab explore data notebooks store reference bundle lock clean FORCE
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -62,8 +62,9 @@ profile = notebooks/profiles/$(PROFILE).yaml
 profiles = $(sort $(basename $(notdir $(wildcard notebooks/profiles/*.yaml))))
 sources = $(sort $(wildcard notebooks/[0-9]*.py))
 executed = $(sources:notebooks/%.py=$(run)/notebooks/%.ipynb)
-front_ends = $(addprefix aaelib/,__main__.py cli.py report.py explorer.py verification.py)
-inputs = $(filter-out $(front_ends),$(wildcard aaelib/*.py)) $(wildcard data/sockets/*.npz)
+front_ends = $(addprefix aaelib/,__main__.py cli.py report.py server.py verification.py)
+uses = $(addprefix aaelib/,assessment.py design.py explorer.py limbs.py printing.py)
+inputs = $(filter-out $(front_ends) $(uses),$(wildcard aaelib/*.py)) $(wildcard data/sockets/*.npz)
 
 reproduce: $(run)/index.html ## Run what is missing of the study and write its report [PROFILE=default]
 	@echo "The report: $(run)/index.html"
@@ -76,6 +77,9 @@ $(executed): $(run)/notebooks/%.ipynb: notebooks/%.py $(inputs) $(profile) $(run
 
 $(foreach rule,$(join $(addsuffix :,$(wordlist 2,$(words $(executed)),$(executed))),\
 	$(filter-out $(lastword $(executed)),$(executed))),$(eval $(rule)))
+
+# What models are used for is in the last notebooks alone.
+$(filter $(run)/notebooks/05% $(run)/notebooks/06%,$(executed)): $(uses)
 
 $(profile):
 	@echo "There is no profile '$(PROFILE)': choose one of $(profiles)" >&2; exit 1
@@ -104,8 +108,12 @@ test: test-fast ## Run the fast tests, then every notebook in the smoke profile
 test-fast: $(environment) ## Run the fast tests
 	$(python) -m pytest tests
 
+test-browser: $(environment) ## Drive the explorer's page in Chromium
+	$(python) -m pytest tests -m browser
+
 bench: $(environment) ## Measure speed and memory against the original scheme and peers, into results/bench
 	$(python) -m benchmarks run
+	$(python) -m benchmarks page
 
 search: $(environment) ## Vary the default recipe, one thing at a time, into results/search [PROFILE=default]
 	$(python) -m benchmarks search --profile $(PROFILE)
@@ -117,6 +125,9 @@ lint: $(environment) ## Check style, and that notebooks and their paired scripts
 
 lab: $(environment) ## Open the notebooks in JupyterLab, on this machine only
 	$(python) -m jupyterlab --ip=127.0.0.1
+
+explore: $(environment) ## Open the latent explorer of notebook 05 in a browser, on this machine only
+	$(python) -m aaelib explore
 
 data: $(environment) ## Download the public sockets [MODELNET=10 or 40: and that ModelNet]
 	$(python) -m aaelib data $(if $(MODELNET),--modelnet $(MODELNET))

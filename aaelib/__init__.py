@@ -2,8 +2,8 @@
 Generative models of prosthetic sockets: adversarial autoencoders of point clouds.
 
 Modules, each importing only from those before it: `files`, `clouds`, `neighbors`, `distances`,
-`metrics`, `significance`, `sockets`, `shape_model`, `baselines`, `corpus`, `data`, `models`,
-`training`, `latent`, `figures`, `tables`, `study`, `conditions`, `explorer`,
-`verification`, `report`, `cli`.
+`metrics`, `significance`, `printing`, `sockets`, `shape_model`, `baselines`, `corpus`, `data`,
+`models`, `training`, `design`, `latent`, `limbs`, `figures`, `tables`, `study`, `conditions`,
+`assessment`, `explorer`, `verification`, `report`, `server`, `cli`.
 TensorFlow is imported by `models` and `training`.
 """

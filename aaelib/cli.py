@@ -107,6 +107,19 @@ def verify(
 
 
 @app.command()
+def explore(
+    port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 8866,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+):
+    """Serve the explorer of notebook 05, to this machine only, until it is interrupted."""
+    from aaelib import server
+
+    page = RESULTS / "explore" / "explorer.ipynb"
+    server.write_tagged(NOTEBOOKS / "05_latent_exploration.py", "explorer", page)
+    server.serve(page, NOTEBOOKS / "share", port, browser)
+
+
+@app.command()
 def data(
     modelnet: Annotated[
         Literal["10", "40"] | None, typer.Option(help="Download that ModelNet too.")

@@ -784,6 +784,69 @@ def nearest_histogram(distances, title=None):
     return figure
 
 
+def assessment(table, plausibility=None, title=None):
+    """
+    Who tells real from generated sockets: accuracies with intervals, and how plausible both are.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A row for each judge, with columns "accuracy", "low" and "high" in [0, 1]
+        (`aaelib.assessment.results`). Rows whose name starts with "machine:" are grey.
+    plausibility : pandas.DataFrame, optional
+        A row each for real and for generated sockets, with columns "mean", "sd" and "n" of scores
+        from 1 to 5 (`aaelib.assessment.plausibility`). Without rows it is left out.
+    title : str, optional
+        Title of the figure.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        A panel of accuracies, a line at 0.5, where judges guess; and one of mean plausibility, with
+        a standard deviation to either side.
+    """
+    has_scores = plausibility is not None and len(plausibility) > 0
+    titles = ["accuracy" + _arrow(0.5), *["plausibility, mean ± sd"] * has_scores]
+    figure, places = _panels(titles, title, 60 + 34 * max(len(table), 2))
+    is_machine = table.index.str.startswith("machine:")
+    for rows, color in ((table[~is_machine], SERIES_COLORS[0]), (table[is_machine], FAINT)):
+        reach = {"array": rows["high"] - rows["accuracy"]}
+        reach |= {"arrayminus": rows["accuracy"] - rows["low"]}
+        figure.add_trace(_intervals(rows.index, rows["accuracy"], reach, color), **places[0])
+    line = {"color": INK, "width": 1, "dash": "dot"}
+    figure.add_vline(x=0.5, line=line, **places[0])
+    figure.update_xaxes(range=[0, 1.02], **places[0])
+    order = [list(table.index)]
+    if has_scores:
+        names = [f"{name}<br>n = {n:g}" for name, n in plausibility["n"].items()]
+        reach = {"array": plausibility["sd"]}
+        trace = _intervals(names, plausibility["mean"], reach, SERIES_COLORS[1])
+        figure.add_trace(trace, **places[1])
+        figure.update_xaxes(range=[0.8, 5.2], tickvals=[1, 2, 3, 4, 5], **places[1])
+        order.append(names)
+    for names, where in zip(order, places, strict=True):
+        figure.update_yaxes(
+            **{"categoryorder": "array", "categoryarray": names},
+            **{"range": [len(names) - 0.5, -0.5], "showgrid": False, "tickcolor": "white"},
+            **where,
+        )
+    return figure
+
+
+def _intervals(names, values, reach, color):
+    """Points, a row each, with bars as far as `reach` says to either side."""
+    reach = {side: lengths.to_numpy(float) for side, lengths in reach.items()}
+    return go.Scatter(
+        x=values.to_numpy(float),
+        y=list(names),
+        error_x={"type": "data", **reach, "color": color, "thickness": 2, "width": 5},
+        mode="markers",
+        marker={"color": color, "size": 11},
+        showlegend=False,
+        hovertemplate="%{y}: %{x:.3g}<extra></extra>",
+    )
+
+
 # The system --------------------------------------------------------------------------------------
 
 

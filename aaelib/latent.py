@@ -4,7 +4,20 @@ import numpy as np
 from scipy.stats import kurtosis, skew
 from sklearn.decomposition import PCA
 
+from .design import attribute_directions, fit, measure_codes, move
 from .significance import energy_test
+
+__all__ = [
+    "attribute_directions",
+    "code_statistics",
+    "direction",
+    "fit",
+    "interpolate",
+    "measure_codes",
+    "move",
+    "prior_check",
+    "project",
+]
 
 
 def interpolate(a, b, steps):

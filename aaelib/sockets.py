@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import trimesh
@@ -14,10 +13,9 @@ from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
 from .clouds import resample
-from .files import replacing
+from .printing import export, thicken
 
 MIN_POINTS = 100
-MAX_THICKNESS = 20.0  # mm; walls of printed sockets have 3 to 8
 
 _CENTER_HEIGHT = 0.45  # of the height; the part below is star-shaped around it
 _NEIGHBOURS = 24  # of the interpolation
@@ -191,7 +189,7 @@ class SocketSurface:
         brim = heights[:, -1]
         sections = np.arange(spacing, brim.min(), spacing)
         sections = np.append(sections[sections > heights[0, 0]], brim.min())
-        perimeters, areas = _section_sizes(self.vertices, heights, sections)
+        perimeters, areas = section_sizes(self.vertices, heights, sections)
         triangles = self.vertices.reshape(-1, 3)[_grid_faces(*heights.shape)]
         return {
             "length_mm": float(heights.max()),
@@ -233,7 +231,7 @@ class SocketSurface:
 
     def shell(self, thickness=4.0):
         """
-        A closed wall around the surface.
+        A closed wall around the surface (`aaelib.printing.thicken`).
 
         Parameters
         ----------
@@ -243,33 +241,18 @@ class SocketSurface:
         Returns
         -------
         trimesh.Trimesh
-            Watertight, in mm. The inner wall is the surface, the outer wall lies `thickness`
-            away along the vertices' normals, and a band joins them at the brim.
+            Watertight, in mm, its normals out of the wall. The inner wall is the surface, the outer
+            wall lies `thickness` away from it, and a rounded rim joins them above the brim, half of
+            `thickness` high.
 
         Raises
         ------
         ValueError
-            If `thickness` is out of range.
+            If `thickness` is out of range, or such a wall would cross itself.
         """
-        if not 0 < thickness <= MAX_THICKNESS:
-            raise ValueError(
-                f"thickness is {thickness} mm; a wall has more than 0 and up to {MAX_THICKNESS} mm"
-            )
-        inner = self.mesh()
-        outer = inner.vertices + thickness * inner.vertex_normals
-        n = len(outer)
         n_angles, n_heights = self.vertices.shape[:2]
-        brim = 1 + np.arange(n_angles) * (n_heights - 1) + n_heights - 2
-        following = np.roll(brim, -1)
-        faces = [
-            inner.faces[:, ::-1],
-            inner.faces + n,
-            np.stack([brim + n, following + n, following], axis=1),
-            np.stack([brim + n, following, brim], axis=1),
-        ]
-        return trimesh.Trimesh(
-            np.concatenate([inner.vertices, outer]), np.concatenate(faces), process=False
-        )
+        brim = np.arange(1, n_angles + 1) * (n_heights - 1)
+        return thicken(self.mesh(), brim, thickness)
 
 
 def fit_surfaces(points):
@@ -355,14 +338,14 @@ def vertex_values(grid):
 
 def export_stl(surface, path, thickness=4.0):
     """
-    Write a socket as a closed shell to print.
+    Write a socket as a closed shell to print (`aaelib.printing.export` has other formats).
 
     Parameters
     ----------
     surface : SocketSurface
         Its inner surface.
     path : str or Path
-        Of the STL file (binary, mm).
+        Of the ``.stl`` file (binary, mm).
     thickness : float
         Of the wall, mm: above 0, up to 20.
 
@@ -374,12 +357,9 @@ def export_stl(surface, path, thickness=4.0):
     Raises
     ------
     ValueError
-        If `thickness` is out of range.
+        If the suffix is another, if `thickness` is out of range, or such a wall would cross itself.
     """
-    shell = surface.shell(thickness)
-    with replacing(path) as temporary:
-        shell.export(temporary, file_type="stl")
-    return Path(path)
+    return export(surface, path, thickness, formats=(".stl",))
 
 
 # Fitting --------------------------------------------------------------------------------------
@@ -567,13 +547,27 @@ def _areas(triangles):
     return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
 
 
-def _section_sizes(vertices, heights, sections):
+def section_sizes(vertices, heights, sections):
     """
     Perimeters and areas of the polygons in which horizontal planes cut the meridians.
 
-    `heights` (angles, heights) are those of the vertices, `sections` (n_sections,) lie between the
-    pole and the lowest point of the brim, so that every meridian crosses each; where the distal end
-    is dented it may do so more than once, and the topmost crossing is the wall.
+    Where the distal end is dented a meridian may cross a plane more than once; the topmost crossing
+    is the wall.
+
+    Parameters
+    ----------
+    vertices : (angles, heights, 3) array
+        Of a `SocketSurface`, mm.
+    heights : (angles, heights) array
+        Of the vertices, mm.
+    sections : (n_sections,) array
+        Heights between the pole and the lowest point of the brim, so that every meridian crosses
+        each; above that, meridians are taken at their ends.
+
+    Returns
+    -------
+    perimeters, areas : (n_sections,) arrays
+        mm and mm2.
     """
     level = sections[:, None, None]
     crosses = (heights[:, :-1] <= level) & (level <= heights[:, 1:])

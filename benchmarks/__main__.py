@@ -76,6 +76,17 @@ def search(
 
 
 @app.command()
+def page():
+    """Time the explorer's page in a browser, into results/bench/page.md."""
+    from . import page
+
+    text = page.table(page.measured())
+    with replacing(FOLDER / "page.md") as temporary:
+        temporary.write_text(text)
+    print(text)
+
+
+@app.command()
 def store():
     """Copy the main table into the README, and the search's, where there is one, beside this."""
     report.include(FOLDER.parents[1] / "README.md", FOLDER, "bench")

@@ -21,9 +21,10 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 
 # %%
 import numpy as np
+import trimesh
 
-from aaelib import conditions, explorer, figures, latent, models, training
-from aaelib.sockets import SocketSurface
+from aaelib import conditions, design, explorer, figures, latent, limbs, models, tables, training
+from aaelib.sockets import SocketSurface, vertex_values
 from aaelib.study import Study
 
 study = Study(profile, "05_latent_exploration")
@@ -125,6 +126,117 @@ study.figure(
 )
 
 # %% [markdown]
+# ## One size at a time
+#
+# A longer socket is wider too: 'long' is no size but a type. A direction that changes one size and
+# holds the others comes from the slopes of all sizes at a socket's code: the smallest step, in the
+# prior's standard deviations, that adds one millimetre to one size, where a drift of another by 1 %
+# costs as much as a standard deviation. Tried at two unseen sockets, one of each kind.
+
+# %%
+ends = {"TT": middle, "TF": across}
+directions = {
+    kind: design.attribute_directions(
+        aae, codes[i], labelled=(codes[split["scans"]], shapes.kinds[split["scans"]])
+    )
+    for kind, i in ends.items()
+}
+alone = tables.directions(directions)
+study.table(
+    "attribute_directions",
+    alone,
+    "Directions at an unseen socket of each kind. effect: measured over wanted change, of a change by "
+    "4 % (1 is best); leak: the largest change of another size by the same step, as a share of it; "
+    "reliability: R² with which the direction predicts the size of other sockets of the kind, for "
+    "'kind' the cross-validated accuracy of telling the kinds apart.",
+)
+
+# %%
+start = design.decoded_surface(aae, codes[middle])
+steps_mm = (-20, -10, 10, 20)
+moved = [
+    design.decoded_surface(aae, design.move(aae, codes[middle], "length_mm", by)) for by in steps_mm
+]
+study.figure(
+    "F8_length_alone",
+    figures.mesh_gallery(
+        [surface.coarse().mesh() for surface in moved],
+        [
+            f"{by:+d} mm asked: {s.measure()['length_mm'] - start.measure()['length_mm']:+.1f} mm"
+            for by, s in zip(steps_mm, moved, strict=True)
+        ],
+        columns=4,
+        intensities=[explorer.departure(s.coarse(), start) for s in moved],
+        colorbar_title="mm",
+    ),
+    "An unseen transtibial socket made shorter and longer, its other sizes held: how far the wall "
+    "moves out (red) or in (blue).",
+)
+
+# %% [markdown]
+# ## Made to measure
+#
+# The other way round: sizes are given, and the most plausible socket that has them is sought. Here
+# from unseen sockets, of each of which only length and perimeters every 30 mm are told.
+
+# %%
+told = split["test"][:: max(1, len(split["test"]) // 20)][:20]
+made = tables.made_to_measure(aae, [surfaces[i] for i in told])
+study.table(
+    "made_to_measure",
+    made.describe().loc[["count", "mean", "max"]],
+    "Sockets designed for the sizes of unseen ones: by how much length and the worst of the "
+    "perimeters are missed; mean distance of the wall from that of the socket whose sizes they are, "
+    "where sizes leave it open; and the code's length over that of a usual draw (1).",
+)
+
+# %% [markdown]
+# ## For a limb
+#
+# Code and place of a socket are found together, so that its wall follows a limb at a distance. In
+# place of a limb that anyone could share, the surface of an unseen socket, turned and shifted; 3 mm
+# are to be left for a liner. What 16 numbers cannot follow, a smooth displacement does; both errors are told.
+
+# %%
+limb = surfaces[middle].mesh()
+limb.apply_transform(trimesh.transformations.rotation_matrix(0.7, [0, 0, 1], [5, -8, 20]))
+fitted = limbs.fit(aae, limb, clearance=3.0, kind="TT")
+study.figure(
+    "F8_limb",
+    figures.mesh_gallery(
+        [fitted.model_surface.mesh(), fitted.surface.mesh()],
+        [
+            f"of the model alone: {fitted.model_error:.2f} mm off",
+            f"with displacement: {fitted.gap_error:.2f} mm off",
+        ],
+        columns=2,
+        intensities=[
+            np.nan_to_num(vertex_values(gap) - 3.0) for gap in (fitted.model_gap, fitted.gap)
+        ],
+        colorbar_title="mm",
+    ),
+    "The gap between limb and socket beyond the 3 mm that were asked for.",
+)
+
+# %% [markdown]
+# ## A wall to print
+#
+# A socket goes to the printer as a closed wall of even thickness with a rounded rim.
+
+# %%
+walls = tables.walls([design.decoded_surface(aae, c) for c in aae.draw_prior(4, study.seed)])
+study.table(
+    "walls",
+    walls,
+    "Walls around four samples of the prior: whether they are closed, their volume, and the share of "
+    "the outer wall that is within 0.3 mm of the thickness asked for, away from the rim.",
+)
+
+# %% tags=["nbval-check-output"]
+print("walls are watertight:", bool(walls.watertight.all()))
+print("sizes that change alone:", list(alone.index.get_level_values("size").unique()))
+
+# %% [markdown]
 # ## A map
 #
 # Codes of all sockets in the plane of their two largest principal components, over draws of the
@@ -139,18 +251,23 @@ study.figure(
 )
 
 # %% [markdown]
-# ## Drag a socket from A to B
+# ## The explorer
 #
-# The slider needs a kernel: run the notebook (`make lab`). Without one, the slider of figure F7 above
-# does the same.
+# Drag between two sockets, change one size, draw new ones, ask for sizes or for a socket that fits a
+# limb, and take a file home. It needs a kernel: run the notebook (`make lab`), or `make explore`, which
+# serves this cell as a page of its own, with the model and the sockets that come with the repository
+# where there are no others. Without a kernel, the slider of figure F7 above can be dragged.
 
-# %%
-explorer.morph(aae, codes[short], codes[across], labels=("TT", "TF"))
+# %% tags=["explorer"]
+from aaelib import explorer
+
+explorer.explore()
 
 # %% [markdown]
 # ## What was learnt
 
 # %%
+effects = alone.effect.dropna()
 statistics = latent.code_statistics(codes[split["test"]], aae.recipe.prior_std)
 # Along the direction from one kind to the other that the scans give, on sockets of the test.
 kind = latent.direction(codes[split["scans"]], is_tt)
@@ -164,6 +281,13 @@ study.conclude(
     f"Along the direction from transfemoral to transtibial scans, unseen sockets of the two kinds "
     f"are {apart / within:.1f} standard deviations apart (0 would be no difference), though nobody "
     "told the network the kinds.",
+    f"Moved by 4 % along the direction of one size alone, sockets change it by {effects.min():.2f} to "
+    f"{effects.max():.2f} times as much as asked, and another size by {100 * alone.leak.max():.1f} % at "
+    "most.",
+    f"Sockets made for the sizes of {len(made)} unseen ones miss their length by "
+    f"{made.length_mm.max():.1f} mm and a perimeter by {100 * made.perimeter.max():.1f} % at most.",
+    f"A socket for a limb keeps the gap within {fitted.gap_error:.2f} mm of what was asked, on average; "
+    f"the model alone within {fitted.model_error:.2f} mm.",
     f"Adding 'long' changes a socket of {heights[2]:.3g} {unit} to {heights[-1]:.3g} {unit}, "
     f"taking it away to {heights[0]:.3g} {unit}.",
 )

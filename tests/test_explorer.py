@@ -1,119 +1,229 @@
-"""The slider from one socket to another."""
+"""The explorer without a browser: what its controls do to the socket that is shown."""
 
-import re
+from datetime import datetime
 
 import numpy as np
 import pytest
+import trimesh
 from analytic import socket
+from scipy.stats import chi2
 
-from aaelib import explorer, models
-from aaelib.sockets import SocketSurface
+from aaelib import data, design, explorer, models
 
 
 @pytest.fixture(scope="module")
 def aae():
-    """A model whose decoder starts at a socket and has learnt nothing yet."""
-    recipe = models.recipe(
-        "compact",
-        n_points=256,
-        code_size=4,
-        encoder=(8,),
-        decoder=(8,),
-        discriminator=(8,),
-        encoder_points=None,
-    )
-    model = models.AdversarialAutoencoder(recipe, scale=150.0, seed=0)
-    cloud = socket().sample(256)
-    model.start_decoder_at((cloud - cloud.mean(axis=0)) / 150)
-    return model
+    return models.load("sockets")
 
 
 @pytest.fixture(scope="module")
-def codes():
-    """Far enough apart to see, near enough to zero to be sockets."""
-    return np.random.default_rng(0).normal(0, 0.02, (2, 4)).astype(np.float32)
+def opened(aae):
+    return explorer.Explorer(aae, data.load_sockets(source="bundled")[:4])
 
 
 @pytest.fixture
-def parts(aae, codes):
-    """Slider, sizes and socket."""
-    return explorer.morph(aae, *codes, labels=("short", "long"), steps=5).children
+def page(opened):
+    """The explorer as it opens."""
+    opened._past.clear()
+    opened.message.value = ""
+    opened._go(explorer.Position(*map(opened.real.code, (0, 3)), names=(0, 3)), remember=False)
+    return opened
 
 
-def decoded(aae, code):
-    return SocketSurface.from_points(aae.decode(code[None])[0], smoothing=0.1)
-
-
-def shown(figure):
-    mesh = figure.data[0]
+def shown(page):
+    mesh = page.figure.data[0]
     return np.stack([mesh.x, mesh.y, mesh.z], axis=1)
 
 
-def centred(vertices):
-    return vertices - (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+# Moving
 
 
-def test_the_slider_runs_from_one_to_the_other(parts):
-    slider = parts[0]
-    assert (slider.min, slider.max, slider.value) == (0, 4, 0)
-    assert slider.description == "short → long"
+def test_it_opens_at_a_real_socket(page, aae):
+    assert (page.start.value, page.end.value, page.share.value) == (0, 3, 0)
+    expected = design.decoded_surface(aae, page.real.code(0)).vertices
+    np.testing.assert_allclose(page.surface.vertices, expected, atol=1e-3)
+    vertices = page.surface.mesh().vertices
+    vertices = vertices - (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+    np.testing.assert_allclose(shown(page), vertices, atol=1e-3)
 
 
-def test_moving_the_slider_shows_the_socket_of_that_code(aae, codes, parts):
-    slider, _, figure = parts
-    for index in (0, 4, 2):
-        slider.value = index
-        code = codes[0] + (codes[1] - codes[0]) * index / 4
-        expected = centred(decoded(aae, code).mesh().vertices)
-        np.testing.assert_allclose(shown(figure), expected, atol=0.05)
-    slider.value = 0
-    start = shown(figure)
-    slider.value = 4
-    assert np.abs(shown(figure) - start).max() > 0.5
+def test_at_the_end_of_the_way_is_b(page, aae):
+    page.share.value = 1
+    np.testing.assert_array_equal(page.position.code(page.directions), page.real.code(3))
+    np.testing.assert_allclose(page.cloud, aae.decode(page.real.code(3)[None])[0], atol=1e-3)
 
 
-def test_triangles_stay_those_of_the_surface(aae, codes, parts):
-    slider, _, figure = parts
-    slider.value = 3
-    mesh = figure.data[0]
-    faces = np.stack([mesh.i, mesh.j, mesh.k], axis=1)
-    np.testing.assert_array_equal(faces, decoded(aae, codes[0]).mesh().faces)
+def test_a_size_changes_by_what_its_slider_says(page):
+    before = page.surface.measure()
+    page.changes["length_mm"].value = 10
+    after = page.surface.measure()
+    assert after["length_mm"] - before["length_mm"] == pytest.approx(10, abs=2)
+    page.changes["length_mm"].value = 0
+    page.changes["volume_mm3"].value = 100
+    litres = (page.surface.measure()["volume_mm3"] - before["volume_mm3"]) / 1e6
+    assert litres == pytest.approx(0.1, abs=0.03)
 
 
-def test_sizes_are_those_of_the_socket_shown(aae, codes, parts):
-    slider, sizes, _ = parts
-    for index, code in ((4, codes[1]), (0, codes[0])):
-        slider.value = index
-        size = decoded(aae, code).measure()
-        share, length, volume = map(float, re.findall(r"[\d.]+", sizes.value))
-        assert share == 25 * index
-        assert length == pytest.approx(size["length_mm"], abs=0.6)
-        assert volume == pytest.approx(size["volume_mm3"] / 1e6, abs=0.006)
+def test_undo_goes_back_one_drag_at_a_time(page):
+    for share in (0.1, 0.2, 0.3):
+        page.share.value = share
+    page.changes["length_mm"].value = 5
+    page.undo.click()
+    assert (page.share.value, page.changes["length_mm"].value) == (0.3, 0)
+    page.undo.click()
+    assert page.share.value == 0
+    page.undo.click()
+    assert page.position.names == (0, 3)
 
 
-class Stretching:
-    """Stands in for a model: a code is how many times longer than another its socket is."""
-
-    recipe = models.recipe("compact")
-    cloud = socket(150).sample(256)
-
-    def decode(self, codes):
-        return np.stack([self.cloud * [1, 1, code[0]] for code in codes])
+def test_back_to_a_leaves_the_sockets(page):
+    page.share.value, page.changes["volume_mm3"].value = 0.5, 50
+    page.reset.click()
+    assert (page.share.value, page.changes["volume_mm3"].value) == (0, 0)
+    assert page.position.names == (0, 3)
 
 
-@pytest.mark.parametrize("ends", [(1, 2), (2, 1)])
-def test_the_scene_holds_the_longer_of_the_two(ends):
-    slider, sizes, figure = explorer.morph(Stretching(), *np.float32(ends)[:, None]).children
-    low, high = figure.layout.scene.zaxis.range
-    for index, end in zip((0, slider.max), ends, strict=True):
-        slider.value = index
-        heights = shown(figure)[:, 2]
-        assert np.ptp(heights) == pytest.approx(150 * end, rel=0.05)
-        assert f"{np.ptp(heights):.0f} mm long" in sizes.value
-        assert low - 0.1 <= heights.min()
-        assert heights.max() <= high + 0.1
+def test_another_socket_is_chosen_from_the_list(page):
+    page.start.value = 2
+    np.testing.assert_array_equal(page.position.start, page.real.code(2))
+    page.undo.click()
+    assert page.start.value == 0
 
 
-def test_a_slider_needs_two_positions(aae, codes):
-    with pytest.raises(ValueError, match="steps is 1"):
-        explorer.morph(aae, *codes, steps=1)
+def test_a_drawn_socket_is_that_of_its_seed(page, aae):
+    page.seed.value = 5
+    page.sample.click()
+    np.testing.assert_array_equal(page.position.start, aae.draw_prior(1, 5)[0])
+    assert page.start.value is None
+    assert "seed 5" in page.message.value
+    assert page.seed.value == 6
+
+
+# Showing
+
+
+def test_colours_tell_how_far_the_wall_is_from_a(page):
+    page.colour.value = "distance from A"
+    assert np.abs(page.figure.data[0].intensity).max() < 1e-3
+    page.changes["volume_mm3"].value = 200
+    assert page.figure.data[0].intensity.mean() > 0.3
+    page.colour.value = "plain"
+    assert not np.any(page.figure.data[0].intensity)
+
+
+def test_points_are_shown_on_request(page):
+    assert not page.figure.data[1].visible
+    page.points.value = True
+    assert page.figure.data[1].visible
+    assert len(page.figure.data[1].x) == len(page.cloud)
+    page.points.value = False
+
+
+def test_departure_of_a_wider_cylinder_is_the_difference_of_the_radii():
+    found = explorer.departure(socket(200, 54, wave=0), socket(200, 50, wave=0))
+    middle = np.abs(socket(200, 54, wave=0).mesh().vertices[:, 2] - 120) < 40
+    np.testing.assert_allclose(found[middle], 4, atol=0.3)
+
+
+def test_the_nearest_real_socket_of_a_real_one_is_itself(page):
+    name, distance = page.real.nearest(page.real.shapes.points[2])
+    assert (name, distance) == (page.real.shapes.names[2], pytest.approx(0, abs=1e-6))
+
+
+def test_usualness_is_a_share_of_draws():
+    draws = np.random.default_rng(0).normal(0, 0.2, (4000, 16))
+    code = draws[0]
+    farther = np.mean(np.sum(draws**2, axis=1) > np.sum(code**2))
+    assert explorer.usualness(code, 0.2) == pytest.approx(farther, abs=0.03)
+    assert explorer.usualness(np.zeros(16), 0.2) == 1
+    edge = np.zeros(3)
+    edge[0] = 0.2 * np.sqrt(chi2.isf(0.25, 3))
+    assert explorer.usualness(edge, 0.2) == pytest.approx(0.25)
+
+
+# Design
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        ("length_mm: 250\n\n 60 : 310.5 ", {"length_mm": 250, "perimeters_mm": {60: 310.5}}),
+        ("volume_mm3: 1e6", {"volume_mm3": 1e6}),
+        ("", {}),
+    ],
+)
+def test_sizes_are_read_as_they_are_typed(text, sizes):
+    assert explorer.parse_sizes(text) == sizes
+
+
+@pytest.mark.parametrize("text", ["length_mm", "length_mm: long", "60 310"])
+def test_a_line_that_is_no_size_is_named(text):
+    with pytest.raises(ValueError, match=f"'{text}' is no size"):
+        explorer.parse_sizes(text)
+
+
+def test_a_wanted_length_is_found_and_becomes_a(page):
+    wanted = page.surface.measure()["length_mm"] + 15
+    page.wanted.value = f"length_mm: {wanted}"
+    page.find.click()
+    assert page.surface.measure()["length_mm"] == pytest.approx(wanted, abs=3)
+    assert page.message.value.startswith("Found")
+    assert page.start.value is None
+
+
+def test_what_cannot_be_had_is_said_and_nothing_moves(page):
+    before = shown(page)
+    page.wanted.value = "length_mm: 2000"
+    page.find.click()
+    assert "length_mm is 2000" in page.message.value
+    assert 'role="alert"' in page.message.value
+    np.testing.assert_array_equal(shown(page), before)
+
+
+def upload(page, name, content):
+    page.limb.value = [
+        {
+            "name": name,
+            "content": content,
+            "type": "",
+            "size": len(content),
+            "last_modified": datetime.now(),
+        }
+    ]
+
+
+def test_a_bad_scan_is_refused_by_its_name(page):
+    upload(page, "<b>letter.stl", b"Dear prosthetist,")
+    assert 'role="alert"' in page.message.value
+    assert "<b>letter" not in page.message.value
+    assert "letter" in page.message.value
+    assert "/tmp" not in page.message.value
+
+
+# Taking home
+
+
+@pytest.mark.parametrize("suffix", [".stl", ".ply"])
+def test_the_file_is_a_wall_around_what_is_shown(page, tmp_path, suffix):
+    page.format.value = suffix
+    name, content = page._file()
+    (tmp_path / name).write_bytes(content)
+    wall = trimesh.load(tmp_path / name)
+    assert wall.is_watertight
+    assert wall.volume > 0
+    gaps = trimesh.proximity.closest_point(wall, page.surface.mesh().vertices[::50])[1]
+    assert gaps.max() < 0.05
+
+
+def test_sizes_are_taken_home_as_a_table(page):
+    page.format.value = ".csv"
+    name, content = page._file()
+    assert name == "socket.csv"
+    assert b"mm" in content
+    page.format.value = ".stl"
+
+
+def test_a_model_without_millimetres_is_refused():
+    recipe = models.recipe("paper", n_points=64, encoder=(8,), decoder=(8,), discriminator=(8,))
+    with pytest.raises(ValueError, match="no millimetres"):
+        explorer.Explorer(models.AdversarialAutoencoder(recipe), None)

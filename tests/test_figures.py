@@ -353,6 +353,38 @@ def test_the_share_of_sockets_within_a_distance_is_the_distribution_function():
     assert copies.layout.xaxis.type == "log"
 
 
+@pytest.fixture
+def judged():
+    return pd.DataFrame(
+        {"accuracy": [0.7, 0.6, 0.5], "low": [0.6, 0.5, 0.3], "high": [0.78, 0.69, 0.7]},
+        index=["A", "machines", "machine: 1-NN"],
+    )
+
+
+def test_accuracies_have_their_intervals_beside_the_line_of_guessing(judged):
+    figure = figures.assessment(judged)
+    drawn = {y: (trace, i) for trace in figure.data for i, y in enumerate(trace.y)}
+    assert list(figure.layout.yaxis.categoryarray) == list(judged.index) == list(drawn)
+    for name, row in judged.iterrows():
+        trace, i = drawn[name]
+        ends = trace.x[i] - trace.error_x.arrayminus[i], trace.x[i] + trace.error_x.array[i]
+        np.testing.assert_allclose((trace.x[i], *ends), row)
+    assert [(line.x0, line.x1) for line in figure.layout.shapes] == [(0.5, 0.5)]
+    colors = [drawn[name][0].marker.color for name in judged.index]
+    assert colors[0] == colors[1] != colors[2] == figures.FAINT
+    assert "xaxis2" not in figure.layout
+
+
+def test_plausibility_has_a_panel_where_there_are_scores(judged):
+    scores = pd.DataFrame({"mean": [4.0, 3.5], "sd": [0.5, 1.0], "n": [45, 44]})
+    scores.index = ["real", "generated"]
+    bars = figures.assessment(judged, scores).data[-1]
+    np.testing.assert_array_equal(bars.x, [4, 3.5])
+    np.testing.assert_array_equal(bars.error_x.array, [0.5, 1])
+    assert list(bars.y) == ["real<br>n = 45", "generated<br>n = 44"]
+    assert "xaxis2" not in figures.assessment(judged, scores[:0]).layout
+
+
 def test_published_values_are_lines_at_their_value():
     table = pd.DataFrame({"compactness": [0.6, 0.9], "specificity": [3.0, 4.0]}, index=[1, 2])
     figure = figures.compactness({"TT": table}, published={"TT": {"specificity": 3.5}})

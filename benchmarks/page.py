@@ -1,0 +1,186 @@
+"""
+The explorer's page in a real browser: served as `make explore` does, driven, timed.
+
+``python -m benchmarks page`` tells how long after the server's start a socket is shown, and how
+long after a slider's move it is drawn anew.
+"""
+
+import os
+import shutil
+import socket as network
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+# The drawing library tells of the software renderer that stands in for a graphics card.
+HARMLESS = ("GPU stall due to ReadPixels", "willReadFrequently")
+SIZES = ".aaelib-sizes"
+WAIT = 120_000  # ms; on a busy machine
+MOVES = 50
+
+
+@contextmanager
+def serving():
+    """Serve the page as `make explore` does; gives its address."""
+    with network.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    arguments = [sys.executable, "-m", "aaelib", "explore", "--no-browser", "--port", str(port)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(arguments, cwd=ROOT, **quiet)
+    try:
+        yield _answering(f"http://127.0.0.1:{port}", server)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _answering(url, server):
+    for _ in range(600):
+        if server.poll() is not None:
+            raise RuntimeError(f"`{' '.join(server.args)}` ended with {server.returncode}")
+        try:
+            # Any answer: asking for the page itself would start a kernel.
+            urllib.request.urlopen(f"{url}/voila/static/nothing", timeout=1)
+        except urllib.error.HTTPError:
+            return url
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(f"no answer from {url}")
+
+
+@contextmanager
+def chromium():
+    """The browser that is installed."""
+    from playwright.sync_api import sync_playwright
+
+    options = ["--no-sandbox", "--enable-webgl", "--use-gl=swiftshader", "--ignore-gpu-blocklist"]
+    names = ("chromium", "google-chrome")
+    installed = os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, names)), None)
+    if not installed:
+        raise RuntimeError("no browser: install Chromium (Debian and Ubuntu: apt install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=installed, args=options)
+        yield browser
+        browser.close()
+
+
+_WATCH = """() => {
+    const plot = document.querySelector('.js-plotly-plot');
+    const before = plot._fullData[0].z[0];
+    window.redrawn = new Promise(resolve => document.addEventListener('keydown', () => {
+        const begun = performance.now();
+        const look = () => requestAnimationFrame(() => plot._fullData[0].z[0] === before
+            ? look() : requestAnimationFrame(() => resolve(performance.now() - begun)));
+        look();
+    }, { once: true, capture: true }));
+}"""
+
+
+class Page:
+    """A page of the explorer, and what its browser complained of."""
+
+    def __init__(self, chromium, address):
+        self.page = chromium.new_page(viewport={"width": 1500, "height": 900})
+        self.page.set_default_timeout(WAIT)
+        self.complaints, self.outside = [], []
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._asked)
+        self.page.goto(address)
+        self.page.wait_for_selector(SIZES)
+        self.page.wait_for_function("document.querySelector('.js-plotly-plot')?.data?.length == 2")
+
+    def _heard(self, message):
+        if message.type == "error" and not any(part in message.text for part in HARMLESS):
+            self.complaints.append(message.text)
+
+    def _asked(self, request):
+        if not request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")):
+            self.outside.append(request.url)
+
+    def vertices(self):
+        """(n_vertices, 3) of the mesh that is drawn."""
+        script = (
+            "['x', 'y', 'z'].map(a => Array.from(document.querySelector('.js-plotly-plot')"
+            "._fullData[0][a]))"
+        )
+        return np.array(self.page.evaluate(script)).T
+
+    def open(self, title):
+        self.page.get_by_text(title, exact=True).click()
+
+    def press(self, slider, key, times):
+        """Move the n-th slider of the open section by keys."""
+        handle = self.page.locator(".noUi-handle:visible").nth(slider)
+        handle.focus()
+        for _ in range(times):
+            handle.press(key)
+
+    def wait_until_moved(self, before):
+        """Wait until another mesh is drawn, and give it."""
+        self.page.wait_for_function(
+            "z => Array.from(document.querySelector('.js-plotly-plot')._fullData[0].z)"
+            ".some((value, i) => Math.abs(value - z[i]) > 0.2)",
+            arg=before[:, 2].tolist(),
+        )
+        self.page.wait_for_timeout(1500)
+        return self.vertices()
+
+    def upload(self, path):
+        """Give the limb's button a file."""
+        with self.page.expect_file_chooser() as chooser:
+            self.page.get_by_role("button", name="Limb scan").click()
+        chooser.value.set_files(path)
+
+    def says(self, text):
+        self.page.wait_for_function(
+            "text => document.querySelector('.aaelib-message').innerText.includes(text)", arg=text
+        )
+        return self.page.locator(".aaelib-message").inner_text()
+
+    def redraw_ms(self, key):
+        """Milliseconds from a key press on the first slider to the next drawing of the socket."""
+        self.page.evaluate(_WATCH)
+        self.page.locator(".noUi-handle:visible").first.press(key)
+        return self.page.evaluate("window.redrawn")
+
+
+def measured():
+    """
+    How long a user waits.
+
+    Returns
+    -------
+    dict
+        "shown_s": from the server's start to a socket on the page; "redraw_ms": of `MOVES` moves of
+        a slider by a key.
+    """
+    begun = time.perf_counter()
+    with serving() as address, chromium() as browser:
+        page = Page(browser, address)
+        shown = time.perf_counter() - begun
+        times = [page.redraw_ms("ArrowRight") for _ in range(MOVES)]
+    return {"shown_s": shown, "redraw_ms": times}
+
+
+def table(found):
+    """The table in Markdown."""
+    times = sorted(found["redraw_ms"])
+    low, high = np.percentile(times, [25, 75])
+    return (
+        "| what | seen | target |\n|:--|:--|:--|\n"
+        f"| a socket is shown after the server's start | {found['shown_s']:.1f} s | 20 s |\n"
+        f"| a slider's move is drawn, median of {len(times)} | {statistics.median(times):.0f} ms "
+        f"(half of them {low:.0f} to {high:.0f}) | 200 ms |\n\n"
+        "**The explorer's page**, in Chromium with a software renderer, the browser's own start "
+        "included.\n"
+    )

@@ -1,0 +1,632 @@
+"""The single-blind test: who can tell real from generated sockets, and what gives nothing away."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from analytic import socket, sockets
+from ipywidgets.embed import dependency_state
+from scipy.stats import binom
+
+from aaelib import assessment, models
+from aaelib.assessment import BlindSet
+from aaelib.sockets import SocketSurface
+
+# Fleiss (1971), table 1: diagnoses of 30 patients by 6 psychiatrists each, in 5 categories.
+FLEISS = """00060 03003 01401 00006 03030 20400 00402 20310 20040 00006 10050 11040 03300 10050
+02031 00501 30012 51000 02040 10203 00006 01050 02013 20040 10041 05010 40002 02040 10500 00006"""
+
+
+class StandIn:
+    """A model whose decoder knows some clouds by heart: a code is the number of one."""
+
+    recipe = models.recipe("compact")
+
+    def __init__(self, clouds, weight=1.0):
+        self.clouds, self.decoder, self.weight = clouds, self, weight
+
+    def draw_prior(self, n, seed):
+        return np.random.default_rng(seed).permutation(len(self.clouds))[:n, None]
+
+    def decode(self, codes):
+        return self.clouds[codes[:, 0]]
+
+    def get_weights(self):
+        return [np.array([self.weight])]
+
+
+@pytest.fixture(scope="module")
+def clouds():
+    return np.stack([surface.sample(256) for surface in sockets(4)])
+
+
+def blind_set(surfaces, is_generated, seed=3, fingerprint="0a1b2c"):
+    return BlindSet(tuple(surfaces), np.array(is_generated, bool), seed, fingerprint)
+
+
+@pytest.fixture
+def blind():
+    return blind_set(sockets(4), [True, False, False, True])
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "assessment" / "answers.csv"
+
+
+def answered(*rows):
+    """Answers as they are read: (assessor, item, answer, plausibility) each."""
+    columns = ["assessor", "item", "answer", "plausibility"]
+    return pd.DataFrame(rows, columns=columns).assign(time="")
+
+
+# The set --------------------------------------------------------------------------------------
+
+
+def test_a_set_has_as_many_real_as_generated_sockets_and_none_twice(clouds):
+    drawn = assessment.draw_set(clouds, StandIn(clouds * 2), 3, seed=0)
+    assert len(drawn) == len(drawn.surfaces) == 6
+    assert drawn.is_generated.sum() == 3
+    lengths = np.array([np.ptp(surface.vertices[..., 2]) for surface in drawn.surfaces])
+    # Those generated are the ones of double size.
+    assert lengths[drawn.is_generated].min() > 1.2 * lengths[~drawn.is_generated].max()
+    assert len(set(lengths.round(6))) == 6
+
+
+def test_order_and_choice_depend_on_the_seed_only(clouds):
+    model = StandIn(clouds)
+    np.random.seed(1)  # noqa: NPY002
+    first = assessment.draw_set(clouds, model, 4, seed=5)
+    np.random.seed(2)  # noqa: NPY002
+    again = assessment.draw_set(clouds, model, 4, seed=5)
+    for a, b in zip(first.surfaces, again.surfaces, strict=True):
+        np.testing.assert_array_equal(a.vertices, b.vertices)
+    np.testing.assert_array_equal(first.is_generated, again.is_generated)
+    # Other shapes and another model: the order stays.
+    other = assessment.draw_set(clouds[::-1] * 1.5, StandIn(clouds * 2, weight=2.0), 4, seed=5)
+    np.testing.assert_array_equal(first.is_generated, other.is_generated)
+    orders = {tuple(assessment.draw_set(clouds, model, 3, seed=s).is_generated) for s in range(3)}
+    assert len(orders) > 1
+
+
+def test_a_fingerprint_is_that_of_shapes_and_model(clouds):
+    def fingerprint(points, weight=1.0, decoded=clouds):
+        return assessment.draw_set(points, StandIn(decoded, weight), 2, seed=0).fingerprint
+
+    assert fingerprint(clouds) == fingerprint(clouds.copy())
+    # The last bits of what a decoder gives differ between machines.
+    assert fingerprint(clouds) == fingerprint(clouds, decoded=np.nextafter(clouds, np.inf))
+    assert len({fingerprint(clouds), fingerprint(clouds + 1), fingerprint(clouds, 2.0)}) == 3
+
+
+def test_real_and_generated_sockets_go_through_the_same(clouds):
+    """A model that generates the real sockets gives the very same surfaces."""
+    drawn = assessment.draw_set(clouds, StandIn(clouds), 4, seed=0)
+
+    def sorted_vertices(chosen):
+        return sorted(drawn.surfaces[i].vertices.ravel().tolist() for i in np.flatnonzero(chosen))
+
+    assert sorted_vertices(drawn.is_generated) == sorted_vertices(~drawn.is_generated)
+
+
+def test_beside_samples_without_size_real_sockets_have_none_either(clouds):
+    model = StandIn(clouds / 100)
+    model.recipe = models.recipe("compact", normalization="unit-sphere")
+    drawn = assessment.draw_set(clouds, model, 4, seed=0)
+    reach = [np.abs(surface.vertices).max() for surface in drawn.surfaces]
+    np.testing.assert_allclose(reach, 1, atol=0.2)
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_a_set_has_no_more_real_sockets_than_there_are(clouds, n):
+    with pytest.raises(ValueError, match=f"n is {n}; with 4 real sockets it can be 2 to 4"):
+        assessment.draw_set(clouds, StandIn(clouds), n)
+
+
+# The file of answers --------------------------------------------------------------------------
+
+
+def test_what_is_recorded_is_read(blind, file):
+    assert assessment.read_answers(file, blind).empty
+    assert not file.exists()
+    assessment.record(file, blind, "A-1_b", 2, "real", 4)
+    assessment.record(file, blind, "A-1_b", 1, "generated", 1)
+    read = assessment.read_answers(file, blind)
+    assert read.drop(columns="time").to_numpy().tolist() == [
+        ["A-1_b", 2, "real", 4],
+        ["A-1_b", 1, "generated", 1],
+    ]
+    assert pd.to_datetime(read.time, utc=True).is_monotonic_increasing
+    header, first, _ = file.read_text().splitlines()
+    assert header == ",".join(assessment.COLUMNS)
+    assert first.startswith("3,0a1b2c,A-1_b,2,real,4,")
+
+
+def test_a_file_only_grows_a_line_an_answer(blind, file):
+    contents = [""]
+    for item, assessor in ((1, "a"), (1, "b"), (2, "a"), (3, "a")):
+        assessment.record(file, blind, assessor, item, "real", 3)
+        contents.append(file.read_text())
+        assert contents[-1].startswith(contents[-2])
+        assert contents[-1].count("\n") == len(contents)
+    # An answer stays.
+    assessment.record(file, blind, "a", 2, "generated", 5)
+    assert file.read_text() == contents[-1]
+
+
+def test_the_truth_is_not_in_the_file(blind, file):
+    swapped = blind_set(blind.surfaces, ~blind.is_generated)
+    other = file.with_name("swapped.csv")
+    for item in range(1, 5):
+        assessment.record(file, blind, "a", item, "real", 3)
+        assessment.record(other, swapped, "a", item, "real", 3)
+    without_time = [re.sub(r"[^,]*\n", "\n", each.read_text()) for each in (file, other)]
+    assert without_time[0] == without_time[1]
+
+
+@pytest.mark.parametrize("kept", ["3,0a1b2", "3,0a1b2c,a,2,real,", "3,0a1b2c,a,2,real,4,2026-01"])
+def test_a_half_written_last_line_is_asked_again_and_written_anew(blind, file, kept):
+    assessment.record(file, blind, "a", 1, "real", 3)
+    whole = file.read_text()
+    file.write_text(whole + kept)
+    assert assessment.read_answers(file, blind).item.tolist() == [1]
+    assessment.record(file, blind, "a", 2, "generated", 2)
+    assert file.read_text().startswith(whole + "3,0a1b2c,a,2,generated,2,")
+    assert assessment.read_answers(file, blind).item.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("length", [0, 1, 20])
+def test_a_half_written_header_is_written_anew(blind, file, length):
+    file.parent.mkdir()
+    file.write_text(",".join(assessment.COLUMNS)[:length])
+    assert assessment.read_answers(file, blind).empty
+    assessment.record(file, blind, "a", 1, "real", 3)
+    assert len(assessment.read_answers(file, blind)) == 1
+
+
+def test_an_id_that_looks_like_something_else_stays_an_id(blind, file):
+    for assessor in ("007", "NA", "1e5", "true"):
+        assessment.record(file, blind, assessor, 1, "real", 3)
+    read = assessment.read_answers(file, blind).assessor
+    assert read.tolist() == ["007", "NA", "1e5", "true"]
+
+
+def test_a_fingerprint_that_looks_like_a_number_stays_itself(file):
+    numeric = blind_set(sockets(2), [True, False], fingerprint="001234567e89")
+    assessment.record(file, numeric, "a", 1, "real", 3)
+    assert len(assessment.read_answers(file, numeric)) == 1
+
+
+@pytest.mark.parametrize("assessor", ["", " ", "Jane Doe", "a,b", "a\nb", "ä", "../x", "a" * 41])
+def test_an_id_is_letters_digits_and_dashes(blind, file, assessor):
+    with pytest.raises(ValueError, match="letters"):
+        assessment.record(file, blind, assessor, 1, "real", 3)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("item", "answer", "score", "message"),
+    [
+        (0, "real", 3, "item .*0.*1 to 4"),
+        (5, "real", 3, "item .*5.*1 to 4"),
+        (1, "fake", 3, "answer 'fake'; accepted: real, generated"),
+        (1, None, 3, "answer None"),
+        (1, "real", 6, "plausibility .*6.*1, 2, 3, 4, 5"),
+    ],
+)
+def test_what_is_no_answer_is_not_recorded(blind, file, item, answer, score, message):
+    with pytest.raises(ValueError, match=message):
+        assessment.record(file, blind, "a", item, answer, score)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("other", [{"seed": 4}, {"fingerprint": "ffffff"}])
+def test_answers_to_another_set_are_refused_and_both_sets_named(blind, file, other):
+    assessment.record(
+        file, blind_set(blind.surfaces, blind.is_generated, **other), "a", 1, "real", 3
+    )
+    before = file.read_bytes()
+    theirs = {"seed": 3, "fingerprint": "0a1b2c"} | other
+    message = f"seed {theirs['seed']}, fingerprint {theirs['fingerprint']}; .*seed 3, .*0a1b2c"
+    with pytest.raises(ValueError, match=message):
+        assessment.record(file, blind, "b", 1, "real", 3)
+    with pytest.raises(ValueError, match=message):
+        assessment.widget(blind, file)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["socket,length\na,3\n", "notes", "\n", "\x00\xff\n"])
+def test_a_file_that_is_not_of_answers_is_refused_and_left_alone(blind, file, content):
+    file.parent.mkdir()
+    file.write_text(content, encoding="latin-1")
+    for use in (
+        lambda: assessment.read_answers(file, blind),
+        lambda: assessment.record(file, blind, "a", 1, "real", 3),
+        lambda: assessment.widget(blind, file),
+    ):
+        with pytest.raises(ValueError, match="holds no answers"):
+            use()
+    assert file.read_text(encoding="latin-1") == content
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["3,0a1b2c,a,9,real,3,t", "3,0a1b2c,a,1,maybe,3,t", "3,0a1b2c,,1,real,3,t", "3,0a1b2c,a"],
+)
+def test_a_line_that_is_no_answer_is_refused(blind, file, line):
+    assessment.record(file, blind, "a", 1, "real", 3)
+    file.write_text(file.read_text() + line + "\n")
+    with pytest.raises(ValueError, match=r"item|answer|assessor|plausibility"):
+        assessment.read_answers(file, blind)
+
+
+def test_the_first_of_two_answers_to_an_item_counts(blind, file):
+    assessment.record(file, blind, "a", 1, "real", 3)
+    file.write_text(file.read_text() + "3,0a1b2c,a,1,generated,5,later\n")
+    read = assessment.read_answers(file, blind)
+    assert read[["answer", "plausibility"]].to_numpy().tolist() == [["real", 3]]
+
+
+# The widget -----------------------------------------------------------------------------------
+
+
+def started(blind, file, assessor="a"):
+    box = assessment.widget(blind, file)
+    _, text, start, _ = box.children
+    text.value = assessor
+    start.click()
+    return box
+
+
+def give(box, answer, score):
+    *_, answers, scores, following = box.children
+    answers.value, scores.value = answer, score
+    following.click()
+
+
+def shown(box):
+    mesh = box.children[2].data[0]
+    return np.stack([mesh.x, mesh.y, mesh.z], axis=1)
+
+
+def test_the_sockets_are_shown_one_after_the_other_and_answers_recorded(blind, file):
+    box = started(blind, file)
+    for item, surface in enumerate(blind.surfaces, start=1):
+        message, progress, *_ = box.children
+        assert message.value == f"Socket {item} of 4"
+        assert (progress.value, progress.max) == (item - 1, 4)
+        vertices = surface.mesh().vertices
+        expected = vertices - (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+        np.testing.assert_allclose(shown(box), expected, atol=1e-3)
+        give(box, assessment.ANSWERS[item % 2], item)
+    read = assessment.read_answers(file, blind)
+    assert read.drop(columns="time").to_numpy().tolist() == [
+        ["a", 1, "generated", 1],
+        ["a", 2, "real", 2],
+        ["a", 3, "generated", 3],
+        ["a", 4, "real", 4],
+    ]
+    (message,) = box.children
+    assert message.value.startswith("All 4 sockets are answered")
+
+
+def test_next_needs_both_answers_and_the_following_socket_has_none_yet(blind, file):
+    box = started(blind, file)
+    *_, answers, scores, following = box.children
+    assert following.disabled
+    answers.value = "real"
+    assert following.disabled
+    scores.value = 2
+    assert not following.disabled
+    following.click()
+    assert (answers.value, scores.value, following.disabled) == (None, None, True)
+
+
+def test_an_assessor_goes_on_at_the_first_socket_without_an_answer(blind, file):
+    box = started(blind, file)
+    give(box, "real", 3)
+    give(box, "real", 3)
+    for assessor, item in (("a", 3), ("b", 1)):
+        message, progress, *_ = started(blind, file, assessor).children
+        assert message.value == f"Socket {item} of 4"
+        assert progress.value == item - 1
+    # One that was left out comes first.
+    for item in (1, 3, 4):
+        assessment.record(file, blind, "c", item, "real", 3)
+    box = started(blind, file, "c")
+    assert box.children[0].value == "Socket 2 of 4"
+    give(box, "real", 3)
+    assert box.children[0].value.startswith("All")
+
+
+def test_two_windows_of_one_assessor_record_each_socket_once(blind, file):
+    first, second = started(blind, file), started(blind, file)
+    give(first, "real", 1)
+    give(second, "generated", 5)
+    assert second.children[0].value == "Socket 2 of 4"
+    assert assessment.read_answers(file, blind).answer.tolist() == ["real"]
+
+
+def test_without_an_id_nothing_is_shown(blind, file):
+    for assessor in ("", "Jane Doe"):
+        box = started(blind, file, assessor)
+        assert len(box.children) == 4
+        assert "assessor id" in box.children[-1].value
+
+
+def test_an_answer_that_cannot_be_written_is_said_and_can_be_given_again(blind, file):
+    box = started(blind, file)
+    file.parent.mkdir()
+    file.write_text("<b>notes</b>")
+    give(box, "real", 3)
+    assert "holds no answers" in box.children[0].value
+    assert "<b>notes" not in box.children[0].value
+    file.unlink()
+    box.children[-1].click()
+    assert box.children[0].value == "Socket 2 of 4"
+
+
+def state(box):
+    """All that a browser is told of a widget and of what is in it, without random names."""
+    text = json.dumps(list(dependency_state([box]).values()))
+    return re.sub(r"IPY_MODEL_\w+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b", "", text)
+
+
+def test_nothing_in_the_widget_tells_the_truth(blind, tmp_path):
+    """What is shown before and after each answer is the same if the truth is the other way."""
+    swapped = blind_set(blind.surfaces, ~blind.is_generated)
+    pair = [assessment.widget(b, tmp_path / f"{i}.csv") for i, b in enumerate((blind, swapped))]
+    assert state(pair[0]) == state(pair[1])
+    for box in pair:
+        box.children[1].value = "a"
+        box.children[2].click()
+    seen = set()
+    for _ in blind.surfaces:
+        assert state(pair[0]) == state(pair[1])
+        seen.add(state(pair[0]))
+        for box in pair:
+            give(box, "real", 2)
+    assert len(seen) == 4
+    assert state(pair[0]) == state(pair[1])
+
+
+def test_every_socket_is_shown_at_one_scale_where_none_gives_its_place_away(file):
+    here = socket(150)
+    there = SocketSurface(here.vertices + np.array([30.0, -20.0, 500.0]))
+    box = started(blind_set([here, there, socket(300)], [0, 1, 1]), file)
+    scene = box.children[2].layout.scene.to_plotly_json()
+    first = shown(box)
+    give(box, "real", 3)
+    np.testing.assert_allclose(shown(box), first, atol=1e-3)
+    give(box, "real", 3)
+    assert box.children[2].layout.scene.to_plotly_json() == scene
+    low, high = scene["zaxis"]["range"]
+    assert low <= shown(box)[:, 2].min() < shown(box)[:, 2].max() <= high
+
+
+# Analysis -------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_right_where_it_is_the_truth(blind):
+    answers = answered(("a", 1, "generated", 3), ("a", 2, "generated", 3), ("b", 3, "real", 3))
+    judged = assessment.judge(answers, blind)
+    assert judged.truth.tolist() == ["generated", "real", "real"]
+    assert judged.is_right.tolist() == [True, False, True]
+
+
+def test_wilson_s_interval_and_the_exact_test_of_a_solved_case():
+    found = assessment.accuracy(8, 10)
+    z2 = 1.959963984540054**2
+    middle, half = (8 + z2 / 2) / (10 + z2), np.sqrt(z2 * (8 * 2 / 10 + z2 / 4)) / (10 + z2)
+    assert found["accuracy"] == 0.8
+    assert (found["low"], found["high"]) == pytest.approx((middle - half, middle + half))
+    # 2 (C(10, 8) + C(10, 9) + C(10, 10)) / 2^10
+    assert found["p"] == pytest.approx(112 / 1024)
+    assert found["n"] == 10
+
+
+def test_who_guesses_is_called_out_as_often_as_the_level_says():
+    p = np.array([assessment.accuracy(k, 90)["p"] for k in range(91)])
+    probability = binom.pmf(np.arange(91), 90, 0.5)
+    assert 0.03 < probability[p < 0.05].sum() <= 0.05
+    inside = [
+        (found := assessment.accuracy(k, 90))["low"] <= 0.5 <= found["high"] for k in range(91)
+    ]
+    assert probability[inside].sum() == pytest.approx(0.95, abs=0.02)
+
+
+def test_each_assessor_has_a_row_and_all_have_one(blind):
+    answers = answered(
+        *[("b", item, "generated", 3) for item in (1, 2, 3, 4)],
+        *[("a", item, answer, 3) for item, answer in ((1, "generated"), (2, "real"))],
+    )
+    table = assessment.accuracies(assessment.judge(answers, blind))
+    assert list(table.index) == ["a", "b", assessment.POOLED]
+    assert table.accuracy.tolist() == pytest.approx([1, 0.5, 4 / 6])
+    assert table.n.tolist() == [2, 4, 6]
+    assert table.kappa.isna().tolist() == [True, True, False]
+
+
+def test_agreement_of_two_is_cohen_s_kappa():
+    """20 both real, 15 both generated, 5 and 10 apart: p = 0.7, p_e = 0.5."""
+    pairs = [("real", "real")] * 20 + [("real", "generated")] * 5
+    pairs += [("generated", "real")] * 10 + [("generated", "generated")] * 15
+    answers = answered(
+        *[(who, i, pair[k], 3) for i, pair in enumerate(pairs, 1) for k, who in enumerate("ab")],
+        # Not answered by both: it does not count.
+        ("a", 51, "real", 3),
+    )
+    assert assessment.agreement(answers) == pytest.approx(0.4)
+
+
+def test_fleiss_kappa_of_the_example_it_was_published_with():
+    counts = np.array([list(map(int, row)) for row in FLEISS.split()])
+    assert counts.shape == (30, 5)
+    np.testing.assert_array_equal(counts.sum(axis=0), [26, 26, 30, 55, 43])
+    assert assessment.fleiss_kappa(counts) == pytest.approx(0.430, abs=5e-4)
+
+
+def test_agreement_of_three_is_fleiss_kappa():
+    """Item 1 all agree, item 2 two of three: P = (1 + 1/3) / 2, P_e = (4^2 + 2^2) / 6^2."""
+    answers = answered(
+        ("a", 1, "real", 3),
+        ("b", 1, "real", 3),
+        ("c", 1, "real", 3),
+        ("a", 2, "real", 3),
+        ("b", 2, "generated", 3),
+        ("c", 2, "generated", 3),
+    )
+    assert assessment.agreement(answers) == pytest.approx((2 / 3 - 5 / 9) / (1 - 5 / 9))
+
+
+@pytest.mark.parametrize("assessors", ["ab", "abc"])
+def test_agreement_is_1_for_equal_answers_and_0_by_chance(assessors):
+    rng = np.random.default_rng(0)
+    same = rng.choice(assessment.ANSWERS, 2000)
+    equal = answered(*[(who, i, a, 3) for who in assessors for i, a in enumerate(same)])
+    assert assessment.agreement(equal) == pytest.approx(1)
+    guessed = equal.assign(answer=rng.choice(assessment.ANSWERS, len(equal)))
+    assert assessment.agreement(guessed) == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [("a", 1, "real", 3), ("a", 2, "generated", 3)],
+        [("a", 1, "real", 3), ("b", 2, "generated", 3)],
+        [("a", 1, "real", 3), ("b", 1, "real", 3)],
+    ],
+)
+def test_agreement_that_is_not_defined_is_not_a_number(rows):
+    assert np.isnan(assessment.agreement(answered(*rows)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_fleiss_kappa_of_one_category_is_not_a_number():
+    assert np.isnan(assessment.fleiss_kappa([[3, 0], [3, 0]]))
+
+
+@pytest.mark.parametrize("counts", [[[3, 0], [1, 1]], [[1, 0], [0, 1]]])
+def test_fleiss_kappa_needs_as_many_raters_for_each_item(counts):
+    with pytest.raises(ValueError, match="ratings"):
+        assessment.fleiss_kappa(counts)
+
+
+def test_plausibility_is_by_what_sockets_are_not_by_what_they_were_taken_for(blind):
+    answers = answered(
+        ("a", 1, "real", 5), ("a", 4, "generated", 3), ("b", 4, "real", 4), ("a", 2, "real", 2)
+    )
+    table = assessment.plausibility(assessment.judge(answers, blind))
+    assert list(table.index) == ["real", "generated"]
+    assert table.loc["generated"].tolist() == [4, 1, 3]
+    assert table.loc["real", ["mean", "n"]].tolist() == [2, 1]
+    assert np.isnan(table.loc["real", "sd"])
+
+
+# The machines ---------------------------------------------------------------------------------
+
+LABELS = np.arange(40) % 2 == 1
+
+
+def rougher(surface, seed, sd=0.2):
+    return SocketSurface(
+        surface.vertices + np.random.default_rng(seed).normal(0, sd, surface.vertices.shape)
+    )
+
+
+def by_machine(surfaces):
+    blind = blind_set(surfaces, LABELS)
+    return assessment.machine_counterpart(blind, n_points=128, n_permutations=49)
+
+
+def test_machines_cannot_tell_sockets_of_one_distribution_apart():
+    table = by_machine(sockets(40, seed=1))
+    assert (table.p > 0.05).all()
+    assert (table.low < 0.5).all()
+    assert (table.high > 0.5).all()
+    assert (table.n == 40).all()
+    assert table.kappa.isna().all()
+
+
+def test_machines_tell_longer_sockets_apart():
+    surfaces = [socket(300 if g else 150, wave=i / 10) for i, g in enumerate(LABELS)]
+    table = by_machine(surfaces)
+    assert (table.accuracy > 0.9).all()
+    assert (table.p == 0.02).all()  # 1 of 50: the given labels alone
+
+
+def test_the_classifier_sees_roughness_and_too_little_variety():
+    real = sockets(40, seed=7)
+    mean = np.mean([s.vertices for s in real], axis=0)
+    rough = [rougher(s, i) for i, s in enumerate(real)]
+    alike = [SocketSurface(mean + 0.2 * (s.vertices - mean)) for s in real]
+    for generated in (rough, alike):
+        pairs = zip(real, generated, LABELS, strict=True)
+        row = by_machine([g if label else r for r, g, label in pairs]).loc["machine: classifier"]
+        assert row.accuracy > 0.85
+        assert row.p == 0.02
+
+
+def test_roughness_is_one_of_the_features():
+    smooth = socket()
+    values = assessment.features([smooth, rougher(smooth, 0)])
+    # Before the principal components, of which two surfaces have one.
+    np.testing.assert_allclose(values[:, -2], [-1, 1])
+
+
+def test_copies_are_below_one_half_by_their_nearest_neighbour():
+    surfaces = np.repeat(np.array(sockets(20, seed=3), object), 2)
+    row = by_machine(surfaces).loc["machine: 1-NN"]
+    assert row.accuracy == 0
+    assert row.p == 0.02
+
+
+def test_machines_do_not_depend_on_where_sockets_are():
+    surfaces = sockets(40, seed=4)
+    moved = [SocketSurface(s.vertices + np.array([100.0, 0, -50.0])) for s in surfaces]
+    np.testing.assert_allclose(assessment.features(moved), assessment.features(surfaces), atol=1e-6)
+
+
+# Table and words ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine():
+    rows = {"machine: 1-NN": assessment.accuracy(50, 90)}
+    return pd.DataFrame(rows).T.assign(kappa=np.nan).rename_axis("judge")
+
+
+def test_without_answers_the_table_is_the_machines_alone(blind, file, machine):
+    table = assessment.results(assessment.read_answers(file, blind), blind, machine)
+    assert list(table.index) == ["machine: 1-NN"]
+    assert list(table) == ["accuracy", "low", "high", "p", "n", "kappa"]
+
+
+def test_answers_come_before_the_machines(blind, file, machine):
+    assessment.record(file, blind, "a", 1, "generated", 4)
+    table = assessment.results(assessment.read_answers(file, blind), blind, machine)
+    assert list(table.index) == ["a", assessment.POOLED, "machine: 1-NN"]
+    assert table.n.tolist() == [1, 1, 90]
+    assert table.index.name == "judge"
+
+
+@pytest.mark.parametrize(
+    ("right", "words"),
+    [(70, "told apart"), (48, "no difference from guessing was found"), (20, "wrong more often")],
+)
+def test_words_hold_for_their_numbers(right, words):
+    row = pd.Series(assessment.accuracy(right, 90))
+    assert words in assessment.verdict(row)
+    assert f"accuracy {right / 90:.2f}" in assessment.verdict(row)
+
+
+def test_the_lowest_accuracy_that_is_told_from_guessing():
+    """Of 6 answers all must be right: 2 / 2^6 = 0.03, but 14 / 2^6 = 0.22 for 5; 5 are too few."""
+    assert assessment.detectable(6) == 1
+    assert np.isnan(assessment.detectable(5))
+    least = assessment.detectable(90)
+    assert assessment.accuracy(round(90 * least), 90)["p"] < 0.05
+    assert assessment.accuracy(round(90 * least) - 1, 90)["p"] >= 0.05

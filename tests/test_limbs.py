@@ -1,0 +1,312 @@
+"""Facts of sockets for limbs: scans read and refused, axes found, gaps and clearances in mm."""
+
+import numpy as np
+import pytest
+import trimesh
+from analytic import socket
+from scipy.spatial.transform import Rotation
+
+from aaelib import limbs, models
+from aaelib.sockets import SocketSurface, export_stl
+
+GRID = {"n_angles": 72, "n_heights": 48}
+N_POINTS, SCALE, PRIOR_STD = 2048, 150.0, 0.2
+MEAN = socket(**GRID).vertices
+MODES = [socket(length=220, **GRID).vertices - MEAN, socket(radius=54, **GRID).vertices - MEAN]
+POSITION = Rotation.from_euler("xyz", [170, 10, 60], degrees=True), np.array([300.0, -50.0, 20.0])
+
+
+def known(weights, wave=0.0):
+    """A socket of the analytic model, whose wall may have a wave that the model has not."""
+    extra = socket(wave=wave, **GRID).vertices - MEAN
+    return SocketSurface(MEAN + np.tensordot(weights, MODES, 1) + extra)
+
+
+def moved(mesh, rotation=POSITION[0], shift=POSITION[1]):
+    mesh = mesh.copy()
+    mesh.vertices = rotation.apply(mesh.vertices) + shift
+    return mesh
+
+
+def returned(fit):
+    """The found socket where the scan was."""
+    return trimesh.transform_points(
+        fit.surface.vertices.reshape(-1, 3), np.linalg.inv(fit.placement)
+    )
+
+
+def distances(points, mesh):
+    return trimesh.proximity.closest_point(mesh, points)[1]
+
+
+@pytest.fixture(scope="module")
+def aae():
+    """A model that is a linear one with two modes: a capsule's length and radius."""
+    recipe = models.recipe(
+        "compact",
+        n_points=N_POINTS,
+        code_size=2,
+        prior_std=PRIOR_STD,
+        encoder=(8,),
+        decoder=(8,),
+        discriminator=(8,),
+        encoder_points=None,
+        linear_models=1,
+    )
+    model = models.AdversarialAutoencoder(recipe, scale=SCALE, seed=0)
+    faces = SocketSurface(MEAN).mesh()
+    points, _, triangles = trimesh.proximity.closest_point(
+        faces, SocketSurface(MEAN).sample(N_POINTS)
+    )
+    weights = trimesh.triangles.points_to_barycentric(faces.triangles[triangles], points)
+
+    def corresponding(vertices):
+        corners = SocketSurface(vertices).mesh().triangles[triangles]
+        return np.einsum("ij,ijk->ik", weights, corners) / SCALE
+
+    center = corresponding(MEAN).mean(axis=0)
+    modes = np.stack([corresponding(mode) for mode in MODES])
+    model.start_decoder_at_models([(corresponding(MEAN) - center, modes)], [1.0])
+    return model
+
+
+@pytest.fixture(scope="module")
+def found(aae):
+    """A limb that is a socket of the model, upside down and elsewhere, and what is found for it."""
+    limb = moved(known([1.0, -0.5]).mesh())
+    return limb, limbs.fit(aae, limb, height=220.0, residual_degree=0, prior_weight=1e-3, n_turns=2)
+
+
+# Scans
+
+
+@pytest.mark.parametrize("suffix", [".stl", ".ply", ".obj", ".STL"])
+def test_a_scan_is_read_from_each_format_with_its_vertices_merged(tmp_path, suffix):
+    mesh = socket().mesh()
+    path = tmp_path / f"limb{suffix}"
+    mesh.export(path, file_type=suffix[1:].lower())
+    limb = limbs.load_limb(path)
+    assert (len(limb.vertices), len(limb.faces)) == (len(mesh.vertices), len(mesh.faces))
+    np.testing.assert_allclose(limb.bounds, mesh.bounds, atol=1e-3)
+
+
+def test_what_is_not_the_limb_is_left_out(tmp_path):
+    mesh = socket().mesh()
+    stray = trimesh.creation.icosphere(radius=20).apply_translation([200, 0, 0])
+    both = trimesh.util.concatenate([mesh, stray])
+    both.faces = np.vstack([both.faces, [[0, 0, 1], [3, 4, len(both.vertices)]]])
+    both.vertices = np.vstack([both.vertices, [[np.nan, 0, 0]]])
+    (tmp_path / "limb.stl").write_bytes(trimesh.exchange.stl.export_stl(both))
+    limb = limbs.load_limb(tmp_path / "limb.stl")
+    assert limb.area == pytest.approx(mesh.area, rel=1e-5)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_normals_point_outwards_whatever_the_file_says(tmp_path, inverted):
+    mesh = socket().mesh()
+    if inverted:
+        mesh.invert()
+    mesh.export(tmp_path / "limb.stl")
+    limb = limbs.load_limb(tmp_path / "limb.stl")
+    wall = limb.triangles_center[:, 2] > 60
+    outwards = limb.triangles_center[wall] * [1, 1, 0]
+    assert (np.einsum("ij,ij->i", limb.face_normals[wall], outwards) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"), [("metres", 1000.0), ("inches", 25.4), ("centimetres", 10.0)]
+)
+def test_other_units_are_named_and_read_with_their_factor(tmp_path, unit, factor):
+    path = tmp_path / "limb.ply"
+    socket().mesh().apply_scale(1 / factor).export(path)
+    with pytest.raises(ValueError, match=rf"limb.ply.*80 to 500 mm.*{unit}.*factor={factor:g}"):
+        limbs.load_limb(path)
+    assert np.ptp(limbs.load_limb(path, factor).vertices[:, 2]) == pytest.approx(200, rel=1e-4)
+
+
+def test_surfaces_that_are_no_limb_are_refused(tmp_path):
+    mesh = socket().mesh()
+
+    def refused(mesh, message):
+        mesh.export(tmp_path / "limb.ply")
+        with pytest.raises(ValueError, match=f"limb.ply: {message}"):
+            limbs.load_limb(tmp_path / "limb.ply")
+
+    refused(trimesh.creation.capsule(150, 50), "a closed surface")
+    refused(trimesh.creation.box((2000, 2000, 2000)), "a closed surface")
+    refused(trimesh.PointCloud(mesh.vertices), ".* no faces")
+    refused(mesh.copy().apply_scale(7), "14.. mm long")
+    tube = mesh.slice_plane([0, 0, 60], [0, 0, 1])
+    refused(tube, "two openings, .* fill the hole")
+    pricked = trimesh.creation.icosphere(radius=60)
+    pricked.update_faces(np.arange(len(pricked.faces)) > 0)
+    refused(pricked, "the largest opening")
+
+
+def test_files_that_are_no_mesh_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.stl"):
+        limbs.load_limb(tmp_path / "none.stl")
+    (tmp_path / "scan.step").write_text("ISO-10303-21;")
+    with pytest.raises(ValueError, match=r"scan\.step: .*\.stl, \.ply, \.obj"):
+        limbs.load_limb(tmp_path / "scan.step")
+    for name in ("scan.stl", "scan.ply", "scan.obj"):
+        (tmp_path / name).write_text("not a mesh")
+        with pytest.raises(ValueError, match=name):
+            limbs.load_limb(tmp_path / name)
+    export_stl(socket(), tmp_path / "shell.stl")
+    with pytest.raises(ValueError, match=r"shell\.stl: a closed surface"):
+        limbs.load_limb(tmp_path / "shell.stl")
+    with pytest.raises(ValueError, match="factor is 0"):
+        limbs.load_limb(tmp_path / "shell.stl", factor=0)
+
+
+# Alignment
+
+
+@pytest.mark.parametrize(("length", "radius"), [(200, 50), (100, 70), (300, 30)])
+def test_an_axis_is_found_in_any_position_even_of_limbs_wider_than_long(length, radius):
+    mesh = socket(length, radius).mesh()
+    for seed in range(3):
+        aligned = limbs.align(moved(mesh, Rotation.random(rng=seed)))
+        levels = aligned.vertices[:, 2]
+        np.testing.assert_allclose(levels - levels.min(), mesh.vertices[:, 2], atol=1e-6)
+        np.testing.assert_allclose(
+            np.hypot(*aligned.vertices[:, :2].T), np.hypot(*mesh.vertices[:, :2].T), atol=1e-6
+        )
+
+
+def test_the_origin_is_the_centroid_of_the_surface():
+    aligned = limbs.align(moved(socket(wave=5, tilt=20).mesh()))
+    centroid = np.average(aligned.triangles_center, axis=0, weights=aligned.area_faces)
+    np.testing.assert_allclose(centroid, 0, atol=1e-9)
+
+
+# Gaps
+
+
+def test_gaps_are_positive_outside_negative_inside_and_nan_above_the_opening():
+    mesh = socket(200, 50, **GRID).mesh()
+    points = [[55, 0, 100], [0, -47, 100], [0, 0, -4], [0, 0, 3], [50, 0, 210], [80, 0, 230]]
+    # The grid's 72 angles cut a chord's height off the circle: 0.05 mm.
+    np.testing.assert_allclose(
+        limbs.signed_gaps(np.array(points, float), mesh), [5, -3, 4, -3, np.nan, np.nan], atol=0.06
+    )
+
+
+# Fitting
+
+
+def test_a_socket_of_the_model_is_found_again_upside_down_and_elsewhere(found):
+    limb, fit = found
+    assert fit.model_error < 0.2
+    assert distances(returned(fit), limb).mean() < 0.3
+    np.testing.assert_allclose(fit.code / PRIOR_STD, [1.0, -0.5], atol=0.1)
+    assert fit.code_norm == pytest.approx(np.hypot(1, 0.5), abs=0.1)
+    assert fit.tilt < 0.5
+
+
+def test_placement_takes_the_scan_to_the_limb_in_the_socket_without_changing_its_size(found):
+    limb, fit = found
+    np.testing.assert_allclose(
+        trimesh.transform_points(limb.vertices, fit.placement), fit.limb.vertices, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        fit.placement[:3, :3] @ fit.placement[:3, :3].T, np.eye(3), atol=1e-9
+    )
+    assert np.linalg.det(fit.placement) == pytest.approx(1)
+
+
+def test_without_a_residual_the_surface_is_the_decoded_one(found, aae):
+    fit = found[1]
+    decoded = SocketSurface.from_points(aae.decode(fit.code[None])[0], smoothing=0.1)
+    np.testing.assert_array_equal(fit.surface.vertices, decoded.vertices)
+    assert fit.gap_error == fit.model_error
+    assert not fit.displacement.any()
+
+
+@pytest.mark.parametrize("clearance", [4.0, -3.0])
+def test_the_gap_is_the_clearance(aae, clearance):
+    fit = limbs.fit(
+        aae, moved(known([0, 0]).mesh()), clearance, prior_weight=1e-3, residual_degree=0, n_turns=1
+    )
+    assert np.nanmean(fit.gap) == pytest.approx(clearance, abs=0.3)
+    assert np.nanmean(fit.limb_gap) == pytest.approx(clearance, abs=0.3)
+    # A wider capsule of the model is one whose radius grew by the clearance.
+    assert fit.code[1] / PRIOR_STD == pytest.approx(clearance / 4, abs=0.15)
+
+
+def test_the_brim_is_at_the_height_asked_for_and_the_limb_above_it_has_no_gap(aae):
+    limb = socket(280, **GRID).mesh()
+    fit = limbs.fit(aae, limb, height=190.0, residual_degree=0, n_turns=1)
+    levels = fit.surface.vertices[..., 2]
+    assert (levels[:, -1] - levels.min()).mean() == pytest.approx(190, abs=6)
+    above = limb.vertices[:, 2] > 205
+    assert np.isnan(fit.limb_gap[above]).all()
+    assert np.isfinite(fit.limb_gap[limb.vertices[:, 2] < 180]).all()
+
+
+def test_a_residual_takes_up_what_the_model_has_not_and_both_errors_are_told(aae):
+    limb = moved(known([0, 0], wave=6.0).mesh())
+    fit = limbs.fit(aae, limb, n_turns=2)
+    # The mean of |6 s cos| over share s of the wall: 6 * 2 / pi / 2, and a little more as the
+    # upper wall has more area.
+    assert 1.5 < fit.model_error < 3
+    assert fit.gap_error < 0.5
+    moves = fit.surface.vertices - fit.model_surface.vertices
+    np.testing.assert_allclose(np.linalg.norm(moves, axis=-1), np.abs(fit.displacement), atol=1e-9)
+
+
+def test_a_residual_stays_within_its_limit(aae):
+    limb = known([0, 0], wave=8.0).mesh()
+    fit = limbs.fit(aae, limb, residual_limit=2.0, n_turns=1)
+    assert np.abs(fit.displacement).max() <= 2
+    assert fit.gap_error > 0.5
+
+
+def test_options_out_of_range_are_refused(aae):
+    limb = socket().mesh()
+    for option in (
+        {"clearance": 50},
+        {"clearance": np.nan},
+        {"height": 1000},
+        {"prior_weight": -1},
+        {"residual_degree": -1},
+        {"residual_limit": 0},
+        {"n_turns": 0},
+    ):
+        with pytest.raises(ValueError, match=f"{next(iter(option))} is .*accepted: "):
+            limbs.fit(aae, limb, **option)
+    with pytest.raises(ValueError, match="the model has no kinds"):
+        limbs.fit(aae, limb, kind="TT")
+    with pytest.raises(ValueError, match="a closed surface"):
+        limbs.fit(aae, trimesh.creation.capsule(150, 50))
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return models.load("sockets")
+
+
+def test_a_limb_unlike_the_shipped_model_s_sockets_gets_one_without_folds(shipped):
+    # Its distal end is slanted, so that the residual is steep at the grid's pole.
+    mesh = socket(240, 55, wave=5, **GRID).mesh()
+    mesh.vertices[:, 2] += 0.15 * mesh.vertices[:, 0]
+    fit = limbs.fit(shipped, mesh, kind="TT", n_turns=1)
+    assert fit.gap_error < 1 < fit.model_error
+    assert fit.surface.mesh().face_adjacency_angles.max() < np.radians(60)
+    assert fit.surface.shell().is_watertight
+
+
+def test_a_decoded_socket_of_the_shipped_model_is_found_again(shipped):
+    aae = shipped
+    code = aae.draw_prior(1, seed=1)
+    code[0, 0] = -abs(code[0, 0])  # a transtibial one
+    surface = SocketSurface.from_points(aae.decode(code)[0], smoothing=0.1)
+    with pytest.raises(ValueError, match="kind is 'KD'; accepted: TT, TF"):
+        limbs.fit(aae, surface.mesh(), kind="KD")
+    limb = moved(surface.mesh())
+    fit = limbs.fit(aae, limb, kind="TT", prior_weight=0.1, residual_degree=0)
+    assert fit.kind == "TT"
+    assert fit.model_error < 1
+    assert distances(returned(fit), limb).mean() < 1
+    assert fit.limb_error < 1

@@ -1,0 +1,285 @@
+"""Facts of the walls that are printed around sockets, and of the files they are taken home in."""
+
+import zipfile
+
+import analytic
+import numpy as np
+import pandas as pd
+import pytest
+import trimesh
+from lxml import etree
+from scipy.spatial import cKDTree
+
+from aaelib.data import load_sockets
+from aaelib.printing import FORMATS, MAX_THICKNESS, export, export_measurements, thicken
+from aaelib.sockets import SocketSurface, export_stl
+
+
+def dented(depth, width=6.0):
+    """A capsule with a Gaussian dent, mm, beside its distal pole."""
+    vertices = analytic.socket(n_angles=48, n_heights=64).vertices.copy()
+    rho = np.hypot(vertices[..., 0] - 3, vertices[..., 1] - 2)
+    vertices[..., 2] += depth * np.exp(-0.5 * (rho / width) ** 2) * (vertices[..., 2] < 50)
+    return SocketSurface(vertices)
+
+
+def lipped(radius):
+    """A capsule whose brim turns outwards and down in a half circle, and 20 mm further down."""
+    wall = analytic.socket(length=150.0, n_angles=36, n_heights=30).vertices
+    turn = np.linspace(np.pi, 0, 16)[1:]
+    rho = np.append(50 + radius * (1 + np.cos(turn)), np.full(4, 50 + 2 * radius))
+    z = np.append(150 + radius * np.sin(turn), 150 - np.linspace(5, 20, 4))
+    angles = np.linspace(0, 2 * np.pi, 36, endpoint=False)[:, None]
+    lip = np.stack(np.broadcast_arrays(rho * np.cos(angles), rho * np.sin(angles), z), axis=-1)
+    return SocketSurface(np.concatenate([wall, lip], axis=1))
+
+
+def crossings(mesh):
+    """How many pairs of faces cross each other, or are folded onto each other."""
+    triangles, faces = mesh.triangles, mesh.faces
+    reach = np.linalg.norm(triangles - mesh.triangles_center[:, None], axis=2).max()
+    pairs = cKDTree(mesh.triangles_center).query_pairs(2 * reach, output_type="ndarray")
+    low, high = triangles.min(axis=1)[pairs], triangles.max(axis=1)[pairs]
+    pairs = pairs[((low <= high[:, ::-1]).all(axis=(1, 2)))]
+    crossed = np.zeros(len(pairs), bool)
+    for one, other in (pairs.T, pairs.T[::-1]):
+        shared = (faces[one][:, :, None] == faces[other][:, None]).any(axis=2)
+        for start, end in ((0, 1), (1, 2), (2, 0)):
+            # An edge with a vertex of the other face touches that face at least there.
+            apart = np.flatnonzero(~shared[:, start] & ~shared[:, end])
+            edges = triangles[one[apart]][:, [start, end]]
+            crossed[apart] |= pierces(edges, triangles[other[apart]])
+    return crossed.sum() + (mesh.face_adjacency_angles > np.radians(175)).sum()
+
+
+def pierces(edges, triangles):
+    """Whether edges (n, 2, 3) pierce triangles (n, 3, 3) (Moeller and Trumbore 1997)."""
+    way, first = edges[:, 1] - edges[:, 0], triangles[:, 1] - triangles[:, 0]
+    second, start = triangles[:, 2] - triangles[:, 0], edges[:, 0] - triangles[:, 0]
+    across, turned = np.cross(way, second), np.cross(start, first)
+    volume = (first * across).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u = (start * across).sum(axis=1) / volume
+        v = (way * turned).sum(axis=1) / volume
+        along = (second * turned).sum(axis=1) / volume
+        inside = (u >= 0) & (v >= 0) & (u + v <= 1) & (along >= 0) & (along <= 1)
+    return inside & (np.abs(volume) > 1e-9)  # mm3; an edge in the face's plane does not pierce it
+
+
+def walls(surface, shell):
+    """The outer wall, and the rim with its faces."""
+    n = len(surface.mesh().faces)
+    parts = np.split(shell.faces, [n, 2 * n])[1:]
+    return [trimesh.Trimesh(shell.vertices, part) for part in parts]
+
+
+def wall_thickness(surface, shell, thickness, n=1000):
+    """Distances of points on the outer wall from the inner one, a thickness away from the rim."""
+    outer, rim = walls(surface, shell)
+    points = trimesh.sample.sample_surface(outer, n, seed=0)[0]
+    edge = cKDTree(rim.subdivide().vertices)
+    points = points[edge.query(points)[0] > thickness]
+    return trimesh.proximity.closest_point(surface.mesh(), points)[1]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """A socket of each kind."""
+    clouds = load_sockets(source="bundled", limit=1).points
+    return [SocketSurface.from_points(cloud, smoothing=0.1) for cloud in clouds]
+
+
+# The tests' own measure
+
+
+def test_crossings_are_those_of_balls_that_overlap():
+    ball = trimesh.creation.icosphere(subdivisions=2, radius=10)
+    beside, overlapping = ball.copy(), ball.copy()
+    beside.apply_translation([21, 0, 0])
+    overlapping.apply_translation([15, 0, 0])
+    assert crossings(trimesh.util.concatenate(ball, beside)) == 0
+    assert crossings(trimesh.util.concatenate(ball, overlapping)) > 10
+
+
+# Walls
+
+
+@pytest.mark.parametrize("thickness", [3.0, 6.0])
+@pytest.mark.parametrize("kind", [0, 1])
+def test_walls_of_sockets_are_closed_even_and_do_not_cross_themselves(drawn, kind, thickness):
+    surface = drawn[kind]
+    shell = surface.shell(thickness)
+    assert shell.is_watertight
+    assert shell.is_winding_consistent
+    assert shell.euler_number == 2
+    assert shell.volume > 0
+    assert crossings(shell) == 0
+    found = wall_thickness(surface, shell, thickness)
+    assert len(found) > 800
+    assert (np.abs(found - thickness) < 0.3).mean() > 0.95
+
+
+def test_a_solid_modeller_takes_walls_as_they_are(drawn):
+    import manifold3d
+
+    shell = drawn[0].shell(4.0)
+    mesh = manifold3d.Mesh(np.float32(shell.vertices), np.uint32(shell.faces))
+    solid = manifold3d.Manifold(mesh)
+    assert solid.status() == manifold3d.Error.NoError
+    assert solid.volume() == pytest.approx(shell.volume, rel=1e-3)
+    assert solid.genus() == 0
+
+
+def test_the_inner_wall_is_the_surface(drawn):
+    inner = drawn[0].mesh()
+    shell = drawn[0].shell(5.0)
+    np.testing.assert_array_equal(shell.vertices[: len(inner.vertices)], inner.vertices)
+    np.testing.assert_array_equal(shell.faces[: len(inner.faces)], inner.faces[:, ::-1])
+
+
+def test_a_wall_around_a_dent_does_not_fold_over():
+    # At its bottom, seen from outside, the dent's radius of curvature is 6^2 / 8 = 4.5 mm.
+    surface = dented(depth=8.0)
+    inner = surface.mesh()
+    along_normals = inner.copy()
+    along_normals.vertices = inner.vertices + 8 * inner.vertex_normals
+    assert crossings(along_normals) > 0
+    shell = surface.shell(8.0)
+    assert crossings(shell) == 0
+    found = wall_thickness(surface, shell, 8.0)
+    assert found.min() > 7.5
+    assert (np.abs(found - 8) < 0.3).mean() > 0.95
+
+
+def test_a_lip_has_a_wall_where_there_is_room_for_it():
+    wide = lipped(radius=15.0)
+    shell = wide.shell(6.0)
+    assert shell.is_volume
+    assert crossings(shell) == 0
+
+
+def test_a_lip_without_room_for_two_walls_is_refused_and_said_where():
+    with pytest.raises(ValueError, match=r"wall of 6.0 mm would cross itself between 1\d\d and"):
+        lipped(radius=5.0).shell(6.0)
+
+
+def test_the_rim_is_half_a_ring():
+    surface, thickness = analytic.socket(length=200.0, radius=50.0, n_angles=180), 6.0
+    shell = surface.shell(thickness)
+    assert shell.bounds[1, 2] == pytest.approx(200 + thickness / 2, abs=0.05)
+    rim = walls(surface, shell)[1]
+    rho, z = np.hypot(*rim.vertices[:, :2].T), rim.vertices[:, 2]
+    from_middle = np.hypot(rho - (50 + thickness / 2), z - 200)
+    np.testing.assert_allclose(from_middle, thickness / 2, atol=0.02)
+    # Pappus: half a circle's length, times the way of its centroid.
+    assert rim.area == pytest.approx(np.pi * 3 * 2 * np.pi * 53, rel=0.01)
+
+
+def test_moving_and_turning_the_surface_moves_and_turns_the_wall():
+    surface = analytic.socket(wave=5.0, tilt=10.0)
+    turn = trimesh.transformations.rotation_matrix(0.7, [1, 2, 3], [10, 20, 30])
+    moved = SocketSurface(
+        trimesh.transform_points(surface.vertices.reshape(-1, 3), turn).reshape(
+            surface.vertices.shape
+        )
+    )
+    expected = surface.shell(5.0).apply_transform(turn)
+    np.testing.assert_allclose(moved.shell(5.0).vertices, expected.vertices, atol=1e-6)
+
+
+def test_thicker_walls_have_more_volume():
+    surface = analytic.socket()
+    volumes = [surface.shell(t).volume for t in (1.0, 3.0, MAX_THICKNESS)]
+    assert volumes == sorted(volumes)
+    # Of a thin wall: area times thickness.
+    thin = surface.shell(0.1).volume
+    assert thin == pytest.approx(0.1 * surface.measure()["area_mm2"], rel=0.01)
+
+
+def test_faces_without_area_are_refused():
+    vertices = analytic.socket().vertices.copy()
+    vertices[:, 1:3] = vertices[:, 1:2]
+    with pytest.raises(ValueError, match="48 faces of the surface have no area"):
+        SocketSurface(vertices).shell()
+
+
+def test_any_open_cup_can_be_thickened():
+    # A box without its lid, whose upper vertices are 4 to 7.
+    below, above = [[0, 0, 0], [40, 0, 0], [40, 40, 0], [0, 40, 0]], [0, 0, 30]
+    vertices = np.concatenate([below, np.add(below, above)])
+    sides = [[[i, (i + 1) % 4, (i + 1) % 4 + 4], [i, (i + 1) % 4 + 4, i + 4]] for i in range(4)]
+    box = trimesh.Trimesh(vertices, [[0, 2, 1], [0, 3, 2], *np.concatenate(sides)])
+    shell = thicken(box, [4, 5, 6, 7], 2.0)
+    assert shell.is_volume
+    assert crossings(shell) == 0
+
+
+# Files
+
+
+@pytest.mark.parametrize("suffix", [*FORMATS, ".STL"])
+def test_files_hold_the_shell(drawn, tmp_path, suffix):
+    path = export(drawn[0], tmp_path / "new" / f"socket{suffix}", thickness=4.0)
+    assert [p.name for p in path.parent.iterdir()] == [f"socket{suffix}"]
+    printed, shell = trimesh.load_mesh(path), drawn[0].shell(4.0)
+    assert printed.is_watertight
+    assert printed.is_winding_consistent
+    assert len(printed.faces) == len(shell.faces)
+    assert printed.volume == pytest.approx(shell.volume, rel=1e-4)
+    np.testing.assert_allclose(printed.bounds, shell.bounds, atol=1e-3)
+
+
+def test_3mf_files_say_millimeter(tmp_path):
+    path = export(analytic.socket(), tmp_path / "socket.3mf")
+    with zipfile.ZipFile(path) as archive:
+        model = etree.fromstring(archive.read("3D/3dmodel.model"))
+    assert model.get("unit") == "millimeter"
+
+
+def test_other_suffixes_are_refused_and_nothing_is_written(tmp_path):
+    surface = analytic.socket()
+    with pytest.raises(ValueError, match=r"suffix '.obj'; files are written as .stl, .3mf, .ply"):
+        export(surface, tmp_path / "socket.obj")
+    with pytest.raises(ValueError, match=r"suffix ''; files are written as .stl"):
+        export(surface, tmp_path / "socket")
+    with pytest.raises(ValueError, match=r"suffix '.3mf'; files are written as .stl$"):
+        export_stl(surface, tmp_path / "socket.3mf")
+    with pytest.raises(ValueError, match=r"suffix '.xlsx'; files are written as .csv"):
+        export_measurements(surface, tmp_path / "socket.xlsx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wall_that_is_refused_leaves_the_file_as_it_was(tmp_path):
+    path = export(analytic.socket(), tmp_path / "socket.stl")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="would cross itself"):
+        export(lipped(radius=5.0), path, thickness=6.0)
+    assert path.read_bytes() == before
+
+
+# Measurements
+
+
+def test_the_table_of_measurements_holds_the_measures(tmp_path):
+    surface = analytic.socket(tilt=10.0)
+    table = pd.read_csv(export_measurements(surface, tmp_path / "socket.csv"))
+    measures = surface.measure()
+    assert list(table["part"]) == ["socket"] + ["section"] * len(measures["heights_mm"])
+    for name, plural in [
+        ("section_height_mm", "heights_mm"),
+        ("section_perimeter_mm", "perimeters_mm"),
+        ("section_area_mm2", "areas_mm2"),
+    ]:
+        np.testing.assert_allclose(table[name][1:], measures.pop(plural), atol=0.005)
+        assert np.isnan(table[name][0])
+    for name, value in measures.items():
+        assert table[name][0] == pytest.approx(value, abs=0.005)
+        assert table[name][1:].isna().all()
+    assert all(name.rsplit("_", 1)[1] in ("mm", "mm2", "mm3") for name in table.columns[1:])
+
+
+def test_a_low_socket_has_measurements_without_sections(tmp_path):
+    path = export_measurements(analytic.socket(length=25.0, radius=20.0), tmp_path / "socket.csv")
+    table = pd.read_csv(path)
+    assert list(table["part"]) == ["socket"]
+    assert table["length_mm"][0] == pytest.approx(25)
