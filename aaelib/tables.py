@@ -556,8 +556,8 @@ def directions(found):
     Returns
     -------
     pandas.DataFrame
-        Indexed by kind and size: "value", "effect", "leak" (the largest of the others), both as in
-        `design.AttributeDirection`, and "reliability".
+        Indexed by kind: "size", its name, "value", "effect", "leak" (the largest of the others),
+        both as in `design.AttributeDirection`, and "reliability".
     """
     rows = [
         {"kind": kind, "size": name, "value": d.value, "effect": d.effect}
@@ -565,7 +565,7 @@ def directions(found):
         for kind, by_name in found.items()
         for name, d in by_name.items()
     ]
-    return pd.DataFrame(rows).set_index(["kind", "size"])
+    return pd.DataFrame(rows).set_index("kind")
 
 
 def made_to_measure(aae, surfaces, spacing=30.0):
@@ -622,9 +622,9 @@ def walls(surfaces, thicknesses=(3.0, 4.0, 6.0), near_mm=0.3):
     Returns
     -------
     pandas.DataFrame
-        A row for each socket and thickness: "watertight", "volume_cm3", and "near", the share of
-        the outer wall that is that near to the thickness, points at less than one thickness from
-        the rim left out.
+        A row for each socket and "thickness_mm": "watertight", "volume_cm3", and "near", the share
+        of the outer wall's vertices that are that near to the thickness, those at less than two
+        thicknesses from the brim left out.
     """
     rows = []
     for (i, surface), thickness in product(enumerate(surfaces), thicknesses):
@@ -637,7 +637,7 @@ def walls(surfaces, thicknesses=(3.0, 4.0, 6.0), near_mm=0.3):
             {"socket": i, "thickness_mm": thickness, "watertight": shell.is_watertight}
             | {"volume_cm3": shell.volume / 1e3, "near": float((error <= near_mm).mean())}
         )
-    return pd.DataFrame(rows).set_index(["socket", "thickness_mm"])
+    return pd.DataFrame(rows).set_index("socket")
 
 
 # To read --------------------------------------------------------------------------------------
@@ -671,6 +671,8 @@ def _spread(mean, sd, digits):
         return "-"
     if abs(mean) < 1e-5:  # the rounding of single precision
         return "0"
+    if np.isnan(sd) or sd == 0:  # what is set does not vary
+        sd = np.nan
     if np.isnan(sd) and float(mean).is_integer():
         return f"{mean:.0f}"
     places = max(0, digits - 1 - int(np.floor(np.log10(abs(mean)))))

@@ -234,7 +234,7 @@ study.table(
 
 # %% tags=["nbval-check-output"]
 print("walls are watertight:", bool(walls.watertight.all()))
-print("sizes that change alone:", list(alone.index.get_level_values("size").unique()))
+print("sizes that change alone:", list(alone["size"].unique()))
 
 # %% [markdown]
 # ## A map
@@ -279,8 +279,8 @@ study.conclude(
     f"wanted) and correlations of {statistics['correlation']:.2f} (0 is wanted; "
     f"{1 / np.sqrt(len(split['test'])):.2f} is what chance gives).",
     f"Along the direction from transfemoral to transtibial scans, unseen sockets of the two kinds "
-    f"are {apart / within:.1f} standard deviations apart (0 would be no difference), though nobody "
-    "told the network the kinds.",
+    f"are {apart / within:.1f} standard deviations apart (0 would be no difference). A decoder that "
+    "starts as shape models was told the kinds, which one number of the code chooses.",
     f"Moved by 4 % along the direction of one size alone, sockets change it by {effects.min():.2f} to "
     f"{effects.max():.2f} times as much as asked, and another size by {100 * alone.leak.max():.1f} % at "
     "most.",

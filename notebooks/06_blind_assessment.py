@@ -94,7 +94,7 @@ judged = assessment.judge(answers, blind)
 plausibility = assessment.plausibility(judged)
 table = assessment.results(answers, blind, machine)
 n_assessors = answers.assessor.nunique()
-who = f"{n_assessors} assessors have" if n_assessors != 1 else "One assessor has"
+who = {0: "Nobody has", 1: "One assessor has"}.get(n_assessors, f"{n_assessors} assessors have")
 study.table(
     "T5_blind_assessment",
     table,

@@ -427,14 +427,18 @@ def test_directions_are_a_row_each_with_their_largest_leak():
             }
         }
     )
-    assert list(table.index) == [("TT", "length_mm"), ("TT", "kind")]
+    assert list(zip(table.index, table["size"], strict=True)) == [
+        ("TT", "length_mm"),
+        ("TT", "kind"),
+    ]
     assert table.leak.iloc[0] == 0.03
     assert np.isnan(table.leak.iloc[1])
 
 
 def test_walls_are_closed_and_as_thick_as_asked_for():
     table = tables.walls([socket(180)], (2.0, 4.0))
-    assert list(table.index) == [(0, 2.0), (0, 4.0)]
+    assert list(table.index) == [0, 0]
+    assert list(table.thickness_mm) == [2, 4]
     assert table.watertight.all()
     assert (table.near > 0.95).all()
     thin, thick = table.volume_cm3
