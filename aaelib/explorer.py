@@ -183,14 +183,17 @@ class Position:
         return np.float32(code)
 
 
-# Attribute -> its title, the slider's unit in that of `SocketSurface.measure`, its end.
+# Attribute -> its title, the slider's unit in that of `SocketSurface.measure`, its end and step.
 _SLIDERS = {
-    "length_mm": ("length, mm", 1, 40),
-    "volume_mm3": ("volume, ml", 1000, 400),
-    "brim_height_mean_mm": ("brim height, mm", 1, 40),
-    "proximal_perimeter_mm": ("proximal perimeter, mm", 1, 50),
-    "distal_perimeter_mm": ("distal perimeter, mm", 1, 30),
+    "length_mm": ("length, mm", 1, 40, 1),
+    "volume_mm3": ("volume, ml", 1000, 400, 10),
+    "brim_height_mean_mm": ("brim height, mm", 1, 40, 1),
+    "proximal_perimeter_mm": ("proximal perimeter, mm", 1, 50, 1),
+    "distal_perimeter_mm": ("distal perimeter, mm", 1, 30, 1),
+    # As `design.attribute_directions` counts it: 1 from one kind to the other, TT the larger.
+    "kind": ("kind, TF to TT", 1, 1, 0.05),
 }
+_N_LABELLED = 400  # draws of the prior, from which the direction between kinds is learnt
 _N_OTHERS = 20  # sockets on which the reliability of a direction is measured
 _PLAIN, _FROM_START, _FROM_LIMB = "plain", "distance from A", "gap to the limb"
 _HOW_TO_WANT = (
@@ -238,6 +241,10 @@ class Explorer:
             )
         self.aae, self.real = aae, RealSockets(aae, shapes)
         self._past, self._moving, self._setting, self._limb = [], None, False, None
+        draws = aae.draw_prior(_N_LABELLED)
+        kinds = design.kinds_of(aae, draws)
+        # A model of one kind, or of none that it tells, has no direction between kinds.
+        self._labelled = (draws, kinds) if len(set(kinds)) == 2 else None
         ends = (0, len(shapes) - 1)
         self.position = Position(*map(self.real.code, ends), names=ends)
         self._make_controls()
@@ -263,9 +270,10 @@ class Explorer:
         )
         self.changes = {
             name: widgets.FloatSlider(
-                min=-end, max=end, step=1, description=title, readout_format="+.0f", **looks
+                min=-end, max=end, step=step, description=title, readout_format="+", **looks
             )
-            for name, (title, _, end) in _SLIDERS.items()
+            for name, (title, _, end, step) in _SLIDERS.items()
+            if name != "kind" or self._labelled
         }
         self.reliability = widgets.HTML()
         self.seed = widgets.BoundedIntText(max=10**6, description="seed", **looks)
@@ -371,7 +379,11 @@ class Explorer:
         """What depends on A alone."""
         self.start_surface = design.decoded_surface(self.aae, self.position.start)
         self.directions = design.attribute_directions(
-            self.aae, self.position.start, list(_SLIDERS), n_others=_N_OTHERS
+            self.aae,
+            self.position.start,
+            [name for name in _SLIDERS if name != "kind"],
+            labelled=self._labelled,
+            n_others=_N_OTHERS,
         )
 
     def _set_controls(self):
@@ -604,6 +616,7 @@ def _reliability_table(directions):
         f"<tr><td>{_SLIDERS[name][0].split(',')[0]}</td><td>{found.effect:.2f}</td>"
         f"<td>{max(map(abs, found.leak.values())):.1%}</td><td>{found.reliability:.2f}</td></tr>"
         for name, found in directions.items()
+        if found.leak
     )
     return (
         "<table><tr><th></th><th>effect</th><th>others</th><th>R²</th></tr>" + rows + "</table>"

@@ -64,6 +64,12 @@ def test_a_size_changes_by_what_its_slider_says(page):
     assert litres == pytest.approx(0.1, abs=0.03)
 
 
+def test_the_slider_of_kinds_leads_to_the_other_kind(page, aae):
+    assert design.kinds_of(aae, page.position.start[None])[0] == "TT"
+    page.changes["kind"].value = -1
+    assert design.kinds_of(aae, page.position.code(page.directions)[None])[0] == "TF"
+
+
 def test_undo_goes_back_one_drag_at_a_time(page):
     for share in (0.1, 0.2, 0.3):
         page.share.value = share
