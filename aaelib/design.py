@@ -29,6 +29,7 @@ _HELD = 0.01  # of an attribute's value: how far it may drift, as if one standar
 _LENGTH_TOLERANCE = 1.0  # mm
 _PERIMETER_TOLERANCE = 0.005  # of the value
 _SIZE_TOLERANCE = 0.01  # of the value: areas, volumes
+_BENT = 2.0  # times: a direction that is off by more is no direction
 _SETTLED = 0.3  # tolerances between a carried surface and the one fitted anew
 _ROUNDS = 6
 _MARGIN = 0.25  # of the range of the prior's sizes, beyond either end
@@ -227,6 +228,8 @@ def attribute_directions(
     counts like one standard deviation. With free drift that is the slope itself, without any it is
     a column of the slopes' pseudo-inverse.
 
+    The step is as long as a change by `change` takes, which the slope alone is slightly off.
+
     A decoder with one linear model a kind gives the same code other meanings in each: directions
     hold for sockets of the code's kind.
 
@@ -269,7 +272,15 @@ def attribute_directions(
     found = {}
     for i, name in enumerate(names):
         wanted = change * values[i]
-        changed = _values(decoded_surface(aae, code + wanted * steps[i]), names) - values
+
+        def changed_by(step, wanted=wanted):
+            return _values(decoded_surface(aae, code + wanted * step), names) - values
+
+        changed = changed_by(steps[i])
+        # The way is slightly bent: as long as it takes to have that change, not the first mm.
+        if 1 / _BENT < changed[i] / wanted < _BENT:
+            steps[i] = steps[i] * wanted / changed[i]
+            changed = changed_by(steps[i])
         leak = dict(zip(names, changed / values, strict=True))
         del leak[name]
         effect = changed[i] / wanted
