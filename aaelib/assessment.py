@@ -104,7 +104,10 @@ def draw_set(points, aae, n, seed=0):
         raise ValueError(f"n is {n}; with {len(points)} real sockets it can be 2 to {len(points)}")
     real = points[np.random.default_rng([seed, 0]).choice(len(points), n, replace=False)]
     codes = aae.draw_prior(n, seed)
-    clouds = np.concatenate([real, aae.decode(codes)])
+    generated = aae.decode(codes)
+    # As many points of each: a surface of fewer is smoother, and would tell what a socket is.
+    n_points = min(real.shape[1], generated.shape[1])
+    clouds = np.concatenate([_thinned(each, n_points, seed) for each in (real, generated)])
     if aae.recipe.normalization == "unit-sphere":
         clouds = normalize(clouds, "unit-sphere")[0]
     order = np.random.default_rng([seed, 1]).permutation(2 * n)
@@ -115,6 +118,13 @@ def draw_set(points, aae, n, seed=0):
         # Of what goes in: what a decoder gives differs in its last bits from machine to machine.
         _fingerprint(real, codes, *aae.decoder.get_weights()),
     )
+
+
+def _thinned(clouds, n_points, seed):
+    """As many random points of each cloud (n, more_points, 3)."""
+    if clouds.shape[1] == n_points:
+        return clouds
+    return clouds[:, np.random.default_rng([seed, 2]).permutation(clouds.shape[1])[:n_points]]
 
 
 def _fingerprint(*arrays):

@@ -111,6 +111,17 @@ def test_real_and_generated_sockets_go_through_the_same(clouds):
     assert sorted_vertices(drawn.is_generated) == sorted_vertices(~drawn.is_generated)
 
 
+def test_real_and_generated_sockets_are_seen_by_as_many_points(clouds):
+    """A model of the real sockets with half of their points: its surfaces are no smoother."""
+    half = np.random.default_rng([0, 2]).permutation(256)[:128]
+    drawn = assessment.draw_set(clouds, StandIn(clouds[:, half]), 4, seed=0)
+    real, generated = (
+        sorted(drawn.surfaces[i].vertices.ravel().tolist() for i in np.flatnonzero(chosen))
+        for chosen in (~drawn.is_generated, drawn.is_generated)
+    )
+    assert real == generated
+
+
 def test_beside_samples_without_size_real_sockets_have_none_either(clouds):
     model = StandIn(clouds / 100)
     model.recipe = models.recipe("compact", normalization="unit-sphere")
