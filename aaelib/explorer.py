@@ -484,8 +484,8 @@ class Explorer:
         share = usualness(code, self.aae.recipe.prior_std)
         self.plausible.value = (
             f"<b>Plausible?</b><br>{share:.1%} of the prior's draws are less usual.<br>"
-            f"Nearest real socket: {html.escape(name)}, Chamfer distance {distance:.4f} in the "
-            "unit sphere."
+            f"Nearest socket of {html.escape(self.real.shapes.source)}: {html.escape(name)}, "
+            f"Chamfer distance {distance:.4f} in the unit sphere."
         )
         self.reliability.value = _reliability_table(self.directions)
 

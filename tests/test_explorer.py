@@ -136,6 +136,11 @@ def test_the_nearest_real_socket_of_a_real_one_is_itself(page):
     assert (name, distance) == (page.real.shapes.names[2], pytest.approx(0, abs=1e-6))
 
 
+def test_stand_ins_are_named_as_such(page):
+    assert page.real.shapes.source in page.plausible.value
+    assert "real" not in page.plausible.value
+
+
 def test_usualness_is_a_share_of_draws():
     draws = np.random.default_rng(0).normal(0, 0.2, (4000, 16))
     code = draws[0]
