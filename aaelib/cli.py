@@ -126,11 +126,11 @@ def data(
     ] = None,
 ):
     """Download the public sockets, each file checked against its sha256."""
-    from aaelib import data
+    from aaelib import downloads
 
-    typer.echo(data.download_sockets())
+    typer.echo(downloads.download_sockets())
     if modelnet:
-        typer.echo(data.download_modelnet(int(modelnet)))
+        typer.echo(downloads.download_modelnet(int(modelnet)))
 
 
 @app.command()

@@ -1,13 +1,10 @@
-"""Where shapes come from: folders, downloads, the bundled default; splits; training batches."""
+"""Where shapes come from: folders, the bundled default; splits; training batches."""
 
 import os
-import shutil
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pooch
 from tqdm.auto import tqdm
 
 from . import corpus
@@ -21,20 +18,6 @@ SOCKETS = "SocketSSM"
 BUNDLED_SOCKETS = "bundled shape model (stand-in for SocketSSM)"
 BUNDLED_CORPUS = "procedural surfaces (stand-in for ModelNet)"
 
-_SOCKETSSM_URL = (
-    "https://raw.githubusercontent.com/adapttech-ltd/SocketSSM/"
-    "f118cbdce7fbde741601b9d03234ecb37cf9d2bd/"
-)
-_MODELNET = {
-    10: (
-        "http://3dvision.princeton.edu/projects/2014/3DShapeNets/ModelNet10.zip",
-        "9d8679435fc07d1d26f13009878db164a7aa8ea5e7ea3c8880e42794b7307d51",
-    ),
-    40: (
-        "http://modelnet.cs.princeton.edu/ModelNet40.zip",
-        "42dc3e656932e387f554e25a4eb2cc0e1a1bd3ab54606e2a9eae444c60e536ac",
-    ),
-}
 _MESHES = {".off", ".obj", ".stl", ".ply", ".glb", ".gltf", ".3mf"}
 
 
@@ -327,85 +310,6 @@ def _bundled_sockets(kinds, n, n_points=2048):
     return Shapes(
         np.stack(points).astype(np.float32), np.array(names), np.array(labels), BUNDLED_SOCKETS
     )
-
-
-# Downloads ------------------------------------------------------------------------------------
-
-
-def download_sockets():
-    """
-    Download SocketSSM (200 sockets, 10 MB, CC BY-SA 4.0) into `data/SocketSSM`.
-
-    Every file is checked against its sha256. A download that was cut off goes on where it stopped.
-
-    Returns
-    -------
-    Path
-        The folder.
-    """
-    folder = DATA / "SocketSSM"
-    if folder.is_dir():
-        return folder
-    # Complete or not there at all: what is under way has another name.
-    partial = DATA / ".SocketSSM"
-    registry = pooch.create(partial, _SOCKETSSM_URL, retry_if_failed=3)
-    registry.load_registry(DATA / "SocketSSM-registry.txt")
-    for name in tqdm(registry.registry, desc="SocketSSM"):
-        registry.fetch(name)
-    os.replace(partial, folder)
-    return folder
-
-
-def download_modelnet(n_classes):
-    """
-    Download ModelNet10 (about 450 MB) or ModelNet40 (about 2 GB) into `data/`; academic use only.
-
-    Parameters
-    ----------
-    n_classes : {10, 40}
-
-    Returns
-    -------
-    Path
-        The folder, with one sub-folder a class, each with train/ and test/.
-    """
-    if n_classes not in _MODELNET:
-        raise ValueError(f"there is no ModelNet{n_classes}; accepted: 10 and 40")
-    folder = DATA / f"ModelNet{n_classes}"
-    if folder.is_dir():
-        return folder
-    url, sha256 = _MODELNET[n_classes]
-    archive = pooch.retrieve(
-        url, f"sha256:{sha256}", fname=f"ModelNet{n_classes}.zip", path=DATA, progressbar=True
-    )
-    partial = DATA / f".ModelNet{n_classes}"
-    shutil.rmtree(partial, ignore_errors=True)
-    unpack(archive, partial)
-    os.replace(partial / folder.name, folder)
-    shutil.rmtree(partial)
-    Path(archive).unlink()
-    return folder
-
-
-def unpack(archive, folder):
-    """
-    Unpack a zip archive, refusing one with a member that would leave the folder.
-
-    Parameters
-    ----------
-    archive, folder : str or Path
-
-    Raises
-    ------
-    ValueError
-        Naming the archive and the member; nothing is unpacked then.
-    """
-    root = Path(folder).resolve()
-    with zipfile.ZipFile(archive) as file:
-        for name in file.namelist():
-            if not (root / name).resolve().is_relative_to(root):
-                raise ValueError(f"{archive}: member {name!r} would leave {root}; not unpacked")
-        file.extractall(root)
 
 
 # Splits ---------------------------------------------------------------------------------------
