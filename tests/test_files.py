@@ -1,8 +1,48 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and by one process at a time."""
 
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import filelock
+import h5py
+import numpy as np
+import pandas as pd
 import pytest
 
-from aaelib.files import replacing
+from aaelib.files import locked, replacing
+
+
+@contextmanager
+def largest_file(n_bytes):
+    """Let no file get larger, as a full disk would: what is beyond is not written."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.fixture
+def on_a_small_disk(tmp_path):
+    """Run a shell script in a folder that is a disk of 200 kB; return what it prints."""
+    alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    mount = f"mount -t tmpfs -o size=200k none {tmp_path} && cd {tmp_path}"
+    if not sys.platform.startswith("linux") or subprocess.run([*alone, mount]).returncode:
+        pytest.skip("this system lets us mount no disk of memory")
+
+    def run(script, code):
+        environment = os.environ | {"python": sys.executable, "code": code}
+        command = [*alone, f"{mount}\n{script}"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True).stdout
+
+    return run
 
 
 def test_a_block_that_ends_well_replaces_the_file(tmp_path):
@@ -28,3 +68,217 @@ def test_a_block_that_raises_leaves_what_was_there(tmp_path):
         cut_off()
     assert file.read_text() == "before"
     assert list(tmp_path.iterdir()) == [file]
+
+
+# Where nothing can be written
+
+
+def write_h5(file):
+    with h5py.File(file, "w") as opened:
+        opened["zeros"] = np.zeros(10_000)
+
+
+WRITERS = {
+    "page.html": lambda file: file.write_text("x" * 10_000),
+    "array.npy": lambda file: np.save(file, np.zeros(10_000)),
+    "arrays.npz": lambda file: np.savez(file, np.zeros(10_000)),
+    "table.csv": lambda file: pd.DataFrame(np.zeros((1000, 9))).to_csv(file),
+    "weights.h5": write_h5,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_that_does_not_fit_is_named_and_what_was_there_stays(tmp_path, name):
+    file = tmp_path / name
+    file.write_text("before")
+
+    def write():
+        with largest_file(4000), replacing(file) as temporary:
+            WRITERS[name](temporary)
+
+    with pytest.raises(OSError, match=f"what was there before is as it was; .*{name}"):
+        write()
+    assert file.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+WRITE = """
+from aaelib.files import replacing
+try:
+    with replacing("new/table.csv") as temporary:
+        temporary.write_text("x" * 150_000)
+    print("written")
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_said_to_be_full_and_once_there_is_room_the_file_is_written(on_a_small_disk):
+    full, written, files = on_a_small_disk(
+        'head -c 100000 /dev/zero > other; $python -c "$code"\n'
+        'rm other; $python -c "$code"; ls -A new',
+        WRITE,
+    ).splitlines()
+    assert "the disk is full: free some space, then run again: 'new/table.csv'" in full
+    assert (written, files) == ("written", "table.csv")
+
+
+def test_a_read_only_disk_is_said_to_be_so_and_keeps_what_it_has(on_a_small_disk):
+    written, refused, size = on_a_small_disk(
+        '$python -c "$code"; mount -o remount,ro none .\n'
+        '$python -c "$code"; cat new/table.csv | wc -c',
+        WRITE,
+    ).splitlines()
+    assert (written, size) == ("written", "150000")
+    assert "the file system is read-only: make it writable, or write elsewhere" in refused
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+def test_a_folder_that_one_may_not_write_to_is_said_to_be_so(tmp_path):
+    (tmp_path / "table.csv").write_text("before")
+    tmp_path.chmod(0o555)
+    refused = pytest.raises(PermissionError, match=r"you may not write there.*table\.csv")
+    with refused, replacing(tmp_path / "table.csv") as temporary:
+        temporary.write_text("after")
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused_before_the_work(tmp_path):
+    file = tmp_path / "table.csv"
+    (file / "inside").mkdir(parents=True)
+    begun = []
+    refused = pytest.raises(IsADirectoryError, match=r"a folder is in its place.*table\.csv")
+    with refused, replacing(file):
+        begun.append(1)
+    assert not begun
+    assert (file / "inside").is_dir()
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "tables").write_text("a file")
+    refused = pytest.raises(OSError, match=r"a file is in the place of its folder.*T1\.csv")
+    with refused, replacing(tmp_path / "tables" / "T1.csv"):
+        pass
+    assert (tmp_path / "tables").read_text() == "a file"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("no number"),
+        FileNotFoundError(errno.ENOENT, "No such file", "input.csv"),
+        PermissionError(errno.EACCES, "Permission denied", "input.csv"),
+    ],
+)
+def test_an_error_of_something_else_stays_what_it_is(tmp_path, error):
+    with pytest.raises(type(error)) as raised, replacing(tmp_path / "table.csv"):
+        raise error
+    assert raised.value is error
+
+
+# What killed processes leave
+
+
+@pytest.fixture
+def dead():
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_process_was_writing_goes_with_the_next_one(tmp_path, dead):
+    killed = tmp_path / f".table [1].{dead}.csv"
+    others = [
+        tmp_path / f".table [1].{os.getppid()}.csv",  # of a process that may still write it
+        tmp_path / f".table 1.{dead}.csv",
+        tmp_path / f".table [1].{dead}.md",
+        tmp_path / ".table [1].old.csv",
+        tmp_path / f"table [1].{dead}.csv",
+    ]
+    for file in (killed, *others):
+        file.write_text("half")
+    with replacing(tmp_path / "table [1].csv") as temporary:
+        temporary.write_text("whole")
+    assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "table [1].csv"])
+
+
+# One at a time
+
+
+HOLD = """
+import sys, time
+from aaelib.files import locked
+with locked(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@contextmanager
+def held(path, seconds=60):
+    """Another process holds a path."""
+    command = [sys.executable, "-c", HOLD, str(path), str(seconds)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_who_comes_second_is_told_who_holds_it_and_since_when(tmp_path):
+    path = tmp_path / "new" / "smoke"
+    refused = pytest.raises(RuntimeError, match="smoke is in use by process")
+    with held(path) as other, refused as raised, locked(path, patience=0):
+        pass
+    assert f"process {other.pid} on " in str(raised.value)
+    assert time.strftime("since %Y-%m-%d") in str(raised.value)
+    assert "stop it, then run again" in str(raised.value)
+
+
+def test_a_lock_ends_with_a_killed_process(tmp_path):
+    with held(tmp_path / "run") as other:
+        other.send_signal(signal.SIGKILL)
+        with locked(tmp_path / "run"):
+            assert f"process {os.getpid()} " in (tmp_path / ".run.lock").read_text()
+
+
+def test_who_comes_second_waits_for_one_that_is_about_to_end(tmp_path):
+    with held(tmp_path / "run", seconds=0.5), locked(tmp_path / "run", patience=30):
+        pass
+
+
+def test_a_lock_leaves_nothing_behind_and_can_be_taken_again(tmp_path):
+    for _ in range(2):
+        with locked(tmp_path / "run"):
+            assert [file.name for file in tmp_path.iterdir()] == [".run.lock"]
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_paths_are_held_one_by_one(tmp_path):
+    with held(tmp_path / "one"), locked(tmp_path / "other", patience=0):
+        pass
+
+
+def test_without_locks_one_is_warned_and_goes_on(tmp_path, monkeypatch):
+    def missing(descriptor):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(filelock._unix, "lock_fd_nonblocking", missing)
+    done = []
+    warned = pytest.warns(UserWarning, match="no locks: see that no other run")
+    with warned, locked(tmp_path / "run"):
+        done.append(1)
+    assert done
+
+
+def test_a_lock_that_can_not_be_written_is_named(on_a_small_disk):
+    held, refused = on_a_small_disk(
+        '$python -c "$code"; mount -o remount,ro none .; $python -c "$code" 2>&1 | tail -1',
+        "from aaelib.files import locked\nwith locked('run'): print('held')",
+    ).splitlines()
+    assert held == "held"
+    assert "the file system is read-only" in refused
+    assert "'.run.lock'" in refused
