@@ -1,6 +1,5 @@
 """The latent explorer: widgets to walk through the latent space, design a socket, take it home."""
 
-import functools
 import html
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from .metrics import pairwise_chamfer
 from .sockets import vertex_values
 
 HEAT_MM = 10.0  # ends of the heat map's scale
+_STAND_INS = 15  # of a kind: a page that opens soon is worth more than a longer list
 _POINTS_COMPARED = 512  # of a cloud, to find the nearest real socket while a slider moves
 
 
@@ -58,13 +58,18 @@ class RealSockets:
 
     def __init__(self, aae, shapes):
         self.shapes = shapes
-        # A socket that is chosen again has its code already: refining one takes a while.
-        self.code = functools.cache(lambda index: aae.encode(shapes.points[index : index + 1])[0])
+        self._aae, self._codes = aae, {}
         self._units = self._unit(shapes.points)
 
     def options(self):
         """(name, index) of each, as a list to choose from has them."""
         return [(str(name), index) for index, name in enumerate(self.shapes.names)]
+
+    def codes(self, indices):
+        """Codes of some of them, a list; refining takes a while, so they are kept."""
+        if new := [index for index in indices if index not in self._codes]:
+            self._codes.update(zip(new, self._aae.encode(self.shapes.points[new]), strict=True))
+        return [self._codes[index] for index in indices]
 
     def nearest(self, cloud):
         """
@@ -196,6 +201,7 @@ _SLIDERS = {
 _N_LABELLED = 400  # draws of the prior, from which the direction between kinds is learnt
 _N_OTHERS = 20  # sockets on which the reliability of a direction is measured
 _PLAIN, _FROM_START, _FROM_LIMB = "plain", "distance from A", "gap to the limb"
+_ONE_SIZE = "Change one size"  # the section of the page
 _HOW_TO_WANT = (
     "A size a line, in mm: <code>length_mm: 250</code>, or the perimeter at a height above the "
     "distal end, <code>60: 310</code>."
@@ -246,7 +252,7 @@ class Explorer:
         # A model of one kind, or of none that it tells, has no direction between kinds.
         self._labelled = (draws, kinds) if len(set(kinds)) == 2 else None
         ends = (0, len(shapes) - 1)
-        self.position = Position(*map(self.real.code, ends), names=ends)
+        self.position = Position(*self.real.codes(ends), names=ends)
         self._make_controls()
         self._start_anew()
         self.figure = self._empty_figure(np.ptp(shapes.points, axis=1).max(axis=0))
@@ -302,6 +308,10 @@ class Explorer:
         self.download = DownloadButton(self._file, "Download")
         self.message, self.sizes, self.plausible = (widgets.HTML() for _ in range(3))
         self.message.add_class("aaelib-message")
+        self.sections = self._sections()
+        self.sections.observe(
+            lambda change: self._try(self._show_reliability), names="selected_index"
+        )
 
         for which in (self.start, self.end):
             which.observe(self._choose, names="value")
@@ -339,22 +349,24 @@ class Explorer:
         # As wide as the page leaves it room.
         return gallery.update_layout(width=None, height=600, autosize=True)
 
-    def _page(self):
+    def _sections(self):
         sections = {
             "Between two sockets": (self.start, self.end, self.share),
-            "Change one size": (*self.changes.values(), self.reliability),
+            _ONE_SIZE: (*self.changes.values(), self.reliability),
             "New sockets": (self.seed, self.sample),
             "Design by measurement": (widgets.HTML(_HOW_TO_WANT), self.wanted, self.find),
             "Design for a limb": (widgets.HTML(_HOW_TO_LIMB), self.clearance, self.limb),
             "Take home": (self.thickness, self.format, self.download),
         }
-        controls = widgets.Accordion(
+        return widgets.Accordion(
             [widgets.VBox(parts) for parts in sections.values()],
             titles=list(sections),
             selected_index=0,
         )
+
+    def _page(self):
         columns = {
-            "36%": [widgets.HBox([self.undo, self.reset]), controls, self.message],
+            "36%": [widgets.HBox([self.undo, self.reset]), self.sections, self.message],
             "42%": [self.figure, widgets.HBox([self.colour, self.points])],
             "22%": [self.sizes, self.plausible],
         }
@@ -378,13 +390,20 @@ class Explorer:
     def _start_anew(self):
         """What depends on A alone."""
         self.start_surface = design.decoded_surface(self.aae, self.position.start)
-        self.directions = design.attribute_directions(
-            self.aae,
-            self.position.start,
-            [name for name in _SLIDERS if name != "kind"],
-            labelled=self._labelled,
-            n_others=_N_OTHERS,
-        )
+        self._directions = None
+
+    @property
+    def directions(self):
+        """`design.attribute_directions` at A, found when first needed: that takes a second."""
+        if self._directions is None:
+            self._directions = design.attribute_directions(
+                self.aae,
+                self.position.start,
+                [name for name in _SLIDERS if name != "kind"],
+                labelled=self._labelled,
+                n_others=_N_OTHERS,
+            )
+        return self._directions
 
     def _set_controls(self):
         """Let the controls say where the explorer is, which is no command to go there."""
@@ -414,7 +433,7 @@ class Explorer:
             return
         index, i = change["new"], 0 if change["owner"] is self.start else 1
         ends, names = [self.position.start, self.position.end], list(self.position.names)
-        ends[i], names[i] = self.real.code(index), index
+        [ends[i]], names[i] = self.real.codes([index]), index
         position = replace(self.position, start=ends[0], end=ends[1], names=tuple(names))
         self._try(lambda: self._go(position))
 
@@ -475,7 +494,7 @@ class Explorer:
     # Showing ----------------------------------------------------------------------------------
 
     def _show(self):
-        code = self.position.code(self.directions)
+        code = self.position.code(self.directions if self.position.changes else {})
         self.cloud = self.aae.decode(code[None])[0]
         self.surface = self._limb.surface if self._limb else design.decoded_surface(self.aae, code)
         self._paint()
@@ -487,7 +506,11 @@ class Explorer:
             f"Nearest socket of {html.escape(self.real.shapes.source)}: {html.escape(name)}, "
             f"Chamfer distance {distance:.4f} in the unit sphere."
         )
-        self.reliability.value = _reliability_table(self.directions)
+        self._show_reliability()
+
+    def _show_reliability(self):
+        if self.sections.titles[self.sections.selected_index or 0] == _ONE_SIZE:
+            self.reliability.value = _reliability_table(self.directions)
 
     def _paint(self):
         vertices = self.surface.mesh().vertices
@@ -537,7 +560,15 @@ def explore(model="sockets"):
     """
     # What loading says goes nowhere: a progress bar that is gone when a page is drawn is an error.
     with widgets.Output():
-        return Explorer(models.load(model), data.load_sockets()).widget
+        return Explorer(models.load(model), _known_sockets()).widget
+
+
+def _known_sockets():
+    """All public sockets where there are any; of stand-ins, which are drawn one by one, some."""
+    try:
+        return data.load_sockets(source="SocketSSM")
+    except FileNotFoundError:
+        return data.load_sockets(limit=_STAND_INS)
 
 
 def parse_sizes(text):

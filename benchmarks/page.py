@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from aaelib import server
+
 ROOT = Path(__file__).resolve().parents[1]
 # The drawing library tells of the software renderer that stands in for a graphics card.
 HARMLESS = ("GPU stall due to ReadPixels", "willReadFrequently")
@@ -30,23 +32,42 @@ MOVES = 50
 @contextmanager
 def serving():
     """Serve the page as `make explore` does; gives its address."""
+    port = _free_port()
+    arguments = [sys.executable, "-m", "aaelib", "explore", "--no-browser", "--port", str(port)]
+    with _running(arguments, port) as address:
+        yield address
+
+
+@contextmanager
+def serving_notebook(notebook):
+    """Serve a notebook as the explorer is served; gives its address."""
+    port = _free_port()
+    arguments, environment = server.command(notebook, ROOT / "notebooks" / "share", port, False)
+    with _running(arguments, port, environment) as address:
+        yield address
+
+
+def _free_port():
     with network.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    arguments = [sys.executable, "-m", "aaelib", "explore", "--no-browser", "--port", str(port)]
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def _running(arguments, port, environment=None):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen(arguments, cwd=ROOT, **quiet)
+    process = subprocess.Popen(arguments, cwd=ROOT, env=environment, **quiet)
     try:
-        yield _answering(f"http://127.0.0.1:{port}", server)
+        yield _answering(f"http://127.0.0.1:{port}", process)
     finally:
-        server.terminate()
-        server.wait(30)
+        process.terminate()
+        process.wait(30)
 
 
-def _answering(url, server):
+def _answering(url, process):
     for _ in range(600):
-        if server.poll() is not None:
-            raise RuntimeError(f"`{' '.join(server.args)}` ended with {server.returncode}")
+        if process.poll() is not None:
+            raise RuntimeError(f"`{' '.join(process.args)}` ended with {process.returncode}")
         try:
             # Any answer: asking for the page itself would start a kernel.
             urllib.request.urlopen(f"{url}/voila/static/nothing", timeout=1)
@@ -85,8 +106,8 @@ _WATCH = """() => {
 }"""
 
 
-class Page:
-    """A page of the explorer, and what its browser complained of."""
+class WatchedPage:
+    """A page, and what its browser complained of."""
 
     def __init__(self, chromium, address):
         self.page = chromium.new_page(viewport={"width": 1500, "height": 900})
@@ -96,8 +117,6 @@ class Page:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._asked)
         self.page.goto(address)
-        self.page.wait_for_selector(SIZES)
-        self.page.wait_for_function("document.querySelector('.js-plotly-plot')?.data?.length == 2")
 
     def _heard(self, message):
         if message.type == "error" and not any(part in message.text for part in HARMLESS):
@@ -106,6 +125,15 @@ class Page:
     def _asked(self, request):
         if not request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")):
             self.outside.append(request.url)
+
+
+class Page(WatchedPage):
+    """A page of the explorer."""
+
+    def __init__(self, chromium, address):
+        super().__init__(chromium, address)
+        self.page.wait_for_selector(SIZES)
+        self.page.wait_for_function("document.querySelector('.js-plotly-plot')?.data?.length == 2")
 
     def vertices(self):
         """(n_vertices, 3) of the mesh that is drawn."""

@@ -26,7 +26,7 @@ def page(opened):
     """The explorer as it opens."""
     opened._past.clear()
     opened.message.value = ""
-    opened._go(explorer.Position(*map(opened.real.code, (0, 3)), names=(0, 3)), remember=False)
+    opened._go(explorer.Position(*opened.real.codes((0, 3)), names=(0, 3)), remember=False)
     return opened
 
 
@@ -40,7 +40,7 @@ def shown(page):
 
 def test_it_opens_at_a_real_socket(page, aae):
     assert (page.start.value, page.end.value, page.share.value) == (0, 3, 0)
-    expected = design.decoded_surface(aae, page.real.code(0)).vertices
+    expected = design.decoded_surface(aae, page.real.codes([0])[0]).vertices
     np.testing.assert_allclose(page.surface.vertices, expected, atol=1e-3)
     vertices = page.surface.mesh().vertices
     vertices = vertices - (vertices.min(axis=0) + vertices.max(axis=0)) / 2
@@ -49,8 +49,8 @@ def test_it_opens_at_a_real_socket(page, aae):
 
 def test_at_the_end_of_the_way_is_b(page, aae):
     page.share.value = 1
-    np.testing.assert_array_equal(page.position.code(page.directions), page.real.code(3))
-    np.testing.assert_allclose(page.cloud, aae.decode(page.real.code(3)[None])[0], atol=1e-3)
+    np.testing.assert_array_equal(page.position.code(page.directions), page.real.codes([3])[0])
+    np.testing.assert_allclose(page.cloud, aae.decode(page.real.codes([3])[0][None])[0], atol=1e-3)
 
 
 def test_a_size_changes_by_what_its_slider_says(page):
@@ -68,6 +68,16 @@ def test_the_slider_of_kinds_leads_to_the_other_kind(page, aae):
     assert design.kinds_of(aae, page.position.start[None])[0] == "TT"
     page.changes["kind"].value = -1
     assert design.kinds_of(aae, page.position.code(page.directions)[None])[0] == "TF"
+
+
+def test_directions_are_looked_for_when_their_section_is_opened(page):
+    page._start_anew()
+    page._show()
+    assert page._directions is None
+    page.sections.selected_index = page.sections.titles.index("Change one size")
+    assert "length" in page.reliability.value
+    assert page._directions is not None
+    page.sections.selected_index = 0
 
 
 def test_undo_goes_back_one_drag_at_a_time(page):
@@ -91,7 +101,7 @@ def test_back_to_a_leaves_the_sockets(page):
 
 def test_another_socket_is_chosen_from_the_list(page):
     page.start.value = 2
-    np.testing.assert_array_equal(page.position.start, page.real.code(2))
+    np.testing.assert_array_equal(page.position.start, page.real.codes([2])[0])
     page.undo.click()
     assert page.start.value == 0
 

@@ -1,0 +1,67 @@
+"""The blind assessment's widget in a real browser: part of `make test-browser`."""
+
+import nbformat
+import pandas as pd
+import pytest
+
+from benchmarks.page import WatchedPage, chromium, serving_notebook
+
+pytestmark = pytest.mark.browser
+
+CELL = """
+from aaelib import assessment, data, models
+sockets = data.load_sockets("TT", source="bundled", limit=2)
+blind = assessment.draw_set(sockets.points, models.load("sockets"), n=2)
+assessment.widget(blind, {answers!r})
+"""
+
+
+@pytest.fixture
+def answers(tmp_path):
+    return tmp_path / "answers.csv"
+
+
+@pytest.fixture
+def page(tmp_path, answers):
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(CELL.format(answers=str(answers)))]
+    )
+    nbformat.write(notebook, tmp_path / "assessment.ipynb")
+    with serving_notebook(tmp_path / "assessment.ipynb") as address, chromium() as browser:
+        opened = WatchedPage(browser, address)
+        yield opened.page
+    assert opened.complaints == []
+    assert opened.outside == []
+
+
+def click(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def answer(page, what, score):
+    click(page, what)
+    click(page, str(score))
+    click(page, "next")
+
+
+def test_an_assessor_answers_every_socket_and_each_answer_is_kept(page, answers):
+    page.get_by_placeholder("letters").fill("not, an id")
+    click(page, "start")
+    page.get_by_text("assessor id").wait_for()
+    assert not answers.exists()
+
+    page.get_by_placeholder("letters").fill("ana")
+    click(page, "start")
+    page.get_by_text("Socket 1 of 4").wait_for()
+    page.wait_for_selector(".js-plotly-plot")
+    assert page.get_by_role("button", name="next").is_disabled()
+    given = [("real", 5), ("generated", 2), ("real", 4), ("generated", 1)]
+    for number, (what, score) in enumerate(given, start=1):
+        page.get_by_text(f"Socket {number} of 4").wait_for()
+        answer(page, what, score)
+    page.get_by_text("All 4 sockets are answered").wait_for()
+
+    kept = pd.read_csv(answers)
+    assert kept["assessor"].eq("ana").all()
+    assert list(zip(kept["answer"], kept["plausibility"], strict=True)) == given
+    assert list(kept["item"]) == [1, 2, 3, 4]
