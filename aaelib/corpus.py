@@ -2,6 +2,7 @@
 
 import zlib
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import trimesh
@@ -10,6 +11,7 @@ from shapely import Polygon
 from tqdm.auto import tqdm
 
 from . import clouds
+from .files import replacing
 
 SECTIONS = 40  # of a surface of revolution: its chord is within 0.4 % of the radius of the arc
 
@@ -55,12 +57,51 @@ def generate(n_per_family, n_points=2048, seed=0):
     for row, (family, index) in enumerate(
         tqdm(shapes, total=len(labels), desc="corpus", unit="shape", leave=False)
     ):
-        # A checksum, because Python's own hash of a name changes from process to process.
-        streams = np.random.SeedSequence([seed, zlib.crc32(family.encode()), index]).spawn(2)
-        mesh = FAMILIES[family](np.random.default_rng(streams[0]))
-        sampling_seed = int(streams[1].generate_state(1)[0])
+        mesh, sampling_seed = _drawn(family, index, seed)
         points[row] = clouds.resample(mesh, n_points, seed=sampling_seed)
     return clouds.normalize(points, normalization="unit-sphere")[0], labels
+
+
+def export(folder, n_per_family, families, seed=0):
+    """
+    Write everyday surfaces as meshes, an example of a folder of shapes.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made where missing; gets a sub-folder for each family, with files ``vase_0000.stl`` and on.
+    n_per_family : int
+        Meshes of each family, the same that `generate` puts points on.
+    families : sequence of str
+        Names in `FAMILIES`.
+    seed : int
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ValueError
+        For an unknown family.
+    """
+    if unknown := sorted(set(families) - FAMILIES.keys()):
+        raise ValueError(f"unknown families {unknown}; accepted: {', '.join(FAMILIES)}")
+    folder = Path(folder)
+    for family in families:
+        for index in range(n_per_family):
+            with replacing(folder / family / f"{family}_{index:04d}.stl") as temporary:
+                _drawn(family, index, seed)[0].export(temporary)
+    return folder
+
+
+def _drawn(family, index, seed):
+    """A mesh, and a seed for the points on it."""
+    # A checksum, because Python's own hash of a name changes from process to process.
+    streams = np.random.SeedSequence([seed, zlib.crc32(family.encode()), index]).spawn(2)
+    mesh = FAMILIES[family](np.random.default_rng(streams[0]))
+    return mesh, int(streams[1].generate_state(1)[0])
 
 
 # Parts -------------------------------------------------------------------------------------------

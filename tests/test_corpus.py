@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import trimesh
 from scipy.spatial import cKDTree
 
 from aaelib import clouds, corpus
@@ -87,3 +88,22 @@ def test_a_larger_corpus_begins_with_the_smaller_one():
 def test_an_empty_corpus_is_refused():
     with pytest.raises(ValueError, match="n_per_family is 0"):
         corpus.generate(0)
+
+
+def test_exported_meshes_are_those_that_the_corpus_puts_points_on(tmp_path):
+    folder = corpus.export(tmp_path / "meshes", 2, ("vase", "bowl"), seed=3)
+    files = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.stl"))
+    assert files == ["bowl/bowl_0000.stl", "bowl/bowl_0001.stl"] + [
+        f"vase/vase_000{i}.stl" for i in (0, 1)
+    ]
+    points, labels = corpus.generate(2, n_points=200, seed=3)
+    mesh = trimesh.load_mesh(folder / "vase/vase_0001.stl")
+    drawn = clouds.resample(mesh, 2000)
+    drawn = clouds.normalize(drawn, "unit-sphere")[0]
+    distances = cKDTree(drawn).query(points[labels == "vase"][1])[0]
+    assert distances.max() < 0.1
+
+
+def test_unknown_families_are_named(tmp_path):
+    with pytest.raises(ValueError, match="teapot"):
+        corpus.export(tmp_path, 1, ("teapot",))
