@@ -322,11 +322,11 @@ def _append(response, file, start):
 
 def _check_content(url, file, known_hash, resumed):
     """Remove a file that has another sha256 than the published one, and say so."""
-    if pooch.hash_matches(str(file), known_hash):
+    expected, found = known_hash.removeprefix("sha256:"), pooch.file_hash(str(file))
+    if found == expected:
         return
-    found = pooch.file_hash(str(file))
     file.unlink()
-    message = f"{url}: the file has sha256 {found}, expected {known_hash.removeprefix('sha256:')}"
+    message = f"{url}: the file has sha256 {found}, expected {expected}"
     if resumed:
         raise requests.RequestException(f"{message}; it was put together from two answers")
     raise OSError(

@@ -18,15 +18,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from analytic import socket
 
 from aaelib import data, downloads
 
 BUNDLE = data.DATA / "sockets"
 ADVICE = "run the same command again"
+HALF = 2 * downloads._CHUNK  # of the archive below, about
 
 
 def cloud(seed=0):
-    return np.random.default_rng(seed).normal(0, 100, (2048, 3)).astype(np.float32)
+    return socket().sample(2048, seed)
 
 
 def sha256(file):
@@ -211,6 +213,7 @@ def modelnet(server, home, monkeypatch):
     publish()
     server.publish = publish
     server.size = (server.folder / "ModelNet10.zip").stat().st_size
+    assert 1.5 * HALF < server.size < 4 * HALF
     return server
 
 
@@ -275,7 +278,7 @@ def test_a_server_that_is_busy_is_asked_again(modelnet, home, status):
 
 
 def test_a_body_shorter_than_announced_is_an_error_each_time(modelnet, home):
-    modelnet.faults += 4 * [{"cut": 700, "ranges": False}]
+    modelnet.faults += 4 * [{"cut": HALF, "ranges": False}]
     with pytest.raises(ConnectionError, match=rf"ModelNet10\.zip: .* 4 attempts .*{ADVICE}"):
         downloads.download_modelnet(10)
     assert len(modelnet.requests) == 4
@@ -284,24 +287,23 @@ def test_a_body_shorter_than_announced_is_an_error_each_time(modelnet, home):
 
 @pytest.mark.parametrize("tagged", [True, False])
 def test_after_a_lost_connection_only_the_rest_is_asked_for(modelnet, home, tagged):
-    half = modelnet.size // 2
     tag = f'"{sha256(modelnet.folder / "ModelNet10.zip")[:8]}"' if tagged else None
-    modelnet.faults += [{"cut": half, "tagged": tagged}, {"tagged": tagged}]
+    modelnet.faults += [{"cut": HALF, "tagged": tagged}, {"tagged": tagged}]
     assert downloads.download_modelnet(10) == home / "ModelNet10"
     assert modelnet.requests == [
         ("/ModelNet10.zip", None, None),
-        ("/ModelNet10.zip", f"bytes={half}-", tag),
+        ("/ModelNet10.zip", f"bytes={HALF}-", tag),
     ]
 
 
 def test_a_server_that_sends_no_parts_is_read_from_the_start(modelnet, home):
-    modelnet.faults += [{"cut": 700}, {"ranges": False}]
+    modelnet.faults += [{"cut": HALF}, {"ranges": False}]
     assert_after_faults_it_is_complete(modelnet, home)
     assert len(modelnet.requests) == 2
 
 
 def test_a_file_that_changed_between_two_attempts_is_read_from_the_start(modelnet, home):
-    modelnet.faults += 4 * [{"cut": 700}]
+    modelnet.faults += 4 * [{"cut": HALF}]
     with pytest.raises(ConnectionError):
         downloads.download_modelnet(10)
     # Another archive now, and another entity tag.
@@ -314,12 +316,12 @@ def test_a_file_that_changed_between_two_attempts_is_read_from_the_start(modelne
 
 
 def test_a_part_that_is_not_the_one_asked_for_is_not_used(modelnet, home):
-    modelnet.faults += [{"cut": 700}, {"shift": 1}]
+    modelnet.faults += [{"cut": HALF}, {"shift": 1}]
     assert_after_faults_it_is_complete(modelnet, home)
-    assert [asked for _, asked, _ in modelnet.requests] == [None, "bytes=700-", None]
+    assert [asked for _, asked, _ in modelnet.requests] == [None, f"bytes={HALF}-", None]
 
 
-@pytest.mark.parametrize("size", [700, 10**6])
+@pytest.mark.parametrize("size", [HALF, 10**6])
 def test_a_partial_file_of_something_else_is_not_trusted(modelnet, home, size):
     work = home / ".ModelNet10"
     work.mkdir()
@@ -334,7 +336,7 @@ def assert_after_faults_it_is_complete(server, home):
     assert visible(home) == {"sockets", "ModelNet10"}
 
 
-@pytest.mark.parametrize("fault", [{"stall": True}, {"cut": 700, "hold": True}])
+@pytest.mark.parametrize("fault", [{"stall": True}, {"cut": HALF, "hold": True}])
 def test_a_server_that_falls_silent_is_not_waited_for(modelnet, home, monkeypatch, fault):
     monkeypatch.setattr(downloads, "_TIMEOUT", (5, 0.2))
     modelnet.faults += 4 * [fault]
@@ -376,12 +378,10 @@ def wait_for(condition):
 
 
 def test_a_killed_download_goes_on_in_the_next_process(modelnet, home):
-    half = 2 * downloads._CHUNK
-    assert half < modelnet.size
-    modelnet.faults.append({"cut": half, "hold": True})
+    modelnet.faults.append({"cut": HALF, "hold": True})
     process = start_download(home)
     try:
-        wait_for(lambda: any(f.stat().st_size == half for f in home.rglob(".*.part")))
+        wait_for(lambda: any(f.stat().st_size == HALF for f in home.rglob(".*.part")))
         with pytest.raises(OSError, match=r"ModelNet10 is being downloaded by another process"):
             downloads.download_modelnet(10)
     finally:
@@ -389,7 +389,7 @@ def test_a_killed_download_goes_on_in_the_next_process(modelnet, home):
         process.wait()
     modelnet.requests.clear()
     assert_nothing_is_there_and_the_next_run_works(modelnet, home)
-    assert [asked for _, asked, _ in modelnet.requests] == [f"bytes={half}-"]
+    assert [asked for _, asked, _ in modelnet.requests] == [f"bytes={HALF}-"]
 
 
 def test_a_download_killed_after_its_last_byte_is_not_repeated(modelnet, home):
