@@ -9,8 +9,10 @@ from benchmarks.page import WatchedPage, chromium, serving_notebook
 pytestmark = pytest.mark.browser
 
 CELL = """
+from ipywidgets import Output
 from aaelib import assessment, data, models
-sockets = data.load_sockets("TT", source="bundled", limit=2)
+with Output():  # a progress bar that is gone when the page is drawn is an error
+    sockets = data.load_sockets("TT", source="bundled", limit=2)
 blind = assessment.draw_set(sockets.points, models.load("sockets"), n=2)
 assessment.widget(blind, {answers!r})
 """
