@@ -14,7 +14,7 @@ MAKEFLAGS += --no-builtin-rules
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = help
-.PHONY: help env reproduce verify test test-fast test-browser bench search lint lab explore data notebooks store reference bundle lock clean FORCE
+.PHONY: help env reproduce verify test test-fast test-slow test-browser bench search lint lab explore data notebooks store reference bundle lock clean FORCE
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -62,8 +62,8 @@ profile = notebooks/profiles/$(PROFILE).yaml
 profiles = $(sort $(basename $(notdir $(wildcard notebooks/profiles/*.yaml))))
 sources = $(sort $(wildcard notebooks/[0-9]*.py))
 executed = $(sources:notebooks/%.py=$(run)/notebooks/%.ipynb)
-front_ends = $(addprefix aaelib/,__main__.py cli.py report.py server.py verification.py)
-uses = $(addprefix aaelib/,assessment.py design.py explorer.py limbs.py printing.py)
+front_ends = $(addprefix aaelib/,__main__.py cli.py downloads.py report.py server.py verification.py)
+uses = $(addprefix aaelib/,assessment.py design.py experiment.py explorer.py limbs.py printing.py)
 inputs = $(filter-out $(front_ends) $(uses),$(wildcard aaelib/*.py)) $(wildcard data/sockets/*.npz)
 
 reproduce: $(run)/index.html ## Run what is missing of the study and write its report [PROFILE=default]
@@ -79,7 +79,7 @@ $(foreach rule,$(join $(addsuffix :,$(wordlist 2,$(words $(executed)),$(executed
 	$(filter-out $(lastword $(executed)),$(executed))),$(eval $(rule)))
 
 # What models are used for is in the last notebooks alone.
-$(filter $(run)/notebooks/05% $(run)/notebooks/06%,$(executed)): $(uses)
+$(filter $(run)/notebooks/05% $(run)/notebooks/06% $(run)/notebooks/07%,$(executed)): $(uses)
 
 $(profile):
 	@echo "There is no profile '$(PROFILE)': choose one of $(profiles)" >&2; exit 1
@@ -107,6 +107,9 @@ test: test-fast ## Run the fast tests, then every notebook in the smoke profile
 
 test-fast: $(environment) ## Run the fast tests
 	$(python) -m pytest tests
+
+test-slow: $(environment) ## Run the tests that kill processes, start several, or fuzz
+	$(python) -m pytest tests -m slow
 
 test-browser: $(environment) ## Drive the explorer's page in Chromium
 	$(python) -m pytest tests -m browser
