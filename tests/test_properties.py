@@ -1,0 +1,384 @@
+"""Laws that hold for all shapes: of metrics, normalisation, surfaces and readers of files."""
+
+import warnings
+
+import numpy as np
+import point_cloud_utils
+import pytest
+from analytic import socket
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from aaelib import data, distances
+from aaelib.clouds import NORMALIZATIONS, normalize
+from aaelib.metrics import (
+    chamfer_distance,
+    coverage,
+    jensen_shannon_divergence,
+    minimum_matching_distance,
+    one_nearest_neighbor_accuracy,
+    pairwise_chamfer,
+)
+from aaelib.shape_model import ShapeModel
+from aaelib.sockets import SocketSurface
+
+# The same examples in every run: a test that fails does so for everyone.
+laws = settings(
+    derandomize=True,
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+# Fitting a surface takes a tenth of a second.
+laws_of_surfaces = settings(laws, max_examples=8)
+
+coordinates = st.floats(-1, 1, width=32, allow_subnormal=False)
+numbers, some = st.integers(1, 5), st.integers(1, 15)
+scales = st.floats(0.01, 100)
+moves = npst.arrays(float, 3, elements=st.floats(-10, 10))
+rotations = npst.arrays(float, 3, elements=st.floats(-3, 3)).map(Rotation.from_rotvec)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def cloud_sets(n=numbers, n_points=some):
+    """Sets of clouds (n, n_points, 3) in [-1, 1]^3; many have points or clouds that are equal."""
+    shapes = st.tuples(n, n_points, st.just(3))
+    return shapes.flatmap(lambda shape: npst.arrays(np.float64, shape, elements=coordinates))
+
+
+counterparts = numbers.flatmap(lambda n: st.tuples(cloud_sets(st.just(n)), cloud_sets(st.just(n))))
+pairs = st.tuples(cloud_sets(), cloud_sets())
+
+
+def alike(found, expected, scale=1.0):
+    """Equal but for single precision, in which neighbours are compared, of clouds of size 1."""
+    np.testing.assert_allclose(found, expected, rtol=2e-6, atol=2e-6 * scale)
+
+
+# Chamfer distance
+
+
+@laws
+@given(counterparts)
+def test_chamfer_distance_is_that_of_a_k_d_tree(clouds):
+    expected = [
+        np.mean(cKDTree(b).query(a)[0] ** 2) + np.mean(cKDTree(a).query(b)[0] ** 2)
+        for a, b in zip(*clouds, strict=True)
+    ]
+    alike(chamfer_distance(*clouds), expected)
+
+
+@laws
+@given(seeds, st.integers(20, 60), st.integers(20, 60))
+def test_chamfer_distance_is_that_of_the_neighbours_that_point_cloud_utils_finds(seed, n, m):
+    # Points in general position: with equal ones that library crashes.
+    rng = np.random.default_rng(seed)
+    a, b = rng.uniform(-1, 1, (n, 3)), rng.uniform(-1, 1, (m, 3))
+    _, to_b, to_a = point_cloud_utils.chamfer_distance(a, b, return_index=True)
+    expected = ((a - b[to_b.ravel()]) ** 2).sum(axis=1).mean()
+    expected += ((b - a[to_a.ravel()]) ** 2).sum(axis=1).mean()
+    alike(chamfer_distance(a[None], b[None])[0], expected)
+
+
+@laws
+@given(counterparts)
+def test_chamfer_distance_is_symmetric_and_not_negative(clouds):
+    a, b = clouds
+    found = chamfer_distance(a, b)
+    assert (found >= 0).all()
+    np.testing.assert_allclose(chamfer_distance(b, a), found, rtol=1e-12)
+
+
+@laws
+@given(cloud_sets(), seeds)
+def test_chamfer_distance_to_the_same_points_in_any_order_is_zero(clouds, seed):
+    shuffled = np.random.default_rng(seed).permutation(clouds, axis=1)
+    np.testing.assert_allclose(chamfer_distance(clouds, shuffled), 0, atol=1e-12)
+
+
+@laws
+@given(counterparts, moves, rotations, scales)
+def test_chamfer_distance_moves_turns_and_scales_with_space(clouds, move, rotation, scale):
+    a, b = clouds
+    expected = chamfer_distance(a, b)
+    alike(chamfer_distance(a + move, b + move), expected, scale=10)
+    turned = (rotation.apply(c.reshape(-1, 3)).reshape(c.shape) for c in clouds)
+    alike(chamfer_distance(*turned), expected)
+    alike(chamfer_distance(scale * a, scale * b) / scale**2, expected)
+
+
+@laws
+@given(pairs)
+def test_all_pairs_are_the_pairs_one_by_one(clouds):
+    a, b = clouds
+    one_by_one = [[chamfer_distance(x[None], y[None])[0] for y in b] for x in a]
+    alike(pairwise_chamfer(a, b), one_by_one)
+    within = pairwise_chamfer(a)
+    alike(within, pairwise_chamfer(a, a.copy()))
+    np.testing.assert_array_equal(within, within.T)
+    np.testing.assert_array_equal(np.diag(within), 0)
+
+
+@laws
+@given(st.integers(1, 10).flatmap(lambda m: cloud_sets(st.just(3), st.just(m))))
+def test_earth_movers_distance_is_a_metric_above_that_to_the_nearest(clouds):
+    a, b, c = (cloud[None] for cloud in clouds)
+    ab, bc, ac = (distances.earth_movers_distance(x, y)[0] for x, y in ((a, b), (b, c), (a, c)))
+    assert distances.earth_movers_distance(b, a)[0] == pytest.approx(ab, abs=1e-12)
+    assert distances.earth_movers_distance(a, a)[0] == 0
+    assert ac <= ab + bc + 1e-12
+    assert ab >= cKDTree(b[0]).query(a[0])[0].mean() - 1e-12
+
+
+# Metrics of sets
+
+
+@laws
+@given(pairs, seeds)
+def test_metrics_of_sets_are_within_their_limits_in_any_order(clouds, seed):
+    generated, reference = clouds
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(rng.permutation(generated), axis=1)
+    for metric, most in (
+        (coverage, 1),
+        (one_nearest_neighbor_accuracy, 1),
+        (jensen_shannon_divergence, 1),
+        (minimum_matching_distance, 2 * 12),  # twice the squared diagonal of the cube
+    ):
+        found = metric(generated, reference)
+        assert 0 <= found <= most
+        assert metric(shuffled, reference) == pytest.approx(found, rel=1e-5, abs=1e-6)
+    assert coverage(generated, reference) >= 1 / len(reference)
+
+
+@laws
+@given(pairs)
+def test_a_set_that_holds_the_reference_misses_nothing(clouds):
+    others, reference = clouds
+    others = np.resize(others, (len(others), *reference.shape[1:]))
+    both = np.concatenate([others, reference])
+    assert coverage(both, reference) == 1
+    assert minimum_matching_distance(both, reference) == pytest.approx(0, abs=1e-12)
+    assert minimum_matching_distance(others, reference) >= 0
+
+
+@laws
+@given(pairs)
+def test_more_shapes_match_no_worse(clouds):
+    generated, reference = clouds
+    assert minimum_matching_distance(generated, reference) <= (
+        minimum_matching_distance(generated[:1], reference) + 1e-12
+    )
+
+
+@laws
+@given(pairs)
+def test_which_set_is_called_generated_does_not_matter_to_a_classifier(clouds):
+    a, b = clouds
+    expected = one_nearest_neighbor_accuracy(a, b)
+    assert one_nearest_neighbor_accuracy(b, a) == pytest.approx(expected)
+
+
+@laws
+@given(cloud_sets(), cloud_sets(), cloud_sets(), st.integers(1, 28))
+def test_the_root_of_the_jensen_shannon_divergence_is_a_metric(a, b, c, resolution):
+    # Endres and Schindelin 2003.
+    ab, bc, ac = (jensen_shannon_divergence(x, y, resolution) for x, y in ((a, b), (b, c), (a, c)))
+    assert jensen_shannon_divergence(b, a, resolution) == pytest.approx(ab, abs=1e-12)
+    assert jensen_shannon_divergence(a, a, resolution) == 0
+    assert np.sqrt(ac) <= np.sqrt(ab) + np.sqrt(bc) + 1e-6
+
+
+# Normalisation
+
+
+def with_size(clouds):
+    """Whether no cloud is so small that single precision could not tell its points apart."""
+    return (np.ptp(clouds, axis=1).max(axis=1) > 1e-2).all()
+
+
+shapes = cloud_sets(n_points=st.integers(2, 15)).filter(with_size)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@laws
+@given(clouds=shapes, scale=scales, move=moves)
+def test_normalisation_takes_away_place_and_size_and_gives_them_back(
+    normalization, clouds, scale, move
+):
+    moved = scale * clouds + move
+    normalized, normalizer = normalize(moved, normalization)
+    np.testing.assert_allclose(normalizer.undo(normalized), moved, rtol=1e-6, atol=1e-5 * scale)
+    alike(normalized, normalize(clouds, normalization)[0])
+    np.testing.assert_allclose(normalized.mean(axis=1), 0, atol=1e-6)
+    radii = np.linalg.norm(normalized, axis=2).max(axis=1)
+    largest = radii if normalization == "unit-sphere" else radii.max()
+    np.testing.assert_allclose(largest, 1, atol=1e-6)
+    alike(normalize(normalized, normalization)[0], normalized)
+
+
+@laws
+@given(shapes)
+def test_normalisation_as_a_set_keeps_relative_sizes(clouds):
+    normalized, normalizer = normalize(clouds, "dataset")
+    alike(np.ptp(normalized, axis=1) * normalizer.scale, np.ptp(clouds, axis=1))
+    one_by_one = [normalize(cloud, "dataset", scale=normalizer.scale)[0] for cloud in clouds]
+    np.testing.assert_array_equal(normalized, one_by_one)
+
+
+# Surfaces
+
+
+@st.composite
+def cups(draw):
+    """Clouds (1024, 3) of star-shaped sockets, mm, and their length and radius."""
+    length, radius = draw(st.floats(150, 300)), draw(st.floats(40, 60))
+    wave, tilt = draw(st.floats(0, 5)), draw(st.floats(0, 20))
+    surface = socket(length, radius, wave, tilt, n_angles=72, n_heights=48)
+    return surface.sample(1024, seed=draw(st.integers(0, 100)))
+
+
+def measures(points, spacing=30.0):
+    """Lengths (n,) mm, areas (m,) mm2 and the volume mm3 of the surface of a cloud."""
+    found = SocketSurface.from_points(points).measure(spacing)
+    lengths = ["length_mm", "brim_height_min_mm", "brim_height_mean_mm", "proximal_perimeter_mm"]
+    return (
+        np.array([*(found[name] for name in lengths), *found["perimeters_mm"]]),
+        np.array([found["area_mm2"], *found["areas_mm2"]]),
+        found["volume_mm3"],
+    )
+
+
+@laws_of_surfaces
+@given(cups(), st.floats(0.5, 2), st.integers(0, 71), moves)
+def test_measures_scale_with_the_socket_and_not_with_its_place(points, scale, turn, move):
+    points = points.astype(float)
+    lengths, areas, volume = measures(points)
+    angle = 2 * np.pi * turn / 72  # of the grid
+    rotation = Rotation.from_euler("z", angle)
+    moved = scale * rotation.apply(points) + move
+    found = measures(moved, 30.0 * scale)
+    np.testing.assert_allclose(found[0], scale * lengths, rtol=1e-6)
+    np.testing.assert_allclose(found[1], scale**2 * areas, rtol=1e-6)
+    assert found[2] == pytest.approx(scale**3 * volume, rel=1e-6)
+
+
+@laws_of_surfaces
+@given(cups(), st.floats(0, 2 * np.pi))
+def test_measures_do_not_depend_on_where_angles_begin(points, angle):
+    points = points.astype(float)
+    before, after = measures(points), measures(Rotation.from_euler("z", angle).apply(points))
+    np.testing.assert_allclose(after[0], before[0], rtol=0.01)
+    np.testing.assert_allclose(after[1], before[1], rtol=0.01)
+    assert after[2] == pytest.approx(before[2], rel=0.005)
+
+
+@laws_of_surfaces
+@given(st.floats(150, 300), st.floats(40, 60), st.integers(0, 100))
+def test_a_capsule_is_measured_as_one(length, radius, seed):
+    cloud = socket(length, radius, n_angles=72, n_heights=48).sample(2048, seed=seed)
+    found = SocketSurface.from_points(cloud).measure()
+    volume = np.pi * radius**2 * (length - radius) + 2 / 3 * np.pi * radius**3
+    assert found["length_mm"] == pytest.approx(length, rel=0.01)
+    assert found["volume_mm3"] == pytest.approx(volume, rel=0.02)
+    assert found["proximal_perimeter_mm"] == pytest.approx(2 * np.pi * radius, rel=0.01)
+
+
+@laws_of_surfaces
+@given(st.lists(st.floats(-2, 2), min_size=2, max_size=2), moves)
+def test_a_shape_model_finds_the_weights_of_its_own_surfaces_wherever_they_are(weights, move):
+    grids = [socket(**changes).vertices for changes in ({}, {"length": 210}, {"wave": 4})]
+    model = ShapeModel.fit([SocketSurface(grid) for grid in grids])
+    made = SocketSurface(model.surface(weights).vertices + move)
+    for fit in ("vertices", "surface"):
+        np.testing.assert_allclose(model.weights(made, fit=fit), weights, atol=1e-6)
+        np.testing.assert_allclose(
+            model.reconstruct(made, fit=fit).vertices, made.vertices, atol=1e-6
+        )
+
+
+# Readers
+
+dtypes = st.sampled_from(
+    ["f2", "f4", "f8", ">f4", "i1", "u2", "i8", "?", "c8", "U3", "S2", "m8[s]", "M8[s]", "f4,f4"]
+)
+arrays = st.one_of(
+    dtypes.flatmap(
+        lambda dtype: npst.arrays(dtype, npst.array_shapes(min_dims=0, max_dims=3, min_side=0))
+    ),
+    st.sampled_from(["f2", "f4", "f8", ">f8", "i2"]).flatmap(
+        lambda dtype: npst.arrays(dtype, st.tuples(st.integers(0, 12), st.just(3)))
+    ),
+)
+
+
+def read_or_refused(folder, file, n_points):
+    """The one cloud of a folder, or None if it is refused by name."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # such as of an overflow, or of what a cast leaves out
+            return data.load_clouds(folder, n_points).points[0]
+    except ValueError as error:
+        message = str(error)
+    assert file.name in message
+    return None
+
+
+@laws
+@given(array=arrays, n_points=st.integers(1, 12))
+def test_every_array_is_read_as_it_is_or_refused_by_name(tmp_path, array, n_points):
+    file = tmp_path / "some array.npy"
+    np.save(file, array, allow_pickle=False)
+    found = read_or_refused(tmp_path, file, n_points)
+    if found is None:
+        return
+    assert (found.shape, found.dtype) == ((n_points, 3), np.float32)
+    assert np.isfinite(found).all()
+    with np.errstate(over="ignore"):
+        points = {tuple(point) for point in array.astype(np.float32)}
+    assert {tuple(point) for point in found} <= points
+    if len(array) == n_points:
+        np.testing.assert_array_equal(found, array.astype(np.float32))
+
+
+@laws
+@given(points=npst.arrays("f4", st.tuples(st.integers(4, 12), st.just(3)), elements=coordinates))
+def test_a_cloud_with_different_points_is_always_read(tmp_path, points):
+    assume(len(np.unique(points, axis=0)) > 1)
+    np.save(tmp_path / "cloud.npy", points)
+    np.testing.assert_array_equal(data.load_clouds(tmp_path, len(points)).points[0], points)
+
+
+@pytest.mark.parametrize(
+    "suffix", [".npy", ".off", ".obj", ".stl", ".ply", ".glb", ".gltf", ".3mf"]
+)
+@settings(laws, max_examples=15)
+@given(content=st.binary(max_size=300))
+def test_bytes_at_random_are_refused_by_name(tmp_path, suffix, content):
+    file = tmp_path / f"noise{suffix}"
+    file.write_bytes(content)
+    assert read_or_refused(tmp_path, file, 4) is None
+
+
+@laws
+@given(at=st.floats(0, 1), change=st.binary(min_size=1, max_size=8))
+def test_a_damaged_header_is_refused_by_name(tmp_path, at, change):
+    file = tmp_path / "damaged.npy"
+    np.save(file, np.arange(36.0).reshape(12, 3))
+    content = file.read_bytes()
+    place = int(at * 127)  # the header has 128 bytes
+    file.write_bytes(content[:place] + change + content[place + len(change) :])
+    found = read_or_refused(tmp_path, file, 4)
+    assert found is None or np.isfinite(found).all()
+
+
+@laws
+@given(content=st.binary(max_size=200))
+def test_bytes_at_random_are_no_shape_model(tmp_path, content):
+    file = tmp_path / "model.npz"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.npz"):
+        ShapeModel.load(file)
