@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pooch
 
-from .files import replacing
+from .files import locked, replacing
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_STORED_BYTES = 3_000_000
@@ -118,13 +118,40 @@ _INDEX = """<!DOCTYPE html>
 </html>
 """
 
+# One file that can be sent: plotly.js is in it.
+_WHOLE_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>{{ style }}</style>
+<script>{{ plotly | safe }}</script>
+</head>
+<body>
+<h1>{{ title }}</h1>
+{% for paragraph in paragraphs %}<p>{{ paragraph }}</p>
+{% endfor %}
+{% for heading, caption, content in sections -%}
+<section>
+<h2>{{ heading }}</h2>
+<p class="caption">{{ caption }}</p>
+{{ content | safe }}
+</section>
+{% endfor %}
+<script>{{ draw | safe }}</script>
+</body>
+</html>
+"""
+
 
 def execute(notebook, output, profile):
     """
     Execute a notebook with papermill, in the root of the project.
 
     The executed notebook appears only when its last cell has run. What a run that failed or was
-    stopped had done is kept beside it, as ``<name>.failed.ipynb``.
+    stopped had done is kept beside it, as ``<name>.failed.ipynb``. The kernel ends with this
+    process, even if that is killed: it looks for its parent every second.
 
     Parameters
     ----------
@@ -140,7 +167,9 @@ def execute(notebook, output, profile):
     ------
     RuntimeError
         If a cell raises, with the cell's own traceback in the message, or the kernel dies (by
-        want of memory, most often).
+        want of memory, most often); if another process executes a notebook into the same folder.
+    OSError
+        If the executed notebook can't be written, as on a full disk.
     """
     import jupytext
     import papermill
@@ -149,7 +178,7 @@ def execute(notebook, output, profile):
     output = Path(output).resolve()
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     source = jupytext.read(notebook)
-    with replacing(output) as temporary, _cleaned_up_on_sigterm():
+    with locked(output.parent), replacing(output) as temporary, _cleaned_up_on_sigterm():
         try:
             papermill.execute_notebook(
                 source,
@@ -166,6 +195,8 @@ def execute(notebook, output, profile):
             raise RuntimeError(
                 f"{notebook} failed: {error}\nIts cells up to there are in {failed}"
             ) from None
+        except OSError:
+            raise  # the notebook itself may be half written
         except BaseException:
             if temporary.exists():
                 os.replace(temporary, failed)
@@ -313,6 +344,46 @@ def write_index(results_dir):
     with replacing(results / "index.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     return results / "index.html"
+
+
+def write_page(path, title, paragraphs, sections):
+    """
+    Write tables and live figures as one page that needs no other file and no network.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of the page.
+    title : str
+    paragraphs : sequence of str
+        What stands above the sections.
+    sections : sequence of (heading, caption, content)
+        Content is a pandas.DataFrame or a plotly figure.
+    """
+    from jinja2 import Environment
+    from plotly.offline import get_plotlyjs
+
+    page = (
+        Environment(autoescape=True)
+        .from_string(_WHOLE_PAGE)
+        .render(
+            title=title,
+            style=_STYLE,
+            plotly=get_plotlyjs(),
+            draw=_DRAW,
+            paragraphs=paragraphs,
+            sections=[(heading, caption, _content(each)) for heading, caption, each in sections],
+        )
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _content(content):
+    """HTML of a table or a figure."""
+    if hasattr(content, "to_html") and hasattr(content, "columns"):
+        return content.to_html(border=0, na_rep="-", float_format=lambda number: f"{number:.4g}")
+    return _live_figure({_PLOTLY: json.loads(content.to_json())})
 
 
 def _captions(path):

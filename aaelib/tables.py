@@ -18,6 +18,7 @@ from .metrics import (
     minimum_matching_distance_of,
     one_nearest_neighbor_accuracy_of,
     pairwise_chamfer,
+    reconstruction_chamfer,
     reconstruction_errors,
     surface_distance,
 )
@@ -205,19 +206,19 @@ def generators(drawn, reference):
 
 class Unseen:
     """
-    The test sockets, with what every evaluation on them needs.
+    The test shapes, with what every evaluation on them needs.
 
     Parameters
     ----------
     shapes : aaelib.data.Shapes
-        Test sockets.
-    surfaces : sequence of SocketSurface
-        Theirs.
+        Test sockets, or other shapes.
+    surfaces : sequence of SocketSurface, optional
+        Theirs; None of shapes that are no sockets, which have no errors on surfaces.
     """
 
-    def __init__(self, shapes, surfaces):
+    def __init__(self, shapes, surfaces=None):
         self.points, self.kinds, self.surfaces = shapes.points, shapes.kinds, surfaces
-        self.meshes = [surface.mesh() for surface in surfaces]
+        self.meshes = [surface.mesh() for surface in surfaces or ()]
         self.reference = normalize(self.points, "unit-sphere")[0]
         self.within = pairwise_chamfer(self.reference)
 
@@ -238,9 +239,9 @@ class Unseen:
         Returns
         -------
         dict of str to numpy.ndarray
-            By the names in `METRICS`: errors (n,) of reconstruction and values (number of draws,)
-            of generation. 1-NN accuracy, whose best is 0.5 for sets of one size only, is the mean
-            over the k parts of a draw.
+            By the names in `METRICS`: errors (n,) of reconstruction, NaN where there are no
+            surfaces to measure them on, and values (number of draws,) of generation. 1-NN accuracy,
+            whose best is 0.5 for sets of one size only, is the mean over the k parts of a draw.
 
         Raises
         ------
@@ -248,9 +249,15 @@ class Unseen:
             If a draw is no multiple of the test sockets.
         """
         scores = [self._scores(draw) for draw in draws]
-        return reconstruction_errors(self.points, reconstruction, self.meshes) | {
+        return self._errors(reconstruction) | {
             name: np.array([each[name] for each in scores]) for name in GENERATIVE.values()
         }
+
+    def _errors(self, reconstruction):
+        if self.surfaces is not None:
+            return reconstruction_errors(self.points, reconstruction, self.meshes)
+        chamfer = reconstruction_chamfer(self.points, reconstruction)
+        return {"chamfer": chamfer, "surface_mm": np.full(len(self), np.nan)}
 
     def _scores(self, draw):
         n = len(self)
