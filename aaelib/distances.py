@@ -233,7 +233,12 @@ def _searchable(*sets):
         np.concatenate([extreme(clouds, axis=1) for clouds in sets]) for extreme in (np.min, np.max)
     )
     # Medians: one cloud far away must not cost the others their digits.
-    middle, size = np.median((lows + highs) / 2, axis=0), np.median(highs - lows) or 1.0
+    middle, size = np.median((lows + highs) / 2, axis=0), np.median(highs - lows)
+    # Unless the others are as good as points: single precision has squares up to 1e38.
+    reach = max(np.abs(highs - middle).max(), np.abs(lows - middle).max())
+    if size < 1e-15 * reach:
+        size = reach
+    size = size or 1.0
     return [[searchable(cloud, middle, size) for cloud in clouds] for clouds in sets]
 
 
