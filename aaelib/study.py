@@ -9,7 +9,7 @@ from IPython.display import Markdown, display
 
 from . import figures
 from .data import Shapes
-from .files import replacing
+from .files import locked, replacing
 from .sockets import SocketSurface
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -174,11 +174,13 @@ class Study:
 
     def _caption(self, name, caption):
         file = self.folder / "captions.json"
-        captions = json.loads(file.read_text()) if file.exists() else {}
-        captions[name] = {
-            "caption": f"{caption} {self.provenance}",
-            "notebook": self.notebook,
-            "source": self.source,
-        }
-        with replacing(file) as temporary:
-            temporary.write_text(json.dumps(dict(sorted(captions.items())), indent=1))
+        # All notebooks of a profile write to it: what another one adds meanwhile must not be lost.
+        with locked(file, patience=60):
+            captions = json.loads(file.read_text()) if file.exists() else {}
+            captions[name] = {
+                "caption": f"{caption} {self.provenance}",
+                "notebook": self.notebook,
+                "source": self.source,
+            }
+            with replacing(file) as temporary:
+                temporary.write_text(json.dumps(dict(sorted(captions.items())), indent=1))

@@ -1,0 +1,326 @@
+"""What a run comes to that is killed, finds no room to write, or is not alone."""
+
+import functools
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from contextlib import contextmanager
+
+import h5py
+import nbformat
+import numpy as np
+import psutil
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from test_files import held, largest_file
+from test_training import EPOCHS, STEPS, Run
+
+from aaelib import models, report, study, training
+from aaelib.files import locked
+from benchmarks import kills
+
+CLOUDS = np.random.default_rng(0).normal(size=(8, 32, 3)).astype(np.float32) * [20, 20, 60]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run that nothing happened to, and its result."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, Run(CLOUDS, folder / "run.keras").train()
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """A list that gets longer with each fit."""
+    fits, fit = [], models.AdversarialAutoencoder.fit
+    monkeypatch.setattr(
+        models.AdversarialAutoencoder, "fit", lambda *a, **k: fits.append(1) or fit(*a, **k)
+    )
+    return fits
+
+
+def assert_same(one, other):
+    """Two results of `train` are the same, bit for bit."""
+    assert one[2] == other[2]
+    assert one[1].equals(other[1])
+    for a, b in zip(one[0].get_weights(), other[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# Killed -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_training_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path):
+    whole, killed = kills.training(tmp_path / "whole"), kills.training(tmp_path / "killed")
+    moments = np.random.default_rng(0).uniform(0, kills.EPOCHS, 3)
+    found = kills.interrupted(killed, moments, kills.uninterrupted(whole))
+    assert len({done for done, _ in found} - {0}) > 1
+    different, count = kills.differences(whole.results, killed.results, whole.compared)
+    # Model, history and card; and, as they last were, state, that epoch's model and the best one.
+    assert count == 6
+    assert different == []
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.npz", "table.csv"])
+def test_a_bit_is_a_difference_and_the_time_of_writing_is_none(tmp_path, name):
+    def write(folder, value):
+        folder.mkdir()
+        if name == "model.keras":
+            with h5py.File(tmp_path / "weights", "w") as file:
+                file["optimizer/vars/1"] = np.array([value, np.nan])
+            with zipfile.ZipFile(folder / name, "w") as archive:
+                archive.writestr("metadata.json", f"written to {folder}")
+                archive.write(tmp_path / "weights", "model.weights.h5")
+        elif name == "model.npz":
+            np.savez(folder / name, weights=[value, np.nan])
+        else:
+            (folder / name).write_text(repr(value))
+
+    for folder, value in {"one": 0.1, "same": 0.1, "other": np.nextafter(0.1, 1)}.items():
+        write(tmp_path / folder, value)
+    one, same, other, none = (tmp_path / folder for folder in ("one", "same", "other", "none"))
+    assert kills.differences(one, same, [name]) == ([], 1)
+    assert kills.differences(one, other, [name]) == ([name], 1)
+    assert kills.differences(one, none, [name]) == ([name], 1)
+
+
+def test_a_run_killed_as_its_model_is_put_in_place_is_not_taken_for_the_one_before(
+    whole, tmp_path, monkeypatch, fits
+):
+    folder, result = whole
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    with monkeypatch.context() as patch:
+
+        def killed(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        patch.setattr(training.pd.DataFrame, "to_csv", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Run(CLOUDS, tmp_path / "run.keras", seed=1).train()
+    fits.clear()
+    assert_same(Run(CLOUDS, tmp_path / "run.keras").train(), result)
+    assert fits
+
+
+@pytest.mark.parametrize(
+    "lost", ["nothing", "epoch-1.keras", "best-0.keras", "state.json", "half of state.json"]
+)
+def test_a_state_is_gone_on_from_if_it_is_whole(tmp_path, lost):
+    folder = tmp_path / "run.resume"
+    folder.mkdir()
+    saved = {"fingerprint": "a", "history": [{"val_jsd": 0.1}, {"val_jsd": 0.2}], "best": 0}
+    contents = {"epoch-1.keras": "", "best-0.keras": "", "state.json": json.dumps(saved)}
+    for name, content in contents.items():
+        if lost == f"half of {name}":
+            content = content[: len(content) // 2]
+        if lost != name:
+            (folder / name).write_text(content)
+    state = training._State(folder, "a")
+    assert (state.epoch, state.best) == ((2, 0) if lost == "nothing" else (0, None))
+    assert folder.exists() == (lost == "nothing")
+    assert training._State(folder, "another run").epoch == 0
+    assert not folder.exists()
+
+
+# Notebooks
+
+
+def sleeping_notebook(folder):
+    """A notebook whose kernel tells its number and sleeps, unless there is a file `go`."""
+    wait = (
+        "import os, time\nfrom pathlib import Path\n"
+        f"folder = Path({str(folder)!r})\n"
+        "(folder / 'pid').write_text(f'{os.getpid()}.')\n"
+        "time.sleep(0 if (folder / 'go').exists() else 600)"
+    )
+    tagged = {"tags": ["parameters"]}
+    cells = [new_code_cell("profile = 'default'", metadata=tagged), new_code_cell(wait)]
+    nbformat.write(new_notebook(cells=cells), folder / "01.ipynb")
+    return folder / "01.ipynb"
+
+
+def executing(folder):
+    """A process that executes the sleeping notebook, and its kernel."""
+    source, output = sleeping_notebook(folder), folder / "run" / "01.ipynb"
+    code = f"from aaelib import report; report.execute({str(source)!r}, {str(output)!r}, 'smoke')"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    while not ((folder / "pid").exists() and (folder / "pid").read_text().endswith(".")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    return process, psutil.Process(int((folder / "pid").read_text()[:-1]))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
+def test_a_notebook_that_is_stopped_leaves_no_kernel_and_can_be_executed_again(tmp_path, name):
+    process, kernel = executing(tmp_path)
+    process.send_signal(signal.Signals[name])
+    assert process.wait(timeout=60) != 0
+    psutil.wait_procs([kernel], timeout=20)
+    assert not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE
+    output = tmp_path / "run" / "01.ipynb"
+    assert not output.exists()
+    (tmp_path / "go").touch()
+    report.execute(tmp_path / "01.ipynb", output, "smoke")
+    assert os.listdir(output.parent) == ["01.ipynb"]
+
+
+# No room ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_room_after(monkeypatch):
+    """A context in which no file has room any more once a function of `training` was called."""
+
+    @contextmanager
+    def context(name, n_calls):
+        calls, function = [], getattr(training, name)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+        def then_no_room(*args, **kwargs):
+            result = function(*args, **kwargs)
+            calls.append(1)
+            if len(calls) == n_calls:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+            return result
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training, name, then_no_room)
+            try:
+                yield
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return context
+
+
+def test_an_epoch_without_room_is_named_and_done_again_when_there_is_some(
+    whole, tmp_path, no_room_after
+):
+    run = Run(CLOUDS, tmp_path / "run.keras")
+    refused = pytest.raises(OSError, match=r"not written, .* raise the limit .*/epoch-2\.keras")
+    with no_room_after("prior_jsd", 3), refused:
+        run.train()
+    assert os.listdir(tmp_path) == ["run.resume"]
+    state = tmp_path / "run.resume"
+    assert len(json.loads((state / "state.json").read_text())["history"]) == 2
+    assert not [f for f in state.iterdir() if f.name[0] == "." or f.stem == "epoch-2"]
+    steps_seen, draw = [], run.draw
+    run.draw = lambda first, n: steps_seen.append(first) or draw(first, n)
+    assert_same(run.train(), whole[1])
+    assert max(steps_seen) == 2 * STEPS
+
+
+def test_a_model_without_room_leaves_the_finished_one_that_was_there(
+    whole, tmp_path, no_room_after, fits
+):
+    folder, result = whole
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    run, other = (Run(CLOUDS, tmp_path / "run.keras", seed) for seed in (0, 1))
+    refused = pytest.raises(OSError, match=r"not written, .* raise the limit .*/final\.keras")
+    with no_room_after("finetune_decoder", 1), refused:
+        other.train()
+    fits.clear()
+    assert_same(run.train(), result)
+    trained, history, _ = other.train()
+    assert not history.equals(result[1])
+    assert len(history) == EPOCHS
+    assert trained.seed == 1
+    assert not fits  # all epochs had been kept
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".csv", ".json"])
+def test_a_folder_in_the_place_of_a_result_is_named_before_training(tmp_path, fits, suffix):
+    (tmp_path / f"run{suffix}").mkdir()
+    with pytest.raises(IsADirectoryError, match=rf"a folder is in its place.*run\{suffix}"):
+        Run(CLOUDS, tmp_path / "run.keras").train()
+    assert not fits
+    assert (tmp_path / f"run{suffix}").is_dir()
+
+
+def test_a_file_in_the_place_of_the_state_is_named_before_training(tmp_path, fits):
+    (tmp_path / "run.resume").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"run\.resume is a file.*move it away"):
+        Run(CLOUDS, tmp_path / "run.keras").train()
+    assert not fits
+    assert (tmp_path / "run.resume").read_text() == "mine"
+
+
+def test_a_notebook_that_finds_no_room_is_named_and_leaves_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    long = new_code_cell("print('x' * 200_000)", metadata={"tags": ["parameters"]})
+    nbformat.write(new_notebook(cells=[long]), tmp_path / "01.ipynb")
+    output = tmp_path / "run" / "01.ipynb"
+    refused = pytest.raises(OSError, match=r"not written, .* raise the limit .*run/01\.ipynb")
+    with refused, largest_file(150_000):
+        report.execute(tmp_path / "01.ipynb", output, "smoke")
+    assert os.listdir(output.parent) == []
+
+
+# Not alone ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Who comes second does not wait."""
+    for module in (training, report):
+        monkeypatch.setattr(module, "locked", functools.partial(locked, patience=0))
+
+
+def test_the_second_training_of_a_model_is_told_of_the_first(tmp_path, at_once, fits):
+    run = Run(CLOUDS, tmp_path / "run.keras")
+    refused = pytest.raises(RuntimeError, match=r"run\.keras is in use by process")
+    with held(run.path) as other, refused as raised:
+        run.train()
+    assert f"process {other.pid} " in str(raised.value)
+    assert not fits
+    assert os.listdir(tmp_path) == [".run.keras.lock"]
+
+
+def test_a_finished_model_may_be_read_while_another_is_trained_in_its_place(whole, at_once):
+    folder, result = whole
+    with held(folder / "run.keras"):
+        assert_same(Run(CLOUDS, folder / "run.keras").train(), result)
+
+
+def test_the_second_notebook_of_a_profile_is_told_of_the_first(tmp_path, at_once):
+    source, output = sleeping_notebook(tmp_path), tmp_path / "notebooks" / "02.ipynb"
+    refused = pytest.raises(RuntimeError, match=r"notebooks is in use by process \d+ on .* since")
+    with held(output.parent), refused:
+        report.execute(source, output, "smoke")
+    assert not output.parent.exists()
+
+
+ANOTHER_CAPTION = """
+import json, sys, time
+from pathlib import Path
+from aaelib.files import locked
+file = Path(sys.argv[1])
+with locked(file):
+    captions = json.loads(file.read_text())
+    print("read", flush=True)
+    time.sleep(1)
+    file.write_text(json.dumps(captions | {"T9": {}}))
+"""
+
+
+def test_captions_of_two_notebooks_at_once_are_all_kept(tmp_path, monkeypatch):
+    (tmp_path / "quick.yaml").write_text("{seed: 7}")
+    monkeypatch.setattr(study, "ROOT", tmp_path)
+    monkeypatch.setattr(study, "PROFILES", tmp_path)
+    made = study.Study("quick", "04_evaluation")
+    made._caption("T1", "before")
+    file = made.folder / "captions.json"
+    command = [sys.executable, "-c", ANOTHER_CAPTION, str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "read\n"
+        made._caption("T2", "meanwhile")
+        assert other.wait() == 0
+    assert sorted(json.loads(file.read_text())) == ["T1", "T2", "T9"]
