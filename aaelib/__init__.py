@@ -1,8 +1,9 @@
 """
 Generative models of prosthetic sockets: adversarial autoencoders of point clouds.
 
-Modules, each importing only from those before it: `files`, `clouds`, `neighbors`, `distances`,
-`metrics`, `significance`, `printing`, `sockets`, `shape_model`, `baselines`, `corpus`, `data`,
+Modules, each importing only from those before it: `files`, `meshes`, `clouds`, `neighbors`,
+`distances`, `metrics`, `significance`, `printing`, `sockets`, `shape_model`, `baselines`, `corpus`,
+`folders`, `data`,
 `models`, `training`, `design`, `latent`, `limbs`, `figures`, `tables`, `study`, `conditions`,
 `assessment`, `explorer`, `verification`, `report`, `server`, `cli`.
 TensorFlow is imported by `models` and `training`.

@@ -7,12 +7,15 @@ import numpy as np
 import trimesh
 from scipy.spatial import cKDTree
 
+from . import meshes
+
 NORMALIZATIONS = ("dataset", "unit-sphere")
 
 # Candidates per point that is kept, and steps of Lloyd's algorithm. More of either lowers the
 # Chamfer distance of two samplings of one socket by less than 2 %.
 _CANDIDATES = 10
 _LLOYD_STEPS = 3
+_FACES_AT_ONCE = 2**18
 
 
 # Resampling -----------------------------------------------------------------------------------
@@ -49,8 +52,8 @@ def resample(mesh, n_points=2048, seed=0):
     """
     if n_points < 1:
         raise ValueError(f"n_points is {n_points}; it must be 1 or more")
-    triangles, areas = _checked_triangles(mesh)
-    dense = _stratified_sample(triangles, areas, _CANDIDATES * n_points, seed)
+    vertices, faces, areas = _surface(mesh)
+    dense = _stratified_sample(vertices, faces, areas, _CANDIDATES * n_points, seed)
     points = dense[::_CANDIDATES]
     for _ in range(_LLOYD_STEPS):
         # The tree is built more often than it pays to balance it.
@@ -65,27 +68,42 @@ def resample(mesh, n_points=2048, seed=0):
     return points.astype(np.float32)
 
 
-def _checked_triangles(mesh):
-    """Triangles (m, 3, 3) and areas (m,) of a mesh or a mesh file."""
+def _surface(mesh):
+    """Vertices (n, 3), faces (m, 3) and their areas (m,) of a mesh or a mesh file."""
     name = "the mesh"
     if isinstance(mesh, str | Path):
         name = str(mesh)
-        try:
-            mesh = trimesh.load_mesh(mesh, process=False)
-        except Exception as error:  # each of trimesh's readers raises what it likes
-            raise ValueError(f"{name}: not a mesh that trimesh can read ({error})") from error
-    if not len(mesh.faces):
-        raise ValueError(f"{name} has no faces, so it has no surface to put points on")
-    triangles = mesh.triangles
-    if not np.isfinite(triangles).all():
-        raise ValueError(f"{name} has vertices that are not finite")
-    areas = mesh.area_faces
+        vertices, faces = meshes.read(mesh)
+    else:
+        vertices, faces = mesh.vertices.view(np.ndarray), mesh.faces.view(np.ndarray)
+    if not len(faces):
+        raise ValueError(
+            f"{name} has no faces, so it has no surface to put points on; save it as a mesh of "
+            "triangles, or a cloud of points as .npy"
+        )
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise ValueError(
+            f"{name} has faces of vertices that it does not have (it has {len(vertices)}); write "
+            "it again"
+        )
+    areas = np.empty(len(faces))
+    # Part by part: the triangles of all faces take several times the memory of the mesh.
+    for start in range(0, len(faces), _FACES_AT_ONCE):
+        part = slice(start, start + _FACES_AT_ONCE)
+        triangles = vertices[faces[part]].astype(np.float64)
+        if not (np.abs(triangles) <= np.finfo(np.float32).max).all():
+            raise ValueError(
+                f"{name} has vertices that are not finite (in single precision); repair it"
+            )
+        areas[part] = trimesh.triangles.area(triangles)
     if not areas.sum() > 0:
-        raise ValueError(f"{name} has no area: all of its {len(mesh.faces)} faces are degenerate")
-    return triangles, areas
+        raise ValueError(
+            f"{name} has no area: all of its {len(faces)} faces are degenerate; repair it"
+        )
+    return vertices, faces, areas
 
 
-def _stratified_sample(triangles, areas, count, seed):
+def _stratified_sample(vertices, faces, areas, count, seed):
     """
     Random points, one in each of `count` strata of equal area, in the order of the faces.
 
@@ -94,9 +112,9 @@ def _stratified_sample(triangles, areas, count, seed):
     rng = np.random.default_rng(seed)
     cumulative = np.cumsum(areas)
     strata = (np.arange(count) + rng.random(count)) * (cumulative[-1] / count)
-    faces = np.minimum(np.searchsorted(cumulative, strata), len(areas) - 1)
+    chosen = np.minimum(np.searchsorted(cumulative, strata), len(areas) - 1)
     along, across = np.sqrt(rng.random((count, 1))), rng.random((count, 1))
-    a, b, c = triangles[faces].transpose(1, 0, 2)
+    a, b, c = vertices[faces[chosen]].astype(np.float64).transpose(1, 0, 2)
     return (1 - along) * a + along * (1 - across) * b + along * across * c
 
 

@@ -1,15 +1,17 @@
 """Where shapes come from: folders, the bundled default; splits; training batches."""
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from . import corpus
-from .clouds import normalize, resample
+from . import corpus, folders
+from .clouds import normalize
 from .shape_model import ShapeModel
+from .sockets import check_sockets
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 KINDS = ("TT", "TF")
@@ -17,8 +19,6 @@ KINDS = ("TT", "TF")
 SOCKETS = "SocketSSM"
 BUNDLED_SOCKETS = "bundled shape model (stand-in for SocketSSM)"
 BUNDLED_CORPUS = "procedural surfaces (stand-in for ModelNet)"
-
-_MESHES = {".off", ".obj", ".stl", ".ply", ".glb", ".gltf", ".3mf"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,12 @@ def load_sockets(kind=None, source="auto", limit=None):
         For an unknown kind or source.
     FileNotFoundError
         If `AAELIB_DATA` names no folder, or "SocketSSM" is asked for and not there.
+
+    Warns
+    -----
+    UserWarning
+        If sockets of a folder look as if they were in another unit than mm, or upside down, or if
+        it has sub-folders that are no kinds.
     """
     if kind not in (None, *KINDS):
         raise ValueError(f"unknown kind {kind!r}; accepted: 'TT', 'TF' or None for both")
@@ -86,13 +92,9 @@ def load_sockets(kind=None, source="auto", limit=None):
         raise ValueError(f"unknown source {source!r}; accepted: 'auto', 'SocketSSM', 'bundled'")
     _check_limit(limit)
     kinds = KINDS if kind is None else (kind,)
-    folders = [] if source == "bundled" else _folders("SocketSSM")
-    if folders:
-        shapes = load_clouds(folders[0], limit=limit)
-        shapes = shapes[np.isin(shapes.kinds, kinds)]
-        if not len(shapes):
-            raise FileNotFoundError(f"no {' or '.join(kinds)} sockets in {folders[0]}")
-        return Shapes(shapes.points, shapes.names, shapes.kinds, SOCKETS)
+    found = [] if source == "bundled" else _folders("SocketSSM")
+    if found:
+        return _sockets_of(found[0], kinds, limit)
     if source == "SocketSSM":
         raise FileNotFoundError(
             "no SocketSSM sockets; `make data` downloads them, or set AAELIB_DATA to a folder that "
@@ -123,15 +125,15 @@ def load_corpus(source="auto", n_points=2048, limit=None, n_per_family=40, seed=
     if source not in ("auto", "ModelNet", "bundled"):
         raise ValueError(f"unknown source {source!r}; accepted: 'auto', 'ModelNet', 'bundled'")
     # ModelNet40 contains ModelNet10: never both.
-    folders = [] if source == "bundled" else _folders("ModelNet40*", "ModelNet10*")
-    if folders:
-        parts = [load_clouds(folder, n_points, limit, seed) for folder in folders]
+    found = [] if source == "bundled" else _folders("ModelNet40*", "ModelNet10*")
+    if found:
+        parts = [load_clouds(folder, n_points, limit, seed) for folder in found]
         points = np.concatenate([part.points for part in parts])
         return Shapes(
             normalize(points, "unit-sphere")[0].astype(np.float32),
             np.concatenate([part.names for part in parts]),
             np.concatenate([part.kinds for part in parts]),
-            " + ".join(folder.name for folder in folders),
+            " + ".join(folder.name for folder in found),
         )
     if source == "ModelNet":
         raise FileNotFoundError(
@@ -147,6 +149,9 @@ def load_corpus(source="auto", n_points=2048, limit=None, n_per_family=40, seed=
 def load_clouds(folder, n_points=2048, limit=None, seed=0):
     """
     Load any folder of clouds (`.npy`) and meshes; the class of a shape is its first sub-folder.
+
+    Meshes are read by several processes where there are many. Reading them again and again takes
+    long: `aaelib.folders.resample_tree` makes a folder of clouds of them.
 
     Parameters
     ----------
@@ -167,30 +172,35 @@ def load_clouds(folder, n_points=2048, limit=None, seed=0):
     FileNotFoundError
         If there is no such folder, or nothing in it to read.
     ValueError
-        If a file can't be read as a shape, naming it.
+        If files can't be read as shapes, or have one name but for the suffix: how many, and which.
     """
     _check_limit(limit)
     folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}")
-    accepted = {".npy"} | _MESHES
-    files = sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in accepted and file.is_file() and not _is_hidden(file, folder)
-    )
-    if not files:
-        raise FileNotFoundError(f"no shapes in {folder}; accepted: {', '.join(sorted(accepted))}")
+    files = folders.find(folder)
     classes = np.array([_class(file, folder) for file in files])
     if limit is not None:
         files, classes = _at_most(limit, np.array(files), classes, seed)
-    show = any(file.suffix != ".npy" for file in files)
-    points = [
-        _read(file, n_points, seed)
-        for file in tqdm(files, desc=f"reading {folder.name}", leave=False, disable=not show)
-    ]
+    points = folders.read_all(files, n_points, seed, title=folder.name)
     names = [str(file.relative_to(folder).with_suffix("")) for file in files]
-    return Shapes(np.stack(points), np.array(names), classes, str(folder.name))
+    return Shapes(points, np.array(names), classes, str(folder.name))
+
+
+def _sockets_of(folder, kinds, limit):
+    shapes = load_clouds(folder, limit=limit)
+    if unknown := sorted(set(shapes.kinds.tolist()) - set(KINDS)):
+        warnings.warn(
+            f"{folder}: {', '.join(map(repr, unknown))} is no kind of socket, and what is there is "
+            "left out; sub-folders are TT (transtibial) and TF (transfemoral): rename them",
+            stacklevel=3,
+        )
+    shapes = shapes[np.isin(shapes.kinds, kinds)]
+    if not len(shapes):
+        raise FileNotFoundError(
+            f"no {' or '.join(kinds)} sockets in {folder}; they belong into sub-folders of that "
+            "name"
+        )
+    check_sockets(shapes.points, [folder / name for name in shapes.names])
+    return Shapes(shapes.points, shapes.names, shapes.kinds, SOCKETS)
 
 
 def _check_limit(limit):
@@ -220,10 +230,6 @@ def _folders(*patterns):
     return []
 
 
-def _is_hidden(file, folder):
-    return any(part.startswith(".") for part in file.relative_to(folder).parts)
-
-
 def _class(file, folder):
     parts = file.relative_to(folder).parts
     return parts[0] if len(parts) > 1 else folder.name
@@ -237,27 +243,6 @@ def _at_most(limit, files, classes, seed):
         chosen.append(np.sort(rng.permutation(members)[:limit]))
     chosen = np.concatenate(chosen)
     return files[chosen], classes[chosen]
-
-
-def _read(file, n_points, seed):
-    if file.suffix.lower() != ".npy":
-        return resample(file, n_points, seed=seed)
-    try:
-        # Not np.load, which would open archives too.
-        with file.open("rb") as stream:
-            points = np.lib.format.read_array(stream, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{file}: not a plain .npy array ({error})") from error
-    if points.ndim != 2 or points.shape[1] != 3 or not np.issubdtype(points.dtype, np.number):
-        raise ValueError(f"{file}: {points.dtype} array of shape {points.shape}, not (n_points, 3)")
-    if len(points) < n_points:
-        raise ValueError(f"{file}: {len(points)} points, fewer than the {n_points} asked for")
-    if not np.isfinite(points).all():
-        raise ValueError(f"{file}: has points that are not finite")
-    if len(points) > n_points:
-        keep = np.random.default_rng(seed).permutation(len(points))[:n_points]
-        points = points[np.sort(keep)]
-    return points.astype(np.float32)
 
 
 # The bundled default --------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """One socket's surface: from a cloud to a surface with correspondence, its measures and an STL."""
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +17,8 @@ from .clouds import resample
 from .printing import export, thicken
 
 MIN_POINTS = 100
+SIZES = (100.0, 800.0)  # mm: of the longest side of a socket's box; public ones have 136 to 400
+UNITS = {"metres": 1000.0, "inches": 25.4, "centimetres": 10.0}  # mm
 
 _CENTER_HEIGHT = 0.45  # of the height; the part below is star-shaped around it
 _NEIGHBOURS = 24  # of the interpolation
@@ -26,6 +29,83 @@ _BRIM_LIFT = 0.25  # of the brim above the topmost points, in the same: half the
 _STRAY = 3.0  # a point whose such neighbour is this many medians away is not of the surface
 _BRIM_OVERSAMPLING = 5  # angles at which the brim is traced, per angle of the grid
 _BRIM_SMOOTHING = np.radians(2.0)  # standard deviation of the brim's Gaussian filter
+
+_END = 0.1  # of the height: the part that counts as an end
+_INNER = 0.05  # of an end's points: those that may be nearer to the axis than its wall
+_WIDER = 1.2  # an end so many times as wide as the other is open; public sockets' lower one: 0.68
+
+
+def check_sockets(points, names):
+    """
+    Warn of clouds that look as if they were in another unit, or upside down.
+
+    The size is that of the longest side of a cloud's box. Its ends are a tenth of its height each,
+    and as wide as the distance from the axis that 5 % of their points fall short of: points of the
+    closed end come near the axis, those of the brim do not.
+
+    Parameters
+    ----------
+    points : array_like
+        (n, n_points, 3), supposed to be sockets in mm, z along the long axis and upwards to the
+        brim.
+    names : sequence
+        What to call each.
+
+    Warns
+    -----
+    UserWarning
+        Naming the sockets, what was found, what is expected, and what to do.
+    """
+    points = np.asarray(points, np.float64)
+    sizes = np.ptp(points, axis=1).max(axis=1)
+    odd = (sizes < SIZES[0]) | (sizes > SIZES[1])
+    if odd.any():
+        first = np.argmax(odd)
+        warnings.warn(
+            f"{_some(names, odd)}: the longest side is {sizes[first]:.3g}, and sockets have "
+            f"{SIZES[0]:.0f} to {SIZES[1]:.0f} mm: {_unit_hint(sizes[first])}",
+            stacklevel=2,
+        )
+    turned = _end_widths(points, top=False) > _WIDER * _end_widths(points, top=True)
+    if turned.any():
+        warnings.warn(
+            f"{_some(names, turned)}: upside down, it seems: the lower end is the wider one, and "
+            "sockets have their closed end at low z, their open brim at high z; turn them, as by "
+            "points * [1, -1, -1]",
+            stacklevel=2,
+        )
+
+
+def _some(names, chosen):
+    """The first name that is chosen, and how many more are."""
+    others = chosen.sum() - 1
+    return f"{names[np.argmax(chosen)]}" + (f" and {others} more" if others else "")
+
+
+def _unit_hint(size):
+    fitting = [
+        f"{factor:g} if it is in {unit} (that makes {size * factor:.0f} mm)"
+        for unit, factor in UNITS.items()
+        if SIZES[0] <= size * factor <= SIZES[1]
+    ]
+    if not fitting:
+        return "that fits no unit, so see whether it is a socket"
+    return f"multiply it by {', or by '.join(fitting)}"
+
+
+def _end_widths(points, top):
+    """How far from the axis (n,) the wall of one end of clouds (n, n_points, 3) begins."""
+    z = points[..., 2]
+    low, high = z.min(axis=1, keepdims=True), z.max(axis=1, keepdims=True)
+    share = (z - low) / np.maximum(high - low, np.finfo(float).tiny)
+    # Brims are lopsided: the axis is that of the half between the ends.
+    middle = ((share > 0.25) & (share < 0.75))[..., None]
+    counts = np.maximum(middle.sum(axis=1, keepdims=True), 1)
+    axis = (points * middle).sum(axis=1, keepdims=True) / counts
+    distances = np.hypot(*np.moveaxis((points - axis)[..., :2], -1, 0))
+    end = share >= 1 - _END if top else share <= _END
+    ordered = np.sort(np.where(end, distances, np.inf), axis=1)
+    return ordered[np.arange(len(ordered)), (_INNER * end.sum(axis=1)).astype(int)]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ MODULES = sorted(path.stem for path in (ROOT / "aaelib").glob("*.py") if path.st
 # Each module may import those before it, and none after it.
 IMPORT_ORDER = [
     "files",
+    "meshes",
     "clouds",
     "neighbors",
     "distances",
@@ -35,6 +36,7 @@ IMPORT_ORDER = [
     "shape_model",
     "baselines",
     "corpus",
+    "folders",
     "data",
     "models",
     "training",

@@ -1,0 +1,699 @@
+"""What data/README.md says of bad input is so: one test for each row of its table."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import trimesh
+from analytic import socket
+
+from aaelib import data, folders, models
+
+README = Path(__file__).resolve().parents[1] / "data" / "README.md"
+HEADING = "## What is refused, and what it says"
+SIZE = 2236  # squares along each side of a sheet of 10 million triangles
+
+
+def table():
+    """Rows of the table: input -> what it says, without marks of code."""
+    lines = README.read_text(encoding="utf-8").split(HEADING)[1].splitlines()
+    cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")][1:]
+    return {each[0]: (each[2:] or [""])[0].strip("`| ") for each in cells}
+
+
+TABLE, TESTED = table(), []
+
+
+def row(name):
+    """Ties a test to a row of the table, and hands it the pattern of what is said there."""
+    TESTED.append(name)
+    text = TABLE.get(name, "no such row")
+    pattern = re.escape(text).replace("…", ".*").replace(r"\ ", r"\s+")
+    return pytest.mark.parametrize("says", [pattern], ids=[""])
+
+
+def test_every_row_of_the_table_has_one_test_and_every_test_a_row():
+    assert len(TABLE) > 30
+    assert sorted(TESTED) == sorted(TABLE)
+
+
+def cloud(n=20, seed=0):
+    return np.random.default_rng(seed).normal(0, 100, (n, 3))
+
+
+def box():
+    return trimesh.creation.box()
+
+
+def refuses(folder, says, *names):
+    """Whether the files of these names, and no others, are refused in these words everywhere."""
+    flags = re.DOTALL
+    with pytest.raises(ValueError, match=re.compile(says, flags)):
+        data.load_clouds(folder, 10)
+    target = folder.with_name(f"without {names[0]}")
+    done = folders.resample_tree(folder, target, 10)
+    for file, reason in done.refused:
+        assert re.fullmatch(says, reason, flags), reason
+        assert str(file) in reason
+    assert sorted(file.name for file, _ in done.refused) == sorted(names)
+    expected = {path.relative_to(target).as_posix() for path in done.written}
+    there = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+    assert there == expected | {folders.JOURNAL, folders.REFUSED}
+    assert (target / folders.REFUSED).read_text(encoding="utf-8").count(str(folder)) >= len(names)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with one good cloud, in a folder of its own."""
+    folder = tmp_path / "shapes"
+    folder.mkdir()
+    np.save(folder / "good.npy", cloud())
+    return folder
+
+
+# Folders and clouds
+
+
+@row("a folder that is not there")
+def test_a_folder_that_is_not_there(tmp_path, says):
+    for read in (data.load_clouds, lambda path: folders.resample_tree(path, tmp_path / "clouds")):
+        with pytest.raises(FileNotFoundError, match=says):
+            read(tmp_path / "nowhere")
+    assert not list(tmp_path.iterdir())
+
+
+@row("an empty folder")
+def test_an_empty_folder(tmp_path, says):
+    source = tmp_path / "source"
+    source.mkdir()
+    for read in (data.load_clouds, lambda path: folders.resample_tree(path, tmp_path / "clouds")):
+        with pytest.raises(FileNotFoundError, match=says):
+            read(source)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@row("an empty `.npy` file")
+def test_an_empty_file(folder, says):
+    (folder / "empty.npy").touch()
+    refuses(folder, says, "empty.npy")
+
+
+@row("a truncated `.npy` file")
+@pytest.mark.parametrize("size", [4, 9, 60, 128, 200, 607])
+def test_a_truncated_file(folder, size, says):
+    whole = (folder / "good.npy").read_bytes()
+    assert len(whole) == 608
+    (folder / "cut.npy").write_bytes(whole[:size])
+    refuses(folder, says, "cut.npy")
+
+
+class Fires:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@row("a pickled array")
+def test_a_pickled_array(folder, tmp_path, says):
+    np.save(folder / "pickled.npy", np.array([Fires(tmp_path / "fired")]), allow_pickle=True)
+    refuses(folder, says, "pickled.npy")
+    assert not (tmp_path / "fired").exists()
+
+
+@row("an array of another shape")
+def test_an_array_of_another_shape(folder, says):
+    np.save(folder / "batch.npy", cloud()[None])
+    refuses(folder, says, "batch.npy")
+
+
+@row("complex numbers, text, or fields")
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.ones((20, 3), complex),
+        np.full((20, 3), "1.0"),
+        np.zeros(20, [("x", float), ("y", float), ("z", float)]),
+        np.ones((20, 3), bool),
+        np.zeros((20, 3), "datetime64[s]"),
+    ],
+)
+def test_an_array_of_no_real_numbers(folder, array, says):
+    np.save(folder / "odd.npy", array)
+    refuses(folder, says, "odd.npy")
+
+
+@row("points that are NaN, infinite, or too large")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_points_that_are_not_finite(folder, value, says):
+    points = cloud()
+    points[7, 1] = value
+    np.save(folder / "odd.npy", points)
+    refuses(folder, says, "odd.npy")
+
+
+@row("fewer points than asked for")
+def test_fewer_points_than_asked_for(folder, says):
+    np.save(folder / "few.npy", cloud(9))
+    refuses(folder, says, "few.npy")
+
+
+@row("clouds of different numbers of points")
+def test_clouds_of_different_numbers_of_points(folder, says):
+    np.save(folder / "many.npy", cloud(500))
+    assert data.load_clouds(folder, 10).points.shape == (2, 10, 3)
+    np.save(folder / "few.npy", cloud(9))
+    refuses(folder, says, "few.npy")
+
+
+@row("half precision")
+def test_half_precision(folder, says):
+    assert not says
+    half = cloud().astype(np.float16)
+    np.save(folder / "half.npy", half)
+    shapes = data.load_clouds(folder, 20)
+    np.testing.assert_array_equal(shapes.points[list(shapes.names).index("half")], half)
+
+
+@row("all points equal")
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int32])
+def test_all_points_equal(folder, dtype, says):
+    np.save(folder / "flat.npy", np.tile([1, 2, 3], (20, 1)).astype(dtype))
+    message = says if dtype != np.int32 else says.replace(r"\.0", "")
+    refuses(folder, message, "flat.npy")
+
+
+@row("one point")
+def test_one_point(folder, says):
+    np.save(folder / "point.npy", cloud(1))
+    refuses(folder, says, "point.npy")
+    with pytest.raises(ValueError, match="all points are equal"):
+        folders.read(folder / "point.npy", 1)
+
+
+# Meshes
+
+
+@row("a mesh without faces")
+def test_a_mesh_without_faces(folder, says):
+    trimesh.PointCloud(cloud()).export(folder / "points.ply")
+    refuses(folder, says, "points.ply")
+
+
+@row("a mesh without area")
+def test_a_mesh_without_area(folder, says):
+    (folder / "line.off").write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n")
+    refuses(folder, says, "line.off")
+
+
+@row("a mesh with vertices that are not finite")
+@pytest.mark.parametrize("value", ["nan", "inf", "1e300"])
+def test_a_mesh_with_vertices_that_are_not_finite(folder, value, says):
+    (folder / "odd.off").write_text(f"OFF\n3 1 0\n0 0 0\n{value} 0 0\n0 1 0\n3 0 1 2\n")
+    refuses(folder, says, "odd.off")
+
+
+@row("a mesh with faces of vertices that are not there")
+@pytest.mark.parametrize("index", [8, -1])
+def test_a_mesh_with_faces_of_vertices_that_are_not_there(folder, index, says):
+    text = box().export(file_type="ply", encoding="ascii")
+    text = text.decode() if isinstance(text, bytes) else text
+    (folder / "odd.ply").write_text(re.sub(r"(?m)^3 \d+ \d+ \d+$", f"3 0 1 {index}", text))
+    refuses(folder, says, "odd.ply")
+
+
+@row("a mesh with degenerate faces, or edges of many faces")
+def test_a_mesh_with_degenerate_faces_and_edges_of_many_faces(folder, says):
+    assert not says
+    corners = [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [50, 0, 0]]
+    # Three triangles share the edge from 0 to 1; the others have no area.
+    faces = [[0, 1, 2], [0, 1, 3], [0, 1, 4], [0, 1, 5], [2, 2, 3], [0, 1, 2]]
+    trimesh.Trimesh(corners, faces, process=False).export(folder / "odd.off")
+    points = folders.read(folder / "odd.off", 100)
+    assert points[:, 0].max() <= 1
+    assert folders.resample_tree(folder, folder.with_name("clouds"), 10).refused == []
+
+
+@row("a truncated mesh")
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
+def test_a_truncated_mesh(folder, share, says):
+    # Trimesh reads as many faces of a text as there are.
+    formats = [("off", {}), ("ply", {"encoding": "ascii"}), ("ply", {}), ("stl", {}), ("glb", {})]
+    for suffix, options in formats:
+        content = trimesh.creation.icosphere(1).export(file_type=suffix, **options)
+        content = content.encode() if isinstance(content, str) else content
+        file = folder / f"cut {len(options)}.{suffix}"
+        file.write_bytes(content[: int(share * len(content))])
+        refuses(folder, says.replace("off", suffix), file.name)
+        file.unlink()
+    text = "OFF\n4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n4 0 1"
+    (folder / "quads.off").write_text(text)
+    refuses(folder, says, "quads.off")
+
+
+@row("text that is no mesh")
+def test_text_that_is_no_mesh(folder, says):
+    for suffix in ("off", "obj", "ply", "stl", "glb", "3mf"):
+        file = folder / f"words.{suffix}"
+        file.write_text("Dear reader, this is no mesh.\n" * 9)
+        found = says.replace("stl", suffix)
+        if suffix == "obj":  # whose reader skips lines that it does not know
+            found = r".*words\.obj( has no faces|: not a mesh that trimesh can read).*"
+        refuses(folder, found, file.name)
+        file.unlink()
+
+
+@row("a header run together with its counts")
+def test_a_header_run_together_with_its_counts(folder, says):
+    assert not says
+    text = box().export(file_type="off")
+    (folder / "a.off").write_text(text)
+    (folder / "b.off").write_text(text.replace("OFF\n", "OFF"))
+    (folder / "c.off").write_text(text.replace("OFF\n", "# made by hand\nOFF\n# counts\n"))
+    shapes = data.load_clouds(folder, 10)
+    assert list(shapes.names) == ["a", "b", "c", "good"]
+    np.testing.assert_array_equal(shapes.points[0], shapes.points[1])
+    np.testing.assert_array_equal(shapes.points[0], shapes.points[2])
+
+
+def sheet():
+    """Vertices and faces of a square with 10 million triangles, wavy."""
+    x, y = np.meshgrid(*[np.linspace(0, 100, SIZE + 1, dtype=np.float32)] * 2, indexing="ij")
+    vertices = np.stack([x, y, np.sin(x)], axis=-1).reshape(-1, 3)
+    corner = np.arange((SIZE + 1) ** 2, dtype=np.int32).reshape(SIZE + 1, SIZE + 1)
+    a, b, c, d = corner[:-1, :-1], corner[1:, :-1], corner[1:, 1:], corner[:-1, 1:]
+    return vertices, np.stack([a, b, c, a, c, d], axis=-1).reshape(-1, 3)
+
+
+def write_ply(file, vertices, faces):
+    header = (
+        f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n"
+        "property float x\nproperty float y\nproperty float z\n"
+        f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
+    )
+    packed = np.empty(len(faces), [("count", "u1"), ("index", "<i4", 3)])
+    packed["count"], packed["index"] = 3, faces
+    with file.open("wb") as stream:
+        stream.write(header.encode())
+        vertices.tofile(stream)
+        packed.tofile(stream)
+
+
+def write_stl(file, vertices, faces):
+    with file.open("wb") as stream:
+        stream.write(b"\0" * 80 + np.uint32(len(faces)).tobytes())
+        for part in np.array_split(faces, 20):
+            packed = np.zeros(
+                len(part), [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("rest", "<u2")]
+            )
+            packed["corners"] = vertices[part]
+            packed.tofile(stream)
+
+
+@pytest.mark.slow
+@row("a mesh of 10 million faces")
+def test_a_mesh_of_ten_million_faces(tmp_path, says):
+    assert not says
+    source, target = tmp_path / "source", tmp_path / "clouds"
+    source.mkdir()
+    vertices, faces = sheet()
+    assert len(faces) > 9.99e6
+    write_ply(source / "a.ply", vertices, faces)
+    write_stl(source / "b.stl", vertices, faces)
+    # The most memory of the process that reads, and it reads one after the other.
+    code = (
+        "import resource, sys; from aaelib.folders import resample_tree\n"
+        "done = resample_tree(*sys.argv[1:], workers=1)\n"
+        "assert len(done.written) == 2, done.refused\n"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    )
+    command = [sys.executable, "-c", code, str(source), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) < 2e6  # kB
+    for name in ("a", "b"):
+        points = np.load(target / f"{name}.npy")
+        np.testing.assert_allclose(points[:, 2], np.sin(points[:, 0]), atol=0.05)
+        assert np.ptp(points[:, 0]) > 95
+
+
+@row("a file at which the system ends the process")
+def test_a_file_at_which_the_system_ends_the_process(says):
+    # The first two tasks may be in one process or in two.
+    tasks = [(Path(f"{i}.off"), i == 3) for i in range(6)]
+    found = {str(file): (size, reason) for file, size, reason in run(tasks)}
+    assert len(found) == len(tasks)
+    assert re.fullmatch(says, found.pop("3.off")[1])
+    assert set(found.values()) == {("read", None)}
+
+
+def run(tasks):
+    from killing import read_or_die
+
+    return folders.attempts(read_or_die, tasks, workers=2)
+
+
+@row("many files that can't be used")
+def test_many_files_that_cannot_be_used(folder, says):
+    for i in range(7):
+        np.save(folder / f"{i}.npy", cloud(5))
+    np.save(folder / "another.npy", cloud())
+    with pytest.raises(ValueError, match=re.compile(says, re.DOTALL)):
+        data.load_clouds(folder, 10)
+    done = folders.resample_tree(folder, folder.with_name("clouds"), 10)
+    assert [len(done.written), len(done.refused)] == [2, 7]
+
+
+@row("names that differ in their suffix only")
+def test_names_that_differ_in_their_suffix_only(folder, says):
+    np.save(folder / "chair.npy", cloud())
+    box().export(folder / "chair.off")
+    of_either = says.replace("npy", r"(npy|off)").replace(r"chair\.off", r"chair\.(npy|off)")
+    refuses(folder, f"(2 of 3 files can't be used:\\s+)?{of_either}", "chair.npy", "chair.off")
+
+
+@row("names with spaces and of any script")
+def test_names_with_spaces_and_of_any_script(tmp_path, says):
+    assert not says
+    folder = tmp_path / "meine Stühle"
+    names = ["stuhl weiß", "椅子", "стул, №1", "a.b", 'quo"te', "new\nline"]
+    for name in names:
+        (folder / "ein Typ").mkdir(parents=True, exist_ok=True)
+        np.save(folder / "ein Typ" / f"{name}.npy", cloud())
+        box().export(folder / f"{name} mesh.off")
+    shapes = data.load_clouds(folder, 10)
+    assert {name for name in shapes.names if name.startswith("ein")} == {
+        f"ein Typ/{name}" for name in names
+    }
+    target = tmp_path / "κύβοι und Stühle"
+    assert len(folders.resample_tree(folder, target, 10).written) == 12
+    again = folders.resample_tree(folder, target, 10)
+    assert [len(again.written), len(again.kept)] == [0, 12]
+
+
+@row("links that lead in a circle")
+def test_links_that_lead_in_a_circle(folder, tmp_path, says):
+    assert not says
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    np.save(elsewhere / "far.npy", cloud())
+    (folder / "sub").mkdir()
+    links = {
+        folder / "sub" / "up": folder,
+        folder / "above": tmp_path,
+        folder / "out": elsewhere,
+        folder / "out again": elsewhere,
+        elsewhere / "round": elsewhere,
+        elsewhere / "back": folder,
+    }
+    for link, end in links.items():
+        link.symlink_to(end, target_is_directory=True)
+    assert list(data.load_clouds(folder, 10).names) == ["good", "out/far"]
+
+
+@row("a link that leads nowhere")
+def test_a_link_that_leads_nowhere(folder, says):
+    (folder / "gone.npy").symlink_to(folder / "nothing.npy")
+    refuses(folder, says, "gone.npy")
+    (folder / "gone.npy").unlink()
+    (folder / "self.off").symlink_to(folder / "self.off")
+    refuses(folder, says, "self.off")
+
+
+@row("clouds written into their own source")
+def test_clouds_written_into_their_own_source(folder, says):
+    before = sorted(folder.rglob("*"))
+    for source, target in ((folder, folder), (folder, folder / "in"), (folder, folder.parent)):
+        with pytest.raises(ValueError, match=says):
+            folders.resample_tree(source, target, 10)
+    assert sorted(folder.rglob("*")) == before
+
+
+# Sockets
+
+
+@pytest.fixture
+def sockets(tmp_path, monkeypatch):
+    """Write clouds of a socket 200 mm long into a user's folder, changed by a factor."""
+
+    def written(factor, kind="TT"):
+        folder = tmp_path / "SocketSSM" / kind
+        folder.mkdir(parents=True)
+        points = socket().sample()
+        points *= 200 / np.ptp(points[:, 2])
+        np.save(folder / "a.npy", points * factor)
+        monkeypatch.setenv("AAELIB_DATA", str(tmp_path))
+
+    return written
+
+
+@row("sockets in metres")
+def test_sockets_in_metres(sockets, says):
+    sockets(0.001)
+    with pytest.warns(UserWarning, match=says):
+        data.load_sockets()
+
+
+@row("sockets in inches")
+def test_sockets_in_inches(sockets, says):
+    sockets(1 / 25.4)
+    with pytest.warns(UserWarning, match=says):
+        data.load_sockets()
+
+
+@row("a socket upside down")
+def test_a_socket_upside_down(sockets, says):
+    sockets([1, -1, -1])
+    with pytest.warns(UserWarning, match=says):
+        data.load_sockets()
+
+
+@row("an unknown kind of socket")
+def test_an_unknown_kind_of_socket(says):
+    with pytest.raises(ValueError, match=says):
+        data.load_sockets("AK")
+
+
+@row("a folder of sockets of an unknown kind")
+def test_a_folder_of_sockets_of_an_unknown_kind(sockets, says):
+    sockets(1)
+    sockets(1, kind="AK")
+    with pytest.warns(UserWarning, match=says) as warned:
+        shapes = data.load_sockets()
+    assert len(warned) == 1
+    assert list(shapes.names) == ["TT/a"]
+
+
+# Recipes and models
+
+TINY = {
+    "n_points": 32,
+    "code_size": 4,
+    "encoder": (8,),
+    "decoder": (8,),
+    "discriminator": (8,),
+    "encoder_points": None,
+    "refinement_steps": 0,
+    "finetuning_steps": 0,
+}
+
+
+def tiny(**changes):
+    return models.AdversarialAutoencoder(models.recipe("compact", **{**TINY, **changes}))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A tiny model as files of either kind."""
+    folder = tmp_path_factory.mktemp("saved")
+    model = tiny()
+    model.compile()
+    model.save(folder / "model.keras")
+    models.export_weights(model, folder / "model.npz")
+    return folder
+
+
+@row("a recipe with an unknown key")
+def test_a_recipe_with_an_unknown_key(says):
+    with pytest.raises(ValueError, match=says):
+        models.recipe("compact", code_length=3)
+
+
+OUT_OF_RANGE = {
+    "n_points": 0,
+    "code_size": -1,
+    "prior_std": 0.0,
+    "encoder": (64, 0),
+    "decoder": (),
+    "discriminator": (10**9,),
+    "linear_models": -1,
+    "encoder_points": 0,
+    "critic_steps": 0,
+    "gradient_penalty": -1.0,
+    "reconstruction_weight": float("inf"),
+    "discriminator_weight": float("nan"),
+    "generator_weight": -0.1,
+    "autoencoder_rate": 2.0,
+    "discriminator_rate": -1e-4,
+    "generator_rate": float("nan"),
+    "beta_1": 1.5,
+    "beta_2": 1.0,
+    "refinement_steps": -5,
+    "finetuning_steps": -1,
+    "finetuning_rate": 1.1,
+    "adversarial": "hinge",
+    "reduction": "median",
+    "decay": "linear",
+    "normalization": "box",
+    "precision": "float8",
+}
+OF_ANOTHER_TYPE = {
+    "name": 3,
+    "n_points": 2048.0,
+    "code_size": True,
+    "prior_std": "0.2",
+    "encoder": 64,
+    "decoder": "256",
+    "discriminator": (8.0,),
+    "linear_models": None,
+    "encoder_points": "512",
+    "tnets": "no",
+    "stochastic": 1,
+    "standardized": None,
+    "adversarial": ["wasserstein"],
+    "generator_rate": "1e-4",
+    "shared_pass": 0,
+}
+
+
+@row("a recipe with a value out of range")
+def test_a_recipe_with_a_value_out_of_range(says):
+    with pytest.raises(ValueError, match=says):
+        models.recipe("compact", beta_1=1.5)
+    for key, value in OUT_OF_RANGE.items():
+        with pytest.raises(ValueError, match=rf"recipe: {key} is .*; accepted: "):
+            models.recipe("compact", **{key: value})
+
+
+@row("a recipe with a value of another type")
+def test_a_recipe_with_a_value_of_another_type(says):
+    with pytest.raises(ValueError, match=says):
+        models.recipe("compact", generator_rate="1e-4")
+    for key, value in OF_ANOTHER_TYPE.items():
+        with pytest.raises(ValueError, match=rf"recipe: {key} is .*; accepted: "):
+            models.Recipe(**{key: value})
+
+
+def test_a_recipe_takes_numbers_of_numpy_and_lists_of_widths():
+    changed = models.recipe("compact", n_points=np.int64(64), beta_1=np.float32(0.5), encoder=[8])
+    assert changed.encoder == (8,)
+    assert models.recipe("compact", autoencoder_rate=0).autoencoder_rate == 0
+
+
+@row("weights of another architecture")
+def test_weights_of_another_architecture(says):
+    # Of all but the last network the shapes are the same: it must not be taken first.
+    model, other = tiny(), tiny(code_size=8)
+    before = [weight.numpy() for weight in model.weights]
+    with pytest.raises(ValueError, match=says):
+        model.start_from(other)
+    with pytest.raises(ValueError, match=r"the discriminator .* discriminator \(9,\) and \(8,\)"):
+        model.start_from(tiny(discriminator=(9,)))
+    for weight, old in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+def corrupted(file, target):
+    """Copies of a file with bytes changed here and there."""
+    whole = file.read_bytes()
+    for seed in range(5):
+        changed = bytearray(whole)
+        for place in np.random.default_rng(seed).integers(len(whole), size=200):
+            changed[place] ^= 0xFF
+        target.write_bytes(changed)
+        yield target
+
+
+@row("a corrupted `.npz` of weights")
+def test_a_corrupted_file_of_weights(saved, tmp_path, says):
+    whole, target = (saved / "model.npz").read_bytes(), tmp_path / "model.npz"
+    for size in (0, 10, 1000, len(whole) - 10):
+        target.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=says):
+            models.load(target)
+    for file in corrupted(saved / "model.npz", target):
+        with pytest.raises(ValueError, match=says):
+            models.load(file)
+    with np.load(saved / "model.npz") as file:
+        arrays = dict(file)
+    np.savez(target, **{**arrays, "encoder_0": np.full_like(arrays["encoder_0"], np.nan)})
+    with pytest.raises(ValueError, match=r"encoder are not finite"):
+        models.load(target)
+    np.savez(target, **{**arrays, "encoder_0": arrays["encoder_0"][:, :-1]})
+    with pytest.raises(ValueError, match=says):
+        models.load(target)
+
+
+@row("a truncated `.keras` file")
+def test_a_truncated_keras_file(saved, tmp_path, says):
+    whole, target = (saved / "model.keras").read_bytes(), tmp_path / "model.keras"
+    for size in (0, 10, 1000, len(whole) // 2, len(whole) - 10):
+        target.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=says):
+            models.load(target)
+
+
+@row("a corrupted `.keras` file")
+def test_a_corrupted_keras_file(saved, tmp_path, says):
+    for file in corrupted(saved / "model.keras", tmp_path / "model.keras"):
+        with pytest.raises(ValueError, match=says):
+            models.load(file)
+
+
+@row("a `.keras` file of another model")
+def test_a_keras_file_of_another_model(tmp_path, says):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.save(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match=says):
+        models.load(tmp_path / "other.keras")
+
+
+@row("a `.keras` file with a Lambda layer")
+def test_a_keras_file_with_a_lambda_layer(tmp_path, says):
+    fired = tmp_path / "fired"
+    name = str(fired)
+    layer = keras.layers.Lambda(
+        lambda x: __import__("pathlib").Path(name).touch() or x, output_shape=(2,)
+    )
+    model = keras.Sequential([keras.Input((2,)), layer])
+    model.save(tmp_path / "code.keras")
+    fired.unlink(missing_ok=True)
+    with pytest.raises(ValueError, match=says):
+        models.load(tmp_path / "code.keras")
+    # Hidden in what claims to be ours.
+    with zipfile.ZipFile(tmp_path / "code.keras") as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    config = members["config.json"].replace(b"Sequential", b"AdversarialAutoencoder")
+    with zipfile.ZipFile(tmp_path / "hidden.keras", "w") as file:
+        for name, content in {**members, "config.json": config}.items():
+            file.writestr(name, content)
+    with pytest.raises(ValueError, match=says):
+        models.load(tmp_path / "hidden.keras")
+    assert not fired.exists()
+
+
+@row("a model in another format")
+def test_a_model_in_another_format(tmp_path, says):
+    (tmp_path / "model.h5").touch()
+    (tmp_path / "model.keras").mkdir()
+    for name in ("model.h5", "model.keras"):
+        with pytest.raises(ValueError, match=says.replace("h5", "(h5|keras)")):
+            models.load(tmp_path / name)

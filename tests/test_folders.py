@@ -1,0 +1,296 @@
+"""Trees of meshes become the same trees of clouds, in any number of processes and of runs."""
+
+import csv
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+import trimesh
+from trimesh.exchange.off import load_off
+
+from aaelib import data, files, folders, meshes
+from aaelib.clouds import resample
+
+FORMATS = ("off", "obj", "stl", "ply", "glb", "3mf")
+
+
+def write_mesh(file, size=1.0):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    mesh = trimesh.creation.icosphere(2)
+    mesh.apply_scale([size, 1, 2])
+    mesh.export(file)
+    return file
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Six meshes in folders like ModelNet's, each of another size and format."""
+    folder = tmp_path / "source"
+    places = ("chair/train", "chair/test", "sofa/train")
+    for i, suffix in enumerate(FORMATS):
+        write_mesh(folder / places[i % 3] / f"{i}.{suffix}", 1 + i)
+    return folder
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "clouds"
+
+
+def content(folder):
+    return {
+        file.relative_to(folder).as_posix(): np.load(file) for file in sorted(folder.rglob("*.npy"))
+    }
+
+
+def assert_same(a, b):
+    assert list(a) == list(b)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+# What is written
+
+
+def test_a_tree_of_meshes_becomes_the_same_tree_of_clouds(source, target):
+    done = folders.resample_tree(source, target, n_points=64, seed=3)
+    meshes_of = {
+        file.relative_to(source).with_suffix(".npy").as_posix(): file
+        for file in folders.find(source)
+    }
+    written = content(target)
+    assert set(written) == set(meshes_of)
+    assert {file.relative_to(target).as_posix() for file in done.written} == set(written)
+    for name, points in written.items():
+        assert (points.shape, points.dtype) == ((64, 3), np.float32)
+        np.testing.assert_array_equal(points, resample(meshes_of[name], 64, seed=3))
+    assert (done.kept, done.refused) == ([], [])
+    assert done.shapes_per_second == pytest.approx(6 / done.seconds)
+
+
+def test_clouds_do_not_depend_on_the_number_of_processes(source, tmp_path):
+    trees = []
+    for workers in (1, 2, 3):
+        folders.resample_tree(source, tmp_path / str(workers), 64, workers=workers)
+        trees.append(content(tmp_path / str(workers)))
+    assert len(trees[0]) == 6
+    assert_same(trees[0], trees[1])
+    assert_same(trees[0], trees[2])
+
+
+def test_a_file_gives_the_same_cloud_whatever_else_is_in_the_tree(source, target, tmp_path):
+    folders.resample_tree(source, target, 64)
+    folders.resample_tree(source / "chair" / "test", tmp_path / "some", 64)
+    for name, points in content(tmp_path / "some").items():
+        np.testing.assert_array_equal(points, content(target)[f"chair/test/{name}"])
+
+
+def test_clouds_in_a_tree_are_thinned_as_when_they_are_loaded(source, target):
+    np.save(source / "sofa" / "cloud.npy", np.random.default_rng(0).normal(size=(500, 3)))
+    folders.resample_tree(source, target, 64, seed=1)
+    resampled, loaded = (data.load_clouds(f, 64, seed=1) for f in (target, source))
+    np.testing.assert_array_equal(resampled.names, loaded.names)
+    np.testing.assert_array_equal(resampled.kinds, loaded.kinds)
+    np.testing.assert_array_equal(resampled.points, loaded.points)
+
+
+def test_many_meshes_are_loaded_in_parallel_as_one_by_one(tmp_path):
+    paths = [write_mesh(tmp_path / f"{i}.off", 1 + i) for i in range(folders._FEW)]
+    together = data.load_clouds(tmp_path, 32)
+    np.testing.assert_array_equal(
+        together.points, [resample(tmp_path / f"{name}.off", 32) for name in together.names]
+    )
+    assert len(together) == len(paths)
+
+
+def test_only_the_suffixes_asked_for_are_taken(source, target):
+    for wanted in (".off", "OFF", ["off"]):
+        assert [file.suffix for file in folders.find(source, wanted)] == [".off"]
+    folders.resample_tree(source, target, 64, suffixes=(".off", ".stl"))
+    assert len(content(target)) == 2
+    with pytest.raises(ValueError, match=r"unknown suffixes \.docx; accepted: .*\.off"):
+        folders.find(source, (".docx", ".off"))
+
+
+@pytest.mark.parametrize("setting", [{"n_points": 0}, {"seed": -1}, {"workers": 0}])
+def test_settings_out_of_range_are_named(source, target, setting):
+    with pytest.raises(ValueError, match=f"{next(iter(setting))} is .* or more"):
+        folders.resample_tree(source, target, **setting)
+    assert not target.exists()
+
+
+# Runs one after the other
+
+
+def test_a_second_run_keeps_what_is_there(source, target):
+    folders.resample_tree(source, target, 64)
+    times = {file: file.stat().st_mtime_ns for file in target.rglob("*.npy")}
+    again = folders.resample_tree(source, target, 64)
+    assert [len(again.written), len(again.kept)] == [0, 6]
+    assert times == {file: file.stat().st_mtime_ns for file in target.rglob("*.npy")}
+
+
+def test_what_changed_is_done_again(source, target):
+    folders.resample_tree(source, target, 64)
+    file = source / "chair" / "train" / "0.off"
+    write_mesh(file, 9)
+    (target / "chair" / "test" / "1.npy").unlink()
+    again = folders.resample_tree(source, target, 64)
+    assert sorted(cloud.name for cloud in again.written) == ["0.npy", "1.npy"]
+    np.testing.assert_array_equal(content(target)["chair/train/0.npy"], resample(file, 64))
+
+
+def test_another_mesh_of_the_same_name_is_not_taken_for_the_old_one(source, target):
+    folders.resample_tree(source, target, 64)
+    old = source / "chair" / "train" / "0.off"
+    changed = old.stat().st_mtime_ns
+    new = write_mesh(old.with_suffix(".stl"), 9)
+    os.utime(new, ns=(changed, changed))
+    old.unlink()
+    assert [file.name for file in folders.resample_tree(source, target, 64).written] == ["0.npy"]
+    np.testing.assert_array_equal(content(target)["chair/train/0.npy"], resample(new, 64))
+
+
+@pytest.mark.parametrize("setting", [{"n_points": 32}, {"seed": 1}])
+def test_other_settings_do_everything_again(source, target, setting):
+    folders.resample_tree(source, target, n_points=64)
+    again = folders.resample_tree(source, target, **{"n_points": 64, **setting})
+    assert [len(again.written), len(again.kept)] == [6, 0]
+
+
+def test_a_journal_whose_last_line_was_cut_off_is_believed_up_to_there(source, target):
+    folders.resample_tree(source, target, 64, seed=12)
+    journal = target / folders.JOURNAL
+    # Cut, the last number is another seed.
+    journal.write_bytes(journal.read_bytes().rstrip()[:-1])
+    assert len(folders.resample_tree(source, target, 64, seed=1).kept) == 0
+    journal.write_bytes(journal.read_bytes()[:-4])
+    again = folders.resample_tree(source, target, 64, seed=1)
+    assert [len(again.written), len(again.kept)] == [1, 5]
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path, target):
+    source = tmp_path / "source"
+    for i in range(40):
+        write_mesh(source / f"{i:02}.off", 1 + i)
+    command = "import sys; from aaelib.folders import resample_tree; resample_tree(*sys.argv[1:])"
+    run = subprocess.Popen([sys.executable, "-c", command, source, target])
+    deadline = time.monotonic() + 60
+    while len(list(target.rglob("[0-9]*.npy"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    there = len(list(target.rglob("[0-9]*.npy")))
+    assert 5 <= there < 40
+    done = folders.resample_tree(source, target)
+    assert len(done.written) + len(done.kept) == 40
+    # One may have been written, but not yet noted, for each process that worked.
+    assert there - 2 <= len(done.kept) <= there
+    folders.resample_tree(source, tmp_path / "at once")
+    assert_same(content(target), content(tmp_path / "at once"))
+
+
+def test_two_runs_into_one_folder_are_refused(source, target, monkeypatch):
+    monkeypatch.setattr(folders, "locked", partial(files.locked, patience=0.1))
+    with files.locked(target), pytest.raises(RuntimeError, match="in use by process"):
+        folders.resample_tree(source, target, 64)
+    assert len(folders.resample_tree(source, target, 64).written) == 6
+
+
+def test_a_full_disk_stops_a_run_which_can_go_on(source, target, monkeypatch):
+    save, calls = np.save, []
+
+    def until_full(path, array):
+        calls.append(path)
+        if len(calls) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save(path, array)
+
+    monkeypatch.setattr(np, "save", until_full)
+    with pytest.raises(OSError, match="full"):
+        folders.resample_tree(source, target, 64, workers=1)
+    assert len(content(target)) == 3
+    monkeypatch.setattr(np, "save", save)
+    done = folders.resample_tree(source, target, 64, workers=1)
+    assert [len(done.written), len(done.kept), done.refused] == [3, 3, []]
+
+
+def test_files_left_out_are_listed_until_they_are_repaired(source, target):
+    bad = source / "sofa" / "train" / "cut.off"
+    bad.write_text("OFF\n8 12 0\n0 0")
+    done = folders.resample_tree(source, target, 64)
+    assert [len(done.written), [file for file, _ in done.refused]] == [6, [bad]]
+    with (target / folders.REFUSED).open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.reader(stream))
+    assert rows[0] == ["file", "reason"]
+    assert rows[1] == [str(bad), done.refused[0][1]]
+    write_mesh(bad)
+    done = folders.resample_tree(source, target, 64)
+    assert [len(done.written), done.refused] == [1, []]
+    assert not (target / folders.REFUSED).exists()
+
+
+# Mesh files
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_is_resampled_as_the_mesh_that_trimesh_makes_of_it(tmp_path, suffix):
+    file = write_mesh(tmp_path / f"a.{suffix}", 3)
+    mesh = trimesh.load_mesh(file, process=False)
+    np.testing.assert_array_equal(resample(file, 200), resample(mesh, 200))
+
+
+VARIANTS = {
+    "plain": "OFF\n4 2 0\n0 0 0\n1 0 0\n1 1e0 0.1\n0 1 -.5\n3 0 1 2\n3 0 2 3\n",
+    "run together": "OFF4 2 0\n0 0 0\n1 0 0\n1 1 0.1\n0 1 -.5\n3 0 1 2\n3 0 2 3\n",
+    "without edges": "OFF\n4 2\n0 0 0\n1 0 0\n1 1 0.1\n0 1 -.5\n3 0 1 2\n3 0 2 3\n",
+    "windows": "OFF\r\n4 2 0\r\n0 0 0\r\n1 0 0\r\n1 1 0.1\r\n0 1 5\r\n3 0 1 2\r\n3 0 2 3\r\n",
+    "comments": "# a\nOFF # b\n4 2 0\n0 0 0\n1 0 0\n1 1 0.1 # c\n0 1 -.5\n3 0 1 2\n3 0 2 3\n",
+    "blank lines": "OFF\n\n4 2 0\n\n0 0 0\n1 0 0\n1 1 0.1\n0 1 -.5\n\n3 0 1 2\n3 0 2 3\n\n",
+    "quads": "OFF\n4 1 0\n0 0 0\n1 0 0\n1 1 0.1\n0 1 -.5\n4 0 1 2 3\n",
+    "mixed": "OFF\n5 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n2 2 2\n4 0 1 2 3\n3 0 1 4\n",
+    "coloured faces": "OFF\n3 1 0\n0 0 0\n1 0 0\n1 1 0.1\n3 0 1 2 255 0 0\n",
+    "coloured vertices": "COFF\n3 1 0\n0 0 0 1 1 1 1\n1 0 0 1 1 1 1\n1 1 0 1 1 1 1\n3 0 1 2\n",
+    "wide vertices": "OFF\n3 1 0\n0 0 0 3\n1 0 0 3\n1 1 0 3\n3 0 1 2\n",
+    "no last newline": "OFF\n3 1 0\n0 0 0\n1 0 0\n1 1 0.1\n3 0 1 2",
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_off_files_are_read_as_trimesh_reads_them(tmp_path, variant):
+    file = tmp_path / "a.off"
+    file.write_bytes(VARIANTS[variant].encode())
+    with file.open("rb") as stream:
+        expected = load_off(stream)
+    vertices, faces = meshes.read(file)
+    np.testing.assert_array_equal(vertices, expected["vertices"])
+    np.testing.assert_array_equal(faces, expected["faces"])
+
+
+def test_published_meshes_are_read_as_trimesh_reads_them():
+    places = data._folders("ModelNet40*", "ModelNet10*-off", "ModelNet10")
+    published = [file for place in places for file in sorted(place.rglob("*.off"))[:10]]
+    if not published:
+        pytest.skip("no ModelNet meshes here")
+    for file in published:
+        with file.open("rb") as stream:
+            expected = load_off(stream)
+        vertices, faces = meshes.read(file)
+        np.testing.assert_array_equal(vertices, expected["vertices"], err_msg=str(file))
+        np.testing.assert_array_equal(faces, expected["faces"], err_msg=str(file))
+
+
+def test_an_array_that_claims_to_be_huge_is_refused(tmp_path):
+    file = tmp_path / "huge.npy"
+    np.save(file, np.zeros((20, 3)))
+    claim = file.read_bytes().replace(b"(20, 3), }" + b" " * 12, b"(" + b"9" * 14 + b", 3), }")
+    assert len(claim) == 608
+    file.write_bytes(claim)
+    with pytest.raises(ValueError, match=r"huge\.npy: not a plain"):
+        folders.read(file, 10)
