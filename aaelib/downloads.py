@@ -125,7 +125,7 @@ def unpack(archive, folder):
             _check_space(folder.parent, sum(member.file_size for member in members))
             for member in tqdm(members, desc=f"unpacking {archive.name}", leave=False, delay=1):
                 with _named_on_failure(folder.parent / member.filename):
-                    file.extract(member, place)
+                    _extract(file, member, Path(place))
         os.replace(Path(place) / folder.name, folder)
 
 
@@ -342,13 +342,22 @@ def _check_content(url, file, known_hash, resumed):
 def _unpackable(archive):
     """An open archive; whatever is wrong with it is a ValueError that names it."""
     try:
-        with zipfile.ZipFile(archive) as file:
+        with _opened(archive) as file:
             yield file
     except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise ValueError(
             f"{archive}: {error}; not unpacked: remove it and get it again from where it was "
             "published"
         ) from error
+
+
+def _opened(archive):
+    try:
+        return zipfile.ZipFile(archive)
+    except OSError as error:
+        if error.filename is not None:  # not there, or not to be read
+            raise
+        raise ValueError(f"damaged ({error})") from error  # it points to before its beginning
 
 
 def _checked_members(file, top):
@@ -387,6 +396,26 @@ def _fault(member, top):
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return f"is compressed by method {member.compress_type}; accepted: 0 (stored), 8 (deflate)"
     return None
+
+
+def _extract(file, member, place):
+    """Write a member of an open archive, piece by piece, below a folder."""
+    target = place / member.filename
+    if member.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as copy:
+        copy.writelines(_pieces(file, member))
+
+
+def _pieces(file, member):
+    try:
+        with file.open(member) as source:
+            while piece := source.read(_CHUNK):
+                yield piece
+    except OSError as error:  # not to be taken for one of writing
+        raise ValueError(f"member {member.filename!r} can't be read ({error})") from error
 
 
 # The disk -------------------------------------------------------------------------------------

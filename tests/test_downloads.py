@@ -534,6 +534,7 @@ def test_an_archive_that_unpacks_to_much_more_than_its_size_is_not_unpacked(tmp_
         ("no files", "has no files; expected the folder new/"),
         ("cut off", "not a zip file"),
         ("damaged", "Bad CRC-32 for file 'new/a.txt'"),
+        ("misplaced", "(member 'new/a.txt' can't be read|offset)"),
         ("encrypted", "member 'new/a.txt' is encrypted"),
         ("unusual", "member 'new/a.txt' is compressed by method 14; accepted: 0"),
     ],
@@ -545,6 +546,8 @@ def test_what_is_no_archive_that_can_be_unpacked_is_named(tmp_path, content, mes
         "no files": lambda: pack(archive, [("__MACOSX/._a", "")]).read_bytes(),
         "cut off": lambda: packed[:-30],
         "damaged": lambda: packed.replace(b"some text", b"same text"),
+        # Its directory says that it is further on than it is: members begin before the file.
+        "misplaced": lambda: packed[:-6] + (99).to_bytes(4, "little") + packed[-2:],
         # Of the flags in the central directory, after the versions, bit 0.
         "encrypted": lambda: packed.replace(b"\x14\x03\x14\0\0", b"\x14\x03\x14\0\1"),
         "unusual": lambda: pack(

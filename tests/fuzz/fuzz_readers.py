@@ -1,0 +1,330 @@
+"""
+Fuzz the readers of files (atheris): whatever a file holds, it is read, or refused by name.
+
+    python tests/fuzz/fuzz_readers.py TARGET [-max_total_time=SECONDS] [-atheris_runs=N] [FILE ...]
+
+TARGET is one of `TARGETS`; without one they are listed. Options are libFuzzer's. With files, it
+runs those only, such as the `crash-...` that it writes when a reader fails: raises anything but a
+ValueError or an OSError that names the file, leaves something behind, takes a minute or 6 GB.
+"""
+
+import atexit
+import inspect
+import io
+import random
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+# Where new branches are looked for; without modules that Numba compiles.
+INSTRUMENTED = ["aaelib", "trimesh", "yaml", "keras"]
+COMPILED = ["aaelib.neighbors", "aaelib.metrics"]
+LOADED = ["numpy.lib._format_impl", "zipfile"]  # before instrumentation begins
+LIMITS = ["-timeout=60", "-rss_limit_mb=6000"]
+
+MESHES = ("off", "obj", "stl", "ply", "glb", "gltf", "3mf")
+LIMBS = ("stl", "ply", "obj")
+
+
+@dataclass(frozen=True)
+class Target:
+    """
+    A reader, and files for it to begin with.
+
+    Attributes
+    ----------
+    suffix : str
+        Of the file.
+    read : callable
+        Of its path. What is refused is a ValueError or an OSError that names it.
+    seeds : callable
+        Of a folder to write into; the contents of small files that are read.
+    packed : bool
+        Whether files are zip archives: then members are changed, and their checksums with them.
+    """
+
+    suffix: str
+    read: Callable
+    seeds: Callable
+    packed: bool = False
+
+
+# Targets --------------------------------------------------------------------------------------
+
+
+def read_cloud(path):
+    from aaelib import data
+
+    points = data.load_clouds(path.parent, 4).points
+    assert points.shape == (1, 4, 3)
+    assert np.isfinite(points).all()
+
+
+def cloud_seeds(_):
+    points = np.random.default_rng(0).normal(size=(6, 3))
+    for dtype in ("f2", "f4", "f8", ">f8", "i4"):
+        for order in "CF":
+            yield saved(np.save, np.asarray(10 * points, dtype, order=order))
+    yield saved(np.lib.format.write_array, points, version=(2, 0))
+
+
+def read_mesh(path):
+    from aaelib.clouds import resample
+
+    points = resample(path, 4)
+    assert points.shape == (4, 3)
+    assert np.isfinite(points).all()
+
+
+def mesh_seeds(suffix):
+    def seeds(_):
+        import trimesh
+
+        for mesh in (trimesh.creation.box(), trimesh.creation.icosahedron()):
+            exported = mesh.export(file_type=suffix)
+            if isinstance(exported, dict):  # of .gltf, the scene and its buffers beside it
+                exported = exported["model.gltf"]
+            yield exported.encode() if isinstance(exported, str) else exported
+        if suffix in ("stl", "ply"):  # the above are binary
+            kind = {
+                "stl": {"file_type": "stl_ascii"},
+                "ply": {"file_type": "ply", "encoding": "ascii"},
+            }
+            yield text(trimesh.creation.box().export(**kind[suffix]))
+        if suffix == "off":
+            yield b"OFF3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
+
+    return seeds
+
+
+def read_limb(path):
+    from aaelib import limbs
+
+    limb = limbs.load_limb(path)
+    assert limb.is_winding_consistent
+
+
+def limb_seeds(suffix):
+    def seeds(_):
+        sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+        from analytic import socket
+
+        yield text(socket(n_angles=8, n_heights=6).mesh().export(file_type=suffix))
+
+    return seeds
+
+
+def read_recipe(path):
+    from aaelib import experiment
+
+    experiment.load_recipe(path)
+
+
+def recipe_seeds(_):
+    yield b"code_size: 32\nencoder: [64, 128]\nautoencoder_rate: 1e-3\n"
+    yield b"base: paper\nname: mine\nencoder_points: null\ntnets: true\nreduction: mean\n"
+    yield b"{prior_std: 0.2, decoder: &d [8, 16], discriminator: *d, precision: float32}\n"
+
+
+def read_model(path):
+    import keras
+
+    from aaelib import models
+
+    try:
+        models.load(path)
+    finally:
+        keras.utils.clear_session()
+
+
+def model_seeds(write):
+    def seeds(folder):
+        from aaelib import models
+
+        recipe = models.recipe(
+            "compact",
+            n_points=8,
+            code_size=2,
+            encoder=(4,),
+            decoder=(4,),
+            discriminator=(4,),
+            encoder_points=None,
+        )
+        yield write(models.AdversarialAutoencoder(recipe), folder)
+
+    return seeds
+
+
+def kept_model(aae, folder):
+    aae.save(folder / "model.keras")
+    return (folder / "model.keras").read_bytes()
+
+
+def exported_weights(aae, folder):
+    from aaelib import models
+
+    models.export_weights(aae, folder / "model.npz")
+    return (folder / "model.npz").read_bytes()
+
+
+def read_shape_model(path):
+    from aaelib.shape_model import ShapeModel
+
+    assert len(ShapeModel.load(path).sample(1)) == 1
+
+
+def shape_model_seeds(folder):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from analytic import socket
+
+    from aaelib.shape_model import ShapeModel
+
+    surfaces = [socket(length, n_angles=4, n_heights=3) for length in (150, 200, 220)]
+    for template in (None, surfaces[0]):
+        ShapeModel.fit(surfaces, template=template).save(folder / "model.npz")
+        yield (folder / "model.npz").read_bytes()
+
+
+def read_answers(path):
+    from aaelib import assessment
+
+    blind = assessment.BlindSet((None,) * 4, np.zeros(4, bool), 0, "abc")
+    answers = assessment.read_answers(path, blind)
+    assert set(answers["answer"]) <= set(assessment.ANSWERS)
+    assert answers["item"].between(1, 4).all()
+
+
+def answer_seeds(_):
+    header = b"seed,fingerprint,assessor,item,answer,plausibility,time\n"
+    yield header
+    yield header + b"0,abc,me,1,real,5,2026-01-01T00:00:00+00:00\n0,abc,me,2,generated,1,x\n"
+
+
+def read_archive(path):
+    from aaelib import downloads
+
+    target = path.parent / "new"
+    try:
+        downloads.unpack(path, target)
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def archive_seeds(_):
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", method) as file:
+            file.writestr("new/README.txt", "text")
+            file.writestr("new/chair/train/chair_1.off", "OFF\n3 1 0\n")
+            file.writestr("__MACOSX/new/._README.txt", "text")
+        yield packed.getvalue()
+
+
+TARGETS = {
+    "clouds": Target(".npy", read_cloud, cloud_seeds),
+    **{f"mesh-{s}": Target(f".{s}", read_mesh, mesh_seeds(s), s == "3mf") for s in MESHES},
+    **{f"limb-{s}": Target(f".{s}", read_limb, limb_seeds(s)) for s in LIMBS},
+    "recipe": Target(".yaml", read_recipe, recipe_seeds),
+    "weights": Target(".npz", read_model, model_seeds(exported_weights), packed=True),
+    "model": Target(".keras", read_model, model_seeds(kept_model), packed=True),
+    "shape-model": Target(".npz", read_shape_model, shape_model_seeds, packed=True),
+    "answers": Target(".csv", read_answers, answer_seeds),
+    "archive": Target(".zip", read_archive, archive_seeds, packed=True),
+}
+
+
+def saved(write, array, **options):
+    stream = io.BytesIO()
+    write(stream, array, **options)
+    return stream.getvalue()
+
+
+def text(exported):
+    return exported.encode() if isinstance(exported, str) else exported
+
+
+# Fuzzing --------------------------------------------------------------------------------------
+
+
+def check(target, file, content):
+    """Have a file of that content read or refused; an AssertionError or another error is a find."""
+    file.write_bytes(content)
+    try:
+        target.read(file)
+    except (ValueError, OSError) as error:
+        if file.name not in str(error):
+            raise AssertionError(f"refused, but not by name: {error!r}") from error
+    assert list(file.parent.iterdir()) == [file], "a reader has left something behind"
+
+
+def changed_member(content, max_size, seed):
+    """A zip archive with one member changed, so that checksums fit; now and then, any bytes."""
+    import atheris
+
+    rng = random.Random(seed)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            members = {member.filename: file.read(member) for member in file.infolist()}
+    except Exception:  # no archive any more
+        members = {}
+    if not members or rng.random() < 0.4:
+        return atheris.Mutate(content, max_size)
+    name = rng.choice(list(members))
+    members[name] = atheris.Mutate(members[name], len(members[name]) + 32)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        for member, inner in members.items():
+            file.writestr(member, inner)
+    return packed.getvalue()
+
+
+def loaded_functions():
+    """Functions and methods of the modules that are loaded already."""
+    for name in LOADED:
+        module = sys.modules[name]
+        for owner in (module, *dict(inspect.getmembers(module, inspect.isclass)).values()):
+            for function in dict(inspect.getmembers(owner, inspect.isfunction)).values():
+                if function.__globals__ is vars(module):
+                    yield function
+
+
+def main(name, *arguments):
+    import atheris
+
+    target = TARGETS[name]
+    work = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    atexit.register(shutil.rmtree, work, ignore_errors=True)
+    corpus, file = work / "corpus", work / "read" / f"fuzzed{target.suffix}"
+    corpus.mkdir()
+    file.parent.mkdir()
+    with atheris.instrument_imports(include=INSTRUMENTED, exclude=COMPILED):
+        for i, seed in enumerate(target.seeds(work)):
+            (corpus / f"seed-{i}").write_bytes(seed)
+            file.write_bytes(seed)
+            target.read(file)  # what is valid is read; and all that a reader needs is imported
+
+    for function in loaded_functions():
+        atheris.instrument_func(function)
+
+    @atheris.instrument_func
+    def one_input(content):
+        check(target, file, content)
+
+    mutator = {"custom_mutator": changed_member} if target.packed else {}
+    files = [argument for argument in arguments if not argument.startswith("-")]
+    atheris.Setup(
+        [sys.argv[0], *LIMITS, *arguments, *([] if files else [str(corpus)])], one_input, **mutator
+    )
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
+        sys.exit(f"{__doc__}\nTARGETS: {', '.join(TARGETS)}")
+    main(*sys.argv[1:])
