@@ -361,7 +361,8 @@ def store(profile: Profile = "default"):
     report.update_readme(ROOT / "README.md", RESULTS / profile)
     if profile == "study":  # no other run replaces the models that come with the repository
         report.store_weights(RESULTS / profile / "weights", WEIGHTS)
-    verification.store(RESULTS / profile / "tables", REFERENCE / profile)
+    tables = RESULTS / profile / "tables"
+    verification.store(tables, verification.reference_of(tables, REFERENCE, profile))
 
 
 @app.command(rich_help_panel=_STUDY)
@@ -370,7 +371,8 @@ def reference(profile: Profile = "default"):
     _executed(profile)
     from aaelib import verification
 
-    verification.store(RESULTS / profile / "tables", REFERENCE / profile)
+    tables = RESULTS / profile / "tables"
+    verification.store(tables, verification.reference_of(tables, REFERENCE, profile))
 
 
 @app.command(rich_help_panel=_STUDY)
@@ -386,9 +388,10 @@ def verify(
     _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
     from aaelib import verification
 
+    tables = RESULTS / profile / "tables"
     differences, counts = verification.compare(
-        RESULTS / profile / "tables",
-        REFERENCE / profile,
+        tables,
+        verification.reference_of(tables, REFERENCE, profile),
         verification.load_tolerances(REFERENCE / "tolerances.yaml"),
     )
     verification.write(differences, RESULTS / profile / "verify.csv")

@@ -16,6 +16,7 @@ PROVENANCE = ("source", "profile", "seed")
 # What may be said of a difference, the worst first.
 VERDICTS = ("moved", "missing", "new", "within tolerance")
 MAX_LINES = 200
+STAND_INS = "-stand-ins"  # after a profile's name: its reference on bundled sockets
 
 _COLUMNS = (
     "table",
@@ -126,6 +127,31 @@ def _tolerance(rule, where):
 # Comparing ------------------------------------------------------------------------------------
 
 
+def reference_of(tables, references, profile):
+    """
+    Which reference a run is compared with: one on stand-ins has another than one on public sockets.
+
+    Parameters
+    ----------
+    tables : str or Path
+        `results/<profile>/tables`.
+    references : str or Path
+        `tests/reference`.
+    profile : str
+
+    Returns
+    -------
+    Path
+        `tests/reference/<profile>`, with ``-stand-ins`` after it if all of the run's sockets were.
+    """
+    from .data import BUNDLED_SOCKETS
+
+    sources = [pd.read_csv(file, dtype=str).get("source", pd.Series()) for file in _files(tables)]
+    sources = pd.concat([pd.Series(), *sources]).dropna()
+    stand_ins = len(sources) and sources.str.startswith(BUNDLED_SOCKETS, na=False).all()
+    return Path(references) / (profile + STAND_INS if stand_ins else profile)
+
+
 def compare(fresh, reference, tolerances):
     """
     What differs between the tables of two runs.
@@ -159,7 +185,7 @@ def compare(fresh, reference, tolerances):
     ValueError
         If the runs are of other shapes, profiles or seeds: no cell could be expected to agree.
     """
-    profile = Path(reference).name
+    profile = Path(reference).name.removesuffix(STAND_INS)
     fresh = _read(fresh, f"run `make reproduce PROFILE={profile}` first")
     reference = _read(reference, f"`make store PROFILE={profile}` makes a run the reference")
     _check_provenance(fresh, reference, profile)

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from aaelib import cli, verification
+from aaelib.data import BUNDLED_SOCKETS
 from aaelib.verification import Tolerance, compare, describe, passes
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -251,6 +252,17 @@ def test_runs_of_other_shapes_are_not_compared(runs):
         ValueError, match="'bundled', the reference of 'SocketSSM': set AAELIB_DATA"
     ):
         runs.differences()
+
+
+def test_runs_on_stand_ins_have_a_reference_of_their_own(runs):
+    references = runs.reference.parent
+    assert verification.reference_of(runs.fresh, references, "smoke") == runs.reference
+    for table in ("comparison", "sockets"):
+        runs.edit("SocketSSM", BUNDLED_SOCKETS, table)
+    its_own = verification.reference_of(runs.fresh, references, "smoke")
+    assert its_own == references / "smoke-stand-ins"
+    verification.store(runs.fresh, its_own)
+    assert compare(runs.fresh, its_own, [])[0].empty
 
 
 def test_runs_of_other_seeds_are_not_compared(runs):
