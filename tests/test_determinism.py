@@ -1,0 +1,186 @@
+"""One seed makes a result, and nothing else does: no process, no thread, no order of a set."""
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from analytic import family
+from test_training import Run
+
+from aaelib import clouds, corpus, data, distances, folders, metrics, models
+from aaelib.shape_model import ShapeModel
+
+SEED = 3
+RECIPE = models.recipe(
+    "compact",
+    n_points=64,
+    code_size=4,
+    encoder=(16, 32),
+    decoder=(32,),
+    discriminator=(16,),
+    encoder_points=32,
+    refinement_steps=3,
+)
+
+
+def digest(*arrays):
+    content = hashlib.sha256()
+    for array in arrays:
+        content.update(np.ascontiguousarray(array).tobytes())
+    return content.hexdigest()
+
+
+def batches():
+    """Of everything that batches draw: real clouds, shape models, angles, noise."""
+    real = np.stack([surface.sample(64, seed=i) for i, surface in enumerate(family(6))])
+    drawn = data.batches(
+        real, 150.0, 3, 8, [ShapeModel.fit(family(), 2)], 0.5, jitter=0.01, rotate=True, seed=SEED
+    )
+    return [batch.numpy() for batch in drawn]
+
+
+def results(folder):
+    """
+    What a seed makes, from first weights to a table: name -> digest.
+
+    Those whose name begins with "trained" add up in an order that depends on the threads.
+    """
+    aae = models.AdversarialAutoencoder(RECIPE, scale=150.0, seed=SEED)
+    weights = digest(*aae.get_weights())
+    # The seed of a model is that of all generators, for what draws from them later.
+    draws = [random.random(), np.random.rand(), tf.random.normal([3]), keras.random.normal([3])]  # noqa: NPY002
+    shape_model = ShapeModel.fit(family(), 2)
+    drawn = shape_model.sample(4, seed=SEED)
+    points = np.stack([surface.sample(64, seed=SEED) for surface in drawn])
+    samples = aae.sample(6, seed=SEED)
+    cells = metrics.generative_metrics(samples / 300, points / 300)
+    cells["chamfer"] = metrics.reconstruction_chamfer(points, aae.reconstruct(points))
+    trained, history, best = Run(points[:, :32], Path(folder) / "run.keras", SEED).train()
+    return {
+        "global generators": digest(*draws),
+        "weights": weights,
+        "batches": digest(*batches()),
+        "surfaces": digest(*(surface.vertices for surface in drawn)),
+        "clouds": digest(points, corpus.generate(1, 64, SEED)[0]),
+        "samples": digest(samples),
+        "table": digest(*cells.values()),
+        "trained weights": digest(*trained.get_weights()),
+        "trained history": digest(history.to_numpy(), best),
+    }
+
+
+def in_a_process(folder, **environment):
+    """`results` of a process of its own."""
+    code = "import json, sys, test_determinism as t; print(json.dumps(t.results(sys.argv[1])))"
+    environment = os.environ | environment | {"PYTHONPATH": str(Path(__file__).parent)}
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    return in_a_process(tmp_path_factory.mktemp("once"), PYTHONHASHSEED="1")
+
+
+# One seed, one result
+
+
+@pytest.mark.slow
+def test_two_processes_with_one_seed_give_the_same_to_the_bit(once, tmp_path):
+    # Sets and dictionaries of strings are in another order.
+    assert in_a_process(tmp_path, PYTHONHASHSEED="2") == once
+
+
+@pytest.mark.slow
+def test_all_but_training_is_the_same_on_one_thread(once, tmp_path):
+    single = in_a_process(
+        tmp_path,
+        TF_NUM_INTRAOP_THREADS="1",
+        TF_NUM_INTEROP_THREADS="1",
+        OMP_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
+    )
+    different = [name for name in once if single[name] != once[name]]
+    assert all(name.startswith("trained") for name in different), different
+
+
+def test_a_models_seed_reaches_every_generator():
+    def draws(seed):
+        models.AdversarialAutoencoder(RECIPE, seed=seed)
+        return [
+            random.random(),
+            np.random.rand(),  # noqa: NPY002
+            float(tf.random.normal([])),
+            float(keras.random.normal([])),
+        ]
+
+    first, again, other = draws(1), draws(1), draws(2)
+    assert first == again
+    assert all(a != b for a, b in zip(first, other, strict=True))
+
+
+# Workers
+
+
+@pytest.mark.parametrize("n_workers", [1, 4])
+def test_batches_do_not_depend_on_how_many_are_made_at_once(monkeypatch, n_workers):
+    expected = batches()
+    made_by, map_ = [], tf.data.Dataset.map
+
+    def with_workers(self, function, num_parallel_calls=None, **options):
+        made_by.append(n_workers)
+        return map_(self, function, num_parallel_calls=n_workers, **options)
+
+    monkeypatch.setattr(tf.data.Dataset, "map", with_workers)
+    np.testing.assert_array_equal(batches(), expected)
+    assert made_by
+
+
+@pytest.mark.parametrize("n_workers", [1, 3])
+def test_metrics_do_not_depend_on_how_many_threads_search(monkeypatch, n_workers):
+    generated, reference = np.random.default_rng(0).normal(scale=0.2, size=(2, 12, 50, 3))
+    expected = metrics.generative_metrics(generated, reference)
+    asked = []
+    with ThreadPoolExecutor(n_workers) as threads:
+        monkeypatch.setattr(distances, "threads", lambda: asked.append(1) or threads)
+        assert metrics.generative_metrics(generated, reference) == expected
+    assert asked
+
+
+@pytest.mark.slow
+def test_resampling_does_not_depend_on_how_many_processes_share_it(tmp_path):
+    for i, family_name in enumerate(("bowl", "chair", "lamp", "sofa")):
+        mesh = corpus.FAMILIES[family_name](np.random.default_rng(i))
+        (tmp_path / "meshes" / family_name).mkdir(parents=True)
+        mesh.export(tmp_path / "meshes" / family_name / f"{i}.off")
+    for n in (1, 3):
+        done = folders.resample_tree(
+            tmp_path / "meshes", tmp_path / f"by {n}", n_points=100, seed=SEED, workers=n
+        )
+        assert len(done.written) == 4
+    for one in (tmp_path / "by 1").rglob("*.npy"):
+        three = tmp_path / "by 3" / one.relative_to(tmp_path / "by 1")
+        np.testing.assert_array_equal(np.load(one), np.load(three))
+
+
+def test_points_of_a_mesh_do_not_depend_on_the_order_of_calls():
+    mesh = corpus.FAMILIES["bowl"](np.random.default_rng(0))
+    alone = clouds.resample(mesh, 100, seed=SEED)
+    clouds.resample(mesh, 50, seed=1)
+    np.random.seed(9)  # noqa: NPY002
+    np.testing.assert_array_equal(clouds.resample(mesh, 100, seed=SEED), alone)
