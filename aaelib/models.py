@@ -3,10 +3,12 @@
 import dataclasses
 import functools
 import json
+import re
 import zlib
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import keras
 import numpy as np
@@ -131,21 +133,83 @@ class Recipe:
     precision: str = "float32"
 
     def __post_init__(self):
-        accepted = {
-            "adversarial": ("cross-entropy", "wasserstein"),
-            "reduction": ("mean", "sum"),
-            "decay": ("cosine", "constant"),
-            "normalization": ("dataset", "unit-sphere"),
-            "precision": ("float32", "mixed_bfloat16"),
-        }
-        for key, values in accepted.items():
-            if getattr(self, key) not in values:
-                raise ValueError(f"recipe: {key} is {getattr(self, key)!r}; accepted: {values}")
-        for key in ("n_points", "code_size", "critic_steps"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"recipe: {key} is {getattr(self, key)}; it must be 1 or more")
-        for key in ("encoder", "decoder", "discriminator"):
-            object.__setattr__(self, key, tuple(getattr(self, key)))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not _is_accepted(field, value):
+                # YAML 1.1 wants a point before the e.
+                hint = " (text; in YAML 1e-4 is text, 1.0e-4 a number)" * isinstance(value, str)
+                raise ValueError(
+                    f"recipe: {field.name} is {value!r}{hint if field.name in _RANGES else ''}; "
+                    f"accepted: {_accepted(field)}"
+                )
+            if field.type is tuple:
+                object.__setattr__(self, field.name, tuple(value))
+
+
+# What entries of a recipe can be; of widths, each of them. Bounds are inclusive.
+_CHOICES = {
+    "adversarial": ("cross-entropy", "wasserstein"),
+    "reduction": ("mean", "sum"),
+    "decay": ("cosine", "constant"),
+    "normalization": ("dataset", "unit-sphere"),
+    "precision": ("float32", "mixed_bfloat16"),
+}
+_RANGES = {
+    "n_points": (1, 1_000_000),
+    "code_size": (1, 100_000),
+    "prior_std": (1e-6, 1e3),
+    "encoder": (1, 100_000),
+    "decoder": (1, 100_000),
+    "discriminator": (1, 100_000),
+    "linear_models": (0, 1000),
+    "encoder_points": (1, 1_000_000),
+    "critic_steps": (1, 1000),
+    "gradient_penalty": (0.0, 1e6),
+    "reconstruction_weight": (0.0, 1e6),
+    "discriminator_weight": (0.0, 1e6),
+    "generator_weight": (0.0, 1e6),
+    "autoencoder_rate": (0.0, 1.0),
+    "discriminator_rate": (0.0, 1.0),
+    "generator_rate": (0.0, 1.0),
+    "beta_1": (0.0, 0.99999),
+    "beta_2": (0.0, 0.99999),
+    "refinement_steps": (0, 1_000_000),
+    "finetuning_steps": (0, 1_000_000),
+    "finetuning_rate": (0.0, 1.0),
+}
+
+
+def _is_accepted(field, value):
+    """Whether a value is of an entry's type and in its range."""
+    if field.name in _CHOICES:
+        return isinstance(value, str) and value in _CHOICES[field.name]
+    if field.name not in _RANGES:
+        return isinstance(value, field.type)
+    if field.type is tuple:
+        values, kind = value, Integral
+        if not isinstance(values, list | tuple) or not values:
+            return False
+    else:
+        if value is None:
+            return field.type == int | None
+        values, kind = (value,), Real if field.type is float else Integral
+    low, high = _RANGES[field.name]
+    return all(isinstance(v, kind) and not isinstance(v, bool) and low <= v <= high for v in values)
+
+
+def _accepted(field):
+    """The same in words."""
+    if field.name in _CHOICES:
+        return " or ".join(map(repr, _CHOICES[field.name]))
+    if field.name not in _RANGES:
+        return {bool: "true or false", str: "text"}[field.type]
+    low, high = _RANGES[field.name]
+    what = {
+        float: "a number",
+        tuple: "a list of whole numbers, one a layer, each",
+        int | None: "None or a whole number",
+    }.get(field.type, "a whole number")
+    return f"{what} from {low:g} to {high:g}"
 
 
 RECIPES = {
@@ -943,15 +1007,19 @@ class AdversarialAutoencoder(keras.Model):
         ValueError
             If a network of the two models differs in shape, naming it.
         """
+        if unknown := sorted(set(networks) - set(NETWORKS)):
+            raise ValueError(f"unknown networks {unknown}; accepted: {NETWORKS}")
+        # All of them before any is changed.
         for network in networks:
             mine, theirs = getattr(self, network), getattr(other, network)
-            shapes = [[w.shape for w in net.weights] for net in (mine, theirs)]
-            if shapes[0] != shapes[1]:
+            if [w.shape for w in mine.weights] != [w.shape for w in theirs.weights]:
                 raise ValueError(
                     f"the {network} of recipe {other.recipe.name!r} has other shapes than that of "
-                    f"{self.recipe.name!r}; use the same widths, code_size and n_points"
+                    f"{self.recipe.name!r}: {_differences(other.recipe, self.recipe)}; make these "
+                    "entries the same, or leave that network out"
                 )
-            mine.set_weights(theirs.get_weights())
+        for network in networks:
+            getattr(self, network).set_weights(getattr(other, network).get_weights())
 
     def start_decoder_at(self, cloud):
         """Let the decoder start from a normalized cloud (n_points, 3), as its last bias."""
@@ -1078,6 +1146,13 @@ def plane_distance(points, point_normals, decoded):
     )
 
 
+def _differences(theirs, mine):
+    """In which entries that shapes of weights depend on two recipes differ, in words."""
+    keys = ("n_points", "code_size", *NETWORKS, "linear_models", "tnets", "stochastic")
+    pairs = {key: (getattr(theirs, key), getattr(mine, key)) for key in (*keys, "standardized")}
+    return ", ".join(f"{key} {a} and {b}" for key, (a, b) in pairs.items() if a != b)
+
+
 def _update(optimizer, variables):
     """A function of gradients that lets an optimizer update its variables."""
     # Built now, so that a saved state finds its place in a model that has not trained yet.
@@ -1118,14 +1193,57 @@ def _imported(path):
     """The model that `export_weights` wrote."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            config = json.loads(str(file["config"]))
-            aae = AdversarialAutoencoder.from_config(config)
+            aae = AdversarialAutoencoder.from_config(json.loads(str(file["config"])))
             for network in NETWORKS:
                 count = len(getattr(aae, network).weights)
-                getattr(aae, network).set_weights([file[f"{network}_{i}"] for i in range(count)])
-    except (KeyError, TypeError, ValueError, OSError, EOFError, BadZipFile) as error:
-        raise ValueError(f"{path} does not hold weights written by export_weights") from error
+                weights = [file[f"{network}_{i}"] for i in range(count)]
+                if not all(np.isfinite(weight).all() for weight in weights):
+                    raise ValueError(f"weights of the {network} are not finite")
+                getattr(aae, network).set_weights(weights)
+    except Exception as error:  # bytes at random fail in many ways
+        raise ValueError(
+            f"{path} does not hold weights written by export_weights ({_brief(error)}); write or "
+            "download it again"
+        ) from error
     return aae
+
+
+def _saved(path):
+    """The model that `AdversarialAutoencoder.save` wrote."""
+    try:
+        with ZipFile(path) as file:
+            config = file.read("config.json").decode()
+            made = json.loads(config)["class_name"]
+    except Exception as error:  # as above
+        raise ValueError(
+            f"{path} is no whole Keras file ({_brief(error)}); save or download it again"
+        ) from error
+    # Before Keras makes anything of what is in there.
+    if re.search(r'"class_name":\s*"Lambda"', config):
+        raise ValueError(
+            f"{path} is refused: it has a Lambda layer, code that would run here; accepted are "
+            "models that AdversarialAutoencoder.save has written, which have none"
+        )
+    if made != AdversarialAutoencoder.__name__:
+        raise ValueError(
+            f"{path} holds a {made}, not an AdversarialAutoencoder; name a file that its save has "
+            "written"
+        )
+    try:
+        aae = keras.saving.load_model(path, safe_mode=True)
+        if not isinstance(aae, AdversarialAutoencoder):
+            raise TypeError(f"it is a {type(aae)}")
+    except Exception as error:  # as above
+        raise ValueError(
+            f"{path} holds no AdversarialAutoencoder that can be made again ({_brief(error)}); "
+            "save or download it again"
+        ) from error
+    return aae
+
+
+def _brief(error):
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    return what if len(what) <= 300 else what[:300] + "..."
 
 
 def _shipped(name):
@@ -1172,9 +1290,7 @@ def load(path):
             f"no model at {path}; `make reproduce` trains and saves them, and "
             f"{' and '.join(map(repr, SHIPPED))} come with the repository"
         )
-    if path.suffix == ".npz":
-        return _imported(path)
-    model = keras.saving.load_model(path, safe_mode=True)
-    if not isinstance(model, AdversarialAutoencoder):
-        raise ValueError(f"{path} holds a {type(model).__name__}, not an AdversarialAutoencoder")
-    return model
+    readers = {".npz": _imported, ".keras": _saved}
+    if path.suffix not in readers or not path.is_file():
+        raise ValueError(f"{path} is no model; accepted: a file .keras, or .npz of export_weights")
+    return readers[path.suffix](path)
