@@ -17,6 +17,7 @@ import tensorflow as tf
 from keras import layers
 from scipy.stats import norm
 
+from . import cluster
 from .clouds import normalize, normals
 from .distances import chamfer_loss
 from .files import replacing
@@ -345,7 +346,13 @@ def encoder(recipe):
     mean = layers.Dense(recipe.code_size, name="mean")(features)
     if recipe.standardized:
         mean = layers.BatchNormalization(
-            momentum=0.95, center=False, scale=False, epsilon=1e-6, name="standardize"
+            momentum=0.95,
+            center=False,
+            scale=False,
+            epsilon=1e-6,
+            # Of the whole batch, when replicas share it: the same but for rounding.
+            synchronized=tf.distribute.has_strategy(),
+            name="standardize",
         )(mean)
         mean = layers.Rescaling(recipe.prior_std, name="codes")(mean)
     if not recipe.stochastic:
@@ -627,7 +634,11 @@ class AdversarialAutoencoder(keras.Model):
     def _track(self, values):
         for name, value in values.items():
             self.trackers[name].update_state(value)
-        return {name: tracker.result() for name, tracker in self.trackers.items()}
+        results = {name: tracker.result() for name, tracker in self.trackers.items()}
+        if tf.distribute.has_strategy():
+            # Between hosts Keras takes means along an axis, which a scalar has not.
+            results = {name: value[None] for name, value in results.items()}
+        return results
 
     # The algorithm ----------------------------------------------------------------------------
 
@@ -640,7 +651,7 @@ class AdversarialAutoencoder(keras.Model):
             fake = self.discriminator(codes)
             deception = r.generator_weight * self._generator_loss(fake)
             weighted = r.reconstruction_weight * tf.reduce_mean(reconstruction)
-            encoder_loss = weighted + deception + sum(self.encoder.losses)
+            encoder_loss = weighted + deception + self._transform_losses()
         self._update_generator(tape.gradient(encoder_loss, self.encoder.trainable_variables))
         self._update_autoencoder(tape.gradient(weighted, self._autoencoder_variables()))
         del tape
@@ -654,7 +665,7 @@ class AdversarialAutoencoder(keras.Model):
             codes = self._with_noise(self._code_distribution(seen), "autoencoder")
             reconstruction = self._reconstruction_loss(points, self.decoder(codes))
             loss = r.reconstruction_weight * tf.reduce_mean(reconstruction)
-            loss += sum(self.encoder.losses)
+            loss += self._transform_losses()
         self._update_autoencoder(tape.gradient(loss, self._autoencoder_variables()))
 
         # The encoder changes with the first update and the third only: the second and the third
@@ -684,8 +695,12 @@ class AdversarialAutoencoder(keras.Model):
             self._update_discriminator(tape.gradient(loss, self.discriminator.trainable_variables))
         return {
             "discriminator_loss": loss,
-            "discriminator_accuracy": self._accuracy(real, fake),
+            "discriminator_accuracy": self._accuracy(*map(cluster.all_rows, (real, fake))),
         }
+
+    def _transform_losses(self):
+        """Unlike the other losses they are sums over the batch, and so over replicas."""
+        return cluster.n_replicas() * sum(self.encoder.losses)
 
     def _step_values(self, points, codes, reconstruction, fake):
         # The table's Chamfer distance is a mean over points, whatever the loss sums.
@@ -694,7 +709,7 @@ class AdversarialAutoencoder(keras.Model):
         return {
             "chamfer": mean,
             "generator_loss": self._generator_loss(fake),
-            "code_spread": self._code_spread(codes),
+            "code_spread": self._code_spread(cluster.all_rows(codes)),
         }
 
     def _autoencoder_variables(self):
@@ -722,8 +737,10 @@ class AdversarialAutoencoder(keras.Model):
 
     def _slope_penalty(self, prior, codes, i):
         """(|slope| - 1)^2 between draws of the prior and codes, Gulrajani et al. 2017, eq. 3."""
-        shape = [tf.shape(codes)[0], 1]
-        share = tf.random.stateless_uniform(shape, self._step_seed(f"penalty {i}"))
+        seed = self._step_seed(f"penalty {i}")
+        share = cluster.own_rows(
+            lambda shape: tf.random.stateless_uniform(shape, seed), [tf.shape(codes)[0], 1]
+        )
         between = share * prior + (1 - share) * codes
         with tf.GradientTape() as tape:
             tape.watch(between)
@@ -745,15 +762,21 @@ class AdversarialAutoencoder(keras.Model):
         return tf.reduce_mean(tf.math.reduce_std(codes, axis=0)) / self.recipe.prior_std
 
     # Randomness: every draw is a function of the seed, the step and what it is for, so that a run
-    # that was cut off and resumed draws what it would have drawn.
+    # that was cut off and resumed draws what it would have drawn; it is of the whole batch, so that
+    # replicas that share the batch draw together what one would.
 
     def _step_seed(self, purpose):
         label = tf.constant(zlib.crc32(purpose.encode()) // 2 ^ self.seed, tf.int32)
         return tf.stack([label, tf.cast(self.autoencoder_optimizer.iterations, tf.int32)])
 
     def _prior(self, shape, purpose):
-        seed = [self.seed, 0] if purpose == "test" else self._step_seed(purpose)
-        return tf.random.stateless_normal(shape, seed, stddev=self.recipe.prior_std)
+        std = self.recipe.prior_std
+        if purpose == "test":  # where every replica has the whole batch
+            return tf.random.stateless_normal(shape, [self.seed, 0], stddev=std)
+        seed = self._step_seed(purpose)
+        return cluster.own_rows(
+            lambda shape: tf.random.stateless_normal(shape, seed, stddev=std), shape
+        )
 
     def _draw_part(self, points, purpose):
         """As many random points of each cloud as the encoder sees at once."""
@@ -779,7 +802,10 @@ class AdversarialAutoencoder(keras.Model):
         mean, std = distribution
         if not self.recipe.stochastic:
             return mean
-        noise = tf.random.stateless_normal(tf.shape(mean), self._step_seed(purpose + " noise"))
+        seed = self._step_seed(purpose + " noise")
+        noise = cluster.own_rows(
+            lambda shape: tf.random.stateless_normal(shape, seed), tf.shape(mean)
+        )
         return mean + std * noise
 
     def _mean_codes(self, points):
@@ -1159,7 +1185,7 @@ def _update(optimizer, variables):
     optimizer.build(variables)
 
     def update(gradients):
-        optimizer.apply(gradients, variables)
+        optimizer.apply(cluster.averaged(gradients), variables)
 
     # Compiled, it is one pass over weights, moments and gradients, not a dozen. Replicas, though,
     # have to meet in the optimizer, which a graph of its own does not allow.

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import keras
@@ -13,17 +15,17 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from tqdm.auto import tqdm
 
-from . import data, models
+from . import cluster, data, models
 from .clouds import normalize, normals
 from .distances import chamfer_loss
-from .files import replacing
+from .files import locked, refuse_folder, replacing
 from .metrics import jensen_shannon_divergence
 
 _FINETUNING_BATCHES = 12  # whose codes are refined; with 6 the decoder learns them by heart
 _EVERY = 4  # points by which they are: the codes are as good, in less than half the time
 
 # What a finished run depends on besides its inputs: with other code it is trained again.
-_CODE = ("clouds", "data", "distances", "metrics", "models", "neighbors", "training")
+_CODE = ("cluster", "clouds", "data", "distances", "metrics", "models", "neighbors", "training")
 
 
 def optimizers(recipe, n_steps):
@@ -170,6 +172,7 @@ def finetune_decoder(aae, clouds, batch_size=16, seed=0):
         step(*(tf.constant(array[chosen]) for array in (clouds, towards, codes)))
 
 
+@cluster.losses_told()
 def train(aae, draw, validation, path, epochs, steps_per_epoch, first_selectable=0, card=None):
     """
     Train a model, keep its best epoch, and go on where an earlier call was cut off.
@@ -177,6 +180,13 @@ def train(aae, draw, validation, path, epochs, steps_per_epoch, first_selectable
     The best epoch is the one whose samples of the prior have the lowest Jensen-Shannon divergence
     from the validation shapes, on unit-sphere shapes, as in the paper. Where the recipe says so,
     the decoder of that epoch is then fine-tuned (`finetune_decoder`) on the first clouds of `draw`.
+
+    The replicas of `aaelib.cluster.strategy` share each batch, several devices of this host or of
+    several hosts, and the loss curve is that of one device but for rounding. With several hosts
+    each makes the same call, after `cluster.strategy()`, and `path` is in a folder that they share.
+    The first weights are the chief's; it alone chooses the best epoch, tunes its decoder and writes
+    files, and the others wait and read them. When one is lost the others stop; started anew, with
+    as many workers or fewer, they go on after the last epoch that was finished.
 
     Parameters
     ----------
@@ -188,7 +198,8 @@ def train(aae, draw, validation, path, epochs, steps_per_epoch, first_selectable
         Validation shapes, mm.
     path : Path
         Where the best model goes (`.keras`); beside it go the history (`.csv`) and a card
-        (`.json`). If they are there and belong to this very run, nothing is trained.
+        (`.json`). If they are there and belong to this very run, nothing is trained. Until then a
+        folder (`.resume`) keeps what is needed to go on.
     epochs, steps_per_epoch : int
     first_selectable : int
         Epochs before this one (counted from 0) are never selected.
@@ -207,44 +218,100 @@ def train(aae, draw, validation, path, epochs, steps_per_epoch, first_selectable
     Raises
     ------
     ValueError
-        If no epoch may be selected.
+        If no epoch may be selected, if replicas cannot share batches evenly, or if workers were
+        not started with the same code, recipe and data.
+    ConnectionError
+        If another worker is lost.
+    FileNotFoundError
+        If a worker does not see the files of the chief.
     FloatingPointError
         If the loss is no longer finite.
+    RuntimeError
+        If another process trains to the same path, saying which (`aaelib.files.locked`).
+    OSError
+        If something can't be written, naming it; what was done by then is kept, to go on from.
     """
     if not 0 <= first_selectable < epochs:
         raise ValueError(f"first_selectable is {first_selectable}; it can be 0 to {epochs - 1}")
     path = Path(path)
-    n_steps = epochs * steps_per_epoch
     settings = (epochs, steps_per_epoch, first_selectable)
+    aae.set_weights(cluster.from_chief(aae.get_weights()))
     fingerprint = _fingerprint(aae, draw(0, 1), validation, *settings)
-    if card_of(path).get("fingerprint") == fingerprint:
-        return _finished(path)
+    fingerprint = cluster.agreed(fingerprint, f"the run to {path}")
 
-    state = _State(path.with_suffix(".resume"), fingerprint)
-    if state.epoch:
-        aae = models.load(state.model)
-    else:
-        aae.compile(**optimizers(aae.recipe, n_steps))
+    def is_finished():
+        return cluster.chiefs(card_of(path).get("fingerprint") == fingerprint)
+
+    if is_finished():
+        return _finished(path)
+    with locked(path) if cluster.is_chief() else nullcontext():
+        if is_finished():  # another process has just ended it
+            return _finished(path)
+        for suffix in (".keras", ".csv", ".json"):
+            refuse_folder(path.with_suffix(suffix))
+        state = _state(path, fingerprint)
+        return _train(aae, draw, validation, state, path, settings, card or {})
+
+
+def _state(path, fingerprint):
+    """The state of a run; the chief looks at it first, which removes what is of another run."""
+    folder = path.with_suffix(".resume")
+    if not cluster.is_chief():
+        cluster.wait()
+    state = _State(folder, fingerprint)
+    if cluster.is_chief():
+        cluster.wait()
+    if state.epoch != (epoch := cluster.chiefs(state.epoch)):
+        raise FileNotFoundError(
+            f"{folder}: the chief has finished {epoch} epochs and here are {state.epoch}; give all "
+            "workers a folder that they share"
+        )
+    return state
+
+
+def _train(aae, draw, validation, state, path, settings, card):
+    """What is left of a run, from a state on."""
+    epochs, steps_per_epoch, first_selectable = settings
+    n_steps = epochs * steps_per_epoch
+    with cluster.scope():
+        if state.epoch:
+            aae = models.load(state.model)
+        else:
+            aae = _in_scope(aae)
+            aae.compile(**optimizers(aae.recipe, n_steps))
     scale = aae.scale if aae.recipe.normalization == "dataset" else None
     held_out = normalize(validation, aae.recipe.normalization, scale=scale)[0].astype(np.float32)
-    aae.fit(
-        draw(state.epoch * steps_per_epoch, n_steps),
-        validation_data=_in_batches(held_out),
-        initial_epoch=state.epoch,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        callbacks=[
-            _Calibrate(draw(0, 4)),
-            _SelectAndKeep(state, validation, first_selectable),
-            _Progress(path.stem),
-        ],
-        shuffle=False,
-        verbose=0,
-    )
-    best = models.load(state.best_model)
-    batches = draw(0, min(n_steps, _FINETUNING_BATCHES))
-    finetune_decoder(best, np.concatenate([batch.numpy() for batch in batches]), seed=aae.seed)
-    return _finish(path, state, best, fingerprint, card or {})
+    held_out = _in_batches(held_out)
+    callbacks = [_Calibrate(draw(0, 4)), _SelectAndKeep(state, validation, first_selectable)]
+    if state.epoch < epochs:
+        aae.fit(
+            cluster.shared_out(draw(state.epoch * steps_per_epoch, n_steps)),
+            validation_data=cluster.shown_to_all(held_out),
+            validation_steps=len(held_out),
+            initial_epoch=state.epoch,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            callbacks=callbacks + [_Progress(path.stem)] * cluster.is_chief(),
+            shuffle=False,
+            verbose=0,
+        )
+    if cluster.is_chief():
+        best = models.load(state.best_model)
+        batches = draw(0, min(n_steps, _FINETUNING_BATCHES))
+        finetune_decoder(best, np.concatenate([batch.numpy() for batch in batches]), seed=aae.seed)
+        _finish(path, state, best, card)
+    cluster.wait()
+    # Read back, so that this run and one that finds it finished give the same.
+    return _finished(path)
+
+
+def _in_scope(aae):
+    """A model like another, made where the one that is to be trained has to be."""
+    if not cluster.strategy():
+        return aae
+    copy = models.AdversarialAutoencoder.from_config(aae.get_config())
+    copy.set_weights(aae.get_weights())
+    return copy
 
 
 def _in_batches(clouds, size=32):
@@ -280,7 +347,7 @@ class _State:
     What a run needs to go on, in a folder: the last epoch's model, the best one's, the history.
 
     `state.json` names the two models and is replaced last: whenever the process is killed, what it
-    names is whole.
+    names is whole. A state of another run, or one that lacks something, is removed.
     """
 
     def __init__(self, folder, fingerprint):
@@ -288,13 +355,26 @@ class _State:
         self.file = folder / "state.json"
         self.fingerprint = fingerprint
         self.history, self.best = [], None
-        if self.file.exists():
-            saved = json.loads(self.file.read_text())
-            if saved["fingerprint"] == fingerprint:
-                self.history, self.best = saved["history"], saved["best"]
-            else:
+        if folder.exists() and not folder.is_dir():
+            raise FileExistsError(
+                f"{folder} is a file; a run keeps there, in a folder, what it needs to go on: move "
+                "it away, then run again"
+            )
+        if not self._read() and folder.exists():
+            self.history, self.best = [], None
+            if cluster.is_chief():
                 shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+
+    def _read(self):
+        """Take over what is saved; return whether it is of this run, and whole."""
+        try:
+            saved = json.loads(self.file.read_text())
+            of_this_run = saved["fingerprint"] == self.fingerprint
+            self.history, self.best = saved["history"], saved["best"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return False
+        models_needed = [self.model] + ([] if self.best is None else [self.best_model])
+        return of_this_run and all(model.exists() for model in models_needed)
 
     @property
     def epoch(self):
@@ -314,13 +394,14 @@ class _State:
         aae.save(self.model)
         if best:
             self.best = self.epoch - 1
-            shutil.copyfile(self.model, self.best_model)
+            with replacing(self.best_model) as temporary:
+                shutil.copyfile(self.model, temporary)
         with replacing(self.file) as temporary:
             saved = {"fingerprint": self.fingerprint, "history": self.history, "best": self.best}
             temporary.write_text(json.dumps(saved))
         for old in self.folder.glob("*.keras"):
             if old not in (self.model, self.best_model):
-                old.unlink()
+                old.unlink(missing_ok=True)
 
 
 class _SelectAndKeep(keras.callbacks.Callback):
@@ -336,6 +417,8 @@ class _SelectAndKeep(keras.callbacks.Callback):
             raise FloatingPointError(
                 f"epoch {epoch}: the loss is not finite; lower the recipe's learning rates"
             )
+        if not cluster.is_chief():
+            return
         row["val_jsd"] = prior_jsd(self.model, self.validation)
         best, history = self.state.best, self.state.history
         better = best is None or row["val_jsd"] < history[best]["val_jsd"]
@@ -351,6 +434,11 @@ class _Calibrate(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         self.model.calibrate(self.batches)
+        measured = self.model.encoder.non_trainable_variables
+        # What each worker measures by itself may be rounded otherwise.
+        values = cluster.from_chief([variable.numpy() for variable in measured])
+        for variable, value in zip(measured, values, strict=True):
+            variable.assign(value)
 
 
 class _Progress(keras.callbacks.Callback):
@@ -362,7 +450,7 @@ class _Progress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.bar = tqdm(total=self.params["epochs"] * self.params["steps"], desc=self.name)
-        self.bar.update(int(self.model.autoencoder_optimizer.iterations))
+        self.bar.update(int(self.model.autoencoder_optimizer.iterations.numpy()))
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update()
@@ -374,10 +462,13 @@ class _Progress(keras.callbacks.Callback):
         self.bar.close()
 
 
-def _finish(path, state, aae, fingerprint, card):
+def _finish(path, state, aae, card):
     """Move the best model into place; the card, which says that the run is done, comes last."""
     history = pd.DataFrame(state.history).set_index("epoch")
-    aae.save(path)
+    final = state.folder / "final.keras"
+    aae.save(final)
+    path.with_suffix(".json").unlink(missing_ok=True)  # of another run, whose model goes now
+    os.replace(final, path)
     with replacing(path.with_suffix(".csv")) as temporary:
         history.to_csv(temporary)
     with replacing(path.with_suffix(".json")) as temporary:
@@ -385,15 +476,18 @@ def _finish(path, state, aae, fingerprint, card):
             "recipe": aae.recipe.name,
             "best_epoch": state.best,
             **card,
-            "fingerprint": fingerprint,
+            "fingerprint": state.fingerprint,
         }
         temporary.write_text(json.dumps(card, indent=1))
     shutil.rmtree(state.folder)
-    # Read back, so that this run and one that finds it finished give the same.
-    return _finished(path)
 
 
 def _finished(path):
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is not here, though another worker has written it; give all workers a folder "
+            "that they share"
+        )
     history = pd.read_csv(path.with_suffix(".csv"), index_col="epoch")
     return models.load(path), history, card_of(path)["best_epoch"]
 

@@ -8,13 +8,13 @@ def main(measured):
     rows = [row for row in measured["rows"] if row["targets"]]
     lines = [_line(row, name) for row in rows for name in _baselines(row)]
     columns = ["what", "aaelib", "against", "times faster", "memory", "against least time"]
-    return f"{_markdown(lines, columns)}\n\n{_caption(measured)}\n"
+    return f"{markdown(lines, columns)}\n\n{_caption(measured)}\n"
 
 
 def everything(measured):
     """All rows, growth and facts."""
     lines = [_line(row, name) for row in measured["rows"] for name in _baselines(row)]
-    parts = [_markdown(lines)] if lines else []
+    parts = [markdown(lines)] if lines else []
     for growth in measured["growth"]:
         heading = f"**{growth['title']}**, by {growth['parameter']}"
         if growth["targets"]:
@@ -24,12 +24,12 @@ def everything(measured):
         lines = [
             {
                 growth["parameter"]: value["value"],
-                f"time a {growth['unit']}": _time(value["seconds"], value["spread"]),
+                f"time a {growth['unit']}": duration(value["seconds"], value["spread"]),
                 "memory": "" if value["GB"] is None else f"{value['GB']:.1f} GB",
             }
             for value in growth["values"]
         ]
-        parts.append(f"{heading}\n\n{_markdown(lines)}")
+        parts.append(f"{heading}\n\n{markdown(lines)}")
     if even := measured.get("evenness"):
         parts.append(
             "Chamfer distance between a socket's cloud and a resampling of its surface, evenly "
@@ -60,21 +60,22 @@ def _line(row, baseline):
     least = (
         ""
         if row["least"] is None
-        else f"{ours['seconds'] / row['least']:.1f} x {_time(row['least'])}"
+        else f"{ours['seconds'] / row['least']:.1f} x {duration(row['least'])}"
     )
     return {
         "what": row["title"],
-        "aaelib": f"{_time(ours['seconds'], ours['spread'])} a {row['unit']}",
-        "against": f"{baseline}, {_time(other['seconds'], other['spread'])}",
+        "aaelib": f"{duration(ours['seconds'], ours['spread'])} a {row['unit']}",
+        "against": f"{baseline}, {duration(other['seconds'], other['spread'])}",
         "times faster": f"{_number(middle)} ({_number(low)} to {_number(high)})",
         "memory": memory,
         "against least time": least,
-        "first call": f"{_time(ours['first'])} against {_time(other['first'])}",
+        "first call": f"{duration(ours['first'])} against {duration(other['first'])}",
         "target": "; ".join(targets),
     }
 
 
-def _markdown(lines, columns=None):
+def markdown(lines, columns=None):
+    """A table of rows, dicts of text."""
     return pd.DataFrame(lines, columns=columns).to_markdown(index=False, disable_numparse=True)
 
 
@@ -86,7 +87,8 @@ def _number(value):
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
-def _time(seconds, spread=None):
+def duration(seconds, spread=None):
+    """Seconds in a unit that suits them."""
     scale, unit = next(
         (s, u) for s, u in ((1, "s"), (1e3, "ms"), (1e6, "µs")) if seconds * s >= 1 or u == "µs"
     )

@@ -1,0 +1,266 @@
+"""Training that replicas share: on devices of one host, and in processes that find each other."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+import worker
+
+from aaelib import cluster, models
+from benchmarks import workers
+
+# Single precision adds up in another order. Adam divides by the size of a gradient, which enlarges
+# that where a gradient is nearly zero; the divergence of samples counts points in voxels, and so
+# moves in jumps.
+CURVE, DIVERGENCE = {"rtol": 1e-4, "atol": 2e-6}, {"rtol": 0, "atol": 5e-3}
+PATIENCE = 240  # s, after which a worker hangs
+
+
+def start(*arguments, tf_config=None):
+    """Start `worker.py`, which the test ends if it does not by itself."""
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        "CUDA_VISIBLE_DEVICES": "",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TF_NUM_INTRAOP_THREADS": "1",  # two processes on few cores
+    }
+    environment.pop("TF_CONFIG", None)
+    if tf_config:
+        environment["TF_CONFIG"] = json.dumps(tf_config)
+    command = [sys.executable, worker.__file__, *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=environment, **pipes)
+
+
+def finish(*processes):
+    """Outputs of processes; none of them is left running."""
+    try:
+        return [process.communicate(timeout=PATIENCE) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def outcomes(*processes):
+    """What processes printed that all ended well."""
+    texts = finish(*processes)
+    for process, (_, errors) in zip(processes, texts, strict=True):
+        assert process.returncode == 0, errors[-3000:]
+    return [json.loads(output.splitlines()[-1]) for output, _ in texts]
+
+
+def start_two(folder, *arguments, of_the_second=()):
+    """Start two workers of one cluster on this machine."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        hosts = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    return [
+        start(
+            folder,
+            *arguments,
+            *of_the_second * index,
+            tf_config={"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}},
+        )
+        for index in range(2)
+    ]
+
+
+def assert_same_curve(found, expected):
+    """Two histories, but for rounding, and the same best epoch."""
+    assert found["best"] == expected["best"]
+    found, expected = (pd.DataFrame(run["history"]) for run in (found, expected))
+    assert list(found) == list(expected)
+    for name in expected:
+        tolerance = DIVERGENCE if name == "val_jsd" else CURVE
+        np.testing.assert_allclose(found[name], expected[name], **tolerance, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Runs of one process on one device."""
+    folder = tmp_path_factory.mktemp("alone")
+    return {name: worker.train(folder / f"{name}.keras", name) for name in worker.RECIPES}
+
+
+# One host
+
+
+def test_a_host_of_one_device_shares_nothing_out():
+    batches = tf.data.Dataset.range(4).batch(2)
+    assert cluster.strategy() is None
+    assert cluster.is_chief()
+    assert cluster.shared_out(batches) is batches
+    assert cluster.shown_to_all(batches) is batches
+
+
+def test_two_devices_of_a_host_have_the_loss_curve_of_one(alone, tmp_path):
+    """Both recipes: batch normalization, a critic; transforms, noise, and three plain descents."""
+    (found,) = outcomes(start(tmp_path, *worker.RECIPES, "--devices", 2))
+    assert found["replicas"] == 2
+    for name, expected in alone.items():
+        assert_same_curve(found[name], expected)
+
+
+def test_a_model_that_devices_trained_is_one_like_others(alone, tmp_path):
+    """It loads without them, and goes on training."""
+    outcomes(start(tmp_path, "compact", "--devices", 2))
+    aae = models.load(tmp_path / "compact.keras")
+    assert aae.encode(worker.CLOUDS).shape == (9, 4)
+    assert int(aae.autoencoder_optimizer.iterations) % worker.STEPS == 0
+    aae.fit(tf.data.Dataset.from_tensors(tf.constant(worker.CLOUDS[:4] / 100)), verbose=0)
+
+
+def test_a_batch_that_replicas_cannot_share_evenly_is_refused(monkeypatch):
+    monkeypatch.setattr(cluster, "strategy", lambda: SimpleNamespace(num_replicas_in_sync=3))
+    with pytest.raises(ValueError, match=r"batches of 4 .* among 3 replicas"):
+        cluster.shared_out(tf.data.Dataset.from_tensors(tf.zeros((4, 8, 3))))
+
+
+# Several hosts
+
+
+@pytest.fixture
+def tf_config(monkeypatch):
+    """Set TF_CONFIG for this process, where nothing has asked for it yet."""
+
+    def set_to(text):
+        monkeypatch.setenv("TF_CONFIG", text)
+        cluster._workers.cache_clear()
+
+    strategies = cluster.strategy
+    monkeypatch.setattr(cluster, "strategy", strategies.__wrapped__)
+    yield set_to
+    cluster._workers.cache_clear()
+
+
+def config(jobs, role, index):
+    return json.dumps({"cluster": jobs, "task": {"type": role, "index": index}})
+
+
+@pytest.mark.parametrize(
+    ("jobs", "role", "index", "chief"),
+    [
+        ({"worker": ["a:1", "b:1"]}, "worker", 0, True),
+        ({"worker": ["a:1", "b:1"]}, "worker", 1, False),
+        ({"chief": ["a:1"], "worker": ["b:1"]}, "chief", 0, True),
+        ({"chief": ["a:1"], "worker": ["b:1"]}, "worker", 0, False),
+    ],
+)
+def test_the_chief_is_named_so_or_the_first_worker(tf_config, jobs, role, index, chief):
+    tf_config(config(jobs, role, index))
+    assert cluster.n_workers() == 2
+    assert cluster.is_chief() == chief
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "cannot be read"),
+        ("[1]", "cannot be read"),
+        (config({"ps": ["a:1"], "worker": ["b:1"]}, "ps", 0), r"roles \['ps'\]"),
+        (config({"worker": ["a:1", "b:1"]}, "worker", 2), "none of"),
+    ],
+)
+def test_a_cluster_that_is_not_understood_is_refused_with_an_example(tf_config, text, why):
+    tf_config(text)
+    with pytest.raises(ValueError, match=f"TF_CONFIG is .*{why}.*host0:2222"):
+        cluster.strategy()
+
+
+def test_a_cluster_is_to_be_joined_before_anything_is_computed(tf_config):
+    tf.zeros(1)
+    tf_config(config({"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "worker", 0))
+    with pytest.raises(RuntimeError, match="first thing"):
+        cluster.strategy()
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """Two processes that train together, from first weights that differ by a rounding."""
+    folder = tmp_path_factory.mktemp("together")
+    return folder, outcomes(*start_two(folder, *worker.RECIPES))
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_loss_curve_of_one(alone, together):
+    for found in together[1]:
+        assert found["replicas"] == 2
+        for name, expected in alone.items():
+            assert_same_curve(found[name], expected)
+
+
+@pytest.mark.slow
+def test_two_processes_end_with_the_same_weights(together):
+    one, other = together[1]
+    for name in worker.RECIPES:
+        assert one[name] == other[name]
+
+
+@pytest.mark.slow
+def test_only_the_chief_writes(together):
+    folder, (chief, other) = together
+    assert chief["chief"]
+    assert not other["chief"]
+    assert any("os.rename" in change and ".csv" in change for change in chief["changed"])
+    assert other["changed"] == []
+    assert not list(folder.glob("*.resume"))
+
+
+@pytest.mark.slow
+def test_processes_that_were_given_other_data_are_refused(together):
+    for outcome in together[1]:
+        assert "start all workers with the same code, recipe, data" in outcome["refused"]
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_stops_the_other_and_both_started_again_end_as_if_not(
+    together, tmp_path
+):
+    in_the_third_epoch = 2 * worker.STEPS + 2
+    processes = start_two(tmp_path, "compact", of_the_second=("--killed-at", in_the_third_epoch))
+    (_, told), _ = finish(*processes)
+    assert processes[1].returncode == -9
+    assert processes[0].returncode not in (0, -9), "the other noticed by itself"
+    assert "start all workers again" in told
+    state = json.loads((tmp_path / "compact.resume" / "state.json").read_text())
+    assert len(state["history"]) == 2
+
+    folder, uninterrupted = together
+    again = outcomes(*start_two(tmp_path, "compact"))
+    assert again[0]["compact"] == again[1]["compact"]
+    assert_same_curve(again[0]["compact"], uninterrupted[0]["compact"])
+    ours, theirs = (models.load(path / "compact.keras") for path in (tmp_path, folder))
+    one, other = (aae.reconstruct(worker.CLOUDS) for aae in (ours, theirs))
+    np.testing.assert_allclose(one, other, atol=0.1)  # mm, of 100
+    assert not (tmp_path / "compact.resume").exists()
+
+
+# What is predicted of more
+
+
+def test_the_traffic_of_a_step_is_the_gradients_of_all_its_updates():
+    aae = models.AdversarialAutoencoder(models.recipe("compact"))
+    encoder, decoder, critic = (
+        sum(4 * np.prod(w.shape) for w in getattr(aae, network).trainable_weights)
+        for network in models.NETWORKS
+    )
+    assert workers.traffic("compact").bytes == encoder + decoder + 3 * critic
+
+
+def test_a_ring_sends_what_it_adds_up_almost_twice_and_as_many_messages_as_it_is_long():
+    traffic = workers.Traffic({"one": (600, 1, 2), "other": (800, 3, 1)})
+    assert traffic.seconds(1, 1.0, 1.0) == 0
+    assert traffic.seconds(2, 1.0, 0.0) == 2000
+    assert traffic.seconds(1000, 1.0, 0.0) == pytest.approx(2 * 2000, rel=2e-3)
+    assert traffic.seconds(3, np.inf, 1.0) == 2 * 2 * 5
