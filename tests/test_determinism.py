@@ -59,7 +59,7 @@ def results(folder):
     # The seed of a model is that of all generators, for what draws from them later.
     draws = [random.random(), np.random.rand(), tf.random.normal([3]), keras.random.normal([3])]  # noqa: NPY002
     shape_model = ShapeModel.fit(family(), 2)
-    drawn = shape_model.sample(4, seed=SEED)
+    drawn = shape_model.sample(8, seed=SEED)
     points = np.stack([surface.sample(64, seed=SEED) for surface in drawn])
     samples = aae.sample(6, seed=SEED)
     cells = metrics.generative_metrics(samples / 300, points / 300)
