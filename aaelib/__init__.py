@@ -5,6 +5,7 @@ Modules, each importing only from those before it: `files`, `meshes`, `clouds`, 
 `distances`, `metrics`, `significance`, `printing`, `sockets`, `shape_model`, `baselines`, `corpus`,
 `folders`, `data`,
 `models`, `training`, `design`, `latent`, `limbs`, `figures`, `tables`, `study`, `conditions`,
-`assessment`, `explorer`, `verification`, `report`, `server`, `cli`.
+`assessment`, `explorer`, `verification`, `report`, `evaluation`,
+`experiment`, `server`, `cli`.
 TensorFlow is imported by `models` and `training`.
 """

@@ -1,6 +1,7 @@
 """The command line, ``python -m aaelib``: thin commands over the modules that do the work."""
 
 import os
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,16 +17,30 @@ WEIGHTS = ROOT / "data" / "weights"
 
 
 class _PlainErrors(TyperGroup):
-    """Say what is wrong in the words of the error, without our own traceback."""
+    """Say what is wrong in the words of the error or warning, without our own traceback."""
 
     def invoke(self, ctx):
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():  # which puts back what shows them
+                warnings.showwarning = _told(warnings.showwarning)
+                return super().invoke(ctx)
         except (typer.Exit, typer.Abort):  # they are RuntimeErrors, too, but not of ours
             raise
         except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
             typer.echo(f"aaelib: {error}", err=True)
             raise typer.Exit(1) from error
+
+
+def _told(show):
+    """Show what a user is warned of without file and line of ours; the rest as before."""
+
+    def tell(message, category, *where):
+        if category is UserWarning:
+            typer.echo(f"aaelib: warning: {message}", err=True)
+        else:
+            show(message, category, *where)
+
+    return tell
 
 
 app = typer.Typer(
@@ -199,8 +214,7 @@ def train(
     entries |= {} if points is None else {"n_points": points}
     entries |= {} if normalization is None else {"normalization": normalization}
     frozen = _pairs(freeze, "--freeze")
-    from aaelib import experiment, models
-
+    experiment = _experiment()
     run = experiment.train(
         folder,
         model,
@@ -215,7 +229,7 @@ def train(
         rotate,
         jitter,
         weights_from,
-        tuple(network or models.NETWORKS),
+        tuple(network or experiment.NETWORKS),
         frozen,
         shape_models,
     )
@@ -259,8 +273,7 @@ def evaluate(
 
     By default on shapes that it has not seen, as the card beside the model tells.
     """
-    from aaelib import experiment
-
+    experiment = _experiment()
     found = experiment.evaluate(model, folder, draws, seed, everything, sockets, limit)
     page = found.write(out)
     typer.echo(found.about["which"])
@@ -278,8 +291,7 @@ def generate(
     thickness: Thickness = 4.0,
 ):
     """Draw new shapes."""
-    from aaelib import experiment
-
+    experiment = _experiment()
     _tell(*experiment.generate(model, n, out, seed, mesh, thickness))
 
 
@@ -294,8 +306,7 @@ def interpolate(
     thickness: Thickness = 4.0,
 ):
     """Walk from one shape to another."""
-    from aaelib import experiment
-
+    experiment = _experiment()
     _tell(*experiment.interpolate(model, a, b, out, steps, mesh, thickness))
 
 
@@ -320,8 +331,7 @@ def export(
     ] = 2048,
 ):
     """Take home a socket to print, its measures, or a model's weights."""
-    from aaelib import experiment
-
+    experiment = _experiment()
     typer.echo(experiment.export(source, out, thickness, smoothing, points))
 
 
@@ -435,6 +445,19 @@ def bundle():
     shapes = data.load_sockets(source="SocketSSM")
     for file in data.bundle(shapes, sockets.fit_surfaces(shapes.points)):
         typer.echo(f"{file} ({file.stat().st_size / 1e3:.0f} kB)")
+
+
+def _experiment():
+    """The module, without what TensorFlow logs while it is imported, whatever it is told."""
+    standard_error = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        from aaelib import experiment
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
+    return experiment
 
 
 def _pairs(texts, option):

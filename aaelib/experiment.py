@@ -12,10 +12,11 @@ import yaml
 from . import cluster, data, evaluation, figures, folders, latent, models, printing, training
 from .clouds import normalize
 from .files import replacing
-from .shape_model import transported
+from .shape_model import ShapeModel, transported
 from .sockets import SocketSurface, check_sockets, fit_surfaces
 
 NEAREST = evaluation.NEAREST  # what its tables call that baseline
+NETWORKS = models.NETWORKS
 PARTS = ("training", "validation", "test")
 MESHES = tuple(suffix[1:] for suffix in printing.FORMATS)
 
@@ -181,8 +182,9 @@ def _files(shapes, folder):
     return [files[Path(name)] for name in shapes.names]
 
 
-def _digest(cloud):
-    return hashlib.blake2b(np.ascontiguousarray(cloud, "<f4").tobytes(), digest_size=8).hexdigest()
+def _digest(points):
+    content = np.ascontiguousarray(points, "<f4").tobytes()
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 # Training -------------------------------------------------------------------------------------
@@ -237,7 +239,7 @@ def train(
     rotate=False,
     jitter=0.0,
     weights_from=None,
-    networks=models.NETWORKS,
+    networks=NETWORKS,
     frozen=None,
     shape_models=0.0,
 ):
@@ -282,7 +284,8 @@ def train(
         Network -> name of its last layer that does not learn.
     shape_models : float
         Share of each batch that is drawn from linear shape models of the training shapes, one a
-        class, [0, 1); where above 0 the decoder starts as them. For sockets in mm only.
+        class, [0, 1); where above 0 the decoder starts as them, and they are kept beside the model
+        (in a folder, `.shape_models`). For sockets in mm only.
 
     Returns
     -------
@@ -304,7 +307,7 @@ def train(
     fitted = {}
     if shape_models:
         check_sockets(shapes.points, _files(shapes, folder))
-        fitted = _fit_shape_models(training_shapes, seed)
+        fitted = _shape_models(training_shapes, path.with_suffix(".shape_models"), seed)
         recipe = _for_shape_models(recipe, len(fitted), changes or {})
     with cluster.scope():
         aae = _start(recipe, training_shapes, seed, frozen or {}, weights_from, networks, fitted)
@@ -374,8 +377,8 @@ def _check_settings(
             f"the share of shape models is {shape_models}; it can be 0 to below 1: a batch has "
             "real shapes, too"
         )
-    if unknown := sorted(set(networks) - set(models.NETWORKS)):
-        raise ValueError(f"unknown networks {unknown}; accepted: {models.NETWORKS}")
+    if unknown := sorted(set(networks) - set(NETWORKS)):
+        raise ValueError(f"unknown networks {unknown}; accepted: {NETWORKS}")
     if shape_models and weights_from is not None and "decoder" in networks:
         raise ValueError(
             "the decoder can start from shape models or from another model's weights, not from "
@@ -390,24 +393,24 @@ def _split(shapes, folder, shares, seed):
         raise ValueError(f"{folder}: {error}") from error
 
 
-def _fit_shape_models(shapes, seed):
-    """Class -> ShapeModel, with the correspondence of the clouds."""
+def _shape_models(shapes, folder, seed):
+    """Class -> ShapeModel, with the correspondence of the clouds; from the folder where it is."""
     kinds, counts = np.unique(shapes.kinds, return_counts=True)
     if counts.min() < 2:
         raise ValueError(
             f"class {str(kinds[counts.argmin()])!r} has {counts.min()} training shape; a shape "
             "model takes 2 or more: add shapes, or train without shape models"
         )
-    surfaces = np.array(fit_surfaces(shapes.points), object)
-    return {
-        str(kind): transported(
-            list(surfaces[shapes.kinds == kind]),
-            shapes.points[shapes.kinds == kind],
-            shapes.points.shape[1],
-            seed=seed,
-        )
-        for kind in kinds
-    }
+    fitted = {}
+    for kind in map(str, kinds):
+        points = shapes.points[shapes.kinds == kind]
+        # The correspondence takes minutes, which a run that goes on does not spend again.
+        file = folder / f"{kind}-{_digest(points)}-{seed}.npz"
+        if not file.exists():
+            surfaces = fit_surfaces(points)
+            transported(surfaces, points, points.shape[1], seed=seed).save(file)
+        fitted[kind] = ShapeModel.load(file)
+    return fitted
 
 
 def _for_shape_models(recipe, n_models, changes):
@@ -661,6 +664,11 @@ def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048):
         If there is no such file.
     ValueError
         If it is not such a file, the suffix is another, or there is no such wall.
+
+    Warns
+    -----
+    UserWarning
+        If the socket looks as if it were in another unit than mm, or upside down.
     """
     path = _checked_suffix(path, (*printing.FORMATS, ".csv", ".npz"), "an export")
     is_model = Path(source).suffix in (".keras", ".npz") or source in models.SHIPPED
@@ -672,7 +680,9 @@ def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048):
     if is_model:
         models.export_weights(models.load(source), path)
         return path
-    surface = SocketSurface.from_points(_read(source, n_points), smoothing=smoothing)
+    points = _read(source, n_points)
+    check_sockets(points[None], [source])
+    surface = SocketSurface.from_points(points, smoothing=smoothing)
     if path.suffix.lower() == ".csv":
         return printing.export_measurements(surface, path)
     return printing.export(surface, path, thickness)

@@ -186,6 +186,17 @@ def test_a_socket_is_taken_home(tmp_path):
     assert (tmp_path / "cup.3mf").exists()
 
 
+def test_a_socket_in_metres_is_warned_of_in_words(tmp_path):
+    from analytic import socket
+
+    np.save(tmp_path / "cup.npy", 0.001 * socket().sample(2048))
+    code, _, error = run("export", tmp_path / "cup.npy", tmp_path / "cup.csv")
+    assert code == 0
+    assert error.startswith("aaelib: warning: ")
+    assert "cup.npy" in error
+    assert "Warning" not in error
+
+
 def test_a_model_that_comes_along_makes_walls_to_print(tmp_path):
     code, said, _ = run("generate", "sockets", 1, tmp_path, "--mesh", "stl")
     assert (code, said) == (0, f"2 files in {tmp_path}\n")

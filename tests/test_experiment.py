@@ -224,6 +224,17 @@ def test_a_decoder_that_starts_as_shape_models_stays_one(cups, of_cups):
     assert 0.8 * min(real) < lengths.min() < lengths.max() < 1.2 * max(real)
 
 
+def test_shape_models_are_kept_beside_the_model_and_found_again(cups, of_cups, monkeypatch):
+    folder = of_cups.with_suffix(".shape_models")
+    assert sorted(file.name[:2] for file in folder.iterdir()) == ["TF", "TT"]
+    monkeypatch.setattr(experiment, "transported", None)
+    changes = {**TINY, "finetuning_steps": 0}
+    run = experiment.train(
+        cups, of_cups, changes=changes, shares=(0.5, 0.25, 0.25), shape_models=0.5, **BRIEF
+    )
+    assert run.card == training.card_of(of_cups)
+
+
 def test_a_class_of_one_socket_has_no_shape_model(cups, tmp_path):
     few = tmp_path / "few"
     shutil.copytree(cups / "TT", few / "TT")

@@ -51,6 +51,8 @@ IMPORT_ORDER = [
     "explorer",
     "verification",
     "report",
+    "evaluation",
+    "experiment",
     "server",
     "cli",
 ]
