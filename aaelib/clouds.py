@@ -28,7 +28,9 @@ def resample(mesh, n_points=2048, seed=0):
     A dense sample of the surface, ten times `n_points` and stratified by area, is shared out
     among as many cells by a few steps of Lloyd's algorithm (Lloyd, 1982: every point moves to the
     centroid of what is nearest to it). The point kept of each cell is the dense one nearest to its
-    centroid, so that all points lie on the surface and no two are the same.
+    centroid, so that points lie on the surface and no two are the same. A cell may lose all of its
+    dense points, on strongly bent surfaces at times one in thousands: its point stays a centroid, a
+    little off the surface.
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ def resample(mesh, n_points=2048, seed=0):
         cells = tree.query(dense)[1]
         counts = np.bincount(cells, minlength=n_points)
         sums = [np.bincount(cells, weights=axis, minlength=n_points) for axis in dense.T]
-        # A cell is empty only where points coincide; that point stays.
+        # The point of an empty cell stays.
         centroids = np.stack(sums, axis=1) / np.maximum(counts, 1)[:, None]
         points = np.where(counts[:, None] > 0, centroids, points)
     points = _nearest_member(dense, cells, points)

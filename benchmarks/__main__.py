@@ -87,6 +87,47 @@ def page():
 
 
 @app.command()
+def kills(
+    training: Annotated[int, typer.Option(help="Kills of training; 0: leave it out.")] = 10,
+    reproduce: Annotated[int, typer.Option(help="Kills of make reproduce; 0 as well.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
+):
+    """Kill runs at random moments and compare with one that nobody killed, into kills.md here."""
+    from . import kills
+
+    text = kills.run(training, reproduce, seed)
+    if training and reproduce:
+        with replacing(Path(__file__).with_name("kills.md")) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    print(text)
+
+
+@app.command()
+def workers(steps: Annotated[int, typer.Option(help="Steps that are timed.")] = 30):
+    """Time training steps that one and two processes share, and predict more, into workers.md."""
+    from . import workers
+
+    text = workers.run(steps, _processor())
+    with replacing(Path(__file__).with_name("workers.md")) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(text)
+
+
+@app.command()
+def resampling(
+    meshes: Annotated[int, typer.Option(help="Of the synthetic tree.")] = 5000,
+):
+    """Resample trees of shapes by one process and by all cores, into resampling.md here."""
+    from . import resampling
+
+    text = resampling.run(meshes, _processor())
+    if meshes >= 5000:
+        with replacing(Path(__file__).with_name("resampling.md")) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    print(text)
+
+
+@app.command()
 def store():
     """Copy the main table into the README, and the search's, where there is one, beside this."""
     report.include(FOLDER.parents[1] / "README.md", FOLDER, "bench")

@@ -16,6 +16,7 @@ from trimesh.exchange.off import load_off
 
 from aaelib import data, files, folders, meshes
 from aaelib.clouds import resample
+from benchmarks import resampling
 
 FORMATS = ("off", "obj", "stl", "ply", "glb", "3mf")
 
@@ -294,3 +295,28 @@ def test_an_array_that_claims_to_be_huge_is_refused(tmp_path):
     file.write_bytes(claim)
     with pytest.raises(ValueError, match=r"huge\.npy: not a plain"):
         folders.read(file, 10)
+
+
+# The benchmark
+
+
+def test_the_tree_of_the_benchmark_has_the_meshes_that_it_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(resampling, "DISTINCT", 8)
+    said = resampling._synthetic(tmp_path / "tree", 20)
+    files_there = folders.find(tmp_path / "tree")
+    assert len(files_there) == 20
+    assert said.startswith("20 ")
+    sizes = [len(meshes.read(file)[1]) for file in files_there]
+    assert len(set(sizes)) > 4
+    low, high = resampling.FACES
+    assert low <= min(sizes) < 3 * low
+    assert high / 10 < max(sizes) <= high
+    assert all(f"{size:,}" in said for size in (min(sizes), max(sizes)))
+
+
+def test_what_processes_take_is_watched(source, target):
+    written, refused, seconds, busy, memory = resampling._watched(source, target, 1)
+    assert (written, refused) == (6, 0)
+    assert seconds > 0
+    assert 0 < busy < 64
+    assert 0.03 < memory < resampling.LIMIT
