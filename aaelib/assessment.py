@@ -292,7 +292,10 @@ def _check_values(where, answers, n_items):
                 + (f"1 to {n_items}" if column == "item" else ", ".join(map(str, values)))
             )
     for assessor in answers["assessor"].unique():
-        check_assessor(assessor)
+        try:
+            check_assessor(assessor)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
 
 
 def _answered(path, blind, assessor):

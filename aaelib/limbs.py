@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from scipy.special import softmax, sph_harm_y
 
+from . import meshes
 from .data import KINDS
 from .sockets import SocketSurface, vertex_values
 
@@ -141,10 +142,7 @@ def load_limb(path, factor=1.0):
         raise ValueError(f"{path}: limbs are read from {', '.join(FORMATS)} files")
     if not (np.isfinite(factor) and factor > 0):
         raise ValueError(f"factor is {factor}; it must be a positive number")
-    try:
-        mesh = trimesh.load_mesh(path, process=False)
-    except Exception as error:  # each of trimesh's readers raises what it likes
-        raise ValueError(f"{path}: not a mesh that trimesh can read ({error})") from error
+    mesh = trimesh.Trimesh(*_checked_arrays(path), process=False)
     if not len(mesh.faces):
         raise ValueError(
             f"{path}: {len(mesh.vertices)} vertices and no faces; a limb is a surface of triangles"
@@ -154,6 +152,16 @@ def load_limb(path, factor=1.0):
         raise ValueError(f"{path}: none of its faces has an area and finite vertices")
     mesh.apply_scale(factor)
     return _oriented(mesh, _checked_opening(mesh, path))
+
+
+def _checked_arrays(path):
+    vertices, faces = meshes.read(path)
+    if len(faces) and not (faces.min() >= 0 and faces.max() < len(vertices)):
+        raise ValueError(
+            f"{path}: has faces of vertices that it does not have (it has {len(vertices)}); write "
+            "it again"
+        )
+    return vertices, faces
 
 
 def align(limb):

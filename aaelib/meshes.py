@@ -60,7 +60,16 @@ def _read(path):
     if found is None:
         mesh = trimesh.load_mesh(path, process=False)
         found = mesh.vertices.view(np.ndarray), mesh.faces.view(np.ndarray)
-    return found
+    return _checked("vertices", found[0], "fiu"), _checked("faces", found[1], "iu")
+
+
+def _checked(name, array, kinds):
+    """Rows of three numbers of these kinds: a damaged file may give lists, or rows of two."""
+    if not array.size:
+        return np.empty((0, 3), int)
+    if array.ndim != 2 or array.shape[1] != 3 or array.dtype.kind not in kinds:
+        raise ValueError(f"{name} are {array.dtype} of shape {array.shape}, not (n, 3)")
+    return array
 
 
 def _read_off(path):

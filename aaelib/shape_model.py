@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import trimesh
@@ -279,15 +278,32 @@ class ShapeModel:
             raise FileNotFoundError(f"no shape model at {path}; notebook 01 writes them")
         try:
             with np.load(path, allow_pickle=False) as file:
-                return cls(
+                model = cls(
                     mean_=file["mean"].astype(float),
                     modes_=file["modes"].astype(float),
                     variance_fractions_=file["variance_fractions"].astype(float),
                     n_surfaces_=int(file["n_surfaces"]),
                     template_=file["template"].astype(float) if "template" in file else None,
                 )
-        except (KeyError, TypeError, ValueError, OSError, EOFError, BadZipFile) as error:
-            raise ValueError(f"{path} is not a shape model written by ShapeModel.save") from error
+            model._check()
+        except Exception as error:  # bytes at random fail in many ways
+            raise ValueError(
+                f"{path} is not a shape model written by ShapeModel.save ({error}); write or "
+                "download it again"
+            ) from error
+        return model
+
+    def _check(self):
+        """Raise for arrays that do not belong together, as those of a damaged file."""
+        grid = SocketSurface(self.mean_).vertices.shape
+        template = self.mean_ if self.template_ is None else self.template_
+        found = self.modes_.shape, self.variance_fractions_.shape, template.shape
+        expected = (self.n_modes, *grid), (self.n_modes,), grid
+        if found != expected:
+            raise ValueError(f"shapes of modes, shares and template are {found}, not {expected}")
+        for array in (self.modes_, self.variance_fractions_, template):
+            if not np.isfinite(array).all():
+                raise ValueError("it has values that are not finite")
 
 
 def transported(surfaces, clouds, n_points=2048, ranks=(4, 8, 12), seed=0):

@@ -28,3 +28,43 @@ def test_what_a_fuzzer_makes_is_read_or_refused_by_name(target, tmp_path):
     )
     assert run.returncode == 0, run.stderr[-5000:]
     assert not list(tmp_path.glob("crash-*"))
+
+
+PLY = b"""ply
+format ascii 1.0
+element vertex 3
+property float x
+property float y
+property float z
+element face 1
+property list uchar int vertex_indices
+end_header
+0 0 0
+100 0 0
+0 100 0
+3 0 1 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "change"),
+    [
+        # Points of two coordinates, and of one.
+        ("mesh-obj", lambda _: b"v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n"),
+        ("limb-obj", lambda _: b"v 0\nv 1\nv 2\nf 1 2 3\n"),
+        ("mesh-gltf", lambda seed: seed.replace(b'"VEC3"', b'"SCALAR"')),
+        # Corners that are not there.
+        ("limb-ply", lambda _: PLY.replace(b"3 0 1 2", b"3 0 1 721420312")),
+        ("limb-ply", lambda _: PLY.replace(b"3 0 1 2", b"3 0 1 -7")),
+        # An assessor's id that is none; compressed bytes that are damaged.
+        ("answers", lambda seed: seed + b"0,abc,m?,1,real,5,2026-01-01T00:00:00+00:00\n"),
+        ("shape-model", lambda seed: seed[:58] + 8 * b"\xff" + seed[66:]),
+    ],
+)
+def test_what_a_fuzzer_found_is_refused_by_name(target, change, tmp_path):
+    seed = next(iter(TARGETS[target].seeds(tmp_path)))
+    file = tmp_path / "read" / f"found{TARGETS[target].suffix}"
+    file.parent.mkdir()
+    file.write_bytes(change(seed))
+    with pytest.raises(ValueError, match="found"):
+        TARGETS[target].read(file)

@@ -87,10 +87,11 @@ def mesh_seeds(suffix):
         import trimesh
 
         for mesh in (trimesh.creation.box(), trimesh.creation.icosahedron()):
-            exported = mesh.export(file_type=suffix)
-            if isinstance(exported, dict):  # of .gltf, the scene and its buffers beside it
-                exported = exported["model.gltf"]
-            yield exported.encode() if isinstance(exported, str) else exported
+            if suffix == "gltf":
+                files = trimesh.exchange.gltf.export_gltf(mesh.scene(), embed_buffers=True)
+                yield files["model.gltf"]
+            else:
+                yield text(mesh.export(file_type=suffix))
         if suffix in ("stl", "ply"):  # the above are binary
             kind = {
                 "stl": {"file_type": "stl_ascii"},
