@@ -334,7 +334,8 @@ def attempts(function, tasks, workers=None):
 def _in_processes(function, tasks, workers):
     """Results of `_attempt`, in the order in which they are there."""
     # Not forked, as TensorFlow may be running, and without the caller's main script.
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
+    # Idle ones end soon, also those of a run that was killed.
+    with joblib.parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=10):
         parallel = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)
         return parallel(joblib.delayed(_attempt)(function, task) for task in tasks)
 

@@ -10,6 +10,7 @@ import time
 from functools import partial
 
 import numpy as np
+import psutil
 import pytest
 import trimesh
 from trimesh.exchange.off import load_off
@@ -176,6 +177,7 @@ def test_a_journal_whose_last_line_was_cut_off_is_believed_up_to_there(source, t
     assert [len(again.written), len(again.kept)] == [1, 5]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path, target):
     source = tmp_path / "source"
     for i in range(40):
@@ -185,6 +187,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, target):
     deadline = time.monotonic() + 60
     while len(list(target.rglob("[0-9]*.npy"))) < 5 and time.monotonic() < deadline:
         time.sleep(0.002)
+    workers = psutil.Process(run.pid).children()
     run.send_signal(signal.SIGKILL)
     run.wait()
     there = len(list(target.rglob("[0-9]*.npy")))
@@ -195,6 +198,8 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, target):
     assert there - 2 <= len(done.kept) <= there
     folders.resample_tree(source, tmp_path / "at once")
     assert_same(content(target), content(tmp_path / "at once"))
+    assert len(workers) >= 2
+    assert psutil.wait_procs(workers, timeout=60)[1] == []
 
 
 def test_two_runs_into_one_folder_are_refused(source, target, monkeypatch):
