@@ -38,6 +38,8 @@ IMPORT_ORDER = [
     "corpus",
     "folders",
     "data",
+    "downloads",
+    "cluster",
     "models",
     "training",
     "design",
