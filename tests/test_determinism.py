@@ -52,7 +52,7 @@ def results(folder):
     """
     What a seed makes, from first weights to a table: name -> digest.
 
-    Those whose name begins with "trained" add up in an order that depends on the threads.
+    With other threads those of training may add up in another order, and be others: they are last.
     """
     aae = models.AdversarialAutoencoder(RECIPE, scale=150.0, seed=SEED)
     weights = digest(*aae.get_weights())
