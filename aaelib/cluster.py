@@ -112,9 +112,8 @@ def from_chief(arrays):
     list of numpy.ndarray
         With one worker what was given.
     """
-    if n_workers() == 1:
+    if n_workers() == 1 or not arrays:
         return arrays
-
     received = strategy().run(_of_the_first, args=tuple(map(tf.constant, arrays)))
     return [_local(array).numpy() for array in received]
 
