@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pooch
 import requests
-from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from .data import DATA
+from .files import locked
 
 _SOCKETSSM_URL = (
     "https://raw.githubusercontent.com/adapttech-ltd/SocketSSM/"
@@ -56,6 +56,8 @@ def download_sockets():
     OSError
         If the server can't be reached, refuses a file or has another one, or the disk is full;
         `data/SocketSSM` is not there then.
+    RuntimeError
+        If another process is downloading it.
     """
     return _complete(DATA / "SocketSSM", _fetch_sockets)
 
@@ -80,7 +82,7 @@ def download_modelnet(n_classes):
     ------
     ValueError
         For another `n_classes`, or an archive that `unpack` refuses.
-    OSError
+    OSError, RuntimeError
         As `download_sockets`.
     """
     if n_classes not in _MODELNET:
@@ -150,16 +152,11 @@ def _complete(folder, fill):
     if folder.is_dir():
         return folder
     work = folder.with_name(f".{folder.name}")
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(work / ".lock", timeout=0):
-            fill(work / folder.name)
-            os.replace(work / folder.name, folder)
-    except Timeout:
-        raise OSError(
-            f"{folder} is being downloaded by another process: wait until it has ended, or end it"
-        ) from None
-    shutil.rmtree(work)
+    with locked(folder, patience=0):
+        work.mkdir(exist_ok=True)
+        fill(work / folder.name)
+        os.replace(work / folder.name, folder)
+        shutil.rmtree(work)
     return folder
 
 

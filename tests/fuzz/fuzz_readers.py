@@ -163,6 +163,7 @@ def model_seeds(write):
 
 
 def kept_model(aae, folder):
+    aae.compile()
     aae.save(folder / "model.keras")
     return (folder / "model.keras").read_bytes()
 
