@@ -69,7 +69,7 @@ def _read_recipe(file):
         raise FileNotFoundError(f"no recipe file {file}")
     try:
         entries = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except Exception as error:  # values such as dates that are none fail in ways of their own
         raise ValueError(f"{file} is not YAML: {error}") from error
     if not isinstance(entries, dict):
         raise ValueError(
@@ -91,7 +91,10 @@ def _typed(entries):
 def _parsed(text, kind):
     if kind is str:
         return text
-    value = yaml.safe_load(f"[{text.strip('[]() ')}]" if kind is tuple else text)
+    try:
+        value = yaml.safe_load(f"[{text.strip('[]() ')}]" if kind is tuple else text)
+    except Exception:  # no value, which `Recipe` refuses by name
+        return text
     if isinstance(value, str) and kind is float:
         try:
             return float(value)  # YAML wants 1.0e-3 where everyone writes 1e-3
