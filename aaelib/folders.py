@@ -2,10 +2,12 @@
 
 import csv
 import os
+import threading
 import time
 from collections import defaultdict
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import joblib
@@ -116,11 +118,13 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
         marks = {file: _mark(file, source, n_points, seed) for file in clouds}
         kept = [file for file, cloud in clouds.items() if journal.has(cloud, marks[file])]
         todo = sorted(set(clouds) - set(kept))
-        tasks = [(file, clouds[file], n_points, seed) for file in todo]
-        progress = tqdm(total=len(tasks), desc=f"resampling {source.name}", unit="shape")
+        progress = tqdm(total=len(todo), desc=f"resampling {source.name}", unit="shape")
         with progress, journal:
-            for file, _, reason in attempts(_write_cloud, tasks, workers):
+            # Written here: waiting for the disk keeps no process from reading on.
+            for file, points, reason in _read_each(todo, n_points, seed, workers):
                 if reason is None:
+                    with replacing(clouds[file]) as temporary:
+                        np.save(temporary, points)
                     journal.add(clouds[file], marks[file])
                 else:
                     refused[file] = reason
@@ -192,7 +196,7 @@ def read(file, n_points=2048, seed=0):
     """
     if not file.is_file():
         raise ValueError(f"{file}: no file (a link that leads nowhere?); take it out or mend it")
-    if file.suffix.lower() != ".npy":
+    if not _is_cloud(file):
         return resample(file, n_points, seed)
     points = _read_array(file)
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
@@ -246,17 +250,15 @@ def read_all(files, n_points=2048, seed=0, workers=None, title="shapes"):
     place = {file: i for i, file in enumerate(files)}
     points = np.empty((len(files), n_points, 3), np.float32)
     bad = clashes(files)
-    clouds = [file for file in files if file.suffix.lower() == ".npy"]
-    others = [file for file in files if file.suffix.lower() != ".npy"]
-    with tqdm(total=len(files), desc=f"reading {title}", leave=False, disable=not others) as bar:
-        for some, processes in ((clouds, 1), (others, workers)):
-            tasks = [(file, n_points, seed) for file in some if file not in bad]
-            for file, cloud, reason in attempts(read, tasks, processes):
-                if reason is None:
-                    points[place[file]] = cloud
-                else:
-                    bad[file] = reason
-                bar.update()
+    good = [file for file in files if file not in bad]
+    is_quick = all(map(_is_cloud, files))
+    with tqdm(total=len(good), desc=f"reading {title}", leave=False, disable=is_quick) as progress:
+        for file, cloud, reason in _read_each(good, n_points, seed, workers):
+            if reason is None:
+                points[place[file]] = cloud
+            else:
+                bad[file] = reason
+            progress.update()
     if bad:
         raise ValueError(_described(bad, len(files)))
     return points
@@ -331,13 +333,42 @@ def attempts(function, tasks, workers=None):
             )
 
 
+def _read_each(files, n_points, seed, workers):
+    """`attempts` to read files: clouds by this process, as that takes no time, then meshes."""
+    for is_cloud, processes in ((True, 1), (False, workers)):
+        tasks = [(file, n_points, seed) for file in files if _is_cloud(file) == is_cloud]
+        yield from attempts(read, tasks, processes)
+
+
+def _is_cloud(file):
+    return file.suffix.lower() == ".npy"
+
+
 def _in_processes(function, tasks, workers):
     """Results of `_attempt`, in the order in which they are there."""
-    # Not forked, as TensorFlow may be running, and without the caller's main script.
-    # Idle ones end soon, also those of a run that was killed.
+    # Loky's are not forked, as TensorFlow may be running, and do not run the caller's script again.
     with joblib.parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=10):
         parallel = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)
-        return parallel(joblib.delayed(_attempt)(function, task) for task in tasks)
+        return parallel(
+            joblib.delayed(_attempt_apart)(function, task, os.getpid()) for task in tasks
+        )
+
+
+def _attempt_apart(function, task, parent):
+    _end_with(parent)
+    return _attempt(function, task)
+
+
+@cache
+def _end_with(parent):
+    """Let this process end when the one that started it does, also when that is killed."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _attempt(function, task):
@@ -349,12 +380,6 @@ def _attempt(function, task):
 
 def _is_large(file):
     return file.is_file() and file.stat().st_size > _LARGE
-
-
-def _write_cloud(file, cloud, n_points, seed):
-    points = read(file, n_points, seed)
-    with replacing(cloud) as temporary:
-        np.save(temporary, points)
 
 
 def _read_array(file):

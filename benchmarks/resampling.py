@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import trimesh
 
-from aaelib import data
+from aaelib import data, folders
 
 FACES = (1_000, 50_000)
 DISTINCT = 250  # meshes of the synthetic tree; the others are links to them
@@ -46,9 +46,11 @@ def run(n_meshes, processor):
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        trees = {"synthetic": _synthetic(folder / "synthetic", n_meshes)}
+        trees = {}
         if published := data._folders("ModelNet40*", "ModelNet10*"):
-            trees = {"ModelNet": _linked(folder / "ModelNet", published), **trees}
+            trees["ModelNet"] = _linked(folder / "ModelNet", published)
+            trees["meshes"] = _as_meshes(folder / "ModelNet", folder / "meshes")
+        trees["synthetic"] = _synthetic(folder / "synthetic", n_meshes)
         for name, description in trees.items():
             lines += _measured(folder, name, description, sorted({1, cores}))
     return f"{_HEAD}\n" + "\n".join(lines) + f"\n\n{_NOTE} *{processor}, {cores} cores*\n"
@@ -129,11 +131,24 @@ def _linked(folder, published):
     folder.mkdir()
     for place in published:
         (folder / place.name).symlink_to(place.resolve(), target_is_directory=True)
-    files = [file for place in published for file in place.rglob("*.*") if file.is_file()]
-    n_meshes = sum(file.suffix == ".off" for file in files)
+    files = folders.find(folder)
     n_clouds = sum(file.suffix == ".npy" for file in files)
     names = " + ".join(place.name for place in published)
-    return f"{names}: {n_meshes} meshes, {n_clouds} clouds to copy"
+    return f"{names}: {len(files) - n_clouds} meshes, {n_clouds} clouds, which are copied"
+
+
+def _as_meshes(source, folder):
+    """A tree of the same shapes, of clouds a small box around every point; in words."""
+    for file in folders.find(source):
+        mesh = folder / file.relative_to(source).with_suffix(".off")
+        mesh.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix != ".npy":
+            mesh.symlink_to(file.resolve())
+            continue
+        points = np.load(file, allow_pickle=False).astype(float)
+        boxes = trimesh.voxel.ops.multibox(points, pitch=np.ptp(points, axis=0).max() / 64)
+        boxes.export(mesh.with_suffix(".ply"))
+    return "the same, clouds as meshes: a small box around each point, 24,576 faces"
 
 
 def _synthetic(folder, n_meshes):

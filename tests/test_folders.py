@@ -194,8 +194,8 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, target):
     assert 5 <= there < 40
     done = folders.resample_tree(source, target)
     assert len(done.written) + len(done.kept) == 40
-    # One may have been written, but not yet noted, for each process that worked.
-    assert there - 2 <= len(done.kept) <= there
+    # One may have been written, but not yet noted.
+    assert there - 1 <= len(done.kept) <= there
     folders.resample_tree(source, tmp_path / "at once")
     assert_same(content(target), content(tmp_path / "at once"))
     assert len(workers) >= 2
@@ -220,10 +220,10 @@ def test_a_full_disk_stops_a_run_which_can_go_on(source, target, monkeypatch):
 
     monkeypatch.setattr(np, "save", until_full)
     with pytest.raises(OSError, match="full"):
-        folders.resample_tree(source, target, 64, workers=1)
+        folders.resample_tree(source, target, 64, workers=2)
     assert len(content(target)) == 3
     monkeypatch.setattr(np, "save", save)
-    done = folders.resample_tree(source, target, 64, workers=1)
+    done = folders.resample_tree(source, target, 64)
     assert [len(done.written), len(done.kept), done.refused] == [3, 3, []]
 
 
