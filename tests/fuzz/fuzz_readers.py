@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 # Where new branches are looked for; without modules that Numba compiles.
-INSTRUMENTED = ["aaelib", "trimesh", "yaml", "keras"]
+INSTRUMENTED = ["aaelib", "trimesh", "yaml"]
 COMPILED = ["aaelib.neighbors", "aaelib.metrics"]
 LOADED = ["numpy.lib._format_impl", "zipfile"]  # before instrumentation begins
 LIMITS = ["-timeout=60", "-rss_limit_mb=6000"]
