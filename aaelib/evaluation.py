@@ -51,7 +51,7 @@ class Evaluation:
     @property
     def table(self):
         """The metrics to read: "mean ± standard deviation over draws"."""
-        return tables.with_spread(self.metrics)
+        return tables.with_spread(self.metrics).rename_axis(None)
 
     def write(self, folder):
         """
@@ -95,7 +95,7 @@ class Evaluation:
         ]
         sections = [
             ("Metrics", self._caption(), self.table),
-            ("By class", "Mean errors of reconstruction.", self.by_class),
+            ("By class", "Mean errors of reconstruction.", tables.with_spread(self.by_class)),
         ]
         if self.memorising:
             caption = (
@@ -175,7 +175,7 @@ def evaluate(aae, name, shapes, files, trained, is_new, seeds, sockets, about):
     about |= {"n": len(shapes), "sockets": sockets, "seeds": list(seeds), "notes": notes}
     return Evaluation(
         metrics=tables.summary(evaluated, over="draws").dropna(axis=1, how="all"),
-        by_class=tables.by_kind(shapes.kinds, evaluated).T.dropna(how="all").rename_axis(None),
+        by_class=tables.by_kind(shapes.kinds, evaluated).T.dropna(how="all"),
         errors=_errors(shapes, evaluated[name][0]),
         memorising=baselines.memorising(*near.values()) if near else {},
         figures={key: figure for key, (figure, _) in pictures.items()},
@@ -254,13 +254,18 @@ def _sampled_anew(unseen, files, seeds):
 
 
 def _pictures(aae, name, shapes, unseen, mine, evaluated, near):
-    """Name -> (figure, caption)."""
+    """
+    Name -> (figure, caption).
+
+    In an order and of a size in which a screen and what is near it have no more 3D views than
+    browsers keep (`figures.SCENES_SHOWN`).
+    """
     reconstructed, samples = mine[0], mine[1][0]
     of_model = evaluated[name][0]
     metric = "chamfer" if unseen.surfaces is None else "surface_mm"
     order = np.argsort(of_model[metric])
     some = order[np.linspace(0, len(order) - 1, min(5, len(order))).round().astype(int)]
-    worst = order[::-1][:3]
+    worst = order[::-1][:2]
     spread = tables.summary(evaluated, over="draws")
     shown = {key: title for key, (title, _) in tables.METRICS.items() if spread[key].notna().any()}
     what = (
@@ -286,10 +291,6 @@ def _pictures(aae, name, shapes, unseen, mine, evaluated, near):
             _beside(unseen, shapes, reconstructed, some, of_model[metric]),
             f"Shapes (top) from the best to the worst reconstructed, and reconstructions, {what}.",
         ),
-        "worst": (
-            _beside(unseen, shapes, reconstructed, worst, of_model[metric]),
-            f"The worst cases (top) and their reconstructions, {what}.",
-        ),
         "errors": (
             _distribution(
                 {row: runs[0]["chamfer"] for row, runs in evaluated.items()},
@@ -297,12 +298,12 @@ def _pictures(aae, name, shapes, unseen, mine, evaluated, near):
             ),
             "The share of shapes that are reconstructed within each distance.",
         ),
-        "samples": (
-            figures.cloud_gallery(samples[:15]),
-            "The first samples of the prior, in the unit of the folder's files.",
+        "worst": (
+            _beside(unseen, shapes, reconstructed, worst, of_model[metric]),
+            f"The worst cases (top) and their reconstructions, {what}.",
         ),
         "interpolation": (
-            figures.cloud_gallery(between, [first, "25 %", "50 %", "75 %", last]),
+            figures.interpolation(between, [first, "25 %", "50 %", "75 %", last]),
             "From one shape's code to another's, of the two that are farthest apart.",
         ),
     }
@@ -312,6 +313,10 @@ def _pictures(aae, name, shapes, unseen, mine, evaluated, near):
             "How near to a training shape samples are, and shapes that were not trained on. Copies "
             "rise at 0.",
         )
+    pictures["samples"] = (
+        figures.cloud_gallery(samples[:10]),
+        "The first samples of the prior, in the unit of the folder's files.",
+    )
     return pictures
 
 

@@ -68,8 +68,8 @@ _DRAW = """
 const observer = new IntersectionObserver(entries => entries.forEach(({target, isIntersecting}) => {
   if (!isIntersecting) return Plotly.purge(target);
   const figure = JSON.parse(target.nextElementSibling.textContent);
-  Plotly.newPlot(target, figure.data, figure.layout,
-                 {responsive: true, displaylogo: false, ...figure.config, showSendToCloud: false});
+  const config = {responsive: true, displaylogo: false, ...figure.config, showSendToCloud: false};
+  Plotly.newPlot(target, {...figure, config});
 }), {rootMargin: "50%"});
 document.querySelectorAll(".plotly-figure").forEach(figure => {
   figure.style.minHeight = figure.dataset.height + "px";

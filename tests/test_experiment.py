@@ -207,12 +207,15 @@ def test_networks_that_are_taken_over_start_as_they_were(clouds, of_clouds, tmp_
         weights_from=of_clouds,
         networks=("encoder",),
         frozen={"encoder": "point_1"},
+        shares=(0.5, 0.2, 0.3),
         **BRIEF,
     )
     layers = [aae.encoder.get_layer("point_1") for aae in (run.model, models.load(of_clouds))]
     for mine, theirs in zip(*(layer.get_weights() for layer in layers), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert run.model.frozen == {"encoder": "point_1"}
+    which = experiment.evaluate(run, clouds, draws=1).about["which"]
+    assert which.endswith("eggs.keras, which may have seen them")
 
 
 def test_a_decoder_that_starts_as_shape_models_stays_one(cups, of_cups):
