@@ -63,7 +63,7 @@ profiles = $(sort $(basename $(notdir $(wildcard notebooks/profiles/*.yaml))))
 sources = $(sort $(wildcard notebooks/[0-9]*.py))
 executed = $(sources:notebooks/%.py=$(run)/notebooks/%.ipynb)
 front_ends = $(addprefix aaelib/,__main__.py cli.py downloads.py report.py server.py verification.py)
-uses = $(addprefix aaelib/,assessment.py design.py experiment.py explorer.py limbs.py printing.py)
+uses = $(addprefix aaelib/,assessment.py design.py evaluation.py experiment.py explorer.py limbs.py printing.py)
 inputs = $(filter-out $(front_ends) $(uses),$(wildcard aaelib/*.py)) $(wildcard data/sockets/*.npz)
 
 reproduce: $(run)/index.html ## Run what is missing of the study and write its report [PROFILE=default]

@@ -487,7 +487,7 @@ def evaluate(model, folder, draws=3, seed=1000, everything=False, sockets=None, 
         order = _interleaved(shapes.kinds[chosen], seed)[:limit]
         chosen, which = np.sort(chosen[order]), f"{which}, {limit} of them drawn"
     if earlier := card.get("settings", {}).get("weights_from"):
-        which += f"; it started from the weights of {earlier}, which may have seen them"
+        which += f"; it started from the weights of {Path(earlier).name}, which may have seen them"
     is_trained = parts.get("training", np.zeros(len(shapes), bool))
     return evaluation.evaluate(
         aae,

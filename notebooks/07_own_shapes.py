@@ -89,6 +89,7 @@ study.figure(
 # %%
 evaluation = experiment.evaluate(run, here / "clouds", draws=study["evaluation"]["draws"])
 evaluation.write(here / "evaluation")
+print("Evaluated on", evaluation.about["which"])
 evaluation.table
 
 # %%
@@ -96,8 +97,8 @@ for name in ("reconstructions", "samples", "interpolation"):
     study.figure(f"own_{name}", evaluation.figures[name], evaluation.captions[name])
 
 # %% tags=["nbval-check-output"]
-print("evaluated on:", evaluation.about["which"])
-print("a model and its baselines:", len(evaluation.metrics) > 1)
+print("rows:", list(evaluation.metrics.index))
+print("shapes left out of training:", evaluation.about["n"] > 1)
 
 # %% [markdown]
 # ## Take shapes home
@@ -122,8 +123,14 @@ study.conclude(
     + (
         "the network is the better description of them."
         if ratio < 1
-        else "looking up a training shape is the better description, so train longer or on more shapes."
+        else "looking up a training shape is the better description; train longer, or on more shapes."
     ),
     f"Samples cover {mine.coverage:.0%} of these shapes, as many draws of training shapes "
-    f"{nearest.coverage:.0%}; JSD {mine.jsd:.2g} and {nearest.jsd:.2g}.",
+    f"{nearest.coverage:.0%}; JSD {mine.jsd:.2g} and {nearest.jsd:.2g}. They are told from real shapes "
+    f"with a 1-NN accuracy of {mine.one_nn_accuracy:.2f} (0.5 is best): "
+    + (
+        "a short training is enough for them."
+        if mine.one_nn_accuracy < 0.7
+        else "new shapes want longer training than this example has."
+    ),
 )
