@@ -123,7 +123,8 @@ def test_a_model_that_devices_trained_is_one_like_others(on_two_devices):
     """It loads without them, and goes on training."""
     aae = models.load(on_two_devices[0] / "compact.keras")
     before = aae.reconstruct(worker.CLOUDS)
-    aae.fit(tf.data.Dataset.from_tensors(tf.constant(worker.CLOUDS[:4] / 100, "f4")), verbose=0)
+    batches = tf.data.Dataset.from_tensors(tf.constant(worker.CLOUDS[:4] / 100, tf.float32))
+    aae.fit(batches, verbose=0)
     assert np.abs(aae.reconstruct(worker.CLOUDS) - before).max() > 0.01
 
 
@@ -173,7 +174,6 @@ def test_the_chief_is_named_so_or_the_first_worker(tf_config, jobs, role, index,
     ("text", "why"),
     [
         ("{", "cannot be read"),
-        ("[1]", "cannot be read"),
         (config({"ps": ["a:1"], "worker": ["b:1"]}, "ps", 0), r"roles \['ps'\]"),
         (config({"worker": ["a:1", "b:1"]}, "worker", 2), "none of"),
     ],
