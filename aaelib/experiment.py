@@ -301,6 +301,7 @@ def train(
     ValueError
         If a shape can't be read, there are too few of them, or a setting is out of range.
     """
+    cluster.strategy()  # workers have to find each other before anything is computed
     path = _checked_suffix(path, (".keras",), "a model")
     recipe = load_recipe(recipe, **(changes or {}))
     _check_settings(recipe, epochs, steps, batch_size, jitter, shape_models, weights_from, networks)
@@ -312,8 +313,7 @@ def train(
         check_sockets(shapes.points, _files(shapes, folder))
         fitted = _shape_models(training_shapes, path.with_suffix(".shape_models"), seed)
         recipe = _for_shape_models(recipe, len(fitted), changes or {})
-    with cluster.scope():
-        aae = _start(recipe, training_shapes, seed, frozen or {}, weights_from, networks, fitted)
+    aae = _start(recipe, training_shapes, seed, frozen or {}, weights_from, networks, fitted)
     steps = steps or max(_LEAST_STEPS, -(-len(training_shapes) // batch_size))
     first_selectable = epochs // 2 if first_selectable is None else first_selectable
 
@@ -404,16 +404,16 @@ def _shape_models(shapes, folder, seed):
             f"class {str(kinds[counts.argmin()])!r} has {counts.min()} training shape; a shape "
             "model takes 2 or more: add shapes, or train without shape models"
         )
-    fitted = {}
+    files = {}
     for kind in map(str, kinds):
         points = shapes.points[shapes.kinds == kind]
         # The correspondence takes minutes, which a run that goes on does not spend again.
-        file = folder / f"{kind}-{_digest(points)}-{seed}.npz"
-        if not file.exists():
+        files[kind] = folder / f"{kind}-{_digest(points)}-{seed}.npz"
+        if cluster.is_chief() and not files[kind].exists():
             surfaces = fit_surfaces(points)
-            transported(surfaces, points, points.shape[1], seed=seed).save(file)
-        fitted[kind] = ShapeModel.load(file)
-    return fitted
+            transported(surfaces, points, points.shape[1], seed=seed).save(files[kind])
+    cluster.wait()
+    return {kind: ShapeModel.load(file) for kind, file in files.items()}
 
 
 def _for_shape_models(recipe, n_models, changes):
