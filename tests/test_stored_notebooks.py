@@ -74,7 +74,9 @@ def test_all_of_a_notebook_is_of_one_profile(path):
 def test_the_stored_study_is_there_to_browse(path):
     code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
     assert sum(bool(cell.outputs) for cell in code) > len(code) / 3
-    assert any("SocketSSM" in text or "ModelNet" in text for text in texts(path))
+    # Notebook 07 is for shapes of one's own: what is stored is its example.
+    sources = ("SocketSSM", "ModelNet", "(an example)")
+    assert any(source in text for text in texts(path) for source in sources)
 
 
 def test_the_readme_shows_what_the_notebooks_show():
