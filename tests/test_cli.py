@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 
 import numpy as np
 import pytest
@@ -224,3 +225,22 @@ def test_resampling_that_reads_nothing_fails(tmp_path):
     code, _, error = run("resample", tmp_path / "meshes", tmp_path / "clouds", "--workers", 1)
     assert code == 1
     assert "bad.off" in error
+
+
+def test_the_readme_names_commands_and_options_that_there_are():
+    readme = (cli.ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Shapes of your own\n")[1].split("\n## ")[0]
+    named = set(re.findall(r"^aaelib (\S+)", section, re.MULTILINE))
+    assert named >= {"resample", "train", "evaluate", "generate", "interpolate", "export"}
+    assert named <= COMMANDS.keys()
+    options = {
+        option
+        for name in named
+        for parameter in COMMANDS[name].params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+    # In the table, what is ours stands last.
+    ours = [line.strip("| \n").split("|")[-1] for line in section.splitlines() if "|" in line]
+    written = set(re.findall(r"--[a-z]\S*?(?=[\s`=,;)]|$)", " ".join(ours)))
+    assert len(written) > 15
+    assert written <= options
