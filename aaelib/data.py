@@ -1,5 +1,6 @@
 """Where shapes come from: folders, the bundled default; splits; training batches."""
 
+import hashlib
 import os
 import warnings
 from dataclasses import dataclass
@@ -49,6 +50,24 @@ class Shapes:
     def __getitem__(self, index):
         """The shapes of an index array, a mask or a slice."""
         return Shapes(self.points[index], self.names[index], self.kinds[index], self.source)
+
+
+def digest(points):
+    """
+    What tells clouds apart, whatever their files are called.
+
+    Parameters
+    ----------
+    points : (..., 3) array
+        One cloud, or several at once. Digests are of single precision, and of the points' order.
+
+    Returns
+    -------
+    str
+        BLAKE2b (RFC 7693) of the coordinates as little-endian float32: 16 hexadecimal digits.
+    """
+    content = np.ascontiguousarray(points, "<f4").tobytes()
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 # Sources --------------------------------------------------------------------------------------
