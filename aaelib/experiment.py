@@ -1,7 +1,6 @@
 """Shapes of one's own: train on a folder, evaluate on one, generate, interpolate, take home."""
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,7 +169,7 @@ def _known(card, folder, shapes):
     """
     if "split" not in card:
         return {}
-    digests = [_digest(cloud) for cloud in shapes.points]
+    digests = [data.digest(cloud) for cloud in shapes.points]
     same_folder = card["folder"] == str(Path(folder).resolve())
     return {
         part: np.isin(digests, list(members.values()))
@@ -183,11 +182,6 @@ def _files(shapes, folder):
     """The file of each of some shapes of a folder."""
     files = {file.relative_to(folder).with_suffix(""): file for file in folders.find(folder)}
     return [files[Path(name)] for name in shapes.names]
-
-
-def _digest(points):
-    content = np.ascontiguousarray(points, "<f4").tobytes()
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 # Training -------------------------------------------------------------------------------------
@@ -350,7 +344,7 @@ def train(
             "recipe": dataclasses.asdict(recipe),
         },
         "split": {
-            part: {str(shapes.names[i]): _digest(shapes.points[i]) for i in index}
+            part: {str(shapes.names[i]): data.digest(shapes.points[i]) for i in index}
             for part, index in parts.items()
         },
     }
@@ -408,7 +402,7 @@ def _shape_models(shapes, folder, seed):
     for kind in map(str, kinds):
         points = shapes.points[shapes.kinds == kind]
         # The correspondence takes minutes, which a run that goes on does not spend again.
-        files[kind] = folder / f"{kind}-{_digest(points)}-{seed}.npz"
+        files[kind] = folder / f"{kind}-{data.digest(points)}-{seed}.npz"
         if cluster.is_chief() and not files[kind].exists():
             surfaces = fit_surfaces(points)
             transported(surfaces, points, points.shape[1], seed=seed).save(files[kind])
