@@ -29,7 +29,7 @@ _SHAPE_MODEL_RATES = {"autoencoder_rate": 0.0, "finetuning_rate": 1e-4}
 # Recipes --------------------------------------------------------------------------------------
 
 
-def load_recipe(source="compact", **changes):
+def load_recipe(source="compact", /, **changes):
     """
     A recipe by name or from a file, with some of its entries changed.
 
@@ -38,7 +38,7 @@ def load_recipe(source="compact", **changes):
     source : str or Path
         A name in `aaelib.models.RECIPES`, or a YAML file (`.yaml`, `.yml`): entries of
         `aaelib.models.Recipe`, and `base`, the name of the recipe that has all others ("compact"
-        where it is missing). The recipe's `name` is the file's, unless the file says another.
+        where it is missing). The recipe's `name` is the file's, unless an entry says another.
     **changes
         Entries to replace. Text is read as the entry's type asks for: "1e-3", "64,128", "null".
 
@@ -53,14 +53,25 @@ def load_recipe(source="compact", **changes):
     ValueError
         For an unknown name or entry, or a value of another type or out of range.
     """
-    if Path(source).suffix.lower() not in (".yaml", ".yml"):
-        return models.recipe(str(source), **_typed(changes))
+    if not _is_file(source):
+        return _recipe(str(source), changes)
     entries = _read_recipe(Path(source))
-    base, name = entries.pop("base", "compact"), entries.pop("name", Path(source).stem)
+    base = entries.pop("base", "compact")
     try:
-        return dataclasses.replace(models.recipe(base, **_typed(entries | changes)), name=str(name))
+        return _recipe(base, {"name": Path(source).stem} | entries | changes)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{source}: {error}") from error
+
+
+def _is_file(source):
+    return Path(source).suffix.lower() in (".yaml", ".yml")
+
+
+def _recipe(base, entries):
+    # The name is an entry, too, of which `models.recipe` takes the base's.
+    renamed = {"name": str(entries["name"])} if "name" in entries else {}
+    others = {key: value for key, value in entries.items() if key != "name"}
+    return dataclasses.replace(models.recipe(base, **_typed(others)), **renamed)
 
 
 def _read_recipe(file):
@@ -297,7 +308,9 @@ def train(
     """
     cluster.strategy()  # workers have to find each other before anything is computed
     path = _checked_suffix(path, (".keras",), "a model")
-    recipe = load_recipe(recipe, **(changes or {}))
+    changes = changes or {}
+    given = changes.keys() | (_read_recipe(Path(recipe)).keys() if _is_file(recipe) else set())
+    recipe = load_recipe(recipe, **changes)
     _check_settings(recipe, epochs, steps, batch_size, jitter, shape_models, weights_from, networks)
     shapes = data.load_clouds(folder, recipe.n_points)
     parts = _split(shapes, folder, shares, seed)
@@ -306,7 +319,7 @@ def train(
     if shape_models:
         check_sockets(shapes.points, _files(shapes, folder))
         fitted = _shape_models(training_shapes, path.with_suffix(".shape_models"), seed)
-        recipe = _for_shape_models(recipe, len(fitted), changes or {})
+        recipe = _for_shape_models(recipe, len(fitted), given)
     aae = _start(recipe, training_shapes, seed, frozen or {}, weights_from, networks, fitted)
     steps = steps or max(_LEAST_STEPS, -(-len(training_shapes) // batch_size))
     first_selectable = epochs // 2 if first_selectable is None else first_selectable
@@ -410,10 +423,11 @@ def _shape_models(shapes, folder, seed):
     return {kind: ShapeModel.load(file) for kind, file in files.items()}
 
 
-def _for_shape_models(recipe, n_models, changes):
+def _for_shape_models(recipe, n_models, given):
+    """A recipe for a decoder that starts as shape models, but for the entries that were given."""
     needed = {"linear_models": n_models} | _SHAPE_MODEL_RATES
     return dataclasses.replace(
-        recipe, **{key: value for key, value in needed.items() if key not in changes}
+        recipe, **{key: value for key, value in needed.items() if key not in given}
     )
 
 

@@ -109,6 +109,21 @@ def test_a_recipe_file_changes_its_base_and_options_change_the_file(tmp_path):
     assert recipe == replace(expected, name="mine")
 
 
+def test_a_recipe_can_be_renamed(tmp_path):
+    assert experiment.load_recipe("paper", name="mine") == replace(
+        models.recipe("paper"), name="mine"
+    )
+    file = tmp_path / "other.yaml"
+    file.write_text("name: third\n")
+    assert experiment.load_recipe(file).name == "third"
+    assert experiment.load_recipe(file, name="mine").name == "mine"
+
+
+def test_entries_with_names_of_parameters_are_unknown_like_others():
+    with pytest.raises(ValueError, match=r"unknown entries \['source'\]"):
+        experiment.load_recipe("compact", source="x")
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -225,6 +240,28 @@ def test_a_decoder_that_starts_as_shape_models_stays_one(cups, of_cups):
     lengths = np.ptp(aae.sample(20)[..., 2], axis=1)
     real = [np.ptp(np.load(file)[:, 2]) for file in cups.rglob("*.npy")]
     assert 0.8 * min(real) < lengths.min() < lengths.max() < 1.2 * max(real)
+
+
+def test_what_a_recipe_file_says_is_kept_with_shape_models(cups, of_cups, tmp_path, monkeypatch):
+    file = tmp_path / "slow.yaml"
+    file.write_text("autoencoder_rate: 1e-5\nfinetuning_rate: 2e-5\n")
+    folder = of_cups.with_suffix(".shape_models")
+    shutil.copytree(folder, tmp_path / folder.name)
+
+    class StartedError(Exception):
+        """Ends training before it begins."""
+
+    def start(recipe, *_):
+        raise StartedError(recipe)
+
+    monkeypatch.setattr(experiment, "_start", start)
+    settings = {"shares": (0.5, 0.25, 0.25), "shape_models": 0.5}
+    for recipe, rates in ((file, (1e-5, 2e-5)), ("compact", (0.0, 1e-4))):
+        with pytest.raises(StartedError) as started:
+            experiment.train(cups, tmp_path / of_cups.name, recipe, TINY, **settings)
+        (made,) = started.value.args
+        assert (made.autoencoder_rate, made.finetuning_rate) == rates
+        assert made.linear_models == 2
 
 
 def test_shape_models_are_kept_beside_the_model_and_found_again(cups, of_cups, monkeypatch):
