@@ -40,6 +40,8 @@ class Resampling:
         Clouds that were there already, made from the same files with the same settings.
     refused : list of (Path, str)
         Files that gave no cloud, and why. They are in the target's `refused.csv` too.
+    removed : list of Path
+        Clouds of earlier runs that were removed, as their files are gone or refused now.
     seconds : float
         That it took in all.
     """
@@ -47,6 +49,7 @@ class Resampling:
     written: list
     kept: list
     refused: list
+    removed: list
     seconds: float
 
     @property
@@ -66,7 +69,9 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
     A run that was cut off goes on where it stopped, and a later one does what is new: a cloud is
     kept if the target's journal (`.resampled.csv`) says that it was made from a file of this name,
     size and time of change, with the same n_points and seed. All others are made, in the place of
-    what has their name. Clouds of files that are in the source no more stay.
+    what has their name. A cloud that the journal says was made from a file of this source is
+    removed when that file is there no more, or refused. What else is in the target stays: clouds
+    of other sources or of one's own, and of files that the suffixes leave out this time.
 
     Processes take about 0.15 GB each, and a file as much as its arrays; large files are read one
     at a time.
@@ -113,11 +118,12 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
         if file not in refused
     }
     with locked(target):
-        journal = _Journal(target)
+        journal = _Journal(source, target)
         # Taken before a file is read: one that changes meanwhile is read again by the next run.
         marks = {file: _mark(file, source, n_points, seed) for file in clouds}
         kept = [file for file, cloud in clouds.items() if journal.has(cloud, marks[file])]
         todo = sorted(set(clouds) - set(kept))
+        journal.claim(clouds[file] for file in kept)
         progress = tqdm(total=len(todo), desc=f"resampling {source.name}", unit="shape")
         with progress, journal:
             # Written here: waiting for the disk keeps no process from reading on.
@@ -129,11 +135,14 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
                 else:
                     refused[file] = reason
                 progress.update()
+        found = {cloud for file, cloud in clouds.items() if file not in refused}
+        removed = journal.remove_all_but(found, _accepted(suffixes))
         _list_refused(target, refused)
     return Resampling(
         written=[clouds[file] for file in todo if file not in refused],
         kept=[clouds[file] for file in kept],
         refused=sorted(refused.items()),
+        removed=removed,
         seconds=time.perf_counter() - start,
     )
 
@@ -468,26 +477,33 @@ def _check_apart(source, target):
 
 class _Journal:
     """
-    Lines of a target's journal: a cloud, and the mark of what it was made from.
+    Lines of a target's journal: a cloud, the mark of what it was made from, and in which source.
 
     Lines are added as clouds are written, and the last one of a cloud counts.
     """
 
-    def __init__(self, target):
-        self.target, self.file = target, target / JOURNAL
-        self.marks = {row[0]: tuple(row[1:]) for row in self._rows()}
-        # Written anew: what a killed run had begun to add would run into the next line.
-        with replacing(self.file) as temporary, _opened(temporary, "w") as stream:
-            csv.writer(stream).writerows([cloud, *mark] for cloud, mark in self.marks.items())
+    def __init__(self, source, target):
+        self.source, self.target, self.file = str(source.resolve()), target, target / JOURNAL
+        self.marks, self.sources = {}, {}
+        for cloud, *mark, made_of in self._rows():
+            self.marks[cloud], self.sources[cloud] = tuple(mark), made_of
 
     def _rows(self):
         if not self.file.exists():
             return []
         with _opened(self.file, "r") as stream:
             whole = [line for line in stream if line.endswith("\n")]
-        return [row for row in csv.reader(whole) if len(row) == 6]
+        return [row for row in csv.reader(whole) if len(row) == 7]
+
+    def _write(self):
+        with replacing(self.file) as temporary, _opened(temporary, "w") as stream:
+            csv.writer(stream).writerows(
+                [cloud, *mark, self.sources[cloud]] for cloud, mark in self.marks.items()
+            )
 
     def __enter__(self):
+        # Anew: what a killed run had begun to add would run into the next line.
+        self._write()
         self.stream = _opened(self.file, "a")
         return self
 
@@ -501,9 +517,34 @@ class _Journal:
         """Whether a cloud is there and was made from what has that mark."""
         return self.marks.get(self._name(cloud)) == mark and cloud.is_file()
 
+    def claim(self, clouds):
+        """Note that clouds which are kept are of this source, which may have been moved."""
+        self.sources |= {self._name(cloud): self.source for cloud in clouds}
+
     def add(self, cloud, mark):
-        csv.writer(self.stream).writerow([self._name(cloud), *mark])
+        name = self._name(cloud)
+        self.marks[name], self.sources[name] = mark, self.source
+        csv.writer(self.stream).writerow([name, *mark, self.source])
         self.stream.flush()
+
+    def remove_all_but(self, clouds, suffixes):
+        """Remove this source's other clouds; those whose files only have other suffixes stay."""
+        wanted = set(map(self._name, clouds))
+        gone = [
+            name
+            for name, (file, *_) in self.marks.items()
+            if self.sources[name] == self.source
+            and name not in wanted
+            and (Path(file).suffix.lower() in suffixes or not Path(self.source, file).exists())
+        ]
+        removed = [self.target / name for name in sorted(gone) if (self.target / name).is_file()]
+        for cloud in removed:
+            cloud.unlink()
+        for name in gone:
+            del self.marks[name], self.sources[name]
+        if gone:
+            self._write()
+        return removed
 
 
 def _mark(file, source, n_points, seed):

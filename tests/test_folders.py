@@ -148,6 +148,47 @@ def test_what_changed_is_done_again(source, target):
     np.testing.assert_array_equal(content(target)["chair/train/0.npy"], resample(file, 64))
 
 
+def names(clouds):
+    return [cloud.stem for cloud in clouds]
+
+
+def test_clouds_go_with_their_files(source, target):
+    folders.resample_tree(source, target, 64)
+    own = target / "chair" / "own.npy"
+    np.save(own, np.zeros((64, 3)))
+    (source / "chair" / "train" / "0.off").unlink()
+    write_mesh(source / "chair" / "test" / "1.ply")  # beside 1.obj
+    (source / "sofa" / "train" / "2.stl").write_text("no mesh any more")
+    done = folders.resample_tree(source, target, 64)
+    assert names(done.removed) == ["1", "0", "2"]
+    assert [len(done.kept), len(done.refused)] == [3, 3]
+    assert set(content(target)) == {
+        cloud.relative_to(target).as_posix() for cloud in (own, *done.kept)
+    }
+    # One of one's own in the place of a removed one is none of ours.
+    np.save(target / "chair" / "train" / "0.npy", np.zeros((64, 3)))
+    assert folders.resample_tree(source, target, 64).removed == []
+    assert "chair/train/0.npy" in content(target)
+
+
+def test_clouds_of_another_source_or_suffix_stay(source, target, tmp_path):
+    folders.resample_tree(source, target, 64)
+    write_mesh(tmp_path / "more" / "lamp.off")
+    assert folders.resample_tree(tmp_path / "more", target, 64).removed == []
+    assert folders.resample_tree(source, target, 64, suffixes="off").removed == []
+    assert len(content(target)) == 7
+    (source / "sofa" / "train" / "2.stl").unlink()
+    assert names(folders.resample_tree(source, target, 64, suffixes="off").removed) == ["2"]
+
+
+def test_a_source_that_was_moved_is_known_by_its_files(source, target, tmp_path):
+    folders.resample_tree(source, target, 64)
+    moved = source.rename(tmp_path / "moved")
+    assert len(folders.resample_tree(moved, target, 64).kept) == 6
+    (moved / "chair" / "train" / "0.off").unlink()
+    assert names(folders.resample_tree(moved, target, 64).removed) == ["0"]
+
+
 def test_another_mesh_of_the_same_name_is_not_taken_for_the_old_one(source, target):
     folders.resample_tree(source, target, 64)
     old = source / "chair" / "train" / "0.off"
