@@ -285,7 +285,13 @@ def evaluate(
 def generate(
     model: Model,
     n: Annotated[int, typer.Argument(min=1, help="How many.")],
-    out: Annotated[Path, typer.Argument(help="Folder for clouds (.npy, n x 3), mm.")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder for clouds (.npy, n x 3) in the unit of the model's training shapes (in "
+            "the unit sphere if it normalizes each to that); samples from before go."
+        ),
+    ],
     seed: Seed = 0,
     mesh: Mesh = None,
     thickness: Thickness = 4.0,

@@ -313,9 +313,11 @@ def _pictures(aae, name, shapes, unseen, mine, evaluated, near):
             "How near to a training shape samples are, and shapes that were not trained on. Copies "
             "rise at 0.",
         )
+    sized = aae.recipe.normalization == "dataset"
+    unit = "in the unit of the folder's files" if sized else "without a size: in the unit sphere"
     pictures["samples"] = (
         figures.cloud_gallery(samples[:10]),
-        "The first samples of the prior, in the unit of the folder's files.",
+        f"The first samples of the prior, {unit}.",
     )
     return pictures
 

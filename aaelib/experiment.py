@@ -580,8 +580,9 @@ def generate(model, n, folder, seed=0, mesh=None, thickness=4.0):
     n : int
         How many, 1 or more.
     folder : str or Path
-        For `sample_0000.npy`, ...: (n_points, 3) float32, in mm around the origin, without a size
-        of its own with "unit-sphere" normalization.
+        For `sample_0000.npy`, ...: (n_points, 3) float32 around the origin, in the unit of the
+        model's training shapes, or in the unit sphere with "unit-sphere" normalization. What there
+        is of such names and their walls from before is replaced or removed.
     seed : int
         Of the draws; the first of more samples are those of fewer.
     mesh : {"stl", "3mf", "ply"}, optional
@@ -620,7 +621,7 @@ def interpolate(model, a, b, folder, steps=5, mesh=None, thickness=4.0):
     a, b : str or Path
         Files of a cloud or a mesh, in the unit of the model's training shapes.
     folder : str or Path
-        For `step_0.npy`, ... and `interpolation.html`, which needs no network.
+        For `step_0.npy`, ..., as in `generate`, and `interpolation.html`, which needs no network.
     steps : int
         2 or more, the reconstructions of both ends included.
     mesh, thickness
@@ -725,10 +726,16 @@ def _check_mesh(aae, mesh, thickness):
 
 
 def _write_shapes(clouds, folder, pattern, mesh, thickness):
-    """Write clouds and their walls; return the files, and the walls that there are not."""
+    """
+    Write clouds and their walls; return the files, and the walls that there are not.
+
+    What an earlier call left under such names goes: it may be of another model.
+    """
     files, refused = [], []
     for i, cloud in enumerate(clouds):
         file = folder / f"{pattern.format(i)}.npy"
+        # First of all, so that no wall is ever beside the cloud of another.
+        _remove(file.with_suffix(suffix) for suffix in printing.FORMATS)
         with replacing(file) as temporary:
             np.save(temporary, cloud)
         files.append(file)
@@ -740,7 +747,24 @@ def _write_shapes(clouds, folder, pattern, mesh, thickness):
             files.append(printing.export(surface, wall, thickness))
         except ValueError as error:
             refused.append((wall, str(error)))
+    _remove(_further(folder, pattern, len(clouds)))
     return files, refused
+
+
+def _further(folder, pattern, n):
+    """Clouds and walls, numbered as by a pattern, from a number on."""
+    prefix = pattern.partition("{")[0]
+    for file in sorted(folder.glob(f"{prefix}*")):
+        number = file.stem.removeprefix(prefix)
+        ours = number.isdecimal() and file.stem == pattern.format(int(number))
+        if ours and int(number) >= n and file.suffix in (".npy", *printing.FORMATS):
+            yield file
+
+
+def _remove(files):
+    for file in files:
+        if file.is_file():
+            file.unlink()
 
 
 def _checked_suffix(path, suffixes, what):

@@ -490,13 +490,45 @@ def test_a_wall_that_there_is_not_is_told_with_its_reason(of_cups, tmp_path, mon
     assert refused == [(tmp_path / "sample_0000.ply", "a wall would cross itself")]
 
 
-def test_shapes_without_a_size_have_no_walls(clouds, tmp_path):
-    path = tmp_path / "unit.keras"
+def test_what_is_left_of_earlier_samples_goes_and_nothing_else(of_clouds, tmp_path):
+    left = ["sample_0000.stl", "sample_0002.npy", "sample_0002.3mf", "sample_0010.ply"]
+    kept = ["sample_2.npy", "sample_0002.csv", "sample_mine.npy", "resample_0002.npy"]
+    for name in (*left, *kept):
+        (tmp_path / name).touch()
+    experiment.generate(of_clouds, 2, tmp_path)
+    made = ["sample_0000.npy", "sample_0001.npy"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*made, *kept])
+
+
+def test_a_wall_that_is_refused_leaves_none_of_another_cloud(of_cups, tmp_path, monkeypatch):
+    def refuse(surface, path, thickness):
+        raise ValueError("a wall would cross itself")
+
+    (tmp_path / "sample_0000.stl").touch()
+    monkeypatch.setattr(experiment.printing, "export", refuse)
+    experiment.generate(of_cups, 1, tmp_path, mesh="stl")
+    assert [file.name for file in tmp_path.iterdir()] == ["sample_0000.npy"]
+
+
+@pytest.fixture(scope="module")
+def of_unit_spheres(clouds, tmp_path_factory):
+    """The file of a model of shapes without sizes."""
+    path = tmp_path_factory.mktemp("models") / "unit.keras"
     changes = {**TINY, "normalization": "unit-sphere"}
     experiment.train(clouds, path, changes=changes, **BRIEF)
+    return path
+
+
+def test_shapes_without_a_size_have_no_walls(of_unit_spheres, tmp_path):
     with pytest.raises(ValueError, match="no size"):
-        experiment.generate(path, 1, tmp_path / "out", mesh="stl")
+        experiment.generate(of_unit_spheres, 1, tmp_path / "out", mesh="stl")
     assert not (tmp_path / "out").exists()
+
+
+def test_samples_are_said_to_have_a_size_only_where_they_have_one(found, of_unit_spheres, clouds):
+    assert found.captions["samples"].endswith("in the unit of the folder's files.")
+    unsized = experiment.evaluate(of_unit_spheres, clouds, draws=1, everything=True, limit=4)
+    assert unsized.captions["samples"].endswith("without a size: in the unit sphere.")
 
 
 @pytest.mark.parametrize(
