@@ -58,7 +58,7 @@ def replacing(path):
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    with _explained(path, temporary):
+    with explained(path, temporary):
         refuse_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
@@ -118,7 +118,7 @@ def locked(path, patience=5.0):
     """
     path = Path(path)
     file = path.with_name(f".{path.name}.lock")
-    with _explained(file, file):
+    with explained(file, file):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = _acquired(path, file, patience)
     try:
@@ -162,13 +162,27 @@ def _holder(file):
 
 
 @contextmanager
-def _explained(path, written):
-    """Turn an error that comes from `written` not being written into one that says so of `path`."""
+def explained(path, written=None):
+    """
+    Say of errors in a block, where they come from a file not being written, why and what to do.
+
+    Parameters
+    ----------
+    path : Path
+        The file to name.
+    written : Path, optional
+        The one that is written for it; itself by default.
+
+    Raises
+    ------
+    OSError
+        Instead of one of the disk, which may name no file, or of `written` or its folders.
+    """
     try:
         yield
     except Exception as error:
         failure = _failure(error, {written, path, *path.parents})
-        if failure is None or failure.filename == str(path):
+        if failure is None or failure.strerror == _unwritten(path, failure.errno):
             raise
         raise OSError(failure.errno, _unwritten(path, failure.errno), str(path)) from error
 

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from . import meshes
 from .clouds import resample
-from .files import locked, replacing
+from .files import explained, locked, replacing
 
 SUFFIXES = meshes.SUFFIXES | {".npy"}
 JOURNAL = ".resampled.csv"
@@ -504,11 +504,13 @@ class _Journal:
     def __enter__(self):
         # Anew: what a killed run had begun to add would run into the next line.
         self._write()
-        self.stream = _opened(self.file, "a")
+        with explained(self.file):
+            self.stream = _opened(self.file, "a")
         return self
 
     def __exit__(self, *_):
-        self.stream.close()
+        with explained(self.file):  # what could not be written is tried once more
+            self.stream.close()
 
     def _name(self, cloud):
         return cloud.relative_to(self.target).as_posix()
@@ -524,8 +526,9 @@ class _Journal:
     def add(self, cloud, mark):
         name = self._name(cloud)
         self.marks[name], self.sources[name] = mark, self.source
-        csv.writer(self.stream).writerow([name, *mark, self.source])
-        self.stream.flush()
+        with explained(self.file):
+            csv.writer(self.stream).writerow([name, *mark, self.source])
+            self.stream.flush()
 
     def remove_all_but(self, clouds, suffixes):
         """Remove this source's other clouds; those whose files only have other suffixes stay."""

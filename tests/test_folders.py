@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 import trimesh
+from test_files import largest_file
 from trimesh.exchange.off import load_off
 
 from aaelib import data, files, folders, meshes
@@ -266,6 +267,19 @@ def test_a_full_disk_stops_a_run_which_can_go_on(source, target, monkeypatch):
     monkeypatch.setattr(np, "save", save)
     done = folders.resample_tree(source, target, 64)
     assert [len(done.written), len(done.kept), done.refused] == [3, 3, []]
+
+
+def test_a_journal_that_does_not_fit_is_named_and_the_next_run_goes_on(source, target):
+    long = source.parent.joinpath(*5 * [200 * "a"])
+    long.parent.mkdir(parents=True)
+    source = source.rename(long)  # each line names it
+    with largest_file(4000), pytest.raises(OSError, match=rf"not written.*{folders.JOURNAL}"):
+        folders.resample_tree(source, target, 8)
+    written = len(content(target))
+    done = folders.resample_tree(source, target, 8)
+    # That of the last cloud alone was missing.
+    assert [len(done.written), len(done.kept)] == [7 - written, written - 1]
+    assert 1 < written < 6
 
 
 def test_files_left_out_are_listed_until_they_are_repaired(source, target):
