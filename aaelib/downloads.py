@@ -7,7 +7,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pooch
@@ -149,14 +149,17 @@ def _complete(folder, fill):
     Path
         `folder`.
     """
-    if folder.is_dir():
-        return folder
     work = folder.with_name(f".{folder.name}")
-    with locked(folder, patience=0):
-        work.mkdir(exist_ok=True)
-        fill(work / folder.name)
-        os.replace(work / folder.name, folder)
-        shutil.rmtree(work)
+    if not folder.is_dir():
+        with locked(folder, patience=0):
+            if not folder.is_dir():  # another process may have made it meanwhile
+                work.mkdir(exist_ok=True)
+                fill(work / folder.name)
+                os.replace(work / folder.name, folder)
+    if work.is_dir():  # also that of a process which was killed before it came here
+        # The folder is whole: who holds the lock removes the rest, and if nobody may, it stays.
+        with suppress(RuntimeError, OSError), locked(folder, patience=0):
+            shutil.rmtree(work)
     return folder
 
 

@@ -13,6 +13,7 @@ import time
 import tracemalloc
 import types
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import trimesh
 from analytic import socket
 
 from aaelib import data, downloads
+from aaelib.files import locked
 
 BUNDLE = data.DATA / "sockets"
 ADVICE = "run the same command again"
@@ -408,6 +410,39 @@ def test_a_process_killed_while_it_unpacks_leaves_nothing_behind(modelnet, home)
     shutil.copy(modelnet.folder / "ModelNet10.zip", work / "ModelNet10.zip")
     assert_nothing_is_there_and_the_next_run_works(modelnet, home)
     assert not modelnet.requests
+
+
+def test_what_another_process_finished_meanwhile_is_not_downloaded_again(
+    modelnet, home, monkeypatch
+):
+    taken = []
+
+    @contextmanager
+    def after_another(path, patience):
+        """The lock is free as the other process has just ended."""
+        with locked(path, patience):
+            taken.append(path)
+            (home / "ModelNet10" / "bathtub").mkdir(parents=True)
+            yield
+
+    monkeypatch.setattr(downloads, "locked", after_another)
+    assert downloads.download_modelnet(10) == home / "ModelNet10"
+    assert taken == [home / "ModelNet10"]
+    assert modelnet.requests == []
+    assert {file.name for file in home.iterdir()} == {"sockets", "ModelNet10"}
+
+
+def test_an_archive_goes_when_its_folder_is_there(modelnet, home):
+    work = home / ".ModelNet10"
+    for folder in (work, home / "ModelNet10"):
+        folder.mkdir()
+    shutil.copy(modelnet.folder / "ModelNet10.zip", work)
+    with locked(home / "ModelNet10"):  # another process removes it
+        assert downloads.download_modelnet(10) == home / "ModelNet10"
+        assert work.is_dir()
+    assert downloads.download_modelnet(10) == home / "ModelNet10"
+    assert {file.name for file in home.iterdir()} == {"sockets", "ModelNet10"}
+    assert modelnet.requests == []
 
 
 # The disk
