@@ -169,8 +169,9 @@ def load_clouds(folder, n_points=2048, limit=None, seed=0):
     """
     Load any folder of clouds (`.npy`) and meshes; the class of a shape is its first sub-folder.
 
-    Meshes are read by several processes where there are many. Reading them again and again takes
-    long: `aaelib.folders.resample_tree` makes a folder of clouds of them.
+    Of shapes in the folder itself it is the folder's name. Meshes are read by several processes
+    where there are many. Reading them again and again takes long: `aaelib.folders.resample_tree`
+    makes a folder of clouds of them.
 
     Parameters
     ----------
@@ -199,9 +200,9 @@ def load_clouds(folder, n_points=2048, limit=None, seed=0):
     classes = np.array([_class(file, folder) for file in files])
     if limit is not None:
         files, classes = _at_most(limit, np.array(files), classes, seed)
-    points = folders.read_all(files, n_points, seed, title=folder.name)
+    points = folders.read_all(files, n_points, seed, title=folders.name_of(folder))
     names = [str(file.relative_to(folder).with_suffix("")) for file in files]
-    return Shapes(points, np.array(names), classes, str(folder.name))
+    return Shapes(points, np.array(names), classes, folders.name_of(folder))
 
 
 def _sockets_of(folder, kinds, limit):
@@ -251,7 +252,7 @@ def _folders(*patterns):
 
 def _class(file, folder):
     parts = file.relative_to(folder).parts
-    return parts[0] if len(parts) > 1 else folder.name
+    return parts[0] if len(parts) > 1 else folders.name_of(folder)
 
 
 def _at_most(limit, files, classes, seed):

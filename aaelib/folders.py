@@ -124,7 +124,7 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
         kept = [file for file, cloud in clouds.items() if journal.has(cloud, marks[file])]
         todo = sorted(set(clouds) - set(kept))
         journal.claim(clouds[file] for file in kept)
-        progress = tqdm(total=len(todo), desc=f"resampling {source.name}", unit="shape")
+        progress = tqdm(total=len(todo), desc=f"resampling {name_of(source)}", unit="shape")
         with progress, journal:
             # Written here: waiting for the disk keeps no process from reading on.
             for file, points, reason in _read_each(todo, n_points, seed, workers):
@@ -179,6 +179,11 @@ def find(folder, suffixes=None):
     if not files:
         raise FileNotFoundError(f"no shapes in {folder}; accepted: {', '.join(sorted(accepted))}")
     return files
+
+
+def name_of(folder):
+    """The name of a folder, also where its path ends in a dot or two; links have their own."""
+    return Path(os.path.abspath(folder)).name
 
 
 def read(file, n_points=2048, seed=0):

@@ -136,6 +136,15 @@ def test_clouds_and_meshes_of_a_folder_are_read_and_classed(tmp_path):
         np.testing.assert_allclose(np.abs(of[name]).max(axis=1), 0.5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("place", "path"), [("TT", "."), ("TT/train", "..")])
+def test_a_folder_that_one_is_in_has_its_name_all_the_same(tmp_path, monkeypatch, place, path):
+    write(tmp_path / "TT" / "a.npy")
+    (tmp_path / place).mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / place)
+    shapes = data.load_clouds(path, n_points=10)
+    assert [shapes.source, *shapes.kinds] == ["TT", "TT"]
+
+
 def test_clouds_with_more_points_are_thinned_to_some_of_them(tmp_path):
     # Half precision, as some corpora are kept in.
     full = cloud(500).astype(np.float16)
