@@ -7,7 +7,7 @@ import re
 import time
 import warnings
 from contextlib import contextmanager, suppress
-from glob import escape
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -38,7 +38,8 @@ def replacing(path):
     Yield a temporary path that takes the place of `path` when the block ends well.
 
     A reader never sees half a file, and a block that raises (or a killed process) leaves what was
-    there before. What a killed process was writing goes when the next one writes the same file.
+    there before. What a killed process was writing goes when the next one writes the same file
+    (one that is started later: what is in a folder is looked up once by each process).
 
     Parameters
     ----------
@@ -206,10 +207,22 @@ def _unwritten(path, code):
 
 def _remove_leftovers(path):
     """Remove what processes that were killed had begun to write in the place of a file."""
-    for file in path.parent.glob(f".{escape(path.stem)}.*{escape(path.suffix)}"):
-        process = file.name[len(path.stem) + 2 : len(file.name) - len(path.suffix)]
-        if process.isdecimal() and not psutil.pid_exists(int(process)):
+    form = re.compile(rf"\.{re.escape(path.stem)}\.(\d+){re.escape(path.suffix)}")
+    for file in _temporaries(path.parent.absolute()):
+        found = form.fullmatch(file.name)
+        if found and not psutil.pid_exists(int(found[1])):
             file.unlink(missing_ok=True)
+
+
+@cache
+def _temporaries(folder):
+    """
+    What had names as `replacing` gives them in a folder when this process first wrote there.
+
+    Looked up once: in a folder of very many files each look takes long.
+    """
+    form = re.compile(r"\..*\.\d+(\.[^.]*)?", re.DOTALL)
+    return [file for file in folder.glob(".*") if form.fullmatch(file.name)]
 
 
 def _write_out(file):

@@ -202,6 +202,19 @@ def test_what_a_killed_process_was_writing_goes_with_the_next_one(tmp_path, dead
     assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "table [1].csv"])
 
 
+def test_what_is_in_a_folder_is_looked_up_once_however_many_files_are_written(
+    tmp_path, monkeypatch
+):
+    looks = []
+    for name in ("listdir", "scandir"):
+        look = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda path, look=look: looks.append(path) or look(path))
+    for i in range(20):
+        with replacing(tmp_path / "clouds" / f"{i}.npy") as temporary:
+            temporary.write_text("whole")
+    assert len(looks) == 1
+
+
 # One at a time
 
 
