@@ -218,20 +218,20 @@ def train(
     run = experiment.train(
         folder,
         model,
-        recipe,
-        entries,
-        split,
-        seed,
-        epochs,
-        steps,
-        batch_size,
-        select_from,
-        rotate,
-        jitter,
-        weights_from,
-        tuple(network or experiment.NETWORKS),
-        frozen,
-        shape_models,
+        recipe=recipe,
+        changes=entries,
+        shares=split,
+        seed=seed,
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        first_selectable=select_from,
+        rotate=rotate,
+        jitter=jitter,
+        weights_from=weights_from,
+        networks=tuple(network or experiment.NETWORKS),
+        frozen=frozen,
+        shape_models=shape_models,
     )
     counts = ", ".join(f"{len(names)} {part}" for part, names in run.card["split"].items())
     best = run.history.loc[run.best_epoch]
@@ -249,7 +249,9 @@ def evaluate(
     everything: Annotated[
         bool,
         typer.Option(
-            "--all", help="Shapes that the model was trained on, or selected by, as well."
+            "--all",
+            help="Shapes that the model was trained on, or selected by, or that in another folder "
+            "have names of such, as well.",
         ),
     ] = False,
     draws: Annotated[
@@ -257,7 +259,12 @@ def evaluate(
     ] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of the first draw, then the next.")] = 1000,
     limit: Annotated[
-        int, typer.Option(min=2, help="Shapes at most; time grows with the square of their number.")
+        int,
+        typer.Option(
+            min=2,
+            help="Shapes at most, and 10 times as many training shapes for the baselines; time "
+            "grows with its square.",
+        ),
     ] = 200,
     sockets: Annotated[
         bool | None,
@@ -274,7 +281,15 @@ def evaluate(
     By default on shapes that it has not seen, as the card beside the model tells.
     """
     experiment = _experiment()
-    found = experiment.evaluate(model, folder, draws, seed, everything, sockets, limit)
+    found = experiment.evaluate(
+        model,
+        folder,
+        draws=draws,
+        seed=seed,
+        everything=everything,
+        sockets=sockets,
+        limit=limit,
+    )
     page = found.write(out)
     typer.echo(found.about["which"])
     typer.echo(found.table.T.to_markdown())
@@ -298,7 +313,7 @@ def generate(
 ):
     """Draw new shapes."""
     experiment = _experiment()
-    _tell(*experiment.generate(model, n, out, seed, mesh, thickness))
+    _tell(*experiment.generate(model, n, out, seed=seed, mesh=mesh, thickness=thickness))
 
 
 @app.command(rich_help_panel=_OWN)
@@ -313,7 +328,7 @@ def interpolate(
 ):
     """Walk from one shape to another."""
     experiment = _experiment()
-    _tell(*experiment.interpolate(model, a, b, out, steps, mesh, thickness))
+    _tell(*experiment.interpolate(model, a, b, out, steps=steps, mesh=mesh, thickness=thickness))
 
 
 @app.command(rich_help_panel=_OWN)

@@ -14,6 +14,7 @@ from .files import replacing
 from .sockets import check_sockets, fit_surfaces
 
 NEAREST = "nearest training shape"
+TRAINED_PER_SHAPE = 10  # training shapes at most that baselines take, for each shape to evaluate
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Evaluation:
         )
 
 
-def evaluate(aae, name, shapes, files, trained, is_new, seeds, sockets, about):
+def evaluate(aae, name, shapes, files, *, trained, n_trained, is_new, seeds, sockets, about):
     """
     Every metric and figure of a model on shapes, baselines beside it.
 
@@ -141,7 +142,9 @@ def evaluate(aae, name, shapes, files, trained, is_new, seeds, sockets, about):
     files : sequence of Path
         Theirs.
     trained : aaelib.data.Shapes
-        Those that it was trained on, as far as they are known; there may be none.
+        Those that it was trained on, as far as they are known, or some of them; there may be none.
+    n_trained : int
+        How many are known.
     is_new : (n,) bool array
         Which of `shapes` it was not trained on.
     seeds : sequence of int
@@ -159,7 +162,7 @@ def evaluate(aae, name, shapes, files, trained, is_new, seeds, sockets, about):
     if sockets:
         check_sockets(shapes.points, files)
     unseen = tables.Unseen(shapes, fit_surfaces(shapes.points) if sockets else None)
-    contestants, notes = _contestants(unseen, files, trained, aae, seeds)
+    contestants, notes = _contestants(unseen, files, trained, n_trained, aae, seeds)
     mine = (
         aae.reconstruct(shapes.points),
         [aae.sample(baselines.DRAWN_PER_SOCKET * len(shapes), seed) for seed in seeds],
@@ -172,7 +175,8 @@ def evaluate(aae, name, shapes, files, trained, is_new, seeds, sockets, about):
         near = {f"samples of {name}": of_samples, "shapes it was not trained on": of_new}
     pictures = _pictures(aae, name, shapes, unseen, mine, evaluated, near)
     about = {"model": name, "recipe": aae.recipe.name} | about
-    about |= {"n": len(shapes), "sockets": sockets, "seeds": list(seeds), "notes": notes}
+    about |= {"n": len(shapes), "n_trained": n_trained, "n_compared": len(trained)}
+    about |= {"sockets": sockets, "seeds": list(seeds), "notes": notes}
     return Evaluation(
         metrics=tables.summary(evaluated, over="draws").dropna(axis=1, how="all"),
         by_class=tables.by_kind(shapes.kinds, evaluated).T.dropna(how="all"),
@@ -192,7 +196,7 @@ def _errors(shapes, of_model):
     return pd.DataFrame(errors, index).dropna(axis=1, how="all")
 
 
-def _contestants(unseen, files, trained, aae, seeds):
+def _contestants(unseen, files, trained, n_trained, aae, seeds):
     """What baselines make, as `tables.evaluate_baselines` takes it, and what is said of them."""
     contestants, notes = {}, []
     if len(trained):
@@ -202,8 +206,14 @@ def _contestants(unseen, files, trained, aae, seeds):
         )
         notes.append(
             f"'{NEAREST}' reconstructs with the nearest of {len(trained)} training shapes, and "
-            "generates by drawing real ones: the mark to reach. One that was trained on is its own."
+            "generates by drawing real ones: the mark to reach. One of these is its own nearest."
         )
+        if len(trained) < n_trained:
+            notes.append(
+                f"To save time, these were drawn from {n_trained} training shapes, "
+                f"{TRAINED_PER_SHAPE} for each shape that the limit allows: a copy of one of the "
+                "others does not show."
+            )
     else:
         notes.append("The model's training shapes are not in this folder, so none is a baseline.")
     counts = pd.Series(trained.kinds).value_counts().reindex(np.unique(unseen.kinds), fill_value=0)
@@ -212,7 +222,7 @@ def _contestants(unseen, files, trained, aae, seeds):
     elif counts.min() >= 2:
         k = aae.recipe.code_size
         contestants[baselines.LINEAR] = _linear(unseen, trained, k, seeds)
-        notes.append(f"'{baselines.LINEAR}': of the training shapes, one a class, k = {k}.")
+        notes.append(f"'{baselines.LINEAR}': of these training shapes, one a class, k = {k}.")
     if sampled := _sampled_anew(unseen, files, seeds):
         contestants[baselines.FLOOR] = sampled
         notes.append(f"'{baselines.FLOOR}': the evaluated shapes' own surfaces, sampled anew.")

@@ -181,12 +181,29 @@ def _known(card, folder, shapes):
     if "split" not in card:
         return {}
     digests = [data.digest(cloud) for cloud in shapes.points]
-    same_folder = card["folder"] == str(Path(folder).resolve())
+    members = {part: card["split"].get(part, {}) for part in PARTS}
     return {
-        part: np.isin(digests, list(members.values()))
-        | (np.isin(shapes.names, list(members)) & same_folder)
-        for part, members in card["split"].items()
+        part: np.isin(digests, list(members[part].values()))
+        | (np.isin(shapes.names, list(members[part])) & _is_of(card, folder))
+        for part in PARTS
     }
+
+
+def _is_of(card, folder):
+    """Whether a model was trained on that very folder."""
+    return card.get("folder") == str(Path(folder).resolve())
+
+
+def _namesakes(card, shapes, known):
+    """
+    Which shapes are not known, but have the name of one that a model was trained on or selected by.
+
+    They may be the same, resampled: the clouds of the meshes that it was trained on, say.
+    """
+    if not known:
+        return np.zeros(len(shapes), bool)
+    names = [name for part in PARTS[:2] for name in card["split"].get(part, {})]
+    return np.isin(shapes.names, names) & ~np.any(list(known.values()), axis=0)
 
 
 def _files(shapes, folder):
@@ -465,13 +482,16 @@ def evaluate(model, folder, draws=3, seed=1000, everything=False, sockets=None, 
         Of the first draw; the next ones have the next. By default other draws than those by which
         epochs are selected.
     everything : bool
-        Shapes that the model was trained on, or selected by, as well.
+        Shapes that the model was trained on, or selected by, as well. A shape of another folder
+        than that which the model was trained on is taken for one of these where it has the points
+        of one or its name (path in the folder): it may be the same, resampled.
     sockets : bool, optional
         Whether the shapes are sockets in mm, z up, with errors in mm on their surfaces; by default
         if all classes are "TT" or "TF".
     limit : int
-        At most that many shapes, classes in proportion, drawn by `seed`: time grows with the square
-        of their number.
+        At most that many shapes, classes in proportion, drawn by `seed`, and for the baselines
+        `evaluation.TRAINED_PER_SHAPE` times as many training shapes at most: time grows with its
+        square.
 
     Returns
     -------
@@ -489,24 +509,28 @@ def evaluate(model, folder, draws=3, seed=1000, everything=False, sockets=None, 
             raise ValueError(f"{name} is {value}; it must be 1 or more")
     aae, card, name = load_model(model)
     shapes = data.load_clouds(folder, aae.recipe.n_points)
-    parts = _known(card, folder, shapes)
-    chosen, which = _chosen(parts, len(shapes), everything, folder)
+    known = _known(card, folder, shapes)
+    namesakes = _namesakes(card, shapes, known)
+    chosen, which = _chosen(known, namesakes, everything, folder)
+    if known and not _is_of(card, folder):
+        which += " (as far as points and names tell)"
     if len(chosen) > limit:
-        order = _interleaved(shapes.kinds[chosen], seed)[:limit]
-        chosen, which = np.sort(chosen[order]), f"{which}, {limit} of them drawn"
+        chosen, which = _drawn(shapes, chosen, limit, seed), f"{which}, {limit} of them drawn"
     if earlier := card.get("settings", {}).get("weights_from"):
         which += f"; it started from the weights of {Path(earlier).name}, which may have seen them"
-    is_trained = parts.get("training", np.zeros(len(shapes), bool))
+    is_trained = known.get("training", np.zeros(len(shapes), bool))
+    trained = np.flatnonzero(is_trained)
     return evaluation.evaluate(
         aae,
         name,
         shapes[chosen],
         _files(shapes[chosen], folder),
-        shapes[is_trained],
-        ~is_trained[chosen],
-        range(seed, seed + draws),
-        set(shapes.kinds) <= set(data.KINDS) if sockets is None else sockets,
-        {
+        trained=shapes[_drawn(shapes, trained, evaluation.TRAINED_PER_SHAPE * limit, seed)],
+        n_trained=len(trained),
+        is_new=~(is_trained | namesakes)[chosen],
+        seeds=range(seed, seed + draws),
+        sockets=set(shapes.kinds) <= set(data.KINDS) if sockets is None else sockets,
+        about={
             "which": which,
             "folder": str(folder),
             "source": shapes.source,
@@ -515,19 +539,29 @@ def evaluate(model, folder, draws=3, seed=1000, everything=False, sockets=None, 
     )
 
 
-def _chosen(parts, n, everything, folder):
+def _drawn(shapes, index, limit, seed):
+    """At most so many of some shapes, classes in proportion."""
+    if len(index) <= limit:
+        return index
+    return np.sort(index[_interleaved(shapes.kinds[index], seed)[:limit]])
+
+
+def _chosen(known, namesakes, everything, folder):
     """Indices of the shapes to evaluate, and a sentence part that says which they are."""
+    n, doubtful = len(namesakes), int(namesakes.sum())
     chosen = np.arange(n)
-    if not parts:
+    if not known:
         which = f"all {n} shapes; which of them the model was trained on is not known"
     elif everything:
-        used = parts["training"] | parts["validation"]
+        used = known["training"] | known["validation"]
         which = f"all {n} shapes; the model was trained on or selected by {used.sum()}"
+        which += f", and {doubtful} more have names of such" if doubtful else ""
     else:
-        chosen = np.flatnonzero(~(parts["training"] | parts["validation"]))
+        chosen = np.flatnonzero(~(known["training"] | known["validation"] | namesakes))
         which = (
             f"the {len(chosen)} of {n} shapes that the model was neither trained on nor selected by"
         )
+        which += f", without {doubtful} that have names of such" if doubtful else ""
     if len(chosen) < 2:
         raise ValueError(
             f"{folder}: {which}, and 2 or more are needed to evaluate; name a folder with others, "

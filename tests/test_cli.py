@@ -126,11 +126,46 @@ def test_what_can_not_be_done_is_one_line_and_exits_with_1(arguments, said, tmp_
 def test_a_loss_that_is_not_finite_is_told_in_words(monkeypatch):
     from aaelib import experiment
 
-    def diverge(*_):
+    def diverge(*_, **__):
         raise FloatingPointError("epoch 3: the loss is not finite")
 
     monkeypatch.setattr(experiment, "train", diverge)
     assert run("train", "a", "b.keras")[::2] == (1, "aaelib: epoch 3: the loss is not finite\n")
+
+
+def test_options_reach_what_is_named_like_them(monkeypatch):
+    from aaelib import experiment
+
+    given = {}
+
+    def record(*_, **settings):
+        given.update(settings)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(experiment, "train", record)
+    run(
+        *("train", "a", "b.keras", "--recipe", "paper", "--set", "code_size=8", "--points", 64),
+        *("--normalization", "dataset", "--split", 0.6, 0.3, 0.1, "--seed", 1, "--epochs", 2),
+        *("--steps", 3, "--batch-size", 4, "--select-from", 5, "--rotate", "--jitter", 0.6),
+        *("--weights-from", "sockets", "--network", "encoder", "--freeze", "decoder=hidden_1"),
+        *("--shape-models", 0.7),
+    )
+    assert given == {
+        "recipe": "paper",
+        "changes": {"code_size": "8", "n_points": 64, "normalization": "dataset"},
+        "shares": (0.6, 0.3, 0.1),
+        "seed": 1,
+        "epochs": 2,
+        "steps": 3,
+        "batch_size": 4,
+        "first_selectable": 5,
+        "rotate": True,
+        "jitter": 0.6,
+        "weights_from": "sockets",
+        "networks": ("encoder",),
+        "frozen": {"decoder": "hidden_1"},
+        "shape_models": 0.7,
+    }
 
 
 # One after the other
@@ -230,17 +265,37 @@ def test_resampling_that_reads_nothing_fails(tmp_path):
 def test_the_readme_names_commands_and_options_that_there_are():
     readme = (cli.ROOT / "README.md").read_text(encoding="utf-8")
     section = readme.split("## Shapes of your own\n")[1].split("\n## ")[0]
-    named = set(re.findall(r"^aaelib (\S+)", section, re.MULTILINE))
-    assert named >= {"resample", "train", "evaluate", "generate", "interpolate", "export"}
-    assert named <= COMMANDS.keys()
-    options = {
+    written = named_options(section)
+    assert written.keys() == {
+        *("resample", "train", "evaluate", "generate", "interpolate", "export")
+    }
+    assert sum(map(len, written.values())) > 15
+    for command, options in written.items():
+        assert options <= options_of(command), command
+    # An option of another command is no better than one that there is not.
+    misplaced = named_options(section.replace("--suffix", "--split"))
+    assert not misplaced["resample"] <= options_of("resample")
+
+
+def options_of(command):
+    return {
         option
-        for name in named
-        for parameter in COMMANDS[name].params
+        for parameter in COMMANDS[command].params
         for option in (*parameter.opts, *parameter.secondary_opts)
     }
-    # In the table, what is ours stands last.
-    ours = [line.strip("| \n").split("|")[-1] for line in section.splitlines() if "|" in line]
-    written = set(re.findall(r"--[a-z]\S*?(?=[\s`=,;)]|$)", " ".join(ours)))
-    assert len(written) > 15
-    assert written <= options
+
+
+def named_options(section):
+    """Command -> options, from lines to type and from tables whose last column is ours."""
+    found, command = {}, None
+    for line in section.splitlines():
+        ours = line.strip("| ").split("|")[-1] if line.startswith("|") else line
+        if typed := re.match(r"aaelib (\S+)", line):
+            command = typed[1]
+        elif line.startswith("| `experiment."):  # the rows below go on with it
+            command = re.search(r"`aaelib (\S+)", ours)[1]
+        elif not line.startswith("| |"):
+            continue
+        options = re.findall(r"--[a-z]\S*?(?=[\s`=,;)]|$)", ours.split("#")[0])
+        found.setdefault(command, set()).update(options)
+    return found

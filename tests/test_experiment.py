@@ -12,7 +12,7 @@ import pytest
 import trimesh
 from analytic import sockets
 
-from aaelib import baselines, experiment, models, report, training
+from aaelib import baselines, evaluation, experiment, models, report, training
 from aaelib.metrics import reconstruction_chamfer
 from aaelib.sockets import SocketSurface
 
@@ -371,12 +371,30 @@ def test_a_shape_that_is_saved_anew_in_its_folder_is_known_by_name(clouds, of_cl
     assert sorted(found.errors.index) == sorted(card["split"]["test"])
 
 
-def test_equal_names_in_another_folder_say_nothing(of_clouds, tmp_path):
-    other = write_clouds(tmp_path / "balls", ("egg",), n=4, seed=9)
+def test_other_points_of_equal_names_in_another_folder_do_not_count_as_unseen(of_clouds, tmp_path):
+    other = write_clouds(tmp_path / "balls", ("egg", "ball"), seed=9)
     found = experiment.evaluate(of_clouds, other, draws=1)
-    assert found.about["n"] == 4
+    assert sorted(found.errors.index) == sorted(training.card_of(of_clouds)["split"]["test"])
+    assert found.about["which"] == (
+        "the 5 of 16 shapes that the model was neither trained on nor selected by, without 11 that "
+        "have names of such (as far as points and names tell)"
+    )
+    # They are not known to be training shapes either.
     assert experiment.NEAREST not in found.metrics.index
     assert found.memorising == {}
+    every = experiment.evaluate(of_clouds, other, draws=1, everything=True).about
+    assert every["n"] == 16
+    assert "trained on or selected by 0, and 11 more have names of such" in every["which"]
+
+
+def test_a_card_that_tells_parts_only_is_enough(clouds, of_clouds, tmp_path):
+    card = training.card_of(of_clouds)
+    path = tmp_path / "m.keras"
+    shutil.copy(of_clouds, path)
+    split = {part: names for part, names in card["split"].items() if part != "test"}
+    path.with_suffix(".json").write_text(json.dumps({"split": split}))
+    found = experiment.evaluate(path, clouds, draws=1)
+    assert sorted(found.errors.index) == sorted(card["split"]["test"])
 
 
 def test_all_shapes_are_evaluated_where_that_is_asked_for(clouds, of_clouds):
@@ -390,6 +408,24 @@ def test_of_many_shapes_some_are_drawn_and_that_is_said(clouds, of_clouds):
     found = experiment.evaluate(of_clouds, clouds, draws=1, everything=True, limit=4)
     assert sorted(found.errors["class"]) == ["ball", "ball", "egg", "egg"]
     assert found.about["which"].endswith("4 of them drawn")
+
+
+def test_of_many_training_shapes_baselines_take_some_and_that_is_said(
+    clouds, of_clouds, monkeypatch
+):
+    monkeypatch.setattr(evaluation, "TRAINED_PER_SHAPE", 2)
+    compared = []
+    nearest = baselines.nearest
+
+    def recorded(points, training):
+        compared.append(training)
+        return nearest(points, training)
+
+    monkeypatch.setattr(baselines, "nearest", recorded)
+    found = experiment.evaluate(of_clouds, clouds, draws=1, limit=3)
+    assert [len(each) for each in compared] == [6]
+    assert (found.about["n_trained"], found.about["n_compared"]) == (8, 6)
+    assert any("drawn from 8 training shapes" in note for note in found.about["notes"])
 
 
 def test_shapes_that_were_all_trained_on_are_refused(clouds, of_clouds, tmp_path):
