@@ -102,15 +102,18 @@ def resample(
     """
     Put evenly spread points on every mesh of a tree.
 
-    Files that can't be read are left out and listed. What is there from an earlier call is kept.
+    Files that can't be read are left out and listed. What is there from an earlier call is kept,
+    but for clouds of meshes that are gone or refused now: these are removed and listed.
     """
     from aaelib import folders
 
     found = folders.resample_tree(source, target, points, seed, workers, suffix or None)
     _list_refused(found.refused)
+    for cloud in found.removed:
+        typer.echo(f"{cloud}: removed, as its mesh is gone or refused", err=True)
     typer.echo(
         f"{target}: {len(found.written)} written, {len(found.kept)} kept, {len(found.refused)} "
-        f"refused; {found.shapes_per_second:.1f} shapes a second"
+        f"refused, {len(found.removed)} removed; {found.shapes_per_second:.1f} shapes a second"
     )
     if not (found.written or found.kept):
         raise typer.Exit(1)

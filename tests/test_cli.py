@@ -254,6 +254,20 @@ def test_what_can_not_be_resampled_is_listed_and_the_rest_is_written(tmp_path):
     assert "0 written, 1 kept" in run(*arguments)[1]
 
 
+def test_clouds_of_meshes_that_are_gone_are_removed_and_listed(tmp_path):
+    source, target = tmp_path / "meshes", tmp_path / "clouds"
+    source.mkdir()
+    for name in ("here", "gone"):
+        trimesh.creation.box().export(source / f"{name}.off")
+    arguments = ["resample", source, target, "--points", 50, "--workers", 1]
+    run(*arguments)
+    (source / "gone.off").unlink()
+    code, said, error = run(*arguments)
+    assert code == 0
+    assert "1 kept, 0 refused, 1 removed" in said
+    assert error.count(f"{target / 'gone.npy'}: removed") == 1
+
+
 def test_resampling_that_reads_nothing_fails(tmp_path):
     (tmp_path / "meshes").mkdir()
     (tmp_path / "meshes" / "bad.off").write_text("no mesh")
