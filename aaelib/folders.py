@@ -498,7 +498,7 @@ class _Journal:
             return []
         with _opened(self.file, "r") as stream:
             whole = [line for line in stream if line.endswith("\n")]
-        return [row for row in csv.reader(whole) if len(row) == 7]
+        return [row for row in csv.reader(whole) if len(row) == 7 and _is_inside(row[0])]
 
     def _write(self):
         with replacing(self.file) as temporary, _opened(temporary, "w") as stream:
@@ -553,6 +553,12 @@ class _Journal:
         if gone:
             self._write()
         return removed
+
+
+def _is_inside(name):
+    """Whether a cloud's name stays in the target: what a journal from elsewhere may not."""
+    path = Path(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _mark(file, source, n_points, seed):

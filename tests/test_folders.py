@@ -190,6 +190,20 @@ def test_a_source_that_was_moved_is_known_by_its_files(source, target, tmp_path)
     assert names(folders.resample_tree(moved, target, 64).removed) == ["0"]
 
 
+@pytest.mark.parametrize("form", ["../own.npy", "{}/own.npy"])
+def test_a_journal_from_elsewhere_removes_nothing_outside_of_its_folder(
+    source, target, tmp_path, form
+):
+    folders.resample_tree(source, target, 64)
+    own = tmp_path / "own.npy"
+    own.touch()
+    name = form.format(tmp_path)
+    with (target / folders.JOURNAL).open("a", newline="") as stream:
+        csv.writer(stream).writerow([name, "own.off", 1, 1, 64, 0, source])
+    assert folders.resample_tree(source, target, 64).removed == []
+    assert own.exists()
+
+
 def test_another_mesh_of_the_same_name_is_not_taken_for_the_old_one(source, target):
     folders.resample_tree(source, target, 64)
     old = source / "chair" / "train" / "0.off"
