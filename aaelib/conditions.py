@@ -259,7 +259,8 @@ def train(study, condition, seed):
         length["epochs"],
         length["steps_per_epoch"],
         length["first_selectable"],
-        {"source": study.source, "condition": condition.name, "seed": seed},
+        {"source": study.source, "condition": condition.name, "seed": seed}
+        | {"sockets": data.digest(points)},
     )
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import re
 import zlib
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -1238,14 +1237,14 @@ def _saved(path):
     """The model that `AdversarialAutoencoder.save` wrote."""
     try:
         with ZipFile(path) as file:
-            config = file.read("config.json").decode()
-            made = json.loads(config)["class_name"]
+            config = json.loads(file.read("config.json"))
+            made = config["class_name"]
     except Exception as error:  # as above
         raise ValueError(
             f"{path} is no whole Keras file ({_brief(error)}); save or download it again"
         ) from error
     # Before Keras makes anything of what is in there.
-    if re.search(r'"class_name":\s*"Lambda"', config):
+    if '"class_name": "Lambda"' in json.dumps(config):
         raise ValueError(
             f"{path} is refused: it has a Lambda layer, code that would run here; accepted are "
             "models that AdversarialAutoencoder.save has written, which have none"

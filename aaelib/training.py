@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -204,7 +205,8 @@ def train(aae, draw, validation, path, epochs, steps_per_epoch, first_selectable
     first_selectable : int
         Epochs before this one (counted from 0) are never selected.
     card : dict, optional
-        What else the card shall say, such as the source of the data.
+        What else the card shall say, such as the source of the data; a run with another card is
+        another run.
 
     Returns
     -------
@@ -234,9 +236,9 @@ def train(aae, draw, validation, path, epochs, steps_per_epoch, first_selectable
     if not 0 <= first_selectable < epochs:
         raise ValueError(f"first_selectable is {first_selectable}; it can be 0 to {epochs - 1}")
     path = Path(path)
-    settings = (epochs, steps_per_epoch, first_selectable)
+    settings, card = (epochs, steps_per_epoch, first_selectable), card or {}
     aae.set_weights(cluster.from_chief(aae.get_weights()))
-    fingerprint = _fingerprint(aae, draw(0, 1), validation, *settings)
+    fingerprint = _fingerprint(aae, draw(0, 1), validation, *settings, card)
     fingerprint = cluster.agreed(fingerprint, f"the run to {path}")
 
     def is_finished():
@@ -250,7 +252,7 @@ def train(aae, draw, validation, path, epochs, steps_per_epoch, first_selectable
         for suffix in (".keras", ".csv", ".json"):
             refuse_folder(path.with_suffix(suffix))
         state = _state(path, fingerprint)
-        return _train(aae, draw, validation, state, path, settings, card or {})
+        return _train(aae, draw, validation, state, path, settings, card)
 
 
 def _state(path, fingerprint):
@@ -275,7 +277,7 @@ def _train(aae, draw, validation, state, path, settings, card):
     n_steps = epochs * steps_per_epoch
     with cluster.scope():
         if state.epoch:
-            aae = models.load(state.model)
+            aae = state.load(state.model)
         else:
             aae = _in_scope(aae)
             aae.compile(**optimizers(aae.recipe, n_steps))
@@ -296,7 +298,7 @@ def _train(aae, draw, validation, state, path, settings, card):
             verbose=0,
         )
     if cluster.is_chief():
-        best = models.load(state.best_model)
+        best = state.load(state.best_model)
         batches = draw(0, min(n_steps, _FINETUNING_BATCHES))
         finetune_decoder(best, np.concatenate([batch.numpy() for batch in batches]), seed=aae.seed)
         _finish(path, state, best, card)
@@ -347,7 +349,8 @@ class _State:
     What a run needs to go on, in a folder: the last epoch's model, the best one's, the history.
 
     `state.json` names the two models and is replaced last: whenever the process is killed, what it
-    names is whole. A state of another run, or one that lacks something, is removed.
+    names is whole. A state that lacks something is removed; that of a run with other settings,
+    code or data is moved aside, in the place of one that was moved before.
     """
 
     def __init__(self, folder, fingerprint):
@@ -360,21 +363,34 @@ class _State:
                 f"{folder} is a file; a run keeps there, in a folder, what it needs to go on: move "
                 "it away, then run again"
             )
-        if not self._read() and folder.exists():
+        whose = self._read()
+        if whose != fingerprint:
             self.history, self.best = [], None
-            if cluster.is_chief():
-                shutil.rmtree(folder)
+            if cluster.is_chief() and folder.exists():
+                self._clear(is_whole=whose is not None)
 
     def _read(self):
-        """Take over what is saved; return whether it is of this run, and whole."""
+        """Take over what is saved; return whose it is, None if it is not whole."""
         try:
             saved = json.loads(self.file.read_text())
-            of_this_run = saved["fingerprint"] == self.fingerprint
             self.history, self.best = saved["history"], saved["best"]
+            models_needed = [self.model] + ([] if self.best is None else [self.best_model])
+            return saved["fingerprint"] if all(m.exists() for m in models_needed) else None
         except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return False
-        models_needed = [self.model] + ([] if self.best is None else [self.best_model])
-        return of_this_run and all(model.exists() for model in models_needed)
+            return None
+
+    def _clear(self, is_whole):
+        if not is_whole:
+            shutil.rmtree(self.folder)
+            return
+        aside = self.folder.with_name(f"{self.folder.name}-before")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(self.folder, aside)
+        warnings.warn(
+            f"{self.folder} was of an unfinished run with other settings, code or data: it is "
+            f"{aside} now; to go on with that run, move it back and start it as before",
+            stacklevel=4,
+        )
 
     @property
     def epoch(self):
@@ -388,6 +404,15 @@ class _State:
     @property
     def best_model(self):
         return self.folder / f"best-{self.best}.keras"
+
+    def load(self, model):
+        """One of the two models; a damaged one names the folder that keeps it."""
+        try:
+            return models.load(model)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. It was kept to go on from: remove {self.folder} to begin anew"
+            ) from error
 
     def keep(self, aae, row, best):
         self.history.append(row)
@@ -506,11 +531,22 @@ def card_of(path):
     dict
     """
     file = path.with_suffix(".json")
-    return json.loads(file.read_text()) if file.exists() and path.exists() else {}
+    if not (file.exists() and path.exists()):
+        return {}
+    try:
+        card = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(card, dict):
+            raise TypeError(f"it holds {type(card).__name__}")
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{file} is no card of a model ({error}); move it away, and train again if the model "
+            "is to have one"
+        ) from error
+    return card
 
 
 def _fingerprint(aae, first_batch, validation, *settings):
-    """A run is known by its code, its settings, its first weights and its first batch."""
+    """A run is known by its code, settings, card, first weights, first batch and validation set."""
     digest = hashlib.sha256()
     for name in _CODE:
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())

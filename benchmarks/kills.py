@@ -82,7 +82,11 @@ class Run:
     def finish(self, process):
         """Wait for its end, which must be a good one."""
         if process.wait(_PATIENCE):
-            raise RuntimeError(f"{self.name} failed:\n{self._log.read_text()[-3000:]}")
+            raise RuntimeError(f"{self.name} failed:\n{self.log()}")
+
+    def log(self):
+        """The end of what it said."""
+        return self._log.read_text()[-3000:]
 
     @property
     def _log(self):
@@ -214,7 +218,7 @@ def interrupted(run, moments, seconds):
         # When the step ends sooner than it did, that is the moment.
         _wait(process, lambda step=step: run.done() > step, moment % 1 * expected)
         if process.poll() is not None:
-            raise RuntimeError(f"{run.name} ended before it could be killed:\n{run._log}")
+            raise RuntimeError(f"{run.name} ended before it could be killed:\n{run.log()}")
         kills.append((run.done(), _kill(process)))
     run.finish(run.start())
     return kills

@@ -11,7 +11,7 @@ from fuzz.fuzz_readers import TARGETS
 
 SCRIPT = Path(__file__).parent / "fuzz" / "fuzz_readers.py"
 # Building a network takes a thousand times as long as reading an array.
-RUNS = {"model": 30, "weights": 100}
+RUNS = {"model": 15, "weights": 30}
 
 
 @pytest.mark.slow

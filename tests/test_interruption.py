@@ -125,8 +125,33 @@ def test_a_state_is_gone_on_from_if_it_is_whole(tmp_path, lost):
     state = training._State(folder, "a")
     assert (state.epoch, state.best) == ((2, 0) if lost == "nothing" else (0, None))
     assert folder.exists() == (lost == "nothing")
-    assert training._State(folder, "another run").epoch == 0
-    assert not folder.exists()
+
+
+def test_the_state_of_a_run_with_other_settings_is_kept_aside(tmp_path):
+    folder, aside = tmp_path / "run.resume", tmp_path / "run.resume-before"
+    for fingerprint, history in (("older", [1]), ("before", [1, 2])):
+        state = {"fingerprint": fingerprint, "history": history, "best": None}
+        folder.mkdir()
+        (folder / "state.json").write_text(json.dumps(state))
+        (folder / f"epoch-{len(history) - 1}.keras").write_text("a model")
+        with pytest.warns(UserWarning, match="run.resume-before"):
+            assert training._State(folder, "now").epoch == 0
+        assert not folder.exists()
+    assert training._State(aside, "before").epoch == 2
+
+
+def test_a_run_is_another_one_when_a_shape_that_it_has_not_drawn_yet_changes(tmp_path):
+    card = {"split": {"training": {"a": "0123"}}}
+    aae = models.AdversarialAutoencoder(
+        models.recipe(n_points=64, code_size=4, encoder=(8,), decoder=(8,), discriminator=(8,))
+    )
+    validation = np.zeros((1, 64, 3))
+    first, again, other = (
+        training._fingerprint(aae, [], validation, 5, each)
+        for each in (card, card, {"split": {"training": {"a": "4567"}}})
+    )
+    assert first == again
+    assert first != other
 
 
 # Notebooks
@@ -149,7 +174,11 @@ def sleeping_notebook(folder):
 def executing(folder):
     """A process that executes the sleeping notebook, and its kernel."""
     source, output = sleeping_notebook(folder), folder / "run" / "01.ipynb"
-    code = f"from aaelib import report; report.execute({str(source)!r}, {str(output)!r}, 'smoke')"
+    # Where a shell started the tests in the background, Ctrl-C is ignored, also by what they start.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"from aaelib import report; report.execute({str(source)!r}, {str(output)!r}, 'smoke')"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not ((folder / "pid").exists() and (folder / "pid").read_text().endswith(".")):
         assert process.poll() is None
