@@ -21,13 +21,16 @@ help: ## List these targets
 	@echo "PROFILE is one of: $(profiles)"
 
 
-# Where shapes come from. JupyterLab and the tests run notebooks in their own folder, not here: the
-# path is made absolute.
+# Where shapes come from. JupyterLab and the tests run notebooks in their own folder, not here:
+# paths are made absolute.
+absolute = $(if $(filter /% ~%,$(firstword $(1))),$(1),$(CURDIR)/$(1))
 ifneq ($(AAELIB_DATA),)
-ifeq ($(filter /% ~%,$(firstword $(AAELIB_DATA))),)
-override AAELIB_DATA := $(CURDIR)/$(AAELIB_DATA)
-endif
+override AAELIB_DATA := $(call absolute,$(AAELIB_DATA))
 export AAELIB_DATA
+endif
+ifneq ($(AAELIB_SHAPES),)
+override AAELIB_SHAPES := $(call absolute,$(AAELIB_SHAPES))
+export AAELIB_SHAPES
 endif
 
 
@@ -72,6 +75,9 @@ reproduce: $(run)/index.html ## Run what is missing of the study and write its r
 $(run)/index.html: $(executed) aaelib/report.py | $(environment)
 	$(python) -m aaelib report --profile $(PROFILE)
 
+# Shapes of one's own are in the last notebook alone.
+$(filter $(run)/notebooks/07%,$(executed)): $(run)/.own_shapes
+
 $(executed): $(run)/notebooks/%.ipynb: notebooks/%.py $(inputs) $(profile) $(run)/.source | $(environment)
 	$(python) -m aaelib notebook $* --profile $(PROFILE)
 
@@ -93,6 +99,14 @@ $(run)/.source: FORCE | $(profile)
 	    */SocketSSM/|*/ModelNet*/) \
 	        (cd "$$folder" && echo "$$(pwd -P) $$(find . -type f -name '[!.]*' | wc -l)");; \
 	esac; done > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(run)/.own_shapes: FORCE | $(profile)
+	@test -z "$$AAELIB_SHAPES" || test -d "$$AAELIB_SHAPES" || { echo "AAELIB_SHAPES names no folder:" \
+	    "$$AAELIB_SHAPES" >&2; exit 1; }
+	@mkdir -p $(@D)
+	@test -z "$$AAELIB_SHAPES" || (cd "$$AAELIB_SHAPES" && \
+	    echo "$$(pwd -P) $$(find . -type f -name '[!.]*' | wc -l)") > $@.new; touch $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 

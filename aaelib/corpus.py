@@ -69,7 +69,8 @@ def export(folder, n_per_family, families, seed=0):
     Parameters
     ----------
     folder : str or Path
-        Made where missing; gets a sub-folder for each family, with files ``vase_0000.stl`` and on.
+        Made where missing; gets a sub-folder for each family, with files ``vase_0000.stl`` and on. Those
+        that are there already stay as they are.
     n_per_family : int
         Meshes of each family, the same that `generate` puts points on.
     families : sequence of str
@@ -91,8 +92,12 @@ def export(folder, n_per_family, families, seed=0):
     folder = Path(folder)
     for family in families:
         for index in range(n_per_family):
-            with replacing(folder / family / f"{family}_{index:04d}.stl") as temporary:
-                _drawn(family, index, seed)[0].export(temporary)
+            file = folder / family / f"{family}_{index:04d}.stl"
+            mesh = _drawn(family, index, seed)[0].export(file_type="stl")
+            # A file that is written again looks new to what is made of it.
+            if not (file.exists() and file.read_bytes() == mesh):
+                with replacing(file) as temporary:
+                    temporary.write_bytes(mesh)
     return folder
 
 

@@ -124,7 +124,7 @@ aae, history, best = training.train(
     settings["epochs"],
     settings["steps_per_epoch"],
     settings["first_selectable"],
-    {"source": corpus.source},
+    {"source": corpus.source, "shapes": data.digest(corpus.points)},
 )
 
 # %%

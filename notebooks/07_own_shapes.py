@@ -18,6 +18,7 @@
 
 # %% tags=["parameters"]
 import os
+from pathlib import Path
 
 profile = os.environ.get("AAELIB_PROFILE", "default")
 own = os.environ.get("AAELIB_SHAPES")  # meshes or clouds, a sub-folder for each class
@@ -28,7 +29,7 @@ from aaelib.study import Study
 
 study = Study(profile, "07_own_shapes")
 settings = study["own_shapes"]
-here = study.folder / "own_shapes"
+here = study.folder / "own_shapes" / (Path(own).name if own else "example")
 
 # %% [markdown]
 # ## Meshes become clouds

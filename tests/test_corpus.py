@@ -90,18 +90,26 @@ def test_an_empty_corpus_is_refused():
         corpus.generate(0)
 
 
+def files_of(folder):
+    """When each file was written."""
+    return {file: file.stat().st_mtime_ns for file in folder.rglob("*.stl")}
+
+
 def test_exported_meshes_are_those_that_the_corpus_puts_points_on(tmp_path):
     folder = corpus.export(tmp_path / "meshes", 2, ("vase", "bowl"), seed=3)
     files = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.stl"))
-    assert files == ["bowl/bowl_0000.stl", "bowl/bowl_0001.stl"] + [
-        f"vase/vase_000{i}.stl" for i in (0, 1)
-    ]
+    assert files == [f"{name}/{name}_000{i}.stl" for name in ("bowl", "vase") for i in (0, 1)]
     points, labels = corpus.generate(2, n_points=200, seed=3)
     mesh = trimesh.load_mesh(folder / "vase/vase_0001.stl")
     drawn = clouds.resample(mesh, 2000)
     drawn = clouds.normalize(drawn, "unit-sphere")[0]
     distances = cKDTree(drawn).query(points[labels == "vase"][1])[0]
     assert distances.max() < 0.1
+    written = files_of(folder)
+    corpus.export(folder, 2, ("vase", "bowl"), seed=3)
+    assert files_of(folder) == written
+    corpus.export(folder, 2, ("vase", "bowl"), seed=4)
+    assert files_of(folder) != written
 
 
 def test_unknown_families_are_named(tmp_path):
