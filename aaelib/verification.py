@@ -142,13 +142,13 @@ def reference_of(tables, references, profile):
     Returns
     -------
     Path
-        `tests/reference/<profile>`, with ``-stand-ins`` after it if all of the run's sockets were.
+        `tests/reference/<profile>`, with ``-stand-ins`` after it if all of the run's shapes were.
     """
-    from .data import BUNDLED_SOCKETS
+    from .data import BUNDLED_CORPUS, BUNDLED_SOCKETS
 
     sources = [pd.read_csv(file, dtype=str).get("source", pd.Series()) for file in _files(tables)]
     sources = pd.concat([pd.Series(), *sources]).dropna()
-    stand_ins = len(sources) and sources.str.startswith(BUNDLED_SOCKETS, na=False).all()
+    stand_ins = len(sources) and sources.str.startswith((BUNDLED_SOCKETS, BUNDLED_CORPUS)).all()
     return Path(references) / (profile + STAND_INS if stand_ins else profile)
 
 
