@@ -682,6 +682,8 @@ def test_a_keras_file_with_a_lambda_layer(tmp_path, says):
     with zipfile.ZipFile(tmp_path / "code.keras") as file:
         members = {name: file.read(name) for name in file.namelist()}
     config = members["config.json"].replace(b"Sequential", b"AdversarialAutoencoder")
+    config = config.replace(b'"Lambda"', b'"\\u004cambda"')  # the same text, to a reader of JSON
+    assert b"u004c" in config
     with zipfile.ZipFile(tmp_path / "hidden.keras", "w") as file:
         for name, content in {**members, "config.json": config}.items():
             file.writestr(name, content)

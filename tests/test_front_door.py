@@ -378,3 +378,9 @@ def test_only_notebooks_that_ran_to_their_end_are_stored(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "update_readme", lambda readme, results_dir: None)
     assert CliRunner().invoke(cli.app, ["store"]).exit_code == 0
     assert stored == [tmp_path / "notebooks/01_a.ipynb"]
+
+
+def test_what_the_readme_links_to_is_there():
+    links = re.findall(r"\]\((?![a-z]+:)([^)#\s]+)", read("README.md"))
+    assert "benchmarks/kills.md" in links
+    assert [link for link in links if not (ROOT / link).exists()] == []
