@@ -65,14 +65,14 @@ profile = notebooks/profiles/$(PROFILE).yaml
 profiles = $(sort $(basename $(notdir $(wildcard notebooks/profiles/*.yaml))))
 sources = $(sort $(wildcard notebooks/[0-9]*.py))
 executed = $(sources:notebooks/%.py=$(run)/notebooks/%.ipynb)
-front_ends = $(addprefix aaelib/,__main__.py cli.py downloads.py report.py server.py verification.py)
-uses = $(addprefix aaelib/,assessment.py design.py evaluation.py experiment.py explorer.py limbs.py printing.py)
-inputs = $(filter-out $(front_ends) $(uses),$(wildcard aaelib/*.py)) $(wildcard data/sockets/*.npz)
+uses = $(wildcard aaelib/apps/*.py)
+inputs = $(filter-out aaelib/study/report.py aaelib/study/verification.py,$(wildcard $(addprefix \
+	aaelib/,shapes/*.py metrics/*.py models/*.py study/*.py))) $(wildcard data/sockets/*.npz)
 
 reproduce: $(run)/index.html ## Run what is missing of the study and write its report [PROFILE=default]
 	@echo "The report: $(run)/index.html"
 
-$(run)/index.html: $(executed) aaelib/report.py | $(environment)
+$(run)/index.html: $(executed) aaelib/study/report.py | $(environment)
 	$(python) -m aaelib report --profile $(PROFILE)
 
 # Shapes of one's own are in the last notebook alone.
@@ -135,9 +135,10 @@ bench: $(environment) ## Measure speed and memory against the original scheme an
 search: $(environment) ## Vary the default recipe, one thing at a time, into results/search [PROFILE=default]
 	$(python) -m benchmarks search --profile $(PROFILE)
 
-lint: $(environment) ## Check style, and that notebooks and their paired scripts agree
+lint: $(environment) ## Check style, imports between layers, and that notebooks and scripts agree
 	$(python) -m ruff check
 	$(python) -m ruff format --check
+	$(VENV)/bin/lint-imports
 	$(python) -m pytest tests/test_front_door.py -k paired
 
 lab: $(environment) ## Open the notebooks in JupyterLab, on this machine only

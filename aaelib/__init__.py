@@ -1,10 +1,12 @@
 """
 Generative models of prosthetic sockets: adversarial autoencoders of point clouds.
 
-Modules, each importing only from those before it: `files`, `meshes`, `clouds`, `neighbors`,
-`distances`, `metrics`, `significance`, `printing`, `sockets`, `shape_model`, `baselines`, `corpus`,
-`folders`, `data`, `downloads`, `cluster`, `models`, `training`, `design`, `latent`, `limbs`,
-`figures`, `tables`, `study`, `conditions`, `assessment`, `explorer`, `verification`, `report`,
-`evaluation`, `experiment`, `server`, `cli`.
-TensorFlow is imported by `cluster`, `models` and `training`, and what imports them.
+Five layers, each importing only from those before it (`make lint` checks it): `shapes`, `metrics`,
+`models`, `study`, `apps`. Each loads when it is first used, and so does TensorFlow (SPEC 1).
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, ["shapes", "metrics", "models", "study", "apps"]
+)

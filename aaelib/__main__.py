@@ -1,5 +1,5 @@
 """Run the command line: ``python -m aaelib``."""
 
-from aaelib.cli import app
+from aaelib.apps.cli import app
 
 app(prog_name="aaelib")

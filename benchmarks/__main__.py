@@ -19,8 +19,9 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from aaelib import data, report
-from aaelib.files import replacing
+from aaelib.shapes import sources
+from aaelib.shapes.writing import replacing
+from aaelib.study import report
 
 from . import measure, tables
 from .rows import GROWTH, ROWS, evenness
@@ -42,7 +43,7 @@ def run(
         raise typer.BadParameter(f"no row {unknown}; there are: {', '.join(known)}")
     wanted = keys or known
     progress = tqdm(wanted, file=sys.stderr)
-    source = data.load_sockets("TT", limit=1).source
+    source = sources.load_sockets("TT", limit=1).source
     measured = {"machine": _machine(), "source": source, "rows": [], "growth": []}
     for key in progress:
         progress.set_description(key)

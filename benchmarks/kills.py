@@ -138,10 +138,9 @@ def reproduction(checkout):
 
 def train(results):
     """Train the small network, and keep the last state that the run could have gone on from."""
-    from aaelib import data, models
-    from aaelib import training as runs
+    from aaelib.models import autoencoder, batches, recipes, training
 
-    recipe = models.recipe(
+    recipe = recipes.recipe(
         "compact",
         n_points=64,
         code_size=4,
@@ -153,20 +152,20 @@ def train(results):
         finetuning_steps=3,
     )
     clouds = np.random.default_rng(0).normal(size=(24, 64, 3)).astype(np.float32) * [20, 20, 60]
-    finish = runs._finish
+    finish = training._finish
 
     def keep_and_finish(path, state, *others):
         shutil.copytree(state.folder, results / "last", dirs_exist_ok=True)
         return finish(path, state, *others)
 
     def draw(first_step, n_steps):
-        return data.batches(
+        return batches.batches(
             clouds[:16], 100, n_steps, 8, jitter=0.01, rotate=True, first_step=first_step
         )
 
-    runs._finish = keep_and_finish
-    aae = models.AdversarialAutoencoder(recipe, scale=100)
-    runs.train(aae, draw, clouds[16:], results / "run.keras", EPOCHS, STEPS)
+    training._finish = keep_and_finish
+    aae = autoencoder.AdversarialAutoencoder(recipe, scale=100)
+    training.train(aae, draw, clouds[16:], results / "run.keras", EPOCHS, STEPS)
 
 
 # Kills ----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from aaelib import models
+from aaelib.models import networks, recipes
 
 
 def broadcast_chamfer(a, b):
@@ -53,10 +53,10 @@ class TrainingStep:
     """One step of the original scheme: three updates, each with an encoder pass of its own."""
 
     def __init__(self, n_points=2048):
-        self.recipe = models.recipe("paper", n_points=n_points)
+        self.recipe = recipes.recipe("paper", n_points=n_points)
         self.encoder = _encoder(self.recipe)
-        self.decoder = models.decoder(self.recipe)
-        self.discriminator = models.discriminator(self.recipe)
+        self.decoder = networks.decoder(self.recipe)
+        self.discriminator = networks.discriminator(self.recipe)
         rates = [
             getattr(self.recipe, f"{of}_rate")
             for of in ("autoencoder", "discriminator", "generator")
@@ -111,7 +111,7 @@ def _encoder(recipe):
     return keras.Model(points, [mean, std])
 
 
-class _Transform(models.TNet):
+class _Transform(networks.TNet):
     """A transform net as it is written down: every layer at every point."""
 
     def call(self, points):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aaelib import server
+from aaelib.apps import server
 
 ROOT = Path(__file__).resolve().parents[1]
 # The drawing library tells of the software renderer that stands in for a graphics card.

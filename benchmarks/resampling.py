@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import trimesh
 
-from aaelib import data, folders
+from aaelib.shapes import folders, sources
 
 FACES = (1_000, 50_000)
 DISTINCT = 250  # meshes of the synthetic tree; the others are links to them
@@ -20,7 +20,7 @@ LIMIT = 2.0  # GB, of all processes together
 
 _RUN = """
 import json, sys
-from aaelib.folders import resample_tree
+from aaelib.shapes.resampling import resample_tree
 done = resample_tree(sys.argv[1], sys.argv[2], workers=int(sys.argv[3]))
 print(json.dumps([len(done.written), len(done.refused), done.seconds]))
 """
@@ -47,7 +47,7 @@ def run(n_meshes, processor):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         trees = {}
-        if published := data._folders("ModelNet40*", "ModelNet10*"):
+        if published := sources._folders("ModelNet40*", "ModelNet10*"):
             trees["ModelNet"] = _linked(folder / "ModelNet", published)
             trees["meshes"] = _as_meshes(folder / "ModelNet", folder / "meshes")
         trees["synthetic"] = _synthetic(folder / "synthetic", n_meshes)
@@ -185,7 +185,7 @@ _HEAD = """# Resampling trees of shapes
 
 | tree | workers | written | refused | shapes a second | times faster | cores busy | memory, GB |
 |:--|--:|--:|--:|--:|--:|--:|--:|"""
-_NOTE = f"""`aaelib.folders.resample_tree`, 2048 points of each shape, started in a process of its
+_NOTE = f"""`aaelib.shapes.resample_tree`, 2048 points of each shape, started in a process of its
 own for each line, one after the other. Cores busy: processor time of all processes over time on
 the clock, imports and the processes' start included. Memory: the most that all processes have
 resident together, pages that they share counted for each; it is to be below {LIMIT:g} GB. Clouds

@@ -67,11 +67,11 @@ class Growth:
 @cache
 def sockets(n=BATCH, n_points=POINTS, first_seed=0):
     """Evenly spread points on sockets (n, n_points, 3), normalized, no two clouds the same."""
-    from aaelib import data
-    from aaelib.clouds import normalize
-    from aaelib.sockets import fit_surfaces
+    from aaelib.shapes import sources
+    from aaelib.shapes.clouds import normalize
+    from aaelib.shapes.sockets import fit_surfaces
 
-    surfaces = fit_surfaces(data.load_sockets("TT", limit=8).points)
+    surfaces = fit_surfaces(sources.load_sockets("TT", limit=8).points)
     points = [surfaces[i % 8].sample(n_points, seed=first_seed + i) for i in range(n)]
     return normalize(np.stack(points))[0].astype(np.float32)
 
@@ -87,9 +87,9 @@ def step(name, n_points=POINTS, batch=BATCH, **changes):
     """A training step of a recipe on one batch."""
     import tensorflow as tf
 
-    from aaelib import models
+    from aaelib.models import autoencoder, recipes
 
-    aae = models.AdversarialAutoencoder(models.recipe(name, n_points=n_points, **changes))
+    aae = autoencoder.AdversarialAutoencoder(recipes.recipe(name, n_points=n_points, **changes))
     aae.compile()
     points = tf.constant(sockets(batch, n_points))
     train_step = tf.function(aae.train_step)
@@ -109,17 +109,20 @@ def steps(fed):
     """Training steps of the compact recipe, on fresh batches or on one again and again."""
     import tensorflow as tf
 
-    from aaelib import data, models
-    from aaelib.shape_model import ShapeModel
-    from aaelib.sockets import fit_surfaces
+    from aaelib.models import autoencoder, batches, recipes
+    from aaelib.shapes import sources
+    from aaelib.shapes.shape_model import ShapeModel
+    from aaelib.shapes.sockets import fit_surfaces
 
-    scans = data.load_sockets("TT", limit=20).points
+    scans = sources.load_sockets("TT", limit=20).points
     shape_model = ShapeModel.fit(fit_surfaces(scans))
-    aae = models.AdversarialAutoencoder(models.recipe("compact"))
+    aae = autoencoder.AdversarialAutoencoder(recipes.recipe("compact"))
     aae.compile()
     train_step = tf.function(aae.train_step)
     batches = iter(
-        data.batches(scans, 200.0, 10**6, BATCH, [shape_model], share=0.8, jitter=0.01, rotate=True)
+        batches.batches(
+            scans, 200.0, 10**6, BATCH, [shape_model], share=0.8, jitter=0.01, rotate=True
+        )
     )
     one = next(batches)
 
@@ -135,13 +138,13 @@ def step_work(name, **changes):
     """Operations and bytes of a cloud in a training step as ours computes it."""
     import tensorflow as tf
 
-    from aaelib import models
+    from aaelib.models import autoencoder, networks, recipes
 
-    recipe = models.recipe(name, **changes)
-    aae = models.AdversarialAutoencoder(recipe)
+    recipe = recipes.recipe(name, **changes)
+    aae = autoencoder.AdversarialAutoencoder(recipe)
     seen = recipe.encoder_points or recipe.n_points
     part = tf.constant(sockets()[:, :: POINTS // seen])
-    critical = models.critical_points(aae.encoder, part).shape[1]
+    critical = networks.critical_points(aae.encoder, part).shape[1]
     widths = [3, *recipe.encoder]
     per_point = sum(a * b for a, b in pairwise(widths))
     if recipe.tnets:
@@ -180,7 +183,7 @@ def chamfer(loss, n_points=POINTS):
 
 
 def our_chamfer(n_points=POINTS):
-    from aaelib.distances import chamfer_loss
+    from aaelib.models.losses import chamfer_loss
 
     return chamfer(chamfer_loss, n_points)
 
@@ -198,7 +201,7 @@ def tree_chamfer():
     import tensorflow as tf
     from scipy.spatial import cKDTree
 
-    from aaelib.distances import matched_loss
+    from aaelib.models.losses import matched_loss
 
     pool = ThreadPoolExecutor()
 
@@ -222,7 +225,7 @@ def chamfer_work(n_points=POINTS):
 
 
 def all_pairs(n=100, n_points=POINTS):
-    from aaelib.distances import pairwise_chamfer
+    from aaelib.metrics.distances import pairwise_chamfer
 
     a, b = sockets(n, n_points), other_sockets(n, n_points)
     return lambda: pairwise_chamfer(a, b)
@@ -255,7 +258,7 @@ def torch_pairs(n):
 
 
 def earth_movers(n_points):
-    from aaelib.distances import earth_movers_distance
+    from aaelib.metrics.distances import earth_movers_distance
 
     a, b = sockets(2, n_points), other_sockets(2, n_points)
     return lambda: earth_movers_distance(a, b)
@@ -265,7 +268,7 @@ def earth_movers(n_points):
 
 
 def divergence(function=None):
-    from aaelib.metrics import jensen_shannon_divergence
+    from aaelib.metrics.generative import jensen_shannon_divergence
 
     a, b = sockets(200), other_sockets(200)
     return lambda: (function or jensen_shannon_divergence)(a, b)
@@ -286,7 +289,7 @@ def mesh():
 
 
 def even():
-    from aaelib.clouds import resample
+    from aaelib.shapes.clouds import resample
 
     surface = mesh()
     return lambda: resample(surface, POINTS)
@@ -307,9 +310,9 @@ def peer_even():
 
 
 def decoding(method):
-    from aaelib import models
+    from aaelib.models import autoencoder, recipes
 
-    aae = models.AdversarialAutoencoder(models.recipe("compact"))
+    aae = autoencoder.AdversarialAutoencoder(recipes.recipe("compact"))
     code = aae.draw_prior(1)
     if method == "predict":
         return lambda: aae.decoder.predict(code, verbose=0)
@@ -318,9 +321,9 @@ def decoding(method):
 
 def decoding_work():
     """Each weight is read and used for one product and one sum."""
-    from aaelib import models
+    from aaelib.models import networks, recipes
 
-    weights = models.decoder(models.recipe("compact")).count_params()
+    weights = networks.decoder(recipes.recipe("compact")).count_params()
     return 2 * weights, 4 * weights
 
 
@@ -484,12 +487,12 @@ def evenness():
     """
     from trimesh.sample import sample_surface
 
-    from aaelib import data
-    from aaelib.clouds import resample
-    from aaelib.metrics import reconstruction_chamfer
-    from aaelib.sockets import fit_surfaces
+    from aaelib.metrics.reconstruction import reconstruction_chamfer
+    from aaelib.shapes import sources
+    from aaelib.shapes.clouds import resample
+    from aaelib.shapes.sockets import fit_surfaces
 
-    shapes = data.load_sockets(limit=20)
+    shapes = sources.load_sockets(limit=20)
     meshes = [surface.mesh() for surface in fit_surfaces(shapes.points)]
     evenly = np.stack([resample(m, POINTS, seed=i) for i, m in enumerate(meshes)])
     uniformly = np.stack([sample_surface(m, POINTS, seed=i)[0] for i, m in enumerate(meshes)])

@@ -23,11 +23,13 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from aaelib import conditions, data, tables, training
-from aaelib.baselines import DRAWN_PER_SOCKET
-from aaelib.conditions import Condition
-from aaelib.files import replacing
-from aaelib.study import Study
+from aaelib.models import training
+from aaelib.shapes import sources
+from aaelib.shapes.writing import replacing
+from aaelib.study import conditions, tables
+from aaelib.study.baselines import DRAWN_PER_SOCKET
+from aaelib.study.conditions import Condition
+from aaelib.study.workspace import Study
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "search"
 SEED = 0
@@ -309,7 +311,7 @@ def table(study, every, rows):
 def _check_inputs(study):
     """Raise FileNotFoundError unless the notebooks have written what the search needs."""
     _, _, split = study.load_shapes("sockets")
-    files = [conditions.shape_models_path(study, "training", kind) for kind in data.KINDS]
+    files = [conditions.shape_models_path(study, "training", kind) for kind in sources.KINDS]
     missing = [str(file) for file in files if not file.exists()]
     missing += [f"the part {part!r}" for part in ("validation", "more") if part not in split]
     if missing:

@@ -84,9 +84,9 @@ class Traffic:
 
 def traffic(name):
     """Traffic of a recipe."""
-    from aaelib import models
+    from aaelib.models import autoencoder, recipes
 
-    aae = models.AdversarialAutoencoder(models.recipe(name))
+    aae = autoencoder.AdversarialAutoencoder(recipes.recipe(name))
     aae.compile()
     players = {
         "autoencoder": (aae.autoencoder_optimizer, 1),
@@ -169,27 +169,27 @@ def work(name, batch, steps):
         "steps", seconds of each; where there are several workers, "empty" and "full", seconds in
         which they add up one number, and "bytes" bytes.
     """
-    from aaelib import cluster
+    from aaelib.models import devices
 
-    cluster.strategy()
+    devices.strategy()
     import keras
     import tensorflow as tf
 
-    from aaelib import models, training
+    from aaelib.models import autoencoder, recipes, training
 
     ends = []
     clock = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
     )
-    with cluster.scope():
-        aae = models.AdversarialAutoencoder(models.recipe(name))
+    with devices.scope():
+        aae = autoencoder.AdversarialAutoencoder(recipes.recipe(name))
         aae.compile(**training.optimizers(aae.recipe, _WARM + steps))
     batches = tf.data.Dataset.from_tensors(tf.constant(sockets(batch))).repeat()
     aae.fit(
-        cluster.shared_out(batches), steps_per_epoch=_WARM + steps, callbacks=[clock], verbose=0
+        devices.shared_out(batches), steps_per_epoch=_WARM + steps, callbacks=[clock], verbose=0
     )
     measured = {"steps": np.diff(ends[_WARM - 1 :]).tolist()}
-    if cluster.n_workers() > 1:
+    if devices.n_workers() > 1:
         size = traffic(name).bytes // 4
         measured |= {"empty": _sum_time(1), "full": _sum_time(size), "bytes": 4 * size}
     return measured
@@ -199,7 +199,7 @@ def _sum_time(size):
     """Seconds in which workers add up so many numbers each, the median of some rounds."""
     import tensorflow as tf
 
-    from aaelib import cluster
+    from aaelib.models import devices
 
     @tf.function
     def add(numbers):
@@ -210,7 +210,7 @@ def _sum_time(size):
     numbers, seconds = tf.zeros(size), []
     for _ in range(12):
         start = time.perf_counter()
-        cluster.strategy().run(add, args=(numbers,))
+        devices.strategy().run(add, args=(numbers,))
         seconds.append(time.perf_counter() - start)
     return float(np.median(seconds[2:]))
 

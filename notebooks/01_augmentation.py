@@ -32,9 +32,10 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 # %%
 import numpy as np
 
-from aaelib import baselines, conditions, data, figures, sockets, tables
-from aaelib.shape_model import ShapeModel, transported
-from aaelib.study import Study
+from aaelib.shapes import sockets, sources, splits
+from aaelib.shapes.shape_model import ShapeModel, transported
+from aaelib.study import baselines, conditions, figures, tables
+from aaelib.study.workspace import Study
 
 study = Study(profile, "01_augmentation")
 
@@ -48,9 +49,9 @@ study = Study(profile, "01_augmentation")
 # sockets to train on, for models that may use all but validation and test.
 
 # %%
-shapes = data.load_sockets(limit=study["sockets"]["limit"])
+shapes = sources.load_sockets(limit=study["sockets"]["limit"])
 settings = study["sockets"]
-split = data.split_sockets(
+split = splits.split_sockets(
     shapes, settings["scans"], settings["validation"], settings["test"], study.seed
 )
 shapes.source
@@ -89,7 +90,7 @@ study.table(
 # wall moves outwards (red) or inwards (blue).
 
 # %%
-scans = {kind: [i for i in split["scans"] if shapes.kinds[i] == kind] for kind in data.KINDS}
+scans = {kind: [i for i in split["scans"] if shapes.kinds[i] == kind] for kind in sources.KINDS}
 models = {kind: ShapeModel.fit([surfaces[i] for i in index]) for kind, index in scans.items()}
 
 # %%
@@ -163,7 +164,7 @@ study.table(
 
 # %%
 for name, index in conditions.socket_sets(study).items():
-    for kind in data.KINDS:
+    for kind in sources.KINDS:
         chosen = [i for i in index if shapes.kinds[i] == kind]
         model = transported(
             [surfaces[i] for i in chosen],

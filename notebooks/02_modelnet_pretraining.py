@@ -26,9 +26,11 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from aaelib import data, figures, latent, models, training
-from aaelib.metrics import reconstruction_chamfer
-from aaelib.study import Study
+from aaelib.metrics.reconstruction import reconstruction_chamfer
+from aaelib.models import autoencoder, batches, files, latent, networks, recipes, training
+from aaelib.shapes import folders, sources
+from aaelib.study import figures
+from aaelib.study.workspace import Study
 
 study = Study(profile, "02_modelnet_pretraining")
 
@@ -36,7 +38,7 @@ study = Study(profile, "02_modelnet_pretraining")
 # ## The corpus
 
 # %%
-corpus = data.load_corpus(
+corpus = sources.load_corpus(
     limit=study["corpus"]["limit"], n_per_family=study["corpus"]["n_per_family"], seed=study.seed
 )
 study.source = corpus.source
@@ -97,13 +99,13 @@ study.figure(
 # `default` the last third of the run, in which learning rates have fallen).
 
 # %%
-recipe = models.recipe(study["recipe"]["name"], **study["recipe"]["changes"])
+recipe = recipes.recipe(study["recipe"]["name"], **study["recipe"]["changes"])
 settings = study["pretraining"]
-aae = models.AdversarialAutoencoder(recipe, scale=1.0, seed=study.seed)
+aae = autoencoder.AdversarialAutoencoder(recipe, scale=1.0, seed=study.seed)
 
 
 def draw(first_step, n_steps):
-    return data.batches(
+    return batches.batches(
         corpus.points[train],
         1.0,
         n_steps,
@@ -124,7 +126,7 @@ aae, history, best = training.train(
     settings["epochs"],
     settings["steps_per_epoch"],
     settings["first_selectable"],
-    {"source": corpus.source, "shapes": data.digest(corpus.points)},
+    {"source": corpus.source, "shapes": folders.digest(corpus.points)},
 )
 
 # %%
@@ -203,9 +205,9 @@ study.figure(
 )
 
 # %% tags=["nbval-check-output"]
-loaded = models.load(study.model_path("pretrained"))
+loaded = files.load(study.model_path("pretrained"))
 same = np.array_equal(loaded.reconstruct(corpus.points[some]), aae.reconstruct(corpus.points[some]))
-print("networks:", models.NETWORKS)
+print("networks:", networks.NETWORKS)
 print("loaded model reconstructs the same:", same)
 
 # %% [markdown]

@@ -25,8 +25,9 @@ import os
 profile = os.environ.get("AAELIB_PROFILE", "default")
 
 # %%
-from aaelib import conditions, figures, tables, training
-from aaelib.study import Study
+from aaelib.models import training
+from aaelib.study import conditions, figures, tables
+from aaelib.study.workspace import Study
 
 study = Study(profile, "03_transfer_learning")
 shapes, _, _ = study.load_shapes("sockets")

@@ -27,10 +27,12 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from aaelib import baselines, conditions, data, figures, models, tables, training
-from aaelib.conditions import BEST, CONDITIONS
-from aaelib.sockets import SocketSurface
-from aaelib.study import Study
+from aaelib.models import files, training
+from aaelib.shapes import sources
+from aaelib.shapes.sockets import SocketSurface
+from aaelib.study import baselines, conditions, figures, tables
+from aaelib.study.conditions import BEST, CONDITIONS
+from aaelib.study.workspace import Study
 
 study = Study(profile, "04_evaluation")
 shapes, surfaces, split = study.load_shapes("sockets")
@@ -44,7 +46,7 @@ draw_seeds = range(1000, 1000 + study["evaluation"]["draws"])
 
 
 def load(condition, seed):
-    return models.load(study.model_path(condition.slug, seed))
+    return files.load(study.model_path(condition.slug, seed))
 
 
 # %% [markdown]
@@ -276,7 +278,7 @@ study.table(
 # its points.
 
 # %%
-aae = models.load(conditions.weights_path(study, "sockets"))
+aae = files.load(conditions.weights_path(study, "sockets"))
 reconstructed = aae.reconstruct(unseen.points)
 taken_away = unseen.evaluate(
     reconstructed, (aae.sample(baselines.DRAWN_PER_SOCKET * len(unseen), s) for s in draw_seeds)
@@ -317,7 +319,7 @@ fitted = baselines.fit_shape_models(shapes, surfaces, sets["training"])
 maps = tables.error_maps(
     unseen,
     {"AAE": reconstructed, "linear": linear},
-    {kind: SocketSurface(fitted[kind].mean_) for kind in data.KINDS},
+    {kind: SocketSurface(fitted[kind].mean_) for kind in sources.KINDS},
 )
 study.figure(
     "F5_error_maps",

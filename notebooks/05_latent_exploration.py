@@ -23,13 +23,16 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 import numpy as np
 import trimesh
 
-from aaelib import conditions, design, explorer, figures, latent, limbs, models, tables, training
-from aaelib.sockets import SocketSurface, vertex_values
-from aaelib.study import Study
+from aaelib.apps import design, explorer, limbs
+from aaelib.apps import tables as apps_tables
+from aaelib.models import files, latent, training
+from aaelib.shapes.sockets import SocketSurface, vertex_values
+from aaelib.study import conditions, figures
+from aaelib.study.workspace import Study
 
 study = Study(profile, "05_latent_exploration")
 shapes, surfaces, split = study.load_shapes("sockets")
-aae = models.load(conditions.weights_path(study, "sockets"))
+aae = files.load(conditions.weights_path(study, "sockets"))
 best = conditions.CONDITIONS[conditions.BEST]
 study.source = training.card_of(study.model_path(best.slug, study["seeds"][0]))["source"]
 codes = aae.encode(shapes.points)
@@ -141,7 +144,7 @@ directions = {
     )
     for kind, i in ends.items()
 }
-alone = tables.directions(directions)
+alone = apps_tables.directions(directions)
 study.table(
     "attribute_directions",
     alone,
@@ -181,7 +184,7 @@ study.figure(
 
 # %%
 told = split["test"][:: max(1, len(split["test"]) // 20)][:20]
-made = tables.made_to_measure(aae, [surfaces[i] for i in told])
+made = apps_tables.made_to_measure(aae, [surfaces[i] for i in told])
 study.table(
     "made_to_measure",
     made.describe().loc[["count", "mean", "max"]],
@@ -224,7 +227,7 @@ study.figure(
 # A socket goes to the printer as a closed wall of even thickness with a rounded rim.
 
 # %%
-walls = tables.walls([design.decoded_surface(aae, c) for c in aae.draw_prior(4, study.seed)])
+walls = apps_tables.walls([design.decoded_surface(aae, c) for c in aae.draw_prior(4, study.seed)])
 study.table(
     "walls",
     walls,
@@ -259,7 +262,7 @@ study.figure(
 # where there are no others. Without a kernel, the slider of figure F7 above can be dragged.
 
 # %% tags=["explorer"]
-from aaelib import explorer
+from aaelib.apps import explorer
 
 explorer.explore()
 

@@ -21,12 +21,15 @@ import os
 profile = os.environ.get("AAELIB_PROFILE", "default")
 
 # %%
-from aaelib import assessment, conditions, data, figures, models, training
-from aaelib.study import Study
+from aaelib.apps import assessment
+from aaelib.models import files, training
+from aaelib.shapes import sources
+from aaelib.study import conditions, figures
+from aaelib.study.workspace import Study
 
 study = Study(profile, "06_blind_assessment")
 shapes, _, split = study.load_shapes("sockets")
-aae = models.load(conditions.weights_path(study, "sockets"))
+aae = files.load(conditions.weights_path(study, "sockets"))
 best = conditions.CONDITIONS[conditions.BEST]
 study.source = training.card_of(study.model_path(best.slug, study["seeds"][0]))["source"]
 
@@ -66,7 +69,7 @@ print("grids:", {surface.vertices.shape for surface in blind.surfaces})
 
 # %%
 # Not among the results, which `make clean` removes.
-answers_file = data.DATA / "assessment" / f"{profile}.csv"
+answers_file = sources.DATA / "assessment" / f"{profile}.csv"
 assessment.widget(blind, answers_file)
 
 # %% [markdown]

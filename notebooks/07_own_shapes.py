@@ -24,8 +24,10 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 own = os.environ.get("AAELIB_SHAPES")  # meshes or clouds, a sub-folder for each class
 
 # %%
-from aaelib import corpus, data, experiment, figures, folders
-from aaelib.study import Study
+from aaelib.apps import experiment
+from aaelib.shapes import corpus, folders, resampling
+from aaelib.study import figures
+from aaelib.study.workspace import Study
 
 study = Study(profile, "07_own_shapes")
 settings = study["own_shapes"]
@@ -42,13 +44,15 @@ here = study.folder / "own_shapes" / (Path(own).name if own else "example")
 families = ("bowl", "goblet", "vase")
 meshes = own or corpus.export(here / "meshes", settings["n_per_family"], families, study.seed)
 study.source = f"folder {own}" if own else "procedural vessels (an example)"
-resampled = folders.resample_tree(meshes, here / "clouds", seed=study.seed)
-print(f"{len(resampled.written) + len(resampled.kept)} clouds, {len(resampled.refused)} files left out")
+resampled = resampling.resample_tree(meshes, here / "clouds", seed=study.seed)
+print(
+    f"{len(resampled.written) + len(resampled.kept)} clouds, {len(resampled.refused)} files left out"
+)
 for file, why in resampled.refused:
     print(f"{file}: {why}")
 
 # %%
-clouds = data.load_clouds(here / "clouds")
+clouds = folders.load_clouds(here / "clouds")
 some = list(range(0, len(clouds), max(1, len(clouds) // 10)))[:10]
 study.figure(
     "own_shapes",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aaelib.sockets import SocketSurface
+from aaelib.shapes.sockets import SocketSurface
 
 
 def socket(length=200.0, radius=50.0, wave=0.0, tilt=0.0, n_angles=24, n_heights=16):

@@ -10,9 +10,10 @@ from analytic import socket, sockets
 from ipywidgets.embed import dependency_state
 from scipy.stats import binom
 
-from aaelib import assessment, models
-from aaelib.assessment import BlindSet
-from aaelib.sockets import SocketSurface
+from aaelib.apps import assessment
+from aaelib.apps.assessment import BlindSet
+from aaelib.models import recipes
+from aaelib.shapes.sockets import SocketSurface
 
 # Fleiss (1971), table 1: diagnoses of 30 patients by 6 psychiatrists each, in 5 categories.
 FLEISS = """00060 03003 01401 00006 03030 20400 00402 20310 20040 00006 10050 11040 03300 10050
@@ -22,7 +23,7 @@ FLEISS = """00060 03003 01401 00006 03030 20400 00402 20310 20040 00006 10050 11
 class StandIn:
     """A model whose decoder knows some clouds by heart: a code is the number of one."""
 
-    recipe = models.recipe("compact")
+    recipe = recipes.recipe("compact")
 
     def __init__(self, clouds, weight=1.0):
         self.clouds, self.decoder, self.weight = clouds, self, weight
@@ -124,7 +125,7 @@ def test_real_and_generated_sockets_are_seen_by_as_many_points(clouds):
 
 def test_beside_samples_without_size_real_sockets_have_none_either(clouds):
     model = StandIn(clouds / 100)
-    model.recipe = models.recipe("compact", normalization="unit-sphere")
+    model.recipe = recipes.recipe("compact", normalization="unit-sphere")
     drawn = assessment.draw_set(clouds, model, 4, seed=0)
     reach = [np.abs(surface.vertices).max() for surface in drawn.surfaces]
     np.testing.assert_allclose(reach, 1, atol=0.2)

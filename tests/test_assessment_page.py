@@ -10,10 +10,12 @@ pytestmark = pytest.mark.browser
 
 CELL = """
 from ipywidgets import Output
-from aaelib import assessment, data, models
+from aaelib.apps import assessment
+from aaelib.models import files
+from aaelib.shapes import sources
 with Output():  # a progress bar that is gone when the page is drawn is an error
-    sockets = data.load_sockets("TT", source="bundled", limit=2)
-blind = assessment.draw_set(sockets.points, models.load("sockets"), n=2)
+    sockets = sources.load_sockets("TT", source="bundled", limit=2)
+blind = assessment.draw_set(sockets.points, files.load("sockets"), n=2)
 assessment.widget(blind, {answers!r})
 """
 

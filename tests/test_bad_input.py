@@ -12,7 +12,8 @@ import pytest
 import trimesh
 from analytic import socket
 
-from aaelib import data, folders, models
+from aaelib.models import autoencoder, files, recipes
+from aaelib.shapes import folders, resampling, sources
 
 README = Path(__file__).resolve().parents[1] / "data" / "README.md"
 HEADING = "## What is refused, and what it says"
@@ -54,17 +55,19 @@ def refuses(folder, says, *names):
     """Whether the files of these names, and no others, are refused in these words everywhere."""
     flags = re.DOTALL
     with pytest.raises(ValueError, match=re.compile(says, flags)):
-        data.load_clouds(folder, 10)
+        folders.load_clouds(folder, 10)
     target = folder.with_name(f"without {names[0]}")
-    done = folders.resample_tree(folder, target, 10)
+    done = resampling.resample_tree(folder, target, 10)
     for file, reason in done.refused:
         assert re.fullmatch(says, reason, flags), reason
         assert str(file) in reason
     assert sorted(file.name for file, _ in done.refused) == sorted(names)
     expected = {path.relative_to(target).as_posix() for path in done.written}
     there = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
-    assert there == expected | {folders.JOURNAL, folders.REFUSED}
-    assert (target / folders.REFUSED).read_text(encoding="utf-8").count(str(folder)) >= len(names)
+    assert there == expected | {resampling.JOURNAL, resampling.REFUSED}
+    assert (target / resampling.REFUSED).read_text(encoding="utf-8").count(str(folder)) >= len(
+        names
+    )
 
 
 @pytest.fixture
@@ -81,7 +84,10 @@ def folder(tmp_path):
 
 @row("a folder that is not there")
 def test_a_folder_that_is_not_there(tmp_path, says):
-    for read in (data.load_clouds, lambda path: folders.resample_tree(path, tmp_path / "clouds")):
+    for read in (
+        folders.load_clouds,
+        lambda path: resampling.resample_tree(path, tmp_path / "clouds"),
+    ):
         with pytest.raises(FileNotFoundError, match=says):
             read(tmp_path / "nowhere")
     assert not list(tmp_path.iterdir())
@@ -91,7 +97,10 @@ def test_a_folder_that_is_not_there(tmp_path, says):
 def test_an_empty_folder(tmp_path, says):
     source = tmp_path / "source"
     source.mkdir()
-    for read in (data.load_clouds, lambda path: folders.resample_tree(path, tmp_path / "clouds")):
+    for read in (
+        folders.load_clouds,
+        lambda path: resampling.resample_tree(path, tmp_path / "clouds"),
+    ):
         with pytest.raises(FileNotFoundError, match=says):
             read(source)
     assert list(tmp_path.iterdir()) == [source]
@@ -169,7 +178,7 @@ def test_fewer_points_than_asked_for(folder, says):
 @row("clouds of different numbers of points")
 def test_clouds_of_different_numbers_of_points(folder, says):
     np.save(folder / "many.npy", cloud(500))
-    assert data.load_clouds(folder, 10).points.shape == (2, 10, 3)
+    assert folders.load_clouds(folder, 10).points.shape == (2, 10, 3)
     np.save(folder / "few.npy", cloud(9))
     refuses(folder, says, "few.npy")
 
@@ -179,7 +188,7 @@ def test_half_precision(folder, says):
     assert not says
     half = cloud().astype(np.float16)
     np.save(folder / "half.npy", half)
-    shapes = data.load_clouds(folder, 20)
+    shapes = folders.load_clouds(folder, 20)
     np.testing.assert_array_equal(shapes.points[list(shapes.names).index("half")], half)
 
 
@@ -239,7 +248,7 @@ def test_a_mesh_with_degenerate_faces_and_edges_of_many_faces(folder, says):
     trimesh.Trimesh(corners, faces, process=False).export(folder / "odd.off")
     points = folders.read(folder / "odd.off", 100)
     assert points[:, 0].max() <= 1
-    assert folders.resample_tree(folder, folder.with_name("clouds"), 10).refused == []
+    assert resampling.resample_tree(folder, folder.with_name("clouds"), 10).refused == []
 
 
 @row("a truncated mesh")
@@ -278,7 +287,7 @@ def test_a_header_run_together_with_its_counts(folder, says):
     (folder / "a.off").write_text(text)
     (folder / "b.off").write_text(text.replace("OFF\n", "OFF"))
     (folder / "c.off").write_text(text.replace("OFF\n", "# made by hand\nOFF\n# counts\n"))
-    shapes = data.load_clouds(folder, 10)
+    shapes = folders.load_clouds(folder, 10)
     assert list(shapes.names) == ["a", "b", "c", "good"]
     np.testing.assert_array_equal(shapes.points[0], shapes.points[1])
     np.testing.assert_array_equal(shapes.points[0], shapes.points[2])
@@ -367,8 +376,8 @@ def test_many_files_that_cannot_be_used(folder, says):
         np.save(folder / f"{i}.npy", cloud(5))
     np.save(folder / "another.npy", cloud())
     with pytest.raises(ValueError, match=re.compile(says, re.DOTALL)):
-        data.load_clouds(folder, 10)
-    done = folders.resample_tree(folder, folder.with_name("clouds"), 10)
+        folders.load_clouds(folder, 10)
+    done = resampling.resample_tree(folder, folder.with_name("clouds"), 10)
     assert [len(done.written), len(done.refused)] == [2, 7]
 
 
@@ -389,13 +398,13 @@ def test_names_with_spaces_and_of_any_script(tmp_path, says):
         (folder / "ein Typ").mkdir(parents=True, exist_ok=True)
         np.save(folder / "ein Typ" / f"{name}.npy", cloud())
         box().export(folder / f"{name} mesh.off")
-    shapes = data.load_clouds(folder, 10)
+    shapes = folders.load_clouds(folder, 10)
     assert {name for name in shapes.names if name.startswith("ein")} == {
         f"ein Typ/{name}" for name in names
     }
     target = tmp_path / "κύβοι und Stühle"
-    assert len(folders.resample_tree(folder, target, 10).written) == 12
-    again = folders.resample_tree(folder, target, 10)
+    assert len(resampling.resample_tree(folder, target, 10).written) == 12
+    again = resampling.resample_tree(folder, target, 10)
     assert [len(again.written), len(again.kept)] == [0, 12]
 
 
@@ -416,7 +425,7 @@ def test_links_that_lead_in_a_circle(folder, tmp_path, says):
     }
     for link, end in links.items():
         link.symlink_to(end, target_is_directory=True)
-    assert list(data.load_clouds(folder, 10).names) == ["good", "out/far"]
+    assert list(folders.load_clouds(folder, 10).names) == ["good", "out/far"]
 
 
 @row("a link that leads nowhere")
@@ -433,7 +442,7 @@ def test_clouds_written_into_their_own_source(folder, says):
     before = sorted(folder.rglob("*"))
     for source, target in ((folder, folder), (folder, folder / "in"), (folder, folder.parent)):
         with pytest.raises(ValueError, match=says):
-            folders.resample_tree(source, target, 10)
+            resampling.resample_tree(source, target, 10)
     assert sorted(folder.rglob("*")) == before
 
 
@@ -459,27 +468,27 @@ def sockets(tmp_path, monkeypatch):
 def test_sockets_in_metres(sockets, says):
     sockets(0.001)
     with pytest.warns(UserWarning, match=says):
-        data.load_sockets()
+        sources.load_sockets()
 
 
 @row("sockets in inches")
 def test_sockets_in_inches(sockets, says):
     sockets(1 / 25.4)
     with pytest.warns(UserWarning, match=says):
-        data.load_sockets()
+        sources.load_sockets()
 
 
 @row("a socket upside down")
 def test_a_socket_upside_down(sockets, says):
     sockets([1, -1, -1])
     with pytest.warns(UserWarning, match=says):
-        data.load_sockets()
+        sources.load_sockets()
 
 
 @row("an unknown kind of socket")
 def test_an_unknown_kind_of_socket(says):
     with pytest.raises(ValueError, match=says):
-        data.load_sockets("AK")
+        sources.load_sockets("AK")
 
 
 @row("a folder of sockets of an unknown kind")
@@ -487,7 +496,7 @@ def test_a_folder_of_sockets_of_an_unknown_kind(sockets, says):
     sockets(1)
     sockets(1, kind="AK")
     with pytest.warns(UserWarning, match=says) as warned:
-        shapes = data.load_sockets()
+        shapes = sources.load_sockets()
     assert len(warned) == 1
     assert list(shapes.names) == ["TT/a"]
 
@@ -507,7 +516,7 @@ TINY = {
 
 
 def tiny(**changes):
-    return models.AdversarialAutoencoder(models.recipe("compact", **{**TINY, **changes}))
+    return autoencoder.AdversarialAutoencoder(recipes.recipe("compact", **{**TINY, **changes}))
 
 
 @pytest.fixture(scope="module")
@@ -517,14 +526,14 @@ def saved(tmp_path_factory):
     model = tiny()
     model.compile()
     model.save(folder / "model.keras")
-    models.export_weights(model, folder / "model.npz")
+    files.export_weights(model, folder / "model.npz")
     return folder
 
 
 @row("a recipe with an unknown key")
 def test_a_recipe_with_an_unknown_key(says):
     with pytest.raises(ValueError, match=says):
-        models.recipe("compact", code_length=3)
+        recipes.recipe("compact", code_length=3)
 
 
 OUT_OF_RANGE = {
@@ -577,25 +586,25 @@ OF_ANOTHER_TYPE = {
 @row("a recipe with a value out of range")
 def test_a_recipe_with_a_value_out_of_range(says):
     with pytest.raises(ValueError, match=says):
-        models.recipe("compact", beta_1=1.5)
+        recipes.recipe("compact", beta_1=1.5)
     for key, value in OUT_OF_RANGE.items():
         with pytest.raises(ValueError, match=rf"recipe: {key} is .*; accepted: "):
-            models.recipe("compact", **{key: value})
+            recipes.recipe("compact", **{key: value})
 
 
 @row("a recipe with a value of another type")
 def test_a_recipe_with_a_value_of_another_type(says):
     with pytest.raises(ValueError, match=says):
-        models.recipe("compact", generator_rate="1e-4")
+        recipes.recipe("compact", generator_rate="1e-4")
     for key, value in OF_ANOTHER_TYPE.items():
         with pytest.raises(ValueError, match=rf"recipe: {key} is .*; accepted: "):
-            models.Recipe(**{key: value})
+            recipes.Recipe(**{key: value})
 
 
 def test_a_recipe_takes_numbers_of_numpy_and_lists_of_widths():
-    changed = models.recipe("compact", n_points=np.int64(64), beta_1=np.float32(0.5), encoder=[8])
+    changed = recipes.recipe("compact", n_points=np.int64(64), beta_1=np.float32(0.5), encoder=[8])
     assert changed.encoder == (8,)
-    assert models.recipe("compact", autoencoder_rate=0).autoencoder_rate == 0
+    assert recipes.recipe("compact", autoencoder_rate=0).autoencoder_rate == 0
 
 
 @row("weights of another architecture")
@@ -628,18 +637,18 @@ def test_a_corrupted_file_of_weights(saved, tmp_path, says):
     for size in (0, 10, 1000, len(whole) - 10):
         target.write_bytes(whole[:size])
         with pytest.raises(ValueError, match=says):
-            models.load(target)
+            files.load(target)
     for file in corrupted(saved / "model.npz", target):
         with pytest.raises(ValueError, match=says):
-            models.load(file)
+            files.load(file)
     with np.load(saved / "model.npz") as file:
         arrays = dict(file)
     np.savez(target, **{**arrays, "encoder_0": np.full_like(arrays["encoder_0"], np.nan)})
     with pytest.raises(ValueError, match=r"encoder are not finite"):
-        models.load(target)
+        files.load(target)
     np.savez(target, **{**arrays, "encoder_0": arrays["encoder_0"][:, :-1]})
     with pytest.raises(ValueError, match=says):
-        models.load(target)
+        files.load(target)
 
 
 @row("a truncated `.keras` file")
@@ -648,14 +657,14 @@ def test_a_truncated_keras_file(saved, tmp_path, says):
     for size in (0, 10, 1000, len(whole) // 2, len(whole) - 10):
         target.write_bytes(whole[:size])
         with pytest.raises(ValueError, match=says):
-            models.load(target)
+            files.load(target)
 
 
 @row("a corrupted `.keras` file")
 def test_a_corrupted_keras_file(saved, tmp_path, says):
     for file in corrupted(saved / "model.keras", tmp_path / "model.keras"):
         with pytest.raises(ValueError, match=says):
-            models.load(file)
+            files.load(file)
 
 
 @row("a `.keras` file of another model")
@@ -663,7 +672,7 @@ def test_a_keras_file_of_another_model(tmp_path, says):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.save(tmp_path / "other.keras")
     with pytest.raises(ValueError, match=says):
-        models.load(tmp_path / "other.keras")
+        files.load(tmp_path / "other.keras")
 
 
 @row("a `.keras` file with a Lambda layer")
@@ -677,7 +686,7 @@ def test_a_keras_file_with_a_lambda_layer(tmp_path, says):
     model.save(tmp_path / "code.keras")
     fired.unlink(missing_ok=True)
     with pytest.raises(ValueError, match=says):
-        models.load(tmp_path / "code.keras")
+        files.load(tmp_path / "code.keras")
     # Hidden in what claims to be ours.
     with zipfile.ZipFile(tmp_path / "code.keras") as file:
         members = {name: file.read(name) for name in file.namelist()}
@@ -688,7 +697,7 @@ def test_a_keras_file_with_a_lambda_layer(tmp_path, says):
         for name, content in {**members, "config.json": config}.items():
             file.writestr(name, content)
     with pytest.raises(ValueError, match=says):
-        models.load(tmp_path / "hidden.keras")
+        files.load(tmp_path / "hidden.keras")
     assert not fired.exists()
 
 
@@ -698,4 +707,4 @@ def test_a_model_in_another_format(tmp_path, says):
     (tmp_path / "model.keras").mkdir()
     for name in ("model.h5", "model.keras"):
         with pytest.raises(ValueError, match=says.replace("h5", "(h5|keras)")):
-            models.load(tmp_path / name)
+            files.load(tmp_path / name)

@@ -6,11 +6,12 @@ import trimesh
 from analytic import family, socket, sockets
 from scipy.spatial import cKDTree
 
-from aaelib import baselines
-from aaelib.clouds import normalize
-from aaelib.data import Shapes
-from aaelib.metrics import chamfer_distance, reconstruction_chamfer
-from aaelib.shape_model import ShapeModel
+from aaelib.metrics.generative import chamfer_distance
+from aaelib.metrics.reconstruction import reconstruction_chamfer
+from aaelib.shapes.clouds import normalize
+from aaelib.shapes.folders import Shapes
+from aaelib.shapes.shape_model import ShapeModel
+from aaelib.study import baselines
 
 
 @pytest.fixture(scope="module")

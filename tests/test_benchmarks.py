@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from aaelib import distances, metrics, models
+from aaelib.metrics import distances, generative
+from aaelib.models import autoencoder, losses, networks, recipes
 from benchmarks import measure, original, tables
 from benchmarks.rows import GROWTH, ROWS, step_work
 
@@ -19,7 +20,7 @@ def clouds(n, n_points, seed=0):
 
 def test_the_broadcast_form_is_our_chamfer_loss():
     a, b = clouds(3, 60), clouds(3, 70, seed=1)
-    expected = distances.chamfer_loss(a, b, "sum")
+    expected = losses.chamfer_loss(a, b, "sum")
     np.testing.assert_allclose(original.broadcast_chamfer(a, b), expected, rtol=1e-5)
 
 
@@ -31,25 +32,25 @@ def test_the_loop_over_pairs_is_our_matrix_but_for_the_mean():
 
 def test_the_loop_over_points_finds_our_divergence():
     a, b = clouds(4, 300), clouds(4, 300, seed=1) ** 3
-    expected = metrics.jensen_shannon_divergence(a, b, resolution=6)
+    expected = generative.jensen_shannon_divergence(a, b, resolution=6)
     assert original.divergence(a, b, resolution=6) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_original_scheme_has_the_networks_of_the_paper_recipe():
     scheme, ours = (
         original.TrainingStep(64),
-        models.AdversarialAutoencoder(models.recipe("paper", n_points=64)),
+        autoencoder.AdversarialAutoencoder(recipes.recipe("paper", n_points=64)),
     )
-    for network in models.NETWORKS:
+    for network in networks.NETWORKS:
         expected = [w.shape for w in getattr(ours, network).weights]
         assert [w.shape for w in getattr(scheme, network).weights] == expected
 
 
 def test_a_step_of_the_original_scheme_moves_every_network():
     scheme, points = original.TrainingStep(32), tf.constant(clouds(2, 32))
-    before = [getattr(scheme, network).get_weights() for network in models.NETWORKS]
+    before = [getattr(scheme, network).get_weights() for network in networks.NETWORKS]
     scheme(points)
-    for network, start in zip(models.NETWORKS, before, strict=True):
+    for network, start in zip(networks.NETWORKS, before, strict=True):
         after = getattr(scheme, network).get_weights()
         assert any(not np.array_equal(a, b) for a, b in zip(start, after, strict=True))
 

@@ -10,7 +10,7 @@ import trimesh
 import typer
 from typer.testing import CliRunner
 
-from aaelib import cli
+from aaelib.apps import cli
 
 TINY = [
     *("--set", "code_size=4", "--set", "encoder=8", "--set", "decoder=8"),
@@ -65,7 +65,7 @@ def test_every_parameter_says_what_it_is(name):
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "generate", "interpolate", "export"])
 def test_a_command_has_the_defaults_of_its_function(name):
-    from aaelib import experiment
+    from aaelib.apps import experiment
 
     names = {"split": "shares", "select_from": "first_selectable", "out": "folder"}
     function = inspect.signature(getattr(experiment, name)).parameters
@@ -124,7 +124,7 @@ def test_what_can_not_be_done_is_one_line_and_exits_with_1(arguments, said, tmp_
 
 
 def test_a_loss_that_is_not_finite_is_told_in_words(monkeypatch):
-    from aaelib import experiment
+    from aaelib.apps import experiment
 
     def diverge(*_, **__):
         raise FloatingPointError("epoch 3: the loss is not finite")
@@ -134,7 +134,7 @@ def test_a_loss_that_is_not_finite_is_told_in_words(monkeypatch):
 
 
 def test_options_reach_what_is_named_like_them(monkeypatch):
-    from aaelib import experiment
+    from aaelib.apps import experiment
 
     given = {}
 

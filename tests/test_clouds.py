@@ -8,7 +8,7 @@ import trimesh
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from aaelib.clouds import Normalizer, jitter, normalize, normals, resample, rotate
+from aaelib.shapes.clouds import Normalizer, jitter, normalize, normals, resample, rotate
 
 
 @pytest.fixture

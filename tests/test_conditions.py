@@ -7,8 +7,10 @@ import pytest
 import yaml
 from analytic import sockets
 
-from aaelib import conditions, data, models, study, training
-from aaelib.shape_model import ShapeModel
+from aaelib.models import autoencoder, networks, recipes, training
+from aaelib.shapes import folders, sources, splits
+from aaelib.shapes.shape_model import ShapeModel
+from aaelib.study import conditions, workspace
 
 PROFILE = {
     "seed": 3,
@@ -56,14 +58,14 @@ def made(tmp_path, monkeypatch):
     profiles = tmp_path / "notebooks" / "profiles"
     profiles.mkdir(parents=True)
     (profiles / "quick.yaml").write_text(yaml.safe_dump(PROFILE))
-    monkeypatch.setattr(study, "ROOT", tmp_path)
-    monkeypatch.setattr(study, "PROFILES", profiles)
+    monkeypatch.setattr(workspace, "ROOT", tmp_path)
+    monkeypatch.setattr(workspace, "PROFILES", profiles)
     surfaces = [*sockets(24), *sockets(21, seed=1, length=320)]
     points = np.stack([surface.vertices.reshape(-1, 3)[5::9] for surface in surfaces])
     kinds = np.array(["TT"] * 24 + ["TF"] * 21)
-    shapes = data.Shapes(points, np.arange(45).astype(str), kinds, "analytic sockets")
-    split = data.split_sockets(shapes, {"TT": 12, "TF": 8})
-    made = study.Study("quick", "03_transfer_learning")
+    shapes = folders.Shapes(points, np.arange(45).astype(str), kinds, "analytic sockets")
+    split = splits.split_sockets(shapes, {"TT": 12, "TF": 8})
+    made = workspace.Study("quick", "03_transfer_learning")
     made.save_shapes("sockets", shapes, surfaces, split)
     return made
 
@@ -73,7 +75,7 @@ def fitted(made):
     """The study with the shape models that notebook 01 writes."""
     shapes, surfaces, _ = made.load_shapes("sockets")
     for name, index in conditions.socket_sets(made).items():
-        for kind in data.KINDS:
+        for kind in sources.KINDS:
             members = [surfaces[i] for i in index if shapes.kinds[i] == kind]
             path = conditions.shape_models_path(made, name, kind)
             ShapeModel.fit(members, n_modes=2).save(path)
@@ -173,7 +175,7 @@ def test_shape_models_are_those_of_the_set(fitted):
     shapes, _, _ = fitted.load_shapes("sockets")
     for name, index in conditions.socket_sets(fitted).items():
         loaded = conditions.load_shape_models(fitted, name)
-        assert list(loaded) == list(data.KINDS)
+        assert list(loaded) == list(sources.KINDS)
         for kind, model in loaded.items():
             assert model.n_surfaces_ == np.sum(shapes.kinds[index] == kind)
 
@@ -201,7 +203,7 @@ def test_recipes_are_the_studys_but_for_the_changes(made):
 
 def test_the_original_recipe_is_the_papers_whatever_the_studys(made):
     found = conditions.study_recipe(made, conditions.CONDITIONS["original recipe"])
-    assert found == models.recipe("paper", **PROFILE["original"]["changes"])
+    assert found == recipes.recipe("paper", **PROFILE["original"]["changes"])
     assert found.tnets
     assert {found.linear_models, found.refinement_steps, found.finetuning_steps} == {0}
 
@@ -241,7 +243,7 @@ def test_a_start_at_shape_models_decodes_them(fitted):
 
 
 def test_a_transferred_start_has_the_pretrained_weights_and_its_frozen_layers(made):
-    pretrained = models.AdversarialAutoencoder(conditions.study_recipe(made), seed=9)
+    pretrained = autoencoder.AdversarialAutoencoder(conditions.study_recipe(made), seed=9)
     pretrained.compile()
     pretrained.save(made.model_path("pretrained"))
     condition = conditions.ablations(made)["frozen layers"][1][1]
@@ -270,6 +272,6 @@ def test_a_condition_is_trained_once(fitted, monkeypatch, name):
     def fit(*args, **kwargs):
         raise AssertionError("it is trained already")
 
-    monkeypatch.setattr(models.AdversarialAutoencoder, "fit", fit)
+    monkeypatch.setattr(autoencoder.AdversarialAutoencoder, "fit", fit)
     again, *_ = conditions.train(fitted, condition, seed=0)
-    assert all(same_weights(aae, again, network) for network in models.NETWORKS)
+    assert all(same_weights(aae, again, network) for network in networks.NETWORKS)

@@ -3,7 +3,7 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from aaelib import clouds, corpus
+from aaelib.shapes import clouds, corpus
 
 
 def chamfer(a, b):

@@ -9,25 +9,27 @@ import trimesh
 from analytic import socket, sockets
 from scipy.stats import kstest, truncnorm
 
-from aaelib import data
-from aaelib.clouds import normalize
-from aaelib.shape_model import ShapeModel
+from aaelib.models.batches import batches as batches_of
+from aaelib.models.batches import draw_clouds
+from aaelib.shapes import folders, sources, splits
+from aaelib.shapes.clouds import normalize
+from aaelib.shapes.shape_model import ShapeModel
 
-BUNDLE = data.DATA / "sockets"
+BUNDLE = sources.DATA / "sockets"
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """A data folder with the bundled default and nothing downloaded."""
-    monkeypatch.setattr(data, "DATA", tmp_path / "data")
+    monkeypatch.setattr(sources, "DATA", tmp_path / "data")
     monkeypatch.delenv("AAELIB_DATA", raising=False)
-    shutil.copytree(BUNDLE, data.DATA / "sockets")
-    return data.DATA
+    shutil.copytree(BUNDLE, sources.DATA / "sockets")
+    return sources.DATA
 
 
 @pytest.fixture(scope="module")
 def bundled():
-    return data.load_sockets(source="bundled", limit=6)
+    return sources.load_sockets(source="bundled", limit=6)
 
 
 def cloud(n=2048, seed=0):
@@ -53,64 +55,64 @@ def write_mesh(file, mesh=None, header="OFF\n"):
 def test_the_users_folder_comes_before_downloads_and_they_before_the_bundle(
     home, tmp_path, monkeypatch
 ):
-    shapes = data.load_sockets(limit=1)
-    assert shapes.source == data.BUNDLED_SOCKETS
+    shapes = sources.load_sockets(limit=1)
+    assert shapes.source == sources.BUNDLED_SOCKETS
     assert list(shapes.names) == ["TT/drawn_tt_000", "TF/drawn_tf_000"]
 
     write(home / "SocketSSM" / "TT" / "downloaded.npy")
-    shapes = data.load_sockets()
+    shapes = sources.load_sockets()
     assert (shapes.source, list(shapes.names)) == ("SocketSSM", ["TT/downloaded"])
 
     # A folder that has none of what is looked for is a mistake; with a corpus alone it is not.
     monkeypatch.setenv("AAELIB_DATA", str(tmp_path / "mine"))
     (tmp_path / "mine").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no folder SocketSSM"):
-        data.load_sockets()
+        sources.load_sockets()
     (tmp_path / "mine" / "ModelNet10").mkdir()
-    assert list(data.load_sockets().names) == ["TT/downloaded"]
+    assert list(sources.load_sockets().names) == ["TT/downloaded"]
 
     write(tmp_path / "mine" / "SocketSSM" / "TF" / "own.npy")
-    shapes = data.load_sockets()
+    shapes = sources.load_sockets()
     assert (shapes.source, list(shapes.names)) == ("SocketSSM", ["TF/own"])
     assert list(shapes.kinds) == ["TF"]
-    assert data.load_sockets(source="bundled", limit=1).source == data.BUNDLED_SOCKETS
+    assert sources.load_sockets(source="bundled", limit=1).source == sources.BUNDLED_SOCKETS
 
 
 def test_a_users_folder_that_is_none_is_named(home, tmp_path, monkeypatch):
     monkeypatch.setenv("AAELIB_DATA", str(tmp_path / "misspelt"))
-    for load in (data.load_sockets, data.load_corpus):
+    for load in (sources.load_sockets, sources.load_corpus):
         with pytest.raises(FileNotFoundError, match=r"AAELIB_DATA is .*misspelt"):
             load()
     # The stand-ins need no folder.
-    assert len(data.load_sockets(source="bundled", limit=1)) == 2
+    assert len(sources.load_sockets(source="bundled", limit=1)) == 2
 
 
 def test_published_shapes_that_are_not_there_are_not_replaced(home):
     with pytest.raises(FileNotFoundError, match="make data"):
-        data.load_sockets(source="SocketSSM")
+        sources.load_sockets(source="SocketSSM")
     with pytest.raises(FileNotFoundError, match="make data MODELNET=10"):
-        data.load_corpus(source="ModelNet")
+        sources.load_corpus(source="ModelNet")
 
 
 def test_only_the_kind_asked_for_is_loaded(home):
     for i in range(3):
         write(home / "SocketSSM" / "TT" / f"{i}.npy", cloud(seed=i))
     write(home / "SocketSSM" / "TF" / "long.npy")
-    assert list(data.load_sockets().kinds) == ["TF", "TT", "TT", "TT"]
-    assert list(data.load_sockets("TF").names) == ["TF/long"]
-    assert list(data.load_sockets("TT", limit=2).kinds) == ["TT", "TT"]
+    assert list(sources.load_sockets().kinds) == ["TF", "TT", "TT", "TT"]
+    assert list(sources.load_sockets("TF").names) == ["TF/long"]
+    assert list(sources.load_sockets("TT", limit=2).kinds) == ["TT", "TT"]
     (home / "SocketSSM" / "TF" / "long.npy").unlink()
     with pytest.raises(FileNotFoundError, match=r"no TF sockets in .*SocketSSM"):
-        data.load_sockets("TF")
+        sources.load_sockets("TF")
 
 
 def test_unknown_kinds_and_sources_are_named():
     with pytest.raises(ValueError, match="'TS'; accepted: 'TT', 'TF'"):
-        data.load_sockets("TS")
+        sources.load_sockets("TS")
     with pytest.raises(ValueError, match="'web'; accepted: 'auto', 'SocketSSM', 'bundled'"):
-        data.load_sockets(source="web")
+        sources.load_sockets(source="web")
     with pytest.raises(ValueError, match="'web'; accepted: 'auto', 'ModelNet', 'bundled'"):
-        data.load_corpus(source="web")
+        sources.load_corpus(source="web")
 
 
 # Folders of clouds and meshes
@@ -122,7 +124,7 @@ def test_clouds_and_meshes_of_a_folder_are_read_and_classed(tmp_path):
     # As in ModelNet40: header and counts on one line.
     write_mesh(tmp_path / "box" / "test" / "c.off", header="OFF")
     write_mesh(tmp_path / "alone.off", trimesh.creation.icosphere(2))
-    shapes = data.load_clouds(tmp_path, n_points=100)
+    shapes = folders.load_clouds(tmp_path, n_points=100)
     assert dict(zip(shapes.names, shapes.kinds, strict=True)) == {
         "alone": tmp_path.name,
         "box/b": "box",
@@ -141,7 +143,7 @@ def test_a_folder_that_one_is_in_has_its_name_all_the_same(tmp_path, monkeypatch
     write(tmp_path / "TT" / "a.npy")
     (tmp_path / place).mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / place)
-    shapes = data.load_clouds(path, n_points=10)
+    shapes = folders.load_clouds(path, n_points=10)
     assert [shapes.source, *shapes.kinds] == ["TT", "TT"]
 
 
@@ -149,12 +151,14 @@ def test_clouds_with_more_points_are_thinned_to_some_of_them(tmp_path):
     # Half precision, as some corpora are kept in.
     full = cloud(500).astype(np.float16)
     write(tmp_path / "a.npy", full)
-    thinned, again, other = (data.load_clouds(tmp_path, 200, seed=s).points[0] for s in (1, 1, 2))
+    thinned, again, other = (
+        folders.load_clouds(tmp_path, 200, seed=s).points[0] for s in (1, 1, 2)
+    )
     members = {tuple(point) for point in full.astype(np.float32)}
     assert len({tuple(point) for point in thinned} & members) == 200
     np.testing.assert_array_equal(thinned, again)
     assert not np.array_equal(thinned, other)
-    np.testing.assert_array_equal(data.load_clouds(tmp_path, 500).points[0], full)
+    np.testing.assert_array_equal(folders.load_clouds(tmp_path, 500).points[0], full)
 
 
 def test_a_limit_draws_some_of_each_class(tmp_path):
@@ -162,7 +166,7 @@ def test_a_limit_draws_some_of_each_class(tmp_path):
         for i in range(6):
             write(tmp_path / name / f"{i}.npy", cloud(10, seed=i))
     write(tmp_path / "lamp" / "only.npy", cloud(10))
-    draws = [data.load_clouds(tmp_path, 10, limit=3, seed=s) for s in (0, 0, 1)]
+    draws = [folders.load_clouds(tmp_path, 10, limit=3, seed=s) for s in (0, 0, 1)]
     assert list(draws[0].kinds) == ["chair"] * 3 + ["lamp"] + ["sofa"] * 3
     assert len(set(draws[0].names)) == 7
     assert list(draws[0].names) == list(draws[1].names) != list(draws[2].names)
@@ -172,7 +176,7 @@ def test_a_limit_of_none_at_all_is_refused(home):
     write(home / "SocketSSM" / "TT" / "a.npy")
     for source in ("auto", "bundled"):
         with pytest.raises(ValueError, match="limit is 0"):
-            data.load_sockets(source=source, limit=0)
+            sources.load_sockets(source=source, limit=0)
 
 
 def test_hidden_files_are_no_shapes(tmp_path):
@@ -180,7 +184,7 @@ def test_hidden_files_are_no_shapes(tmp_path):
     # As a Mac and a notebook server leave them.
     (tmp_path / "TT" / "._a.npy").write_bytes(b"Mac OS X")
     write(tmp_path / ".ipynb_checkpoints" / "a-checkpoint.npy", cloud(10))
-    assert list(data.load_clouds(tmp_path, 10).names) == ["TT/a"]
+    assert list(folders.load_clouds(tmp_path, 10).names) == ["TT/a"]
 
 
 @pytest.mark.parametrize(
@@ -211,21 +215,21 @@ def test_a_file_that_is_no_cloud_is_named(tmp_path, content, message):
         with file.open("wb") as stream:
             np.savez(stream, points=cloud(20))
     with pytest.raises(ValueError, match=rf"odd\.npy: .*{message}"):
-        data.load_clouds(tmp_path, 10)
+        folders.load_clouds(tmp_path, 10)
 
 
 def test_a_mesh_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "broken.off").write_text("OFF\n8 12 0\n0 0")
     with pytest.raises(ValueError, match=r"broken\.off"):
-        data.load_clouds(tmp_path, 10)
+        folders.load_clouds(tmp_path, 10)
 
 
 def test_folders_with_nothing_to_read_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        data.load_clouds(tmp_path / "nowhere")
+        folders.load_clouds(tmp_path / "nowhere")
     (tmp_path / "notes.txt").write_text("no shapes")
     with pytest.raises(FileNotFoundError, match=r"no shapes in .*accepted: .*\.npy.*\.off"):
-        data.load_clouds(tmp_path)
+        folders.load_clouds(tmp_path)
 
 
 # The corpus
@@ -238,19 +242,19 @@ def test_modelnet_folders_are_one_corpus_in_the_unit_sphere(home, tmp_path, monk
     for part in ("train", "test"):
         file = mine / "ModelNet10-coarse" / "chair" / part / "chair_1.npy"
         write(file, cloud().astype(np.float16))
-    corpus = data.load_corpus(n_points=64)
+    corpus = sources.load_corpus(n_points=64)
     assert corpus.source == "ModelNet10-coarse + ModelNet10-off"
     assert list(corpus.kinds) == ["chair", "chair", "bathtub"]
     assert len(set(corpus.names)) == 3
     assert (corpus.points.shape, corpus.points.dtype) == ((3, 64, 3), np.float32)
     np.testing.assert_allclose(corpus.points.mean(axis=1), 0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(corpus.points, axis=-1).max(axis=1), 1, atol=1e-5)
-    assert len(data.load_corpus(n_points=64, limit=1)) == 2
+    assert len(sources.load_corpus(n_points=64, limit=1)) == 2
 
 
 def test_the_bundled_corpus_has_many_families_and_says_that_it_stands_in(home):
-    corpus = data.load_corpus(n_points=32, n_per_family=2)
-    assert corpus.source == data.BUNDLED_CORPUS
+    corpus = sources.load_corpus(n_points=32, n_per_family=2)
+    assert corpus.source == sources.BUNDLED_CORPUS
     families, counts = np.unique(corpus.kinds, return_counts=True)
     assert len(families) >= 12
     assert set(counts) == {2}
@@ -264,7 +268,7 @@ def test_the_bundled_corpus_has_many_families_and_says_that_it_stands_in(home):
 @pytest.mark.parametrize("source", ["auto", "bundled"])
 def test_sockets_have_the_sizes_of_sockets(source):
     """Of whatever is there: the user's folder, downloads or the bundled default."""
-    shapes = data.load_sockets(source=source, limit=6)
+    shapes = sources.load_sockets(source=source, limit=6)
     assert shapes.points.shape[1:] == (2048, 3)
     lengths = np.ptp(shapes.points[..., 2], axis=1)
     widths = np.ptp(shapes.points[..., :2], axis=1)
@@ -285,8 +289,8 @@ def test_sockets_have_the_sizes_of_sockets(source):
 
 def test_bundled_sockets_do_not_depend_on_what_else_is_asked_for(bundled):
     assert len(bundled) == 12
-    for kind in data.KINDS:
-        alone = data.load_sockets(kind, source="bundled", limit=2)
+    for kind in sources.KINDS:
+        alone = sources.load_sockets(kind, source="bundled", limit=2)
         same = bundled[bundled.kinds == kind][:2]
         np.testing.assert_array_equal(alone.points, same.points)
         np.testing.assert_array_equal(alone.names, same.names)
@@ -301,19 +305,19 @@ def test_bundled_sockets_differ(bundled):
 
 def test_the_bundle_is_small():
     files = list(BUNDLE.glob("*.npz"))
-    assert {file.stem for file in files} == set(data.KINDS)
+    assert {file.stem for file in files} == set(sources.KINDS)
     assert sum(file.stat().st_size for file in files) < 1e6
 
 
 def test_a_new_bundle_is_the_shape_model_to_half_precision(home):
     surfaces = [*sockets(6), *sockets(5, seed=1, length=320)]
-    shapes = data.Shapes(
+    shapes = folders.Shapes(
         np.stack([surface.sample(10) for surface in surfaces]),
         np.arange(11).astype(str),
         np.array(["TT"] * 6 + ["TF"] * 5),
         "analytic",
     )
-    files = data.bundle(shapes, surfaces, n_modes=3)
+    files = sources.bundle(shapes, surfaces, n_modes=3)
     assert files == [home / "sockets" / "TT.npz", home / "sockets" / "TF.npz"]
     for file, members in zip(files, (surfaces[:6], surfaces[6:]), strict=True):
         loaded, fitted = ShapeModel.load(file), ShapeModel.fit(members, 3)
@@ -321,7 +325,7 @@ def test_a_new_bundle_is_the_shape_model_to_half_precision(home):
         np.testing.assert_allclose(loaded.mean_, fitted.mean_, atol=1e-4)
         np.testing.assert_allclose(loaded.modes_, fitted.modes_, atol=0.02)
         np.testing.assert_array_equal(loaded.variance_fractions_, fitted.variance_fractions_)
-    drawn = data.load_sockets("TF", limit=2)
+    drawn = sources.load_sockets("TF", limit=2)
     for points, surface in zip(drawn.points, ShapeModel.load(files[1]).sample(2, 1), strict=True):
         assert trimesh.proximity.closest_point(surface.mesh(), points)[1].max() < 1e-3
 
@@ -332,7 +336,7 @@ def test_a_new_bundle_is_the_shape_model_to_half_precision(home):
 def some(n_tt=90, n_tf=90):
     n = n_tt + n_tf
     kinds = np.random.default_rng(0).permutation(["TT"] * n_tt + ["TF"] * n_tf)
-    return data.Shapes(np.zeros((n, 1, 3)), np.arange(n).astype(str), kinds, "made up")
+    return folders.Shapes(np.zeros((n, 1, 3)), np.arange(n).astype(str), kinds, "made up")
 
 
 def test_shapes_are_chosen_with_what_is_known_of_them():
@@ -345,16 +349,16 @@ def test_shapes_are_chosen_with_what_is_known_of_them():
 def test_digests_are_of_the_points_in_single_precision():
     points = np.arange(1.0, 13.0).reshape(4, 3)
     # Stored in the cards of trained models.
-    assert data.digest(points) == "688139b80dfbc1eb"
+    assert folders.digest(points) == "688139b80dfbc1eb"
     for same in (points.astype(">f4"), np.asfortranarray(points), points + 1e-12):
-        assert data.digest(same) == data.digest(points)
+        assert folders.digest(same) == folders.digest(points)
     for other in (points + 1e-3, points[::-1], points[:3]):
-        assert data.digest(other) != data.digest(points)
+        assert folders.digest(other) != folders.digest(points)
 
 
 def test_a_split_is_complete_and_disjoint_per_kind():
     shapes = some()
-    split = data.split_sockets(shapes)
+    split = splits.split_sockets(shapes)
     assert set(split) == {"scans", "more", "validation", "test"}
     np.testing.assert_array_equal(np.sort(np.concatenate(list(split.values()))), np.arange(180))
     counts = {part: np.sum(shapes.kinds[index] == "TT") for part, index in split.items()}
@@ -365,7 +369,7 @@ def test_a_split_is_complete_and_disjoint_per_kind():
 
 
 def test_shares_that_add_up_to_one_leave_no_more():
-    split = data.split_sockets(some(), validation=0.25, test=0.75)
+    split = splits.split_sockets(some(), validation=0.25, test=0.75)
     assert {part: len(index) for part, index in split.items()} == {
         "scans": 51,
         "more": 0,
@@ -376,12 +380,14 @@ def test_shares_that_add_up_to_one_leave_no_more():
 
 
 def test_scans_do_not_depend_on_the_shares():
-    splits = [data.split_sockets(some(), validation=v, test=t) for v, t in ((0.2, 0.3), (0.5, 0.5))]
+    splits = [
+        splits.split_sockets(some(), validation=v, test=t) for v, t in ((0.2, 0.3), (0.5, 0.5))
+    ]
     np.testing.assert_array_equal(*(split["scans"] for split in splits))
 
 
 def test_a_split_depends_on_the_seed_alone():
-    first, again, other = (data.split_sockets(some(), seed=s)["scans"] for s in (1, 1, 2))
+    first, again, other = (splits.split_sockets(some(), seed=s)["scans"] for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     assert (np.diff(first) > 0).all()
@@ -389,7 +395,7 @@ def test_a_split_depends_on_the_seed_alone():
 
 @pytest.mark.parametrize("shares", [(0.01, 0.01), (0.99, 0.01), (0.01, 0.99), (0.5, 0.5)])
 def test_validation_and_test_have_one_each_at_least(shares):
-    split = data.split_sockets(some(4, 4), {"TT": 2, "TF": 2}, *shares)
+    split = splits.split_sockets(some(4, 4), {"TT": 2, "TF": 2}, *shares)
     assert {part: len(index) for part, index in split.items()} == {
         "scans": 4,
         "more": 0,
@@ -401,14 +407,14 @@ def test_validation_and_test_have_one_each_at_least(shares):
 @pytest.mark.parametrize("shares", [(0, 0.5), (0.5, 0), (-0.1, 0.5), (0.6, 0.5)])
 def test_shares_out_of_range_are_refused(shares):
     with pytest.raises(ValueError, match=r"each must be above 0, both together at most 1"):
-        data.split_sockets(some(), None, *shares)
+        splits.split_sockets(some(), None, *shares)
 
 
 def test_too_few_sockets_to_split_are_counted():
     with pytest.raises(ValueError, match=r"31 TT sockets \(made up\) leave 1 beside 30 scans"):
-        data.split_sockets(some(31, 90))
+        splits.split_sockets(some(31, 90))
     with pytest.raises(ValueError, match="0 TF sockets"):
-        data.split_sockets(some(90, 0))
+        splits.split_sockets(some(90, 0))
 
 
 # Training batches
@@ -431,7 +437,7 @@ def shape_models():
 
 
 def batches(clouds, n_steps=3, batch_size=8, **options):
-    return np.stack(list(data.batches(clouds, SCALE, n_steps, batch_size, **options)))
+    return np.stack(list(batches_of(clouds, SCALE, n_steps, batch_size, **options)))
 
 
 def is_real(points, clouds, normalization="dataset"):
@@ -451,7 +457,7 @@ def test_batches_without_augmentation_are_real_clouds(clouds, normalization):
 
 
 def test_batches_know_their_shape(clouds):
-    assert data.batches(clouds, SCALE, 1, 8).element_spec.shape == (8, N_POINTS, 3)
+    assert batches_of(clouds, SCALE, 1, 8).element_spec.shape == (8, N_POINTS, 3)
 
 
 def test_batches_depend_on_the_seed_and_a_resumed_run_sees_the_same(clouds, shape_models):
@@ -497,7 +503,7 @@ def test_kinds_are_drawn_as_often_as_there_are_surfaces_of_them(clouds, shape_mo
     ],
 )
 def test_a_number_is_shared_out_in_proportion(total, sizes, counts):
-    assert data.proportional_counts(total, sizes) == counts
+    assert splits.proportional_counts(total, sizes) == counts
 
 
 def fitted_weights(points, model, seed=0):
@@ -531,7 +537,7 @@ def test_drawn_weights_make_the_drawn_clouds(shape_models):
     mean, modes = shape_models[0].point_basis(N_POINTS, seed=0)
     patterns = set()
     for i in range(20):
-        clouds, weights = (a.numpy() for a in data.draw_clouds(mean, modes, 5, 1.5, [0, i]))
+        clouds, weights = (a.numpy() for a in draw_clouds(mean, modes, 5, 1.5, [0, i]))
         assert (clouds.shape, clouds.dtype) == ((5, N_POINTS, 3), np.float32)
         assert (weights.shape, weights.dtype) == ((5, 1), np.float32)
         assert np.abs(weights).max() <= 1.5
@@ -539,7 +545,7 @@ def test_drawn_weights_make_the_drawn_clouds(shape_models):
         off = np.abs(clouds - by_hand).max(axis=(1, 2, 3))
         assert off.min() < 1e-3
         patterns.add(off.argmin())
-        again, _ = data.draw_clouds(mean, modes, 5, 1.5, [0, i])
+        again, _ = draw_clouds(mean, modes, 5, 1.5, [0, i])
         np.testing.assert_array_equal(again, clouds)
     assert len(patterns) > 3
 
@@ -553,7 +559,7 @@ def test_drawn_clouds_fill_the_unit_sphere(clouds, shape_models):
 def test_drawn_clouds_keep_their_size_on_the_scale_of_the_set(clouds, shape_models):
     found = batches(clouds, shape_models=shape_models, share=1.0)
     assert (np.linalg.norm(found, axis=-1).max(axis=-1).std(axis=1) > 0.01).all()
-    doubled = np.stack(list(data.batches(clouds, 2 * SCALE, 3, 8, shape_models, 1.0)))
+    doubled = np.stack(list(batches_of(clouds, 2 * SCALE, 3, 8, shape_models, 1.0)))
     np.testing.assert_allclose(doubled, found / 2, atol=1e-6)
 
 

@@ -6,7 +6,8 @@ import analytic
 import numpy as np
 import pytest
 
-from aaelib import design, latent, models
+from aaelib.apps import design
+from aaelib.models import files
 
 STD = 0.2
 
@@ -126,7 +127,7 @@ def test_a_socket_is_found_by_its_sizes(capsules, draws):
     sizes = design.measure_codes(capsules, [code], heights=[30, 60, 90])
     perimeters = dict(zip([30, 60, 90], sizes["perimeters_mm"][0], strict=True))
     wanted = {"length_mm": sizes["length_mm"][0], "perimeters_mm": perimeters}
-    found = latent.fit(capsules, wanted, draws=draws)
+    found = design.fit(capsules, wanted, draws=draws)
     # The number that is for nothing stays where the prior has its middle.
     np.testing.assert_allclose(found.code, code, atol=0.05 * STD)
     assert abs(found.shortfalls["length_mm"]) < 1
@@ -140,21 +141,21 @@ def test_a_socket_is_found_by_its_sizes(capsules, draws):
 
 
 def test_little_is_asked_and_the_rest_is_the_prior_s(capsules, draws):
-    found = latent.fit(capsules, {"length_mm": 225.0}, draws=draws)
+    found = design.fit(capsules, {"length_mm": 225.0}, draws=draws)
     assert found.measured["length_mm"] == pytest.approx(225, abs=1)
     np.testing.assert_allclose(found.code[1:], 0, atol=0.05 * STD)
 
 
 def test_sizes_that_no_socket_has_are_refused_or_met_as_nearly_as_can_be(capsules, draws):
     with pytest.raises(ValueError, match=r"length_mm is 500; .* have 1\d\d\.?\d* to 2\d\d"):
-        latent.fit(capsules, {"length_mm": 500}, draws=draws)
+        design.fit(capsules, {"length_mm": 500}, draws=draws)
     with pytest.raises(ValueError, match="the perimeter at 60 mm is 900"):
-        latent.fit(capsules, {"perimeters_mm": {60: 900}}, draws=draws)
+        design.fit(capsules, {"perimeters_mm": {60: 900}}, draws=draws)
     with pytest.raises(ValueError, match="brim_height_min_mm is 600"):
-        latent.fit(capsules, {"perimeters_mm": {600: 314}}, draws=draws)
+        design.fit(capsules, {"perimeters_mm": {600: 314}}, draws=draws)
     # Two lengths at once: what is between them is nearest, and lacks the same of both.
     both = {"length_mm": 200.0, "brim_height_mean_mm": 220.0}
-    found = latent.fit(capsules, both, draws=draws, nearest=True)
+    found = design.fit(capsules, both, draws=draws, nearest=True)
     missed = found.shortfalls
     assert missed["length_mm"] == pytest.approx(-10, abs=1.5)
     assert missed["brim_height_mean_mm"] == pytest.approx(10, abs=1.5)
@@ -172,26 +173,26 @@ def test_sizes_that_no_socket_has_are_refused_or_met_as_nearly_as_can_be(capsule
 )
 def test_what_cannot_be_wanted_is_refused(capsules, draws, wanted, message):
     with pytest.raises(ValueError, match=message):
-        latent.fit(capsules, wanted, draws=draws)
+        design.fit(capsules, wanted, draws=draws)
 
 
 def test_a_kind_needs_a_model_that_tells_kinds(capsules, draws):
     with pytest.raises(ValueError, match="the model tells no kinds"):
-        latent.fit(capsules, {"length_mm": 200}, kind="TT", draws=draws)
+        design.fit(capsules, {"length_mm": 200}, kind="TT", draws=draws)
 
 
 def test_sockets_without_a_size_cannot_be_measured():
     aae = SimpleNamespace(recipe=SimpleNamespace(normalization="unit-sphere"))
     with pytest.raises(ValueError, match="unit-sphere"):
-        latent.fit(aae, {"length_mm": 200})
+        design.fit(aae, {"length_mm": 200})
 
 
 def test_the_model_that_comes_along_makes_sockets_of_a_kind_to_measure():
-    aae = models.load("sockets")
+    aae = files.load("sockets")
     draws = design.population(aae, 60)
     wanted = {"length_mm": 260.0, "perimeters_mm": {60: 300.0, 120: 340.0}}
     for kind in ("TT", "TF"):
-        found = latent.fit(aae, wanted, kind=kind, draws=draws)
+        found = design.fit(aae, wanted, kind=kind, draws=draws)
         assert design.kinds_of(aae, found.code[None]) == [kind]
         assert abs(found.shortfalls["length_mm"]) < 3
         for height, size in wanted["perimeters_mm"].items():

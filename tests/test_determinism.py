@@ -16,11 +16,13 @@ import tensorflow as tf
 from analytic import family
 from test_training import Run
 
-from aaelib import clouds, corpus, data, distances, folders, metrics, models
-from aaelib.shape_model import ShapeModel
+from aaelib.metrics import distances, generative, reconstruction
+from aaelib.models import autoencoder, batches, recipes
+from aaelib.shapes import clouds, corpus, resampling
+from aaelib.shapes.shape_model import ShapeModel
 
 SEED = 3
-RECIPE = models.recipe(
+RECIPE = recipes.recipe(
     "compact",
     n_points=64,
     code_size=4,
@@ -39,10 +41,10 @@ def digest(*arrays):
     return content.hexdigest()
 
 
-def batches():
+def drawn_batches():
     """Of everything that batches draw: real clouds, shape models, angles, noise."""
     real = np.stack([surface.sample(64, seed=i) for i, surface in enumerate(family(6))])
-    drawn = data.batches(
+    drawn = batches.batches(
         real, 150.0, 3, 8, [ShapeModel.fit(family(), 2)], 0.5, jitter=0.01, rotate=True, seed=SEED
     )
     return [batch.numpy() for batch in drawn]
@@ -54,7 +56,7 @@ def results(folder):
 
     With other threads those of training may add up in another order, and be others: they are last.
     """
-    aae = models.AdversarialAutoencoder(RECIPE, scale=150.0, seed=SEED)
+    aae = autoencoder.AdversarialAutoencoder(RECIPE, scale=150.0, seed=SEED)
     weights = digest(*aae.get_weights())
     # The seed of a model is that of all generators, for what draws from them later.
     draws = [random.random(), np.random.rand(), tf.random.normal([3]), keras.random.normal([3])]  # noqa: NPY002
@@ -62,13 +64,13 @@ def results(folder):
     drawn = shape_model.sample(8, seed=SEED)
     points = np.stack([surface.sample(64, seed=SEED) for surface in drawn])
     samples = aae.sample(6, seed=SEED)
-    cells = metrics.generative_metrics(samples / 300, points / 300)
-    cells["chamfer"] = metrics.reconstruction_chamfer(points, aae.reconstruct(points))
+    cells = generative.generative_metrics(samples / 300, points / 300)
+    cells["chamfer"] = reconstruction.reconstruction_chamfer(points, aae.reconstruct(points))
     trained, history, best = Run(points[:, :32], Path(folder) / "run.keras", SEED).train()
     return {
         "global generators": digest(*draws),
         "weights": weights,
-        "batches": digest(*batches()),
+        "batches": digest(*drawn_batches()),
         "surfaces": digest(*(surface.vertices for surface in drawn)),
         "clouds": digest(points, corpus.generate(1, 64, SEED)[0]),
         "samples": digest(samples),
@@ -121,7 +123,7 @@ def test_all_but_training_is_the_same_on_one_thread(once, tmp_path):
 
 def test_a_models_seed_reaches_every_generator():
     def draws(seed):
-        models.AdversarialAutoencoder(RECIPE, seed=seed)
+        autoencoder.AdversarialAutoencoder(RECIPE, seed=seed)
         return [
             random.random(),
             np.random.rand(),  # noqa: NPY002
@@ -139,7 +141,7 @@ def test_a_models_seed_reaches_every_generator():
 
 @pytest.mark.parametrize("n_workers", [1, 4])
 def test_batches_do_not_depend_on_how_many_are_made_at_once(monkeypatch, n_workers):
-    expected = batches()
+    expected = drawn_batches()
     made_by, map_ = [], tf.data.Dataset.map
 
     def with_workers(self, function, num_parallel_calls=None, **options):
@@ -147,18 +149,18 @@ def test_batches_do_not_depend_on_how_many_are_made_at_once(monkeypatch, n_worke
         return map_(self, function, num_parallel_calls=n_workers, **options)
 
     monkeypatch.setattr(tf.data.Dataset, "map", with_workers)
-    np.testing.assert_array_equal(batches(), expected)
+    np.testing.assert_array_equal(drawn_batches(), expected)
     assert made_by
 
 
 @pytest.mark.parametrize("n_workers", [1, 3])
 def test_metrics_do_not_depend_on_how_many_threads_search(monkeypatch, n_workers):
     generated, reference = np.random.default_rng(0).normal(scale=0.2, size=(2, 12, 50, 3))
-    expected = metrics.generative_metrics(generated, reference)
+    expected = generative.generative_metrics(generated, reference)
     asked = []
     with ThreadPoolExecutor(n_workers) as threads:
         monkeypatch.setattr(distances, "threads", lambda: asked.append(1) or threads)
-        assert metrics.generative_metrics(generated, reference) == expected
+        assert generative.generative_metrics(generated, reference) == expected
     assert asked
 
 
@@ -169,7 +171,7 @@ def test_resampling_does_not_depend_on_how_many_processes_share_it(tmp_path):
         (tmp_path / "meshes" / family_name).mkdir(parents=True)
         mesh.export(tmp_path / "meshes" / family_name / f"{i}.off")
     for n in (1, 3):
-        done = folders.resample_tree(
+        done = resampling.resample_tree(
             tmp_path / "meshes", tmp_path / f"by {n}", n_points=100, seed=SEED, workers=n
         )
         assert len(done.written) == 4

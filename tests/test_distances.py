@@ -11,13 +11,10 @@ import tensorflow as tf
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from aaelib import neighbors
-from aaelib.distances import (
-    chamfer_distance,
-    chamfer_loss,
-    earth_movers_distance,
-    pairwise_chamfer,
-)
+from aaelib.metrics import neighbors
+from aaelib.metrics.distances import chamfer_distance, earth_movers_distance, pairwise_chamfer
+from aaelib.models import losses
+from aaelib.models.losses import chamfer_loss
 
 
 def clouds(n, n_points, seed=0, spread=1.0):
@@ -181,8 +178,8 @@ def gradients(function, a, b):
 def search(request, monkeypatch):
     """Either way to search, whatever device this machine has."""
     function = getattr(neighbors, request.param)
-    monkeypatch.setattr(neighbors, "_host_indices", function)
-    monkeypatch.setattr(neighbors, "_blocked_indices", function)
+    monkeypatch.setattr(losses, "_host_indices", function)
+    monkeypatch.setattr(losses, "_blocked_indices", function)
 
 
 def test_loss_equals_the_metric(search):
@@ -227,7 +224,7 @@ def test_loss_runs_in_a_graph_of_unknown_batch_size(search):
 
 
 def test_blocked_search_compiles_with_xla(monkeypatch):
-    monkeypatch.setattr(neighbors, "_host_indices", neighbors._blocked_indices)
+    monkeypatch.setattr(losses, "_host_indices", losses._blocked_indices)
     a, b = clouds(2, 40), clouds(2, 30, seed=1)
     compiled = tf.function(chamfer_loss, jit_compile=True)
     np.testing.assert_allclose(compiled(a, b), chamfer_distance(a, b), rtol=1e-5)

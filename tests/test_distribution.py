@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 import worker
 
-from aaelib import cluster, models
+from aaelib.models import autoencoder, devices, files, networks, recipes
 from benchmarks import workers
 
 # Single precision adds up in another order. Adam divides by the size of a gradient, which enlarges
@@ -98,10 +98,10 @@ def alone(tmp_path_factory):
 
 def test_a_host_of_one_device_shares_nothing_out():
     batches = tf.data.Dataset.range(4).batch(2)
-    assert cluster.strategy() is None
-    assert cluster.is_chief()
-    assert cluster.shared_out(batches) is batches
-    assert cluster.shown_to_all(batches) is batches
+    assert devices.strategy() is None
+    assert devices.is_chief()
+    assert devices.shared_out(batches) is batches
+    assert devices.shown_to_all(batches) is batches
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_two_devices_of_a_host_have_the_loss_curve_of_one(alone, on_two_devices)
 
 def test_a_model_that_devices_trained_is_one_like_others(on_two_devices):
     """It loads without them, and goes on training."""
-    aae = models.load(on_two_devices[0] / "compact.keras")
+    aae = files.load(on_two_devices[0] / "compact.keras")
     before = aae.reconstruct(worker.CLOUDS)
     batches = tf.data.Dataset.from_tensors(tf.constant(worker.CLOUDS[:4] / 100, tf.float32))
     aae.fit(batches, verbose=0)
@@ -129,9 +129,9 @@ def test_a_model_that_devices_trained_is_one_like_others(on_two_devices):
 
 
 def test_a_batch_that_replicas_cannot_share_evenly_is_refused(monkeypatch):
-    monkeypatch.setattr(cluster, "strategy", lambda: SimpleNamespace(num_replicas_in_sync=3))
+    monkeypatch.setattr(devices, "strategy", lambda: SimpleNamespace(num_replicas_in_sync=3))
     with pytest.raises(ValueError, match=r"batches of 4 .* among 3 replicas"):
-        cluster.shared_out(tf.data.Dataset.from_tensors(tf.zeros((4, 8, 3))))
+        devices.shared_out(tf.data.Dataset.from_tensors(tf.zeros((4, 8, 3))))
 
 
 # Several hosts
@@ -143,12 +143,12 @@ def tf_config(monkeypatch):
 
     def set_to(text):
         monkeypatch.setenv("TF_CONFIG", text)
-        cluster._workers.cache_clear()
+        devices._workers.cache_clear()
 
-    strategies = cluster.strategy
-    monkeypatch.setattr(cluster, "strategy", strategies.__wrapped__)
+    strategies = devices.strategy
+    monkeypatch.setattr(devices, "strategy", strategies.__wrapped__)
     yield set_to
-    cluster._workers.cache_clear()
+    devices._workers.cache_clear()
 
 
 def config(jobs, role, index):
@@ -166,8 +166,8 @@ def config(jobs, role, index):
 )
 def test_the_chief_is_named_so_or_the_first_worker(tf_config, jobs, role, index, chief):
     tf_config(config(jobs, role, index))
-    assert cluster.n_workers() == 2
-    assert cluster.is_chief() == chief
+    assert devices.n_workers() == 2
+    assert devices.is_chief() == chief
 
 
 @pytest.mark.parametrize(
@@ -181,14 +181,14 @@ def test_the_chief_is_named_so_or_the_first_worker(tf_config, jobs, role, index,
 def test_a_cluster_that_is_not_understood_is_refused_with_an_example(tf_config, text, why):
     tf_config(text)
     with pytest.raises(ValueError, match=f"TF_CONFIG is .*{why}.*host0:2222"):
-        cluster.strategy()
+        devices.strategy()
 
 
 def test_a_cluster_is_to_be_joined_before_anything_is_computed(tf_config):
     tf.zeros(1)
     tf_config(config({"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "worker", 0))
     with pytest.raises(RuntimeError, match="first thing"):
-        cluster.strategy()
+        devices.strategy()
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +246,7 @@ def test_a_process_that_is_killed_stops_the_other_and_both_started_again_end_as_
     again = outcomes(*start_two(tmp_path, "compact"))
     assert again[0]["compact"] == again[1]["compact"]
     assert_same_curve(again[0]["compact"], uninterrupted[0]["compact"])
-    ours, theirs = (models.load(path / "compact.keras") for path in (tmp_path, folder))
+    ours, theirs = (files.load(path / "compact.keras") for path in (tmp_path, folder))
     one, other = (aae.reconstruct(worker.CLOUDS) for aae in (ours, theirs))
     np.testing.assert_allclose(one, other, atol=0.1)  # mm, of 100
     assert not (tmp_path / "compact.resume").exists()
@@ -256,10 +256,10 @@ def test_a_process_that_is_killed_stops_the_other_and_both_started_again_end_as_
 
 
 def test_the_traffic_of_a_step_is_the_gradients_of_all_its_updates():
-    aae = models.AdversarialAutoencoder(models.recipe("compact"))
+    aae = autoencoder.AdversarialAutoencoder(recipes.recipe("compact"))
     encoder, decoder, critic = (
         sum(4 * np.prod(w.shape) for w in getattr(aae, network).trainable_weights)
-        for network in models.NETWORKS
+        for network in networks.NETWORKS
     )
     assert workers.traffic("compact").bytes == encoder + decoder + 3 * critic
 

@@ -21,10 +21,10 @@ import pytest
 import trimesh
 from analytic import socket
 
-from aaelib import data, downloads
-from aaelib.files import locked
+from aaelib.shapes import downloads, sources
+from aaelib.shapes.writing import locked
 
-BUNDLE = data.DATA / "sockets"
+BUNDLE = sources.DATA / "sockets"
 ADVICE = "run the same command again"
 HALF = 2 * downloads._CHUNK  # of the archive below, about
 
@@ -108,7 +108,7 @@ def server(tmp_path, monkeypatch):
 def home(tmp_path, monkeypatch):
     """A data folder with the bundled default and nothing downloaded."""
     folder = tmp_path / "data"
-    for module in (data, downloads):
+    for module in (sources, downloads):
         monkeypatch.setattr(module, "DATA", folder)
     monkeypatch.delenv("AAELIB_DATA", raising=False)
     shutil.copytree(BUNDLE, folder / "sockets")
@@ -146,7 +146,7 @@ def test_the_registry_lists_all_published_sockets():
 
 def test_downloaded_sockets_are_the_published_ones(published, home):
     assert downloads.download_sockets() == home / "SocketSSM"
-    shapes = data.load_sockets()
+    shapes = sources.load_sockets()
     assert shapes.source == "SocketSSM"
     assert list(shapes.names) == ["TF/a", "TT/b", "TT/c"]
     np.testing.assert_array_equal(shapes.points[2], cloud(seed=2))
@@ -162,7 +162,7 @@ def test_a_file_with_another_hash_is_refused(published, home):
     with pytest.raises(OSError, match=rf"TT/b\.npy: .* sha256 {found}, expected .*{ADVICE}"):
         downloads.download_sockets()
     assert visible(home) == {"sockets", "SocketSSM-registry.txt"}
-    assert data.load_sockets(limit=1).source == data.BUNDLED_SOCKETS
+    assert sources.load_sockets(limit=1).source == sources.BUNDLED_SOCKETS
     # It would be the same once more: it is not asked for again.
     assert [path for path, _, _ in published.requests].count("/TT/b.npy") == 1
 
@@ -239,7 +239,7 @@ def assert_nothing_is_there_and_the_next_run_works(server, home):
 
 def test_a_downloaded_modelnet_is_a_corpus(modelnet, home):
     assert_nothing_is_there_and_the_next_run_works(modelnet, home)
-    corpus = data.load_corpus(n_points=16)
+    corpus = sources.load_corpus(n_points=16)
     assert corpus.source == "ModelNet10"
     assert list(corpus.names) == ["bathtub/test/bathtub_0001", "bathtub/train/bathtub_0001"]
     downloads.download_modelnet(10)
@@ -359,7 +359,7 @@ def test_a_server_that_is_not_there_is_named(modelnet, home):
 DOWNLOAD = """
 import sys
 from pathlib import Path
-from aaelib import downloads
+from aaelib.shapes import downloads
 downloads.DATA = Path(sys.argv[1])
 downloads._MODELNET[10] = tuple(sys.argv[2:])
 downloads.download_modelnet(10)

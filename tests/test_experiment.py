@@ -12,9 +12,12 @@ import pytest
 import trimesh
 from analytic import sockets
 
-from aaelib import baselines, evaluation, experiment, models, report, training
-from aaelib.metrics import reconstruction_chamfer
-from aaelib.sockets import SocketSurface
+from aaelib.apps import experiment
+from aaelib.metrics.reconstruction import reconstruction_chamfer
+from aaelib.models import files, recipes, training
+from aaelib.shapes import splits
+from aaelib.shapes.sockets import SocketSurface
+from aaelib.study import baselines, evaluation, report
 
 TINY = {
     "n_points": 128,
@@ -79,7 +82,7 @@ def of_cups(cups, tmp_path_factory):
 
 
 def test_entries_are_read_as_their_types_ask_for():
-    recipe = experiment.load_recipe(
+    recipe = recipes.load_recipe(
         "compact",
         autoencoder_rate="1e-3",
         code_size="8",
@@ -89,7 +92,7 @@ def test_entries_are_read_as_their_types_ask_for():
         shared_pass="false",
         decay="constant",
     )
-    assert recipe == models.recipe(
+    assert recipe == recipes.recipe(
         "compact",
         autoencoder_rate=1e-3,
         code_size=8,
@@ -104,24 +107,24 @@ def test_entries_are_read_as_their_types_ask_for():
 def test_a_recipe_file_changes_its_base_and_options_change_the_file(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("base: paper\ncode_size: 32\nautoencoder_rate: 1e-5\n")
-    recipe = experiment.load_recipe(file, code_size="16")
-    expected = models.recipe("paper", code_size=16, autoencoder_rate=1e-5)
+    recipe = recipes.load_recipe(file, code_size="16")
+    expected = recipes.recipe("paper", code_size=16, autoencoder_rate=1e-5)
     assert recipe == replace(expected, name="mine")
 
 
 def test_a_recipe_can_be_renamed(tmp_path):
-    assert experiment.load_recipe("paper", name="mine") == replace(
-        models.recipe("paper"), name="mine"
+    assert recipes.load_recipe("paper", name="mine") == replace(
+        recipes.recipe("paper"), name="mine"
     )
     file = tmp_path / "other.yaml"
     file.write_text("name: third\n")
-    assert experiment.load_recipe(file).name == "third"
-    assert experiment.load_recipe(file, name="mine").name == "mine"
+    assert recipes.load_recipe(file).name == "third"
+    assert recipes.load_recipe(file, name="mine").name == "mine"
 
 
 def test_entries_with_names_of_parameters_are_unknown_like_others():
     with pytest.raises(ValueError, match=r"unknown entries \['source'\]"):
-        experiment.load_recipe("compact", source="x")
+        recipes.load_recipe("compact", source="x")
 
 
 @pytest.mark.parametrize(
@@ -138,12 +141,12 @@ def test_a_wrong_recipe_file_is_named_with_what_is_wrong(tmp_path, text, named):
     file = tmp_path / "wrong.yaml"
     file.write_text(text)
     with pytest.raises(ValueError, match=f"wrong.yaml.*{named}"):
-        experiment.load_recipe(file)
+        recipes.load_recipe(file)
 
 
 def test_a_recipe_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.yaml"):
-        experiment.load_recipe(tmp_path / "none.yaml")
+        recipes.load_recipe(tmp_path / "none.yaml")
 
 
 # Splits
@@ -151,7 +154,7 @@ def test_a_recipe_file_that_is_not_there_is_named(tmp_path):
 
 def test_each_shape_is_in_one_part_and_classes_are_in_proportion():
     kinds = np.repeat(["a", "b"], [60, 20])
-    parts = experiment.split(kinds, (0.5, 0.25, 0.25))
+    parts = splits.split(kinds, (0.5, 0.25, 0.25))
     assert sorted(np.concatenate(list(parts.values()))) == list(range(80))
     assert {part: len(index) for part, index in parts.items()} == {
         "training": 40,
@@ -163,9 +166,9 @@ def test_each_shape_is_in_one_part_and_classes_are_in_proportion():
 
 
 def test_a_part_has_a_shape_however_few_there_are():
-    parts = experiment.split(np.array(["a", "b", "c"]), (0.8, 0.1, 0.1))
+    parts = splits.split(np.array(["a", "b", "c"]), (0.8, 0.1, 0.1))
     assert [len(index) for index in parts.values()] == [1, 1, 1]
-    assert [len(index) for index in experiment.split(["a", "b"], (0.9, 0.1, 0)).values()] == [
+    assert [len(index) for index in splits.split(["a", "b"], (0.9, 0.1, 0)).values()] == [
         1,
         1,
         0,
@@ -174,7 +177,7 @@ def test_a_part_has_a_shape_however_few_there_are():
 
 def test_a_split_is_the_seeds():
     kinds = np.repeat(["a", "b"], 20)
-    first, again, other = (experiment.split(kinds, seed=seed)["test"] for seed in (1, 1, 2))
+    first, again, other = (splits.split(kinds, seed=seed)["test"] for seed in (1, 1, 2))
     assert list(first) == list(again) != list(other)
 
 
@@ -189,7 +192,7 @@ def test_a_split_is_the_seeds():
 )
 def test_what_can_not_be_split_is_refused(n, shares, said):
     with pytest.raises(ValueError, match=said):
-        experiment.split(np.full(n, "a"), shares)
+        splits.split(np.full(n, "a"), shares)
 
 
 # Training
@@ -197,8 +200,8 @@ def test_what_can_not_be_split_is_refused(n, shares, said):
 
 def test_a_card_names_the_shapes_of_each_part(clouds, of_clouds):
     card = training.card_of(of_clouds)
-    names = [name for part in experiment.PARTS for name in card["split"][part]]
-    assert [len(card["split"][part]) for part in experiment.PARTS] == [8, 3, 5]
+    names = [name for part in splits.PARTS for name in card["split"][part]]
+    assert [len(card["split"][part]) for part in splits.PARTS] == [8, 3, 5]
     files = {str(file.relative_to(clouds).with_suffix("")) for file in clouds.rglob("*.npy")}
     assert sorted(names) == sorted(files)
     assert (card["source"], card["folder"]) == ("balls", str(clouds))
@@ -225,7 +228,7 @@ def test_networks_that_are_taken_over_start_as_they_were(clouds, of_clouds, tmp_
         shares=(0.5, 0.2, 0.3),
         **BRIEF,
     )
-    layers = [aae.encoder.get_layer("point_1") for aae in (run.model, models.load(of_clouds))]
+    layers = [aae.encoder.get_layer("point_1") for aae in (run.model, files.load(of_clouds))]
     for mine, theirs in zip(*(layer.get_weights() for layer in layers), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert run.model.frozen == {"encoder": "point_1"}
@@ -234,7 +237,7 @@ def test_networks_that_are_taken_over_start_as_they_were(clouds, of_clouds, tmp_
 
 
 def test_a_decoder_that_starts_as_shape_models_stays_one(cups, of_cups):
-    aae = models.load(of_cups)
+    aae = files.load(of_cups)
     assert aae.recipe.linear_models == 2
     assert not np.any(aae.decoder.get_layer("coordinates").kernel)
     lengths = np.ptp(aae.sample(20)[..., 2], axis=1)
@@ -331,7 +334,7 @@ def test_by_default_only_unseen_shapes_are_evaluated(clouds, of_clouds, found):
     test = training.card_of(of_clouds)["split"]["test"]
     assert list(found.errors.index) == sorted(test)
     assert found.about["which"].startswith("the 5 of 16 shapes that the model was neither")
-    aae = models.load(of_clouds)
+    aae = files.load(of_clouds)
     points = np.stack([np.load(clouds / f"{name}.npy") for name in found.errors.index])
     expected = reconstruction_chamfer(points, aae.reconstruct(points))
     np.testing.assert_allclose(found.errors.chamfer, expected)
@@ -586,7 +589,7 @@ def test_an_interpolation_leads_from_one_reconstruction_to_the_other(clouds, of_
         "step_2.npy",
         "interpolation.html",
     ]
-    aae = models.load(of_clouds)
+    aae = files.load(of_clouds)
     decoded = aae.decode(aae.encode(np.stack([np.load(end) for end in ends])))
     np.testing.assert_allclose(np.load(files[0]), decoded[0], rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(np.load(files[2]), decoded[1], rtol=1e-5, atol=1e-4)
@@ -612,7 +615,7 @@ def test_a_mesh_is_exported_like_a_cloud(tmp_path):
 
 def test_a_model_is_exported_as_weights(of_clouds, tmp_path):
     path = experiment.export(of_clouds, tmp_path / "eggs.npz")
-    samples = [models.load(each).sample(2) for each in (of_clouds, path)]
+    samples = [files.load(each).sample(2) for each in (of_clouds, path)]
     np.testing.assert_allclose(*samples, atol=0.05)
 
 

@@ -8,17 +8,19 @@ import trimesh
 from analytic import socket
 from scipy.stats import chi2
 
-from aaelib import data, design, explorer, models
+from aaelib.apps import design, explorer
+from aaelib.models import autoencoder, files, recipes
+from aaelib.shapes import sources
 
 
 @pytest.fixture(scope="module")
 def aae():
-    return models.load("sockets")
+    return files.load("sockets")
 
 
 @pytest.fixture(scope="module")
 def opened(aae):
-    return explorer.Explorer(aae, data.load_sockets(source="bundled")[:4])
+    return explorer.Explorer(aae, sources.load_sockets(source="bundled")[:4])
 
 
 @pytest.fixture
@@ -245,6 +247,6 @@ def test_sizes_are_taken_home_as_a_table(page):
 
 
 def test_a_model_without_millimetres_is_refused():
-    recipe = models.recipe("paper", n_points=64, encoder=(8,), decoder=(8,), discriminator=(8,))
+    recipe = recipes.recipe("paper", n_points=64, encoder=(8,), decoder=(8,), discriminator=(8,))
     with pytest.raises(ValueError, match="no millimetres"):
-        explorer.Explorer(models.AdversarialAutoencoder(recipe), None)
+        explorer.Explorer(autoencoder.AdversarialAutoencoder(recipe), None)

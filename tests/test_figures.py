@@ -9,7 +9,7 @@ import trimesh
 from choreographer.browsers.chromium import Chromium
 from scipy.stats import chi2
 
-from aaelib import figures
+from aaelib.study import figures
 
 
 def array(values):

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aaelib.files import locked, replacing
+from aaelib.shapes.writing import locked, replacing
 
 
 @contextmanager

@@ -16,9 +16,9 @@ import trimesh
 from test_files import largest_file
 from trimesh.exchange.off import load_off
 
-from aaelib import data, files, folders, meshes
-from aaelib.clouds import resample
-from benchmarks import resampling
+from aaelib.shapes import folders, meshes, resampling, sources, writing
+from aaelib.shapes.clouds import resample
+from benchmarks import resampling as bench
 
 FORMATS = ("off", "obj", "stl", "ply", "glb", "3mf")
 
@@ -62,7 +62,7 @@ def assert_same(a, b):
 
 
 def test_a_tree_of_meshes_becomes_the_same_tree_of_clouds(source, target):
-    done = folders.resample_tree(source, target, n_points=64, seed=3)
+    done = resampling.resample_tree(source, target, n_points=64, seed=3)
     meshes_of = {
         file.relative_to(source).with_suffix(".npy").as_posix(): file
         for file in folders.find(source)
@@ -80,7 +80,7 @@ def test_a_tree_of_meshes_becomes_the_same_tree_of_clouds(source, target):
 def test_clouds_do_not_depend_on_the_number_of_processes(source, tmp_path):
     trees = []
     for workers in (1, 2, 3):
-        folders.resample_tree(source, tmp_path / str(workers), 64, workers=workers)
+        resampling.resample_tree(source, tmp_path / str(workers), 64, workers=workers)
         trees.append(content(tmp_path / str(workers)))
     assert len(trees[0]) == 6
     assert_same(trees[0], trees[1])
@@ -88,16 +88,16 @@ def test_clouds_do_not_depend_on_the_number_of_processes(source, tmp_path):
 
 
 def test_a_file_gives_the_same_cloud_whatever_else_is_in_the_tree(source, target, tmp_path):
-    folders.resample_tree(source, target, 64)
-    folders.resample_tree(source / "chair" / "test", tmp_path / "some", 64)
+    resampling.resample_tree(source, target, 64)
+    resampling.resample_tree(source / "chair" / "test", tmp_path / "some", 64)
     for name, points in content(tmp_path / "some").items():
         np.testing.assert_array_equal(points, content(target)[f"chair/test/{name}"])
 
 
 def test_clouds_in_a_tree_are_thinned_as_when_they_are_loaded(source, target):
     np.save(source / "sofa" / "cloud.npy", np.random.default_rng(0).normal(size=(500, 3)))
-    folders.resample_tree(source, target, 64, seed=1)
-    resampled, loaded = (data.load_clouds(f, 64, seed=1) for f in (target, source))
+    resampling.resample_tree(source, target, 64, seed=1)
+    resampled, loaded = (folders.load_clouds(f, 64, seed=1) for f in (target, source))
     np.testing.assert_array_equal(resampled.names, loaded.names)
     np.testing.assert_array_equal(resampled.kinds, loaded.kinds)
     np.testing.assert_array_equal(resampled.points, loaded.points)
@@ -105,7 +105,7 @@ def test_clouds_in_a_tree_are_thinned_as_when_they_are_loaded(source, target):
 
 def test_many_meshes_are_loaded_in_parallel_as_one_by_one(tmp_path):
     paths = [write_mesh(tmp_path / f"{i}.off", 1 + i) for i in range(folders._FEW)]
-    together = data.load_clouds(tmp_path, 32)
+    together = folders.load_clouds(tmp_path, 32)
     np.testing.assert_array_equal(
         together.points, [resample(tmp_path / f"{name}.off", 32) for name in together.names]
     )
@@ -115,7 +115,7 @@ def test_many_meshes_are_loaded_in_parallel_as_one_by_one(tmp_path):
 def test_only_the_suffixes_asked_for_are_taken(source, target):
     for wanted in (".off", "OFF", ["off"]):
         assert [file.suffix for file in folders.find(source, wanted)] == [".off"]
-    folders.resample_tree(source, target, 64, suffixes=(".off", ".stl"))
+    resampling.resample_tree(source, target, 64, suffixes=(".off", ".stl"))
     assert len(content(target)) == 2
     with pytest.raises(ValueError, match=r"unknown suffixes \.docx; accepted: .*\.off"):
         folders.find(source, (".docx", ".off"))
@@ -124,7 +124,7 @@ def test_only_the_suffixes_asked_for_are_taken(source, target):
 @pytest.mark.parametrize("setting", [{"n_points": 0}, {"seed": -1}, {"workers": 0}])
 def test_settings_out_of_range_are_named(source, target, setting):
     with pytest.raises(ValueError, match=f"{next(iter(setting))} is .* or more"):
-        folders.resample_tree(source, target, **setting)
+        resampling.resample_tree(source, target, **setting)
     assert not target.exists()
 
 
@@ -132,19 +132,19 @@ def test_settings_out_of_range_are_named(source, target, setting):
 
 
 def test_a_second_run_keeps_what_is_there(source, target):
-    folders.resample_tree(source, target, 64)
+    resampling.resample_tree(source, target, 64)
     times = {file: file.stat().st_mtime_ns for file in target.rglob("*.npy")}
-    again = folders.resample_tree(source, target, 64)
+    again = resampling.resample_tree(source, target, 64)
     assert [len(again.written), len(again.kept)] == [0, 6]
     assert times == {file: file.stat().st_mtime_ns for file in target.rglob("*.npy")}
 
 
 def test_what_changed_is_done_again(source, target):
-    folders.resample_tree(source, target, 64)
+    resampling.resample_tree(source, target, 64)
     file = source / "chair" / "train" / "0.off"
     write_mesh(file, 9)
     (target / "chair" / "test" / "1.npy").unlink()
-    again = folders.resample_tree(source, target, 64)
+    again = resampling.resample_tree(source, target, 64)
     assert sorted(cloud.name for cloud in again.written) == ["0.npy", "1.npy"]
     np.testing.assert_array_equal(content(target)["chair/train/0.npy"], resample(file, 64))
 
@@ -154,13 +154,13 @@ def names(clouds):
 
 
 def test_clouds_go_with_their_files(source, target):
-    folders.resample_tree(source, target, 64)
+    resampling.resample_tree(source, target, 64)
     own = target / "chair" / "own.npy"
     np.save(own, np.zeros((64, 3)))
     (source / "chair" / "train" / "0.off").unlink()
     write_mesh(source / "chair" / "test" / "1.ply")  # beside 1.obj
     (source / "sofa" / "train" / "2.stl").write_text("no mesh any more")
-    done = folders.resample_tree(source, target, 64)
+    done = resampling.resample_tree(source, target, 64)
     assert names(done.removed) == ["1", "0", "2"]
     assert [len(done.kept), len(done.refused)] == [3, 3]
     assert set(content(target)) == {
@@ -168,68 +168,68 @@ def test_clouds_go_with_their_files(source, target):
     }
     # One of one's own in the place of a removed one is none of ours.
     np.save(target / "chair" / "train" / "0.npy", np.zeros((64, 3)))
-    assert folders.resample_tree(source, target, 64).removed == []
+    assert resampling.resample_tree(source, target, 64).removed == []
     assert "chair/train/0.npy" in content(target)
 
 
 def test_clouds_of_another_source_or_suffix_stay(source, target, tmp_path):
-    folders.resample_tree(source, target, 64)
+    resampling.resample_tree(source, target, 64)
     write_mesh(tmp_path / "more" / "lamp.off")
-    assert folders.resample_tree(tmp_path / "more", target, 64).removed == []
-    assert folders.resample_tree(source, target, 64, suffixes="off").removed == []
+    assert resampling.resample_tree(tmp_path / "more", target, 64).removed == []
+    assert resampling.resample_tree(source, target, 64, suffixes="off").removed == []
     assert len(content(target)) == 7
     (source / "sofa" / "train" / "2.stl").unlink()
-    assert names(folders.resample_tree(source, target, 64, suffixes="off").removed) == ["2"]
+    assert names(resampling.resample_tree(source, target, 64, suffixes="off").removed) == ["2"]
 
 
 def test_a_source_that_was_moved_is_known_by_its_files(source, target, tmp_path):
-    folders.resample_tree(source, target, 64)
+    resampling.resample_tree(source, target, 64)
     moved = source.rename(tmp_path / "moved")
-    assert len(folders.resample_tree(moved, target, 64).kept) == 6
+    assert len(resampling.resample_tree(moved, target, 64).kept) == 6
     (moved / "chair" / "train" / "0.off").unlink()
-    assert names(folders.resample_tree(moved, target, 64).removed) == ["0"]
+    assert names(resampling.resample_tree(moved, target, 64).removed) == ["0"]
 
 
 @pytest.mark.parametrize("form", ["../own.npy", "{}/own.npy"])
 def test_a_journal_from_elsewhere_removes_nothing_outside_of_its_folder(
     source, target, tmp_path, form
 ):
-    folders.resample_tree(source, target, 64)
+    resampling.resample_tree(source, target, 64)
     own = tmp_path / "own.npy"
     own.touch()
     name = form.format(tmp_path)
-    with (target / folders.JOURNAL).open("a", newline="") as stream:
+    with (target / resampling.JOURNAL).open("a", newline="") as stream:
         csv.writer(stream).writerow([name, "own.off", 1, 1, 64, 0, source])
-    assert folders.resample_tree(source, target, 64).removed == []
+    assert resampling.resample_tree(source, target, 64).removed == []
     assert own.exists()
 
 
 def test_another_mesh_of_the_same_name_is_not_taken_for_the_old_one(source, target):
-    folders.resample_tree(source, target, 64)
+    resampling.resample_tree(source, target, 64)
     old = source / "chair" / "train" / "0.off"
     changed = old.stat().st_mtime_ns
     new = write_mesh(old.with_suffix(".stl"), 9)
     os.utime(new, ns=(changed, changed))
     old.unlink()
-    assert [file.name for file in folders.resample_tree(source, target, 64).written] == ["0.npy"]
+    assert [file.name for file in resampling.resample_tree(source, target, 64).written] == ["0.npy"]
     np.testing.assert_array_equal(content(target)["chair/train/0.npy"], resample(new, 64))
 
 
 @pytest.mark.parametrize("setting", [{"n_points": 32}, {"seed": 1}])
 def test_other_settings_do_everything_again(source, target, setting):
-    folders.resample_tree(source, target, n_points=64)
-    again = folders.resample_tree(source, target, **{"n_points": 64, **setting})
+    resampling.resample_tree(source, target, n_points=64)
+    again = resampling.resample_tree(source, target, **{"n_points": 64, **setting})
     assert [len(again.written), len(again.kept)] == [6, 0]
 
 
 def test_a_journal_whose_last_line_was_cut_off_is_believed_up_to_there(source, target):
-    folders.resample_tree(source, target, 64, seed=12)
-    journal = target / folders.JOURNAL
+    resampling.resample_tree(source, target, 64, seed=12)
+    journal = target / resampling.JOURNAL
     # Cut, the last number is another seed.
     journal.write_bytes(journal.read_bytes().rstrip()[:-1])
-    assert len(folders.resample_tree(source, target, 64, seed=1).kept) == 0
+    assert len(resampling.resample_tree(source, target, 64, seed=1).kept) == 0
     journal.write_bytes(journal.read_bytes()[:-4])
-    again = folders.resample_tree(source, target, 64, seed=1)
+    again = resampling.resample_tree(source, target, 64, seed=1)
     assert [len(again.written), len(again.kept)] == [1, 5]
 
 
@@ -248,21 +248,21 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, target):
     run.wait()
     there = len(list(target.rglob("[0-9]*.npy")))
     assert 5 <= there < 40
-    done = folders.resample_tree(source, target)
+    done = resampling.resample_tree(source, target)
     assert len(done.written) + len(done.kept) == 40
     # One may have been written, but not yet noted.
     assert there - 1 <= len(done.kept) <= there
-    folders.resample_tree(source, tmp_path / "at once")
+    resampling.resample_tree(source, tmp_path / "at once")
     assert_same(content(target), content(tmp_path / "at once"))
     assert len(workers) >= 2
     assert psutil.wait_procs(workers, timeout=60)[1] == []
 
 
 def test_two_runs_into_one_folder_are_refused(source, target, monkeypatch):
-    monkeypatch.setattr(folders, "locked", partial(files.locked, patience=0.1))
-    with files.locked(target), pytest.raises(RuntimeError, match="in use by process"):
-        folders.resample_tree(source, target, 64)
-    assert len(folders.resample_tree(source, target, 64).written) == 6
+    monkeypatch.setattr(resampling, "locked", partial(writing.locked, patience=0.1))
+    with writing.locked(target), pytest.raises(RuntimeError, match="in use by process"):
+        resampling.resample_tree(source, target, 64)
+    assert len(resampling.resample_tree(source, target, 64).written) == 6
 
 
 def test_a_full_disk_stops_a_run_which_can_go_on(source, target, monkeypatch):
@@ -276,10 +276,10 @@ def test_a_full_disk_stops_a_run_which_can_go_on(source, target, monkeypatch):
 
     monkeypatch.setattr(np, "save", until_full)
     with pytest.raises(OSError, match="full"):
-        folders.resample_tree(source, target, 64, workers=2)
+        resampling.resample_tree(source, target, 64, workers=2)
     assert len(content(target)) == 3
     monkeypatch.setattr(np, "save", save)
-    done = folders.resample_tree(source, target, 64)
+    done = resampling.resample_tree(source, target, 64)
     assert [len(done.written), len(done.kept), done.refused] == [3, 3, []]
 
 
@@ -287,10 +287,10 @@ def test_a_journal_that_does_not_fit_is_named_and_the_next_run_goes_on(source, t
     long = source.parent.joinpath(*5 * [200 * "a"])
     long.parent.mkdir(parents=True)
     source = source.rename(long)  # each line names it
-    with largest_file(4000), pytest.raises(OSError, match=rf"not written.*{folders.JOURNAL}"):
-        folders.resample_tree(source, target, 8)
+    with largest_file(4000), pytest.raises(OSError, match=rf"not written.*{resampling.JOURNAL}"):
+        resampling.resample_tree(source, target, 8)
     written = len(content(target))
-    done = folders.resample_tree(source, target, 8)
+    done = resampling.resample_tree(source, target, 8)
     # That of the last cloud alone was missing.
     assert [len(done.written), len(done.kept)] == [7 - written, written - 1]
     assert 1 < written < 6
@@ -299,16 +299,16 @@ def test_a_journal_that_does_not_fit_is_named_and_the_next_run_goes_on(source, t
 def test_files_left_out_are_listed_until_they_are_repaired(source, target):
     bad = source / "sofa" / "train" / "cut.off"
     bad.write_text("OFF\n8 12 0\n0 0")
-    done = folders.resample_tree(source, target, 64)
+    done = resampling.resample_tree(source, target, 64)
     assert [len(done.written), [file for file, _ in done.refused]] == [6, [bad]]
-    with (target / folders.REFUSED).open(newline="", encoding="utf-8") as stream:
+    with (target / resampling.REFUSED).open(newline="", encoding="utf-8") as stream:
         rows = list(csv.reader(stream))
     assert rows[0] == ["file", "reason"]
     assert rows[1] == [str(bad), done.refused[0][1]]
     write_mesh(bad)
-    done = folders.resample_tree(source, target, 64)
+    done = resampling.resample_tree(source, target, 64)
     assert [len(done.written), done.refused] == [1, []]
-    assert not (target / folders.REFUSED).exists()
+    assert not (target / resampling.REFUSED).exists()
 
 
 # Mesh files
@@ -349,7 +349,7 @@ def test_off_files_are_read_as_trimesh_reads_them(tmp_path, variant):
 
 
 def test_published_meshes_are_read_as_trimesh_reads_them():
-    places = data._folders("ModelNet40*", "ModelNet10*-off", "ModelNet10")
+    places = sources._folders("ModelNet40*", "ModelNet10*-off", "ModelNet10")
     published = [file for place in places for file in sorted(place.rglob("*.off"))[:10]]
     if not published:
         pytest.skip("no ModelNet meshes here")
@@ -375,22 +375,22 @@ def test_an_array_that_claims_to_be_huge_is_refused(tmp_path):
 
 
 def test_the_tree_of_the_benchmark_has_the_meshes_that_it_says(tmp_path, monkeypatch):
-    monkeypatch.setattr(resampling, "DISTINCT", 8)
-    said = resampling._synthetic(tmp_path / "tree", 20)
+    monkeypatch.setattr(bench, "DISTINCT", 8)
+    said = bench._synthetic(tmp_path / "tree", 20)
     files_there = folders.find(tmp_path / "tree")
     assert len(files_there) == 20
     assert said.startswith("20 ")
     sizes = [len(meshes.read(file)[1]) for file in files_there]
     assert len(set(sizes)) > 4
-    low, high = resampling.FACES
+    low, high = bench.FACES
     assert low <= min(sizes) < 3 * low
     assert high / 10 < max(sizes) <= high
     assert all(f"{size:,}" in said for size in (min(sizes), max(sizes)))
 
 
 def test_what_processes_take_is_watched(source, target):
-    written, refused, seconds, busy, memory = resampling._watched(source, target, 1)
+    written, refused, seconds, busy, memory = bench._watched(source, target, 1)
     assert (written, refused) == (6, 0)
     assert seconds > 0
     assert 0 < busy < 64
-    assert 0.03 < memory < resampling.LIMIT
+    assert 0.03 < memory < bench.LIMIT

@@ -21,8 +21,9 @@ from nbformat.v4 import new_code_cell, new_notebook
 from test_files import held, largest_file
 from test_training import EPOCHS, STEPS, Run
 
-from aaelib import models, report, study, training
-from aaelib.files import locked
+from aaelib.models import autoencoder, recipes, training
+from aaelib.shapes.writing import locked
+from aaelib.study import report, workspace
 from benchmarks import kills
 
 CLOUDS = np.random.default_rng(0).normal(size=(8, 32, 3)).astype(np.float32) * [20, 20, 60]
@@ -38,9 +39,9 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def fits(monkeypatch):
     """A list that gets longer with each fit."""
-    fits, fit = [], models.AdversarialAutoencoder.fit
+    fits, fit = [], autoencoder.AdversarialAutoencoder.fit
     monkeypatch.setattr(
-        models.AdversarialAutoencoder, "fit", lambda *a, **k: fits.append(1) or fit(*a, **k)
+        autoencoder.AdversarialAutoencoder, "fit", lambda *a, **k: fits.append(1) or fit(*a, **k)
     )
     return fits
 
@@ -142,8 +143,8 @@ def test_the_state_of_a_run_with_other_settings_is_kept_aside(tmp_path):
 
 def test_a_run_is_another_one_when_a_shape_that_it_has_not_drawn_yet_changes(tmp_path):
     card = {"split": {"training": {"a": "0123"}}}
-    aae = models.AdversarialAutoencoder(
-        models.recipe(n_points=64, code_size=4, encoder=(8,), decoder=(8,), discriminator=(8,))
+    aae = autoencoder.AdversarialAutoencoder(
+        recipes.recipe(n_points=64, code_size=4, encoder=(8,), decoder=(8,), discriminator=(8,))
     )
     validation = np.zeros((1, 64, 3))
     first, again, other = (
@@ -177,7 +178,8 @@ def executing(folder):
     # Where a shell started the tests in the background, Ctrl-C is ignored, also by what they start.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"from aaelib import report; report.execute({str(source)!r}, {str(output)!r}, 'smoke')"
+        "from aaelib.study import report\n"
+        f"report.execute({str(source)!r}, {str(output)!r}, 'smoke')"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not ((folder / "pid").exists() and (folder / "pid").read_text().endswith(".")):
@@ -342,9 +344,9 @@ with locked(file):
 
 def test_captions_of_two_notebooks_at_once_are_all_kept(tmp_path, monkeypatch):
     (tmp_path / "quick.yaml").write_text("{seed: 7}")
-    monkeypatch.setattr(study, "ROOT", tmp_path)
-    monkeypatch.setattr(study, "PROFILES", tmp_path)
-    made = study.Study("quick", "04_evaluation")
+    monkeypatch.setattr(workspace, "ROOT", tmp_path)
+    monkeypatch.setattr(workspace, "PROFILES", tmp_path)
+    made = workspace.Study("quick", "04_evaluation")
     made._caption("T1", "before")
     file = made.folder / "captions.json"
     command = [sys.executable, "-c", ANOTHER_CAPTION, str(file)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from aaelib import latent
+from aaelib.models import latent
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import trimesh
 from analytic import socket
 from scipy.spatial.transform import Rotation
 
-from aaelib import limbs, models
-from aaelib.sockets import SocketSurface, export_stl
+from aaelib.apps import limbs
+from aaelib.models import autoencoder, files, recipes
+from aaelib.shapes.sockets import SocketSurface, export_stl
 
 GRID = {"n_angles": 72, "n_heights": 48}
 N_POINTS, SCALE, PRIOR_STD = 2048, 150.0, 0.2
@@ -42,7 +43,7 @@ def distances(points, mesh):
 @pytest.fixture(scope="module")
 def aae():
     """A model that is a linear one with two modes: a capsule's length and radius."""
-    recipe = models.recipe(
+    recipe = recipes.recipe(
         "compact",
         n_points=N_POINTS,
         code_size=2,
@@ -53,7 +54,7 @@ def aae():
         encoder_points=None,
         linear_models=1,
     )
-    model = models.AdversarialAutoencoder(recipe, scale=SCALE, seed=0)
+    model = autoencoder.AdversarialAutoencoder(recipe, scale=SCALE, seed=0)
     faces = SocketSurface(MEAN).mesh()
     points, _, triangles = trimesh.proximity.closest_point(
         faces, SocketSurface(MEAN).sample(N_POINTS)
@@ -284,7 +285,7 @@ def test_options_out_of_range_are_refused(aae):
 
 @pytest.fixture(scope="module")
 def shipped():
-    return models.load("sockets")
+    return files.load("sockets")
 
 
 def test_a_limb_unlike_the_shipped_model_s_sockets_gets_one_without_folds(shipped):

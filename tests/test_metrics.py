@@ -8,15 +8,15 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from aaelib import metrics
-from aaelib.metrics import (
+from aaelib.metrics import generative, reconstruction
+from aaelib.metrics.generative import (
     coverage,
     generative_metrics,
     jensen_shannon_divergence,
     minimum_matching_distance,
     one_nearest_neighbor_accuracy,
-    surface_distance,
 )
+from aaelib.metrics.reconstruction import surface_distance
 
 SET_METRICS = [
     coverage,
@@ -200,8 +200,8 @@ def test_generative_metrics_measure_each_pair_once(monkeypatch):
         calls.append((len(a), len(a if b is None else b)))
         return pairwise(a, b)
 
-    pairwise = metrics.pairwise_chamfer
-    monkeypatch.setattr(metrics, "pairwise_chamfer", counted)
+    pairwise = generative.pairwise_chamfer
+    monkeypatch.setattr(generative, "pairwise_chamfer", counted)
     generative_metrics(ellipsoids(3, seed=0), ellipsoids(4, seed=1))
     assert sorted(calls) == [(3, 3), (3, 4), (4, 4)]
 
@@ -249,10 +249,10 @@ def test_reconstruction_errors_of_a_sphere_blown_up():
     """Points 10 % further out: 10 mm from a sphere of 100 mm; squared Chamfer 2 x 0.01 at most."""
     sphere = trimesh.creation.icosphere(subdivisions=5, radius=100.0)
     points = sphere.vertices[None, ::5].astype(float)
-    errors = metrics.reconstruction_errors(points, 1.1 * points, [sphere])
+    errors = reconstruction.reconstruction_errors(points, 1.1 * points, [sphere])
     assert errors["surface_mm"][0] == pytest.approx(10, rel=1e-2)
     assert errors["chamfer"][0] == pytest.approx(2 * 0.1**2, rel=0.05)
-    moved = metrics.reconstruction_errors(
+    moved = reconstruction.reconstruction_errors(
         points + 50, 1.1 * points + 50, [sphere.copy().apply_translation([50, 50, 50])]
     )
     assert moved["chamfer"][0] == pytest.approx(errors["chamfer"][0], rel=1e-5)
@@ -261,4 +261,4 @@ def test_reconstruction_errors_of_a_sphere_blown_up():
 def test_reconstructions_must_be_as_many_as_the_originals():
     clouds = np.random.default_rng(0).normal(size=(3, 10, 3))
     with pytest.raises(ValueError, match="3 originals and 2"):
-        metrics.reconstruction_chamfer(clouds, clouds[:2])
+        reconstruction.reconstruction_chamfer(clouds, clouds[:2])

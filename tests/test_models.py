@@ -8,7 +8,7 @@ import pytest
 from scipy.special import softmax
 from scipy.stats import norm
 
-from aaelib import distances, models
+from aaelib.models import autoencoder, files, losses, networks, recipes
 
 TINY = {
     "n_points": 64,
@@ -23,7 +23,9 @@ TINY = {
 
 
 def tiny(name="compact", seed=0, scale=100.0, **changes):
-    return models.AdversarialAutoencoder(models.recipe(name, **{**TINY, **changes}), scale, seed)
+    return autoencoder.AdversarialAutoencoder(
+        recipes.recipe(name, **{**TINY, **changes}), scale, seed
+    )
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def weights(model):
 
 
 def test_paper_recipe_is_the_published_architecture():
-    model = models.AdversarialAutoencoder(models.recipe("paper", n_points=128))
+    model = autoencoder.AdversarialAutoencoder(recipes.recipe("paper", n_points=128))
     encoder = {layer.name: layer for layer in model.encoder.layers}
     assert [encoder[f"point_{i}"].units for i in range(1, 6)] == [64, 128, 256, 256, 512]
     assert encoder["input_transform"].transform.units == 3**2
@@ -71,7 +73,7 @@ def test_paper_recipe_predicts_a_positive_standard_deviation(clouds):
 
 
 def test_transform_net_starts_as_the_identity_and_costs_nothing_there(clouds):
-    net = models.TNet()
+    net = networks.TNet()
     np.testing.assert_allclose(net(normalized(clouds)), normalized(clouds), atol=1e-6)
     assert float(sum(net.losses)) == pytest.approx(0, abs=1e-12)
 
@@ -164,9 +166,9 @@ def test_calibrated_codes_of_the_clouds_have_the_moments_of_the_prior(clouds):
 def test_a_step_moves_all_three_networks_and_optimizers(clouds, name):
     model = tiny(name)
     model.compile()
-    before = {n: getattr(model, n).get_weights() for n in models.NETWORKS}
+    before = {n: getattr(model, n).get_weights() for n in networks.NETWORKS}
     step(model, clouds)
-    for network in models.NETWORKS:
+    for network in networks.NETWORKS:
         changed = [
             not np.array_equal(a, b)
             for a, b in zip(before[network], getattr(model, network).get_weights(), strict=True)
@@ -249,7 +251,7 @@ PRIOR_STD = 0.2
 @pytest.fixture(scope="module")
 def linear_layer():
     """Three models of four points with codes of two numbers, all weights drawn at random."""
-    layer = models.LinearModels(3, 4)
+    layer = networks.LinearModels(3, 4)
     layer.build((None, 2))
     rng = np.random.default_rng(0)
     layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
@@ -270,7 +272,7 @@ def test_linear_models_are_the_sum_of_means_and_modes_by_their_gates(linear_laye
 
 def test_an_open_gate_leaves_one_linear_model(linear_layer, linear_codes):
     kernel, _, terms = linear_layer.get_weights()
-    layer = models.LinearModels(3, 4)
+    layer = networks.LinearModels(3, 4)
     layer.build((None, 2))
     for k in range(3):
         layer.set_weights([kernel, 100.0 * np.eye(3)[k], terms])
@@ -280,7 +282,7 @@ def test_an_open_gate_leaves_one_linear_model(linear_layer, linear_codes):
 
 def test_between_equal_linear_models_the_gates_do_not_matter(linear_layer, linear_codes):
     kernel, bias, terms = linear_layer.get_weights()
-    layer = models.LinearModels(3, 4)
+    layer = networks.LinearModels(3, 4)
     layer.build((None, 2))
     layer.set_weights([kernel, bias, np.broadcast_to(terms[0], terms.shape)])
     expected = terms[0, 0] + linear_codes @ terms[0, 1:]
@@ -288,7 +290,7 @@ def test_between_equal_linear_models_the_gates_do_not_matter(linear_layer, linea
 
 
 def test_linear_models_add_nothing_at_first(linear_codes):
-    np.testing.assert_array_equal(models.LinearModels(2, 5)(linear_codes), np.zeros((7, 15)))
+    np.testing.assert_array_equal(networks.LinearModels(2, 5)(linear_codes), np.zeros((7, 15)))
     with_them, without = (tiny(linear_models=count) for count in (2, 0))
     for a, b in zip(with_them.decoder.layers, without.decoder.layers, strict=False):
         if a.name == b.name:
@@ -419,7 +421,7 @@ def ellipsoids():
 
 
 def chamfer(a, b):
-    return np.asarray(distances.chamfer_loss(a, b))
+    return np.asarray(losses.chamfer_loss(a, b))
 
 
 @pytest.mark.parametrize(("sampling", "median"), [(0, 0.05), (1, 0.2)])
@@ -496,7 +498,7 @@ def test_a_loaded_model_reconstructs_and_trains_on_as_the_saved_one(clouds, name
     model.compile()
     step(model, clouds, times=3)
     model.save(tmp_path / "model.keras")
-    loaded = models.load(tmp_path / "model.keras")
+    loaded = files.load(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.reconstruct(clouds), model.reconstruct(clouds))
     assert (loaded.scale, loaded.recipe) == (model.scale, model.recipe)
     for which in ("autoencoder", "discriminator", "generator"):
@@ -523,7 +525,7 @@ def test_a_loaded_model_with_linear_models_reconstructs_as_the_saved_one(clouds,
     model.compile()
     step(model, clouds)
     model.save(tmp_path / "model.keras")
-    loaded = models.load(tmp_path / "model.keras")
+    loaded = files.load(tmp_path / "model.keras")
     for a, b in zip(loaded.decoder.get_weights(), model.decoder.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(loaded.reconstruct(clouds), model.reconstruct(clouds))
@@ -535,7 +537,7 @@ def test_fit_continues_after_loading(clouds, tmp_path):
     options = {"batch_size": 6, "shuffle": False, "verbose": 0}
     model.fit(normalized(clouds), epochs=2, **options)
     model.save(tmp_path / "model.keras")
-    loaded = models.load(tmp_path / "model.keras")
+    loaded = files.load(tmp_path / "model.keras")
     model.fit(normalized(clouds), epochs=2, **options)
     loaded.fit(normalized(clouds), epochs=2, **options)
     np.testing.assert_array_equal(weights(loaded), weights(model))
@@ -543,10 +545,10 @@ def test_fit_continues_after_loading(clouds, tmp_path):
 
 def test_loading_refuses_what_is_not_there_and_what_is_another_model(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.keras"):
-        models.load(tmp_path / "nothing.keras")
+        files.load(tmp_path / "nothing.keras")
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
     with pytest.raises(ValueError, match=r"other\.keras"):
-        models.load(tmp_path / "other.keras")
+        files.load(tmp_path / "other.keras")
 
 
 # Transfer
@@ -556,7 +558,7 @@ def test_frozen_layers_do_not_learn_and_later_ones_do(clouds):
     model = tiny()
     model.freeze(encoder="point_1", decoder="hidden_1")
     model.compile()
-    before = {n: getattr(model, n).get_weights() for n in models.NETWORKS}
+    before = {n: getattr(model, n).get_weights() for n in networks.NETWORKS}
     step(model, clouds, times=2)
     for network in ("encoder", "decoder"):
         after = getattr(model, network).get_weights()
@@ -571,7 +573,7 @@ def test_a_frozen_model_comes_back_frozen(clouds, tmp_path):
     model.compile()
     step(model, clouds)
     model.save(tmp_path / "model.keras")
-    loaded = models.load(tmp_path / "model.keras")
+    loaded = files.load(tmp_path / "model.keras")
     assert loaded.frozen == {"encoder": "point_2"}
     step(model, clouds)
     step(loaded, clouds)
@@ -611,13 +613,13 @@ def test_transfer_between_other_shapes_is_refused():
 
 def test_recipes_refuse_what_they_do_not_know():
     with pytest.raises(ValueError, match="compact"):
-        models.recipe("large")
+        recipes.recipe("large")
     with pytest.raises(ValueError, match="code_length"):
-        models.recipe("compact", code_length=3)
+        recipes.recipe("compact", code_length=3)
     with pytest.raises(ValueError, match="reduction"):
-        models.recipe("compact", reduction="median")
+        recipes.recipe("compact", reduction="median")
     with pytest.raises(ValueError, match="code_size"):
-        models.recipe("compact", code_size=0)
+        recipes.recipe("compact", code_size=0)
 
 
 def test_wrong_shapes_are_named():
@@ -645,8 +647,8 @@ def test_fit_takes_targets_as_other_autoencoders_do(clouds):
 def test_exported_weights_reconstruct_almost_as_the_model_in_half_precision(clouds, tmp_path):
     model = tiny(refinement_steps=5, finetuning_steps=0)
     model.start_decoder_at(normalized(clouds)[0])
-    models.export_weights(model, tmp_path / "model.npz")
-    loaded = models.load(tmp_path / "model.npz")
+    files.export_weights(model, tmp_path / "model.npz")
+    loaded = files.load(tmp_path / "model.npz")
     assert loaded.recipe == model.recipe
     assert loaded.scale == model.scale
     np.testing.assert_allclose(loaded.decode(np.zeros((1, 4))), model.decode(np.zeros((1, 4))))
@@ -662,17 +664,17 @@ def test_what_are_no_exported_weights_is_refused(tmp_path):
     (tmp_path / "broken.npz").write_bytes(b"PK")
     for name in ("other.npz", "broken.npz"):
         with pytest.raises(ValueError, match=name):
-            models.load(tmp_path / name)
+            files.load(tmp_path / name)
 
 
 def test_a_shipped_model_is_loaded_by_name_if_it_is_the_published_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
-    models.export_weights(tiny(), tmp_path / "sockets.npz")
+    monkeypatch.setattr(files, "WEIGHTS", tmp_path)
+    files.export_weights(tiny(), tmp_path / "sockets.npz")
     (tmp_path / "registry.txt").write_text("")
     with pytest.raises(ValueError, match="sha256"):
-        models.load("sockets")
+        files.load("sockets")
     digest = hashlib.sha256((tmp_path / "sockets.npz").read_bytes()).hexdigest()
     (tmp_path / "registry.txt").write_text(f"sockets.npz {digest}\n")
-    assert models.load("sockets").recipe == tiny().recipe
+    assert files.load("sockets").recipe == tiny().recipe
     with pytest.raises(FileNotFoundError, match="pretrained"):
-        models.load("pretrained")
+        files.load("pretrained")

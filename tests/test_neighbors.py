@@ -5,8 +5,10 @@ import pytest
 import tensorflow as tf
 from scipy.spatial import cKDTree
 
-from aaelib import neighbors
-from aaelib.neighbors import mean_squared_distance, nearest, nearest_indices, searchable
+from aaelib.metrics import neighbors
+from aaelib.metrics.neighbors import mean_squared_distance, nearest, searchable
+from aaelib.models import losses
+from aaelib.models.losses import nearest_indices
 
 
 def clouds(n, n_points, seed=0, spread=1.0):
@@ -61,13 +63,13 @@ def test_mean_squared_distance_is_numpys():
 def search(request, monkeypatch):
     """Either way to search, whatever device this machine has."""
     function = getattr(neighbors, request.param)
-    monkeypatch.setattr(neighbors, "_host_indices", function)
-    monkeypatch.setattr(neighbors, "_blocked_indices", function)
+    monkeypatch.setattr(losses, "_host_indices", function)
+    monkeypatch.setattr(losses, "_blocked_indices", function)
 
 
 @pytest.mark.parametrize("n_points", [(1, 1), (7, 1), (64, 64), (130, 75)])
 def test_indices_are_of_the_nearest(search, n_points, monkeypatch):
-    monkeypatch.setattr(neighbors, "_BLOCK", 5000)  # so that the last block is a partial one
+    monkeypatch.setattr(losses, "_BLOCK", 5000)  # so that the last block is a partial one
     a, b = clouds(3, n_points[0]), clouds(3, n_points[1], seed=1)
     found = nearest_indices(tf.constant(a), tf.constant(b)).numpy()
     squared = ((a[:, :, None] - b[:, None]) ** 2).sum(-1)

@@ -10,9 +10,9 @@ import trimesh
 from lxml import etree
 from scipy.spatial import cKDTree
 
-from aaelib.data import load_sockets
-from aaelib.printing import FORMATS, MAX_THICKNESS, export, export_measurements, thicken
-from aaelib.sockets import SocketSurface, export_stl
+from aaelib.shapes.printing import FORMATS, MAX_THICKNESS, export, export_measurements, thicken
+from aaelib.shapes.sockets import SocketSurface, export_stl
+from aaelib.shapes.sources import load_sockets
 
 
 def dented(depth, width=6.0):

@@ -12,9 +12,8 @@ from hypothesis.extra import numpy as npst
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from aaelib import data, distances
-from aaelib.clouds import NORMALIZATIONS, normalize
-from aaelib.metrics import (
+from aaelib.metrics import distances
+from aaelib.metrics.generative import (
     chamfer_distance,
     coverage,
     jensen_shannon_divergence,
@@ -22,8 +21,10 @@ from aaelib.metrics import (
     one_nearest_neighbor_accuracy,
     pairwise_chamfer,
 )
-from aaelib.shape_model import ShapeModel
-from aaelib.sockets import SocketSurface
+from aaelib.shapes import folders
+from aaelib.shapes.clouds import NORMALIZATIONS, normalize
+from aaelib.shapes.shape_model import ShapeModel
+from aaelib.shapes.sockets import SocketSurface
 
 # The same examples in every run: a test that fails does so for everyone.
 laws = settings(
@@ -328,7 +329,7 @@ def read_or_refused(folder, file, n_points):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # such as of an overflow, or of what a cast leaves out
-            return data.load_clouds(folder, n_points).points[0]
+            return folders.load_clouds(folder, n_points).points[0]
     except ValueError as error:
         message = str(error)
     assert file.name in message
@@ -357,7 +358,7 @@ def test_every_array_is_read_as_it_is_or_refused_by_name(tmp_path, array, n_poin
 def test_a_cloud_with_different_points_is_always_read(tmp_path, points):
     assume(len(np.unique(points, axis=0)) > 1)
     np.save(tmp_path / "cloud.npy", points)
-    np.testing.assert_array_equal(data.load_clouds(tmp_path, len(points)).points[0], points)
+    np.testing.assert_array_equal(folders.load_clouds(tmp_path, len(points)).points[0], points)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from aaelib import report
+from aaelib.study import report
 
 PARAMETERS = 'profile = "default"'
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -113,7 +113,8 @@ def test_a_run_that_is_terminated_leaves_no_kernel_and_no_finished_output(tmp_pa
     )
     source = write(tmp_path / "01.ipynb", new_code_cell("print(1)"), new_code_cell(wait))
     output = tmp_path / "run" / "01.ipynb"
-    code = f"from aaelib import report; report.execute({str(source)!r}, {str(output)!r}, 'smoke')"
+    call = f"report.execute({str(source)!r}, {str(output)!r}, 'smoke')"
+    code = f"from aaelib.study import report; {call}"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not (started.exists() and started.read_text().endswith(".")):
         assert process.poll() is None

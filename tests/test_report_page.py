@@ -6,7 +6,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from aaelib import figures, report
+from aaelib.study import figures, report
 from benchmarks.page import chromium
 
 pytestmark = pytest.mark.browser

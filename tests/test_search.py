@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from analytic import sockets
 
-from aaelib import data, models, study, tables
+from aaelib.models import autoencoder, recipes
+from aaelib.shapes import folders
+from aaelib.study import tables, workspace
 from benchmarks import search
 
-DEFAULT = study.Study("default", "search")
+DEFAULT = workspace.Study("default", "search")
 TRIALS = search.trials(DEFAULT)
 APART = {
     "scan-rate-3e-4": {"recipe.autoencoder_rate"},
@@ -128,7 +130,7 @@ def test_an_unknown_trial_lists_those_that_there_are(folder):
 
 
 def test_inputs_that_are_missing_say_what_to_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "ROOT", tmp_path)
+    monkeypatch.setattr(workspace, "ROOT", tmp_path)
     with pytest.raises(FileNotFoundError, match="make reproduce PROFILE=default"):
         search.prepare("default")
 
@@ -158,9 +160,9 @@ def test_scores_are_of_all_columns_and_change_with_refinement():
     surfaces = sockets(3)
     points = np.stack([surface.sample(64, seed=0) for surface in surfaces])
     tiny = {"n_points": 64, "code_size": 4, "encoder": (8,), "decoder": (8,), "discriminator": (4,)}
-    recipe = models.recipe("compact", encoder_points=32, refinement_steps=20, **tiny)
-    aae = models.AdversarialAutoencoder(recipe, scale=150.0)
-    shapes = data.Shapes(points, np.array(["a", "b", "c"]), np.array(["TT"] * 3), "analytic")
+    recipe = recipes.recipe("compact", encoder_points=32, refinement_steps=20, **tiny)
+    aae = autoencoder.AdversarialAutoencoder(recipe, scale=150.0)
+    shapes = folders.Shapes(points, np.array(["a", "b", "c"]), np.array(["TT"] * 3), "analytic")
     found = search.scores(aae, tables.Unseen(shapes, surfaces))
     assert {*found, "discriminator_accuracy", "training_s"} == set(search.COLUMNS)
     assert found["chamfer"] != found["unrefined_chamfer"]

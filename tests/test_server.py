@@ -3,7 +3,7 @@
 import jupytext
 import pytest
 
-from aaelib import server
+from aaelib.apps import server
 
 SCRIPT = """# %% [markdown]
 # # Words

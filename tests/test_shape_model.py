@@ -6,14 +6,14 @@ import trimesh
 from analytic import family, socket, sockets
 from scipy.stats import kstest, truncnorm
 
-from aaelib.shape_model import (
+from aaelib.shapes.shape_model import (
     ShapeModel,
     generalization,
     specificity,
     transported,
     vertex_distance,
 )
-from aaelib.sockets import SocketSurface
+from aaelib.shapes.sockets import SocketSurface
 
 FITS = pytest.mark.parametrize("fit", ["surface", "vertices"])
 

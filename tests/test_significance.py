@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from aaelib.significance import (
+from aaelib.metrics.inference import (
     Difference,
     answer,
     bootstrap_difference,

@@ -9,8 +9,8 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from aaelib.clouds import resample, rotate
-from aaelib.sockets import (
+from aaelib.shapes.clouds import resample, rotate
+from aaelib.shapes.sockets import (
     SocketSurface,
     export_stl,
     fit_surfaces,

@@ -10,8 +10,8 @@ import pytest
 from analytic import sockets
 from IPython.display import Markdown
 
-from aaelib import figures, study
-from aaelib.data import Shapes
+from aaelib.shapes.folders import Shapes
+from aaelib.study import figures, workspace
 
 
 class Shown(list):
@@ -37,15 +37,15 @@ def shown(tmp_path, monkeypatch):
     profiles.mkdir(parents=True)
     (profiles / "quick.yaml").write_text("{seed: 7, pictures: false, corpus: {limit: 3}}")
     (profiles / "with_pictures.yaml").write_text("{seed: 7, pictures: true}")
-    monkeypatch.setattr(study, "ROOT", tmp_path)
-    monkeypatch.setattr(study, "PROFILES", profiles)
+    monkeypatch.setattr(workspace, "ROOT", tmp_path)
+    monkeypatch.setattr(workspace, "PROFILES", profiles)
     shown = Shown()
-    monkeypatch.setattr(study, "display", shown)
+    monkeypatch.setattr(workspace, "display", shown)
     return shown
 
 
 def run(profile="quick", source="analytic sockets"):
-    made = study.Study(profile, "04_evaluation")
+    made = workspace.Study(profile, "04_evaluation")
     made.source = source
     return made
 
@@ -80,7 +80,7 @@ def test_a_study_has_its_profiles_parameters_and_folder(shown, tmp_path):
 
 def test_an_unknown_profile_lists_those_that_there_are(shown):
     with pytest.raises(ValueError, match="'slow'; accepted: quick, with_pictures"):
-        study.Study("slow", "01_augmentation")
+        workspace.Study("slow", "01_augmentation")
 
 
 # Between notebooks
@@ -121,7 +121,7 @@ def test_shapes_are_read_once(shown, monkeypatch):
     saved()
     made, reads = run(source=None), []
     load = np.load
-    monkeypatch.setattr(study.np, "load", lambda *a, **k: reads.append(a) or load(*a, **k))
+    monkeypatch.setattr(workspace.np, "load", lambda *a, **k: reads.append(a) or load(*a, **k))
     first, again = made.load_shapes("sockets"), made.load_shapes("sockets")
     assert len(reads) == 1
     assert again[0] is first[0]
@@ -240,7 +240,7 @@ def test_conclusions_are_a_list_with_their_provenance(shown):
 
 def test_what_is_shown_is_markdown(shown, monkeypatch, frame):
     contents = []
-    monkeypatch.setattr(study, "display", contents.append)
+    monkeypatch.setattr(workspace, "display", contents.append)
     run().table("T9", frame, "Errors.")
     assert isinstance(contents[0], Markdown)
 

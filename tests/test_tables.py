@@ -5,12 +5,16 @@ import pandas as pd
 import pytest
 from analytic import socket, sockets
 
-from aaelib import design, latent, metrics, models, tables
-from aaelib.baselines import resampled
-from aaelib.clouds import normalize
-from aaelib.conditions import Condition
-from aaelib.data import Shapes
-from aaelib.shape_model import ShapeModel
+from aaelib.apps import design
+from aaelib.apps import tables as apps_tables
+from aaelib.metrics import generative
+from aaelib.models import autoencoder, latent, networks, recipes
+from aaelib.shapes.clouds import normalize
+from aaelib.shapes.folders import Shapes
+from aaelib.shapes.shape_model import ShapeModel
+from aaelib.study import tables
+from aaelib.study.baselines import resampled
+from aaelib.study.conditions import Condition
 
 
 @pytest.fixture(scope="module")
@@ -174,13 +178,13 @@ def test_scores_are_those_of_the_metrics(unseen):
     generated = normalize(draw, "unit-sphere")[0]
     reference = normalize(unseen.points, "unit-sphere")[0]
     expected = {
-        "fidelity": metrics.minimum_matching_distance(generated, reference),
-        "coverage": metrics.coverage(generated, reference),
-        "jsd": metrics.jensen_shannon_divergence(generated, reference),
+        "fidelity": generative.minimum_matching_distance(generated, reference),
+        "coverage": generative.coverage(generated, reference),
+        "jsd": generative.jensen_shannon_divergence(generated, reference),
         # Of sets of one size.
         "one_nn_accuracy": np.mean(
             [
-                metrics.one_nearest_neighbor_accuracy(generated[i : i + 5], reference)
+                generative.one_nearest_neighbor_accuracy(generated[i : i + 5], reference)
                 for i in (0, 5, 10)
             ]
         ),
@@ -337,8 +341,8 @@ def test_error_maps_are_means_of_a_kind_at_the_vertices_of_its_mean(monkeypatch,
 @pytest.fixture(scope="module")
 def refining():
     tiny = {"n_points": 64, "code_size": 4, "encoder": (8,), "decoder": (8,), "discriminator": (4,)}
-    recipe = models.recipe("compact", encoder_points=32, refinement_steps=20, **tiny)
-    return models.AdversarialAutoencoder(recipe, scale=150.0)
+    recipe = recipes.recipe("compact", encoder_points=32, refinement_steps=20, **tiny)
+    return autoencoder.AdversarialAutoencoder(recipe, scale=150.0)
 
 
 def test_a_model_with_other_refinement_has_the_same_weights(refining):
@@ -346,7 +350,7 @@ def test_a_model_with_other_refinement_has_the_same_weights(refining):
     unrefined = tables.with_refinement(refining, 0)
     assert (refining.recipe.refinement_steps, unrefined.recipe.refinement_steps) == (20, 0)
     assert unrefined.scale == refining.scale
-    for network in models.NETWORKS:
+    for network in networks.NETWORKS:
         pairs = zip(
             getattr(refining, network).weights, getattr(unrefined, network).weights, strict=True
         )
@@ -419,7 +423,7 @@ def test_directions_are_a_row_each_with_their_largest_leak():
     def found(name, leak):
         return design.AttributeDirection(name, 200.0, np.zeros(4), 0.9, 1.1, leak)
 
-    table = tables.directions(
+    table = apps_tables.directions(
         {
             "TT": {
                 "length_mm": found("length_mm", {"a": 0.01, "b": -0.03}),
@@ -436,7 +440,7 @@ def test_directions_are_a_row_each_with_their_largest_leak():
 
 
 def test_walls_are_closed_and_as_thick_as_asked_for():
-    table = tables.walls([socket(180)], (2.0, 4.0))
+    table = apps_tables.walls([socket(180)], (2.0, 4.0))
     assert list(table.index) == [0, 0]
     assert list(table.thickness_mm) == [2, 4]
     assert table.watertight.all()
@@ -461,7 +465,7 @@ def test_what_is_made_to_measure_has_the_sizes(monkeypatch):
 
     monkeypatch.setattr(design, "population", lambda aae: None)
     monkeypatch.setattr(design, "fit", fit)
-    row = tables.made_to_measure(None, [given]).iloc[0]
+    row = apps_tables.made_to_measure(None, [given]).iloc[0]
     assert (row.length_mm, row.distance) == (2, 1.5)
     assert row.perimeter == pytest.approx(0.01)
     assert row.surface_mm == pytest.approx(0, abs=1e-6)

@@ -8,11 +8,11 @@ import pytest
 import trimesh
 from analytic import family, socket
 
-from aaelib import data, distances, models, training
-from aaelib.shape_model import ShapeModel
-from aaelib.sockets import SocketSurface
+from aaelib.models import autoencoder, batches, losses, networks, recipes, training
+from aaelib.shapes.shape_model import ShapeModel
+from aaelib.shapes.sockets import SocketSurface
 
-RECIPE = models.recipe(
+RECIPE = recipes.recipe(
     "compact",
     n_points=32,
     code_size=4,
@@ -39,12 +39,12 @@ class Run:
         self.recipe = replace(RECIPE, **changes)
 
     def draw(self, first_step, n_steps):
-        return data.batches(
+        return batches.batches(
             self.clouds[:6], 100, n_steps, batch_size=4, first_step=first_step, seed=self.seed
         )
 
     def train(self):
-        aae = models.AdversarialAutoencoder(self.recipe, scale=100, seed=self.seed)
+        aae = autoencoder.AdversarialAutoencoder(self.recipe, scale=100, seed=self.seed)
         return training.train(aae, self.draw, self.clouds[6:], self.path, EPOCHS, STEPS)
 
 
@@ -52,7 +52,7 @@ def changed_networks(one, other):
     """Names of the networks whose weights differ."""
     pairs = {
         n: zip(getattr(one, n).get_weights(), getattr(other, n).get_weights(), strict=True)
-        for n in models.NETWORKS
+        for n in networks.NETWORKS
     }
     return [n for n, arrays in pairs.items() if not all(np.array_equal(a, b) for a, b in arrays)]
 
@@ -125,7 +125,7 @@ def test_killed_while_a_model_is_written_falls_back_to_the_epoch_before(
     clouds, tmp_path, monkeypatch
 ):
     whole, *_ = Run(clouds, tmp_path / "whole.keras").train()
-    save = models.AdversarialAutoencoder.save
+    save = autoencoder.AdversarialAutoencoder.save
     with monkeypatch.context() as patch:
 
         def torn(self, filepath, **kwargs):
@@ -134,7 +134,7 @@ def test_killed_while_a_model_is_written_falls_back_to_the_epoch_before(
                 raise KeyboardInterrupt
             save(self, filepath, **kwargs)
 
-        patch.setattr(models.AdversarialAutoencoder, "save", torn)
+        patch.setattr(autoencoder.AdversarialAutoencoder, "save", torn)
         with pytest.raises(KeyboardInterrupt):
             Run(clouds, tmp_path / "cut.keras").train()
     again, *_ = Run(clouds, tmp_path / "cut.keras").train()
@@ -146,9 +146,9 @@ def test_a_finished_run_is_not_trained_again_but_another_one_is(clouds, tmp_path
     path = tmp_path / "run.keras"
     first, *_ = Run(clouds, path).train()
     fits = []
-    fit = models.AdversarialAutoencoder.fit
+    fit = autoencoder.AdversarialAutoencoder.fit
     monkeypatch.setattr(
-        models.AdversarialAutoencoder, "fit", lambda *a, **k: fits.append(1) or fit(*a, **k)
+        autoencoder.AdversarialAutoencoder, "fit", lambda *a, **k: fits.append(1) or fit(*a, **k)
     )
     again, *_ = Run(clouds, path).train()
     assert not fits
@@ -161,28 +161,28 @@ def test_a_finished_run_is_not_trained_again_but_another_one_is(clouds, tmp_path
 
 def test_a_loss_that_is_not_finite_stops_the_run(clouds, tmp_path):
     run = Run(clouds, tmp_path / "run.keras")
-    run.draw = lambda first, n: data.batches(run.clouds[:6], 1e-25, n, 4, first_step=first)
+    run.draw = lambda first, n: batches.batches(run.clouds[:6], 1e-25, n, 4, first_step=first)
     with pytest.raises(FloatingPointError, match="learning rates"):
         run.train()
 
 
 def test_epochs_before_the_first_selectable_are_not_selected(clouds, tmp_path):
     run = Run(clouds, tmp_path / "run.keras")
-    aae = models.AdversarialAutoencoder(RECIPE, scale=100)
+    aae = autoencoder.AdversarialAutoencoder(RECIPE, scale=100)
     *_, best = training.train(aae, run.draw, clouds[6:], run.path, EPOCHS, STEPS, EPOCHS - 1)
     assert best == EPOCHS - 1
 
 
 def test_a_run_that_could_select_nothing_does_not_start(clouds, tmp_path):
     run = Run(clouds, tmp_path / "run.keras")
-    aae = models.AdversarialAutoencoder(RECIPE, scale=100)
+    aae = autoencoder.AdversarialAutoencoder(RECIPE, scale=100)
     with pytest.raises(ValueError, match="first_selectable is 4"):
         training.train(aae, run.draw, clouds[6:], run.path, EPOCHS, STEPS, EPOCHS)
 
 
 # Before training: a start at shape models
 
-CODES = models.recipe(
+CODES = recipes.recipe(
     "compact",
     n_points=64,
     code_size=3,
@@ -203,7 +203,7 @@ def shape_models():
 
 
 def at_shape_models(shape_models, n_steps=100, seed=0, **changes):
-    aae = models.AdversarialAutoencoder(replace(CODES, **changes), SCALE, seed=0)
+    aae = autoencoder.AdversarialAutoencoder(replace(CODES, **changes), SCALE, seed=0)
     training.start_at_shape_models(aae, shape_models, n_steps=n_steps, seed=seed)
     return aae
 
@@ -214,7 +214,7 @@ def started(shape_models):
 
 
 def test_a_started_encoder_reads_the_weights_and_kinds_of_clouds(shape_models, started):
-    fresh = models.AdversarialAutoencoder(CODES, SCALE, seed=0)
+    fresh = autoencoder.AdversarialAutoencoder(CODES, SCALE, seed=0)
     firsts = []
     for shape_model in shape_models:
         weights = shape_model.draw_weights(60, seed=9)
@@ -246,7 +246,7 @@ def test_a_start_depends_on_its_seed_alone(shape_models):
     first, again, other = (at_shape_models(shape_models, 3, seed=seed) for seed in (1, 1, 2))
     assert changed_networks(first, again) == []
     assert changed_networks(first, other) == ["encoder", "decoder"]
-    fresh = models.AdversarialAutoencoder(CODES, SCALE, seed=0)
+    fresh = autoencoder.AdversarialAutoencoder(CODES, SCALE, seed=0)
     assert "discriminator" not in changed_networks(fresh, first)
 
 
@@ -278,7 +278,7 @@ def tuned(shape_models, clouds, steps=30, seed=0):
     """A model before and after its decoder was fine-tuned."""
     changes = {"refinement_steps": 20, "finetuning_steps": steps, "finetuning_rate": 1e-2}
     before, after = (
-        models.AdversarialAutoencoder(replace(CODES, **changes), SCALE) for _ in range(2)
+        autoencoder.AdversarialAutoencoder(replace(CODES, **changes), SCALE) for _ in range(2)
     )
     for aae in (before, after):
         aae.start_decoder_at_models(
@@ -297,7 +297,7 @@ def test_fine_tuning_changes_the_decoder_alone_and_brings_it_nearer(shape_models
     assert changed_networks(before, after) == ["decoder"]
     codes = before.codes(waves)
     errors = [
-        np.asarray(distances.chamfer_loss(waves, aae.decode(codes) / np.float32(SCALE)))
+        np.asarray(losses.chamfer_loss(waves, aae.decode(codes) / np.float32(SCALE)))
         for aae in (before, after)
     ]
     assert errors[1].mean() < errors[0].mean() / 2

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from aaelib import models
+from aaelib.models import autoencoder, networks, recipes
 
 N_POINTS = 200
 RECIPES = {
-    "compact": models.recipe(
+    "compact": recipes.recipe(
         "compact", n_points=N_POINTS, encoder=(16, 32), decoder=(16,), discriminator=(8,)
     ),
-    "paper": models.recipe(
+    "paper": recipes.recipe(
         "paper", n_points=N_POINTS, code_size=6, decoder=(16,), discriminator=(8,)
     ),
 }
@@ -32,7 +32,7 @@ def points():
 
 def model_of(name, **changes):
     """A model whose transforms are not the identity and whose biases are not zero."""
-    model = models.AdversarialAutoencoder(replace(RECIPES[name], **changes), seed=1)
+    model = autoencoder.AdversarialAutoencoder(replace(RECIPES[name], **changes), seed=1)
     rng = np.random.default_rng(2)
     for variable in model.trainable_variables:
         variable.assign(variable + 0.02 * rng.normal(size=variable.shape))
@@ -61,7 +61,7 @@ def plain_codes(model, points, part, noise=None):
     encoder, loss = model.encoder, 0.0
     features = model._draw_part(points, part)
     for layer in encoder.layers[1:]:
-        if isinstance(layer, models.TNet):
+        if isinstance(layer, networks.TNet):
             features, departure = plain_transform(layer, features)
             loss += departure
         elif layer.name == "pool":
@@ -111,7 +111,7 @@ def gradients(loss, variables):
 @pytest.mark.parametrize("name", ["compact", "paper"])
 def test_critical_points_have_the_codes_and_gradients_of_the_whole_clouds(points, name):
     encoder = model_of(name).encoder
-    critical = models.critical_points(encoder, points)
+    critical = networks.critical_points(encoder, points)
 
     def loss(points):
         outputs = encoder(points)
@@ -126,7 +126,7 @@ def test_critical_points_have_the_codes_and_gradients_of_the_whole_clouds(points
 
 
 def test_critical_points_are_points_of_their_cloud_and_fewer(points):
-    critical = models.critical_points(model_of("compact").encoder, points).numpy()
+    critical = networks.critical_points(model_of("compact").encoder, points).numpy()
     assert critical.shape[1] <= 32 < N_POINTS
     for few, cloud in zip(critical, points.numpy(), strict=True):
         assert {tuple(p) for p in few} <= {tuple(p) for p in cloud}
@@ -137,9 +137,9 @@ def test_a_unit_that_is_off_at_every_point_makes_none_of_them_critical(points):
     encoder = model_of("compact").encoder
     last = encoder.get_layer("point_2")
     last.bias.assign(-100 + tf.zeros(32))
-    assert models.critical_points(encoder, points).shape[1] == 1
+    assert networks.critical_points(encoder, points).shape[1] == 1
     last.bias.assign(tf.concat([[0.0], -100 + tf.zeros(31)], 0))
-    assert models.critical_points(encoder, points).shape[1] == 1
+    assert networks.critical_points(encoder, points).shape[1] == 1
 
 
 def test_points_that_no_unit_of_a_transform_sees_are_critical_where_the_others_are_below(points):
@@ -147,7 +147,7 @@ def test_points_that_no_unit_of_a_transform_sees_are_critical_where_the_others_a
     encoder = model_of("paper").encoder
     encoder.get_layer("point_2").bias.assign(-0.2 + tf.zeros(128))
     near = tf.concat([points, tf.zeros((5, 1, 3))], axis=1)
-    critical = models.critical_points(encoder, near)
+    critical = networks.critical_points(encoder, near)
     for one, other in zip(encoder(critical), encoder(near), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
     features = keras.Model(encoder.input, encoder.get_layer("point_2").output)(near)
@@ -157,7 +157,7 @@ def test_points_that_no_unit_of_a_transform_sees_are_critical_where_the_others_a
 
 def test_critical_points_in_mixed_precision_have_the_codes_of_the_whole_clouds(points):
     encoder = model_of("paper", precision="mixed_bfloat16").encoder
-    critical = models.critical_points(encoder, points)
+    critical = networks.critical_points(encoder, points)
     assert critical.shape[1] < N_POINTS
     for one, other in zip(encoder(critical), encoder(points), strict=True):
         np.testing.assert_allclose(one, other, atol=0.01 * np.abs(other).max())
@@ -243,7 +243,7 @@ def test_a_step_is_what_the_plain_formulas_make_of_it(points, name, plain_step):
     model, expected = model_of(name, **changes), model_of(name, **changes)
     before = [variable.numpy() for variable in expected.trainable_variables]
     for each in (model, expected):
-        each.compile(*(keras.optimizers.SGD(rate) for _ in models.NETWORKS))
+        each.compile(*(keras.optimizers.SGD(rate) for _ in networks.NETWORKS))
     model.train_step(points)
     plain_step(expected, points, rate)
     pairs = zip(model.trainable_variables, expected.trainable_variables, strict=True)
@@ -265,7 +265,7 @@ def test_a_compiled_update_is_the_optimizers_own():
         with strategy.scope() if strategy else nullcontext():
             variable = keras.Variable(tf.ones((4, 3)))
             optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 4))
-            update = models._update(optimizer, [variable])
+            update = autoencoder._update(optimizer, [variable])
         for gradient in gradients:
             strategy.run(update, args=([gradient],)) if strategy else update([gradient])
         assert int(optimizer.iterations) == 3

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from aaelib import cli, verification
-from aaelib.data import BUNDLED_CORPUS, BUNDLED_SOCKETS
-from aaelib.verification import Tolerance, compare, describe, passes
+from aaelib.apps import cli
+from aaelib.shapes.sources import BUNDLED_CORPUS, BUNDLED_SOCKETS
+from aaelib.study import verification
+from aaelib.study.verification import Tolerance, compare, describe, passes
 
 REFERENCE = Path(__file__).parent / "reference"
 STORED = sorted(path for path in REFERENCE.iterdir() if path.is_dir())

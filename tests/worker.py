@@ -14,16 +14,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from aaelib import cluster, data, models, training
+from aaelib.models import autoencoder, batches, devices, recipes, training
 
 EPOCHS, STEPS, BATCH = 4, 3, 4
 _SMALL = {"n_points": 32, "code_size": 4, "encoder_points": 16, "critic_steps": 2}
 _SMALL |= {"decoder": (8,), "discriminator": (8,)}
 RECIPES = {
-    "compact": models.recipe(
+    "compact": recipes.recipe(
         "compact", encoder=(8,), refinement_steps=3, finetuning_steps=3, **_SMALL
     ),
-    "paper": models.recipe("paper", encoder=(8, 8), **_SMALL),
+    "paper": recipes.recipe("paper", encoder=(8, 8), **_SMALL),
 }
 # Three for validation, which two replicas can share only if they all see all of them.
 CLOUDS = np.random.default_rng(0).normal(size=(9, 32, 3)).astype(np.float32) * [20, 20, 60]
@@ -73,23 +73,23 @@ def train(path, name, killed_at=None, first_factor=1.0, validation_factor=1.0):
     -------
     dict
     """
-    aae = models.AdversarialAutoencoder(RECIPES[name], scale=100, seed=3)
+    aae = autoencoder.AdversarialAutoencoder(RECIPES[name], scale=100, seed=3)
     rng = np.random.default_rng(0)  # transforms that are not the identity, which would cost nothing
     aae.set_weights(
         [first_factor * (w + 0.05 * rng.normal(size=w.shape)) for w in aae.get_weights()]
     )
-    watch, fit = Watch(killed_at), models.AdversarialAutoencoder.fit
+    watch, fit = Watch(killed_at), autoencoder.AdversarialAutoencoder.fit
 
     def watched(*args, callbacks, **kwargs):
         return fit(*args, callbacks=[*callbacks, watch], **kwargs)
 
     with ExitStack() as patches:
-        patches.enter_context(mock.patch.object(models.AdversarialAutoencoder, "fit", watched))
+        patches.enter_context(mock.patch.object(autoencoder.AdversarialAutoencoder, "fit", watched))
         if name == "paper":
             patches.enter_context(mock.patch.object(training, "optimizers", descent))
         aae, history, best = training.train(
             aae,
-            lambda first, n: data.batches(CLOUDS[:6], 100, n, BATCH, first_step=first, seed=3),
+            lambda first, n: batches.batches(CLOUDS[:6], 100, n, BATCH, first_step=first, seed=3),
             CLOUDS[6:] * validation_factor,
             path,
             EPOCHS,
@@ -130,12 +130,12 @@ def main():
         (cpu,) = tf.config.list_physical_devices("CPU")
         logical = [tf.config.LogicalDeviceConfiguration()] * arguments.devices
         tf.config.set_logical_device_configuration(cpu, logical)
-    strategy = cluster.strategy()
+    strategy = devices.strategy()
     changed = note_writing(arguments.folder)
-    outcome = {"replicas": strategy.num_replicas_in_sync, "chief": cluster.is_chief()}
+    outcome = {"replicas": strategy.num_replicas_in_sync, "chief": devices.is_chief()}
     # Hosts of different processors round differently: the chief's first weights are everybody's.
-    factor = 1.0 if cluster.is_chief() else 1.0 + 1e-6
-    if cluster.n_workers() > 1:
+    factor = 1.0 if devices.is_chief() else 1.0 + 1e-6
+    if devices.n_workers() > 1:
         try:
             train(arguments.folder / "other.keras", "compact", validation_factor=factor)
         except ValueError as error:

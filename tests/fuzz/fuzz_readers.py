@@ -24,7 +24,7 @@ import numpy as np
 
 # Where new branches are looked for; without modules that Numba compiles.
 INSTRUMENTED = ["aaelib", "trimesh", "yaml"]
-COMPILED = ["aaelib.neighbors", "aaelib.metrics"]
+COMPILED = ["aaelib.metrics.neighbors", "aaelib.metrics.generative"]
 LOADED = ["numpy.lib._format_impl", "zipfile"]  # before instrumentation begins
 LIMITS = ["-timeout=60", "-rss_limit_mb=6000"]
 
@@ -59,9 +59,9 @@ class Target:
 
 
 def read_cloud(path):
-    from aaelib import data
+    from aaelib.shapes import folders
 
-    points = data.load_clouds(path.parent, 4).points
+    points = folders.load_clouds(path.parent, 4).points
     assert points.shape == (1, 4, 3)
     assert np.isfinite(points).all()
 
@@ -75,7 +75,7 @@ def cloud_seeds(_):
 
 
 def read_mesh(path):
-    from aaelib.clouds import resample
+    from aaelib.shapes.clouds import resample
 
     points = resample(path, 4)
     assert points.shape == (4, 3)
@@ -105,7 +105,7 @@ def mesh_seeds(suffix):
 
 
 def read_limb(path):
-    from aaelib import limbs
+    from aaelib.apps import limbs
 
     limb = limbs.load_limb(path)
     assert limb.is_winding_consistent
@@ -122,9 +122,9 @@ def limb_seeds(suffix):
 
 
 def read_recipe(path):
-    from aaelib import experiment
+    from aaelib.models import recipes
 
-    experiment.load_recipe(path)
+    recipes.load_recipe(path)
 
 
 def recipe_seeds(_):
@@ -136,19 +136,19 @@ def recipe_seeds(_):
 def read_model(path):
     import keras
 
-    from aaelib import models
+    from aaelib.models import files
 
     try:
-        models.load(path)
+        files.load(path)
     finally:
         keras.utils.clear_session()
 
 
 def model_seeds(write):
     def seeds(folder):
-        from aaelib import models
+        from aaelib.models import autoencoder, recipes
 
-        recipe = models.recipe(
+        recipe = recipes.recipe(
             "compact",
             n_points=8,
             code_size=2,
@@ -157,7 +157,7 @@ def model_seeds(write):
             discriminator=(4,),
             encoder_points=None,
         )
-        yield write(models.AdversarialAutoencoder(recipe), folder)
+        yield write(autoencoder.AdversarialAutoencoder(recipe), folder)
 
     return seeds
 
@@ -169,14 +169,14 @@ def kept_model(aae, folder):
 
 
 def exported_weights(aae, folder):
-    from aaelib import models
+    from aaelib.models import files
 
-    models.export_weights(aae, folder / "model.npz")
+    files.export_weights(aae, folder / "model.npz")
     return (folder / "model.npz").read_bytes()
 
 
 def read_shape_model(path):
-    from aaelib.shape_model import ShapeModel
+    from aaelib.shapes.shape_model import ShapeModel
 
     assert len(ShapeModel.load(path).sample(1)) == 1
 
@@ -185,7 +185,7 @@ def shape_model_seeds(folder):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from analytic import socket
 
-    from aaelib.shape_model import ShapeModel
+    from aaelib.shapes.shape_model import ShapeModel
 
     surfaces = [socket(length, n_angles=4, n_heights=3) for length in (150, 200, 220)]
     for template in (None, surfaces[0]):
@@ -194,7 +194,7 @@ def shape_model_seeds(folder):
 
 
 def read_answers(path):
-    from aaelib import assessment
+    from aaelib.apps import assessment
 
     blind = assessment.BlindSet((None,) * 4, np.zeros(4, bool), 0, "abc")
     answers = assessment.read_answers(path, blind)
@@ -209,7 +209,7 @@ def answer_seeds(_):
 
 
 def read_archive(path):
-    from aaelib import downloads
+    from aaelib.shapes import downloads
 
     target = path.parent / "new"
     try:

@@ -1,0 +1,10 @@
+"""What people do with a trained model: design, limbs, the explorer, the blind assessment."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "explorer": ["explore"],
+    },
+)

@@ -1,0 +1,179 @@
+"""Chamfer distance and earth mover's distance of point clouds."""
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+from tqdm.auto import tqdm
+
+from .neighbors import mean_squared_distance, nearest, searchable, threads
+
+
+def chamfer_distance(a, b):
+    """
+    Squared Chamfer distance between each cloud and its counterpart.
+
+    The mean over the points of `a` of the squared distance to the nearest point of `b`, plus the
+    same from `b` to `a` (Achlioptas et al., 2018, with means for sums).
+
+    Parameters
+    ----------
+    a : array_like
+        (n, n_points, 3).
+    b : array_like
+        (n, m_points, 3).
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,) float64, in squared units of the clouds.
+
+    Raises
+    ------
+    ValueError
+        If an array is not (n, n_points, 3) and finite, or `a` and `b` differ in n.
+    """
+    a, b = as_clouds(a, "a"), as_clouds(b, "b")
+    _check_counterparts(a, b)
+    return np.array(list(threads().map(_chamfer, *_searchable(a, b))))
+
+
+def pairwise_chamfer(a, b=None):
+    """
+    Squared Chamfer distance between every cloud of one set and every cloud of another.
+
+    Pairs are shared out among the cores, one pair of clouds a core at a time: beside the result,
+    memory grows with n + m only. Time grows with n m, and for each pair as `neighbors.nearest`.
+
+    Parameters
+    ----------
+    a : array_like
+        (n, n_points, 3).
+    b : array_like, optional
+        (m, m_points, 3). When missing or `a` itself, each pair of `a` is measured once.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, m) float64, entries as in `chamfer_distance`; (n, n), symmetric with a diagonal of
+        zeros, for one set.
+
+    Raises
+    ------
+    ValueError
+        If an array is not (n, n_points, 3) and finite.
+    """
+    one_set = b is None or b is a
+    if one_set:
+        (rows,) = _searchable(as_clouds(a, "a"))
+        columns = rows
+    else:
+        rows, columns = _searchable(as_clouds(a, "a"), as_clouds(b, "b"))
+
+    def row(i):
+        return [_chamfer(rows[i], column) for column in columns[i + 1 if one_set else 0 :]]
+
+    results = threads().map(row, range(len(rows)))
+    results = tqdm(results, "Chamfer distances", len(rows), unit="row", leave=False, delay=5)
+    matrix = np.zeros((len(rows), len(columns)))
+    for i, distances in enumerate(results):
+        matrix[i, len(columns) - len(distances) :] = distances
+    return matrix + matrix.T if one_set else matrix
+
+
+def earth_movers_distance(a, b):
+    """
+    Earth mover's distance between each cloud and its counterpart.
+
+    The mean distance between points under the one-to-one assignment that makes it smallest (Fan et
+    al., 2017, section 3.2, with a mean for the sum). The assignment is exact, so time grows with
+    the cube of n_points: at 2048 points, from 0.1 s for clouds that are alike to 0.6 s.
+
+    Parameters
+    ----------
+    a, b : array_like
+        (n, n_points, 3).
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,) float64, in units of the clouds.
+
+    Raises
+    ------
+    ValueError
+        If an array is not (n, n_points, 3) and finite, or `a` and `b` differ in shape.
+    """
+    a, b = as_clouds(a, "a"), as_clouds(b, "b")
+    _check_counterparts(a, b)
+    if a.shape != b.shape:
+        raise ValueError(
+            f"a has {a.shape[1]} points a cloud and b has {b.shape[1]}; the earth mover's distance "
+            "needs as many in both: resample one of them"
+        )
+    costs = (cdist(x, y) for x, y in zip(a, b, strict=True))
+    return np.array([cost[linear_sum_assignment(cost)].mean() for cost in costs])
+
+
+def as_clouds(points, name, dtype=np.float64):
+    """
+    Point clouds as an array of floating-point numbers, checked.
+
+    Parameters
+    ----------
+    points : array_like
+        (n, n_points, 3), finite, at least one point.
+    name : str
+        What the caller's user knows the argument as.
+    dtype : numpy.dtype or None
+        Of what is returned; None for that of `points`. Where it is that already, no copy is made.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, n_points, 3).
+
+    Raises
+    ------
+    ValueError
+        If `points` is anything else.
+    """
+    points = np.asarray(points)
+    if points.ndim != 3 or points.shape[-1] != 3 or points.size == 0:
+        raise ValueError(
+            f"{name} has shape {points.shape}; expected (n, n_points, 3) with at least one point "
+            "(a single cloud is points[None])"
+        )
+    points = points.astype(dtype or np.result_type(points, np.float32), copy=False)
+    if not np.isfinite(points).all():
+        bad = np.flatnonzero(~np.isfinite(points).all(axis=(1, 2)))
+        raise ValueError(f"{name} has values that are not finite in {len(bad)} clouds: {bad[:10]}")
+    return points
+
+
+def _check_counterparts(a, b):
+    if len(a) != len(b):
+        raise ValueError(
+            f"a has {len(a)} clouds and b has {len(b)}; each cloud of a needs its counterpart in b "
+            "(for all pairs, use pairwise_chamfer)"
+        )
+
+
+def _searchable(*sets):
+    """Sets of clouds as lists of clouds ready to be searched in, all in the same frame."""
+    lows, highs = (
+        np.concatenate([extreme(clouds, axis=1) for clouds in sets]) for extreme in (np.min, np.max)
+    )
+    # Medians: one cloud far away must not cost the others their digits.
+    middle, size = np.median((lows + highs) / 2, axis=0), np.median(highs - lows)
+    # Unless the others are as good as points: single precision has squares up to 1e38.
+    reach = max(np.abs(highs - middle).max(), np.abs(lows - middle).max())
+    if size < 1e-15 * reach:
+        size = reach
+    size = size or 1.0
+    return [[searchable(cloud, middle, size) for cloud in clouds] for clouds in sets]
+
+
+def _chamfer(a, b):
+    """Squared Chamfer distance of two clouds that are ready to be searched in."""
+    to_b = mean_squared_distance(a.points, b.points, nearest(a, b))
+    return to_b + mean_squared_distance(b.points, a.points, nearest(b, a))

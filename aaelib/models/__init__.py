@@ -1,0 +1,14 @@
+"""The adversarial autoencoder: its recipe, networks, training, files and latent space."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "autoencoder": ["AdversarialAutoencoder"],
+        "files": ["export_weights", "load"],
+        "latent": ["direction", "interpolate"],
+        "recipes": ["Recipe", "recipe"],
+        "training": ["train"],
+    },
+)

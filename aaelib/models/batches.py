@@ -1,0 +1,139 @@
+"""Training batches: real clouds and fresh draws of shape models."""
+
+import numpy as np
+
+from ..shapes.clouds import normalize
+from ..shapes.splits import proportional_counts
+
+# Training batches -----------------------------------------------------------------------------
+
+
+def batches(
+    clouds,
+    scale,
+    n_steps,
+    batch_size=32,
+    shape_models=(),
+    share=0.8,
+    limit=2.5,
+    jitter=0.0,
+    rotate=False,
+    normalization="dataset",
+    first_step=0,
+    seed=0,
+):
+    """
+    Training batches as a `tf.data.Dataset`: real clouds, and fresh draws of shape models.
+
+    Each batch is a function of `seed` and its step alone, so that a run that is resumed at
+    `first_step` sees what it would have seen.
+
+    Parameters
+    ----------
+    clouds : (n, n_points, 3) array
+        Real clouds, mm.
+    scale : float
+        Millimetres of a normalized unit ("dataset" normalization).
+    n_steps : int
+        Number of the last batch.
+    batch_size : int
+    shape_models : sequence of ShapeModel
+        The augmentation; each gives as large a part of the drawn clouds as it has of all surfaces
+        fitted. None: real clouds only.
+    share : float
+        Part of a batch that is drawn from the shape models, [0, 1].
+    limit : float
+        Bound of the drawn weights, standard deviations.
+    jitter : float
+        Standard deviation of the noise on every coordinate, normalized units.
+    rotate : bool
+        Turn each cloud about the long axis by a random angle.
+    normalization : {"dataset", "unit-sphere"}
+    first_step : int
+    seed : int
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of (batch_size, n_points, 3) float32 normalized clouds.
+    """
+    import tensorflow as tf
+
+    fixed_scale = scale if normalization == "dataset" else None
+    real = tf.constant(normalize(clouds, normalization, scale=fixed_scale)[0], tf.float32)
+    n_points = real.shape[1]
+    bases = [m.point_basis(n_points, seed=seed) for m in shape_models]
+    drawn = round(share * batch_size) if bases else 0
+    counts = proportional_counts(drawn, [m.n_surfaces_ for m in shape_models])
+
+    def batch(step):
+        keys = tf.random.experimental.stateless_split(tf.stack([seed, tf.cast(step, tf.int32)]), 8)
+        chosen = tf.random.stateless_uniform(
+            [batch_size - drawn], keys[0], 0, real.shape[0], tf.int32
+        )
+        parts = [tf.gather(real, chosen)]
+        for i, (mean, modes) in enumerate(bases):
+            key = tf.random.experimental.stateless_fold_in(keys[1], i)
+            cloud, _ = draw_clouds(mean, modes, counts[i], limit, key)
+            parts.append(_normalized(cloud, fixed_scale))
+        points = tf.concat(parts, axis=0)
+        if rotate:
+            points = _turned(
+                points, tf.random.stateless_uniform([batch_size], keys[2], 0, 2 * np.pi)
+            )
+        if jitter:
+            points += tf.random.stateless_normal(tf.shape(points), keys[3], stddev=jitter)
+        return tf.ensure_shape(points, (batch_size, n_points, 3))
+
+    steps = tf.data.Dataset.range(first_step, n_steps)
+    return steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def draw_clouds(mean, modes, count, limit, key):
+    """
+    Draw clouds of a shape model in TensorFlow.
+
+    Parameters
+    ----------
+    mean, modes : arrays
+        As `ShapeModel.point_basis` gives them.
+    count : int
+    limit : float
+        Bound of the weights, standard deviations.
+    key : (2,) int tensor
+        Of TensorFlow's stateless random numbers.
+
+    Returns
+    -------
+    clouds : (count, n_points, 3) float32 tensor
+        Of one pattern, drawn as well; in the unit of `mean`.
+    weights : (count, n_modes) float32 tensor
+    """
+    import tensorflow as tf
+
+    for_pattern, for_weights = tf.unstack(tf.random.experimental.stateless_split(key, 2))
+    pattern = tf.random.stateless_uniform([], for_pattern, 0, len(mean), tf.int32)
+    weights = tf.random.stateless_parameterized_truncated_normal(
+        [count, modes.shape[1]], for_weights, 0.0, 1.0, -limit, limit
+    )
+    chosen_mean, chosen_modes = tf.gather(mean, pattern), tf.gather(modes, pattern)
+    return chosen_mean + tf.tensordot(weights, chosen_modes, 1), weights
+
+
+def _normalized(points, scale):
+    """`clouds.normalize` for tensors."""
+    import tensorflow as tf
+
+    centred = points - tf.reduce_mean(points, axis=1, keepdims=True)
+    if scale is None:
+        scale = tf.reduce_max(tf.norm(centred, axis=-1, keepdims=True), axis=1, keepdims=True)
+    return centred / scale
+
+
+def _turned(points, angles):
+    """`clouds.rotate` for tensors."""
+    import tensorflow as tf
+
+    cos, sin = tf.cos(angles)[:, None], tf.sin(angles)[:, None]
+    x, y, z = tf.unstack(points, axis=-1)
+    return tf.stack([cos * x - sin * y, sin * x + cos * y, z], axis=-1)

@@ -1,0 +1,218 @@
+"""The three networks: PointNet encoder, decoder, discriminator."""
+
+import functools
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+NETWORKS = ("encoder", "decoder", "discriminator")
+
+
+@keras.saving.register_keras_serializable("aaelib")
+class TNet(layers.Layer):
+    """
+    A learnt linear transform of every point, the identity at first (Qi et al. 2017).
+
+    Its layers per point are linear, as in the code published with Costa et al. (2022); PointNet's
+    have ReLU units.
+
+    (n, n_points, channels) -> (n, n_points, channels), in the precision of the points. The
+    departure of the transform from an orthogonal one is added to the model's losses with the weight
+    1e-3.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    def build(self, shape):
+        channels = shape[-1]
+        self.point_layers = [layers.Dense(width) for width in (64, 128, 1024)]
+        self.global_layers = [layers.Dense(width, activation="relu") for width in (512, 256)]
+        self.transform = layers.Dense(
+            channels**2,
+            kernel_initializer="zeros",
+            bias_initializer=lambda *_, **__: tf.reshape(tf.eye(channels), [-1]),
+        )
+        width = channels
+        for layer in (*self.point_layers, *self.global_layers, self.transform):
+            layer.build((None, width))
+            width = layer.units
+
+    def call(self, points):
+        matrix = self.matrix(tf.reduce_max(self.point_features(points), axis=1))
+        departure = tf.matmul(matrix, matrix, transpose_b=True) - tf.eye(points.shape[-1])
+        self.add_loss(1e-3 * tf.nn.l2_loss(departure))
+        return tf.matmul(points, tf.cast(matrix, points.dtype))
+
+    def point_features(self, points):
+        """What is pooled over points (n, n_points, 1024), but for the bias."""
+        # Linear layers one after the other are one linear layer, and multiplying few kernels is
+        # cheaper than many points. Where a layer is narrower than the points, it goes first.
+        kernels = [layer.kernel for layer in self.point_layers]
+        if kernels[0].shape[1] < kernels[0].shape[0]:
+            points, kernels = tf.matmul(points, tf.cast(kernels[0], points.dtype)), kernels[1:]
+        return tf.matmul(points, tf.cast(functools.reduce(tf.matmul, kernels), points.dtype))
+
+    def matrix(self, pooled):
+        """Transforms (n, channels, channels) from pooled features (n, 1024)."""
+        first, *others = self.point_layers
+        # A bias is the same for all points: it goes through the later layers once.
+        bias = first.bias[None]
+        for layer in others:
+            bias = layer(bias)
+        features = tf.cast(pooled, tf.float32) + bias
+        for layer in self.global_layers:
+            features = layer(features)
+        channels = round(self.transform.units**0.5)
+        return tf.reshape(self.transform(features), (-1, channels, channels))
+
+
+def encoder(recipe):
+    """PointNet: (n, any number of points, 3) -> codes (n, code_size), or their mean and std."""
+    points = keras.Input((None, 3), name="points")
+    features = TNet(name="input_transform")(points) if recipe.tnets else points
+    for i, width in enumerate(recipe.encoder, start=1):
+        features = layers.Dense(
+            width, activation="relu", name=f"point_{i}", dtype=recipe.precision
+        )(features)
+        if recipe.tnets and i == 2:
+            features = TNet(name="feature_transform")(features)
+    # The maximum over points does not depend on their order.
+    features = layers.GlobalMaxPooling1D(name="pool")(features)
+    mean = layers.Dense(recipe.code_size, name="mean")(features)
+    if recipe.standardized:
+        mean = layers.BatchNormalization(
+            momentum=0.95,
+            center=False,
+            scale=False,
+            epsilon=1e-6,
+            # Of the whole batch, when replicas share it: the same but for rounding.
+            synchronized=tf.distribute.has_strategy(),
+            name="standardize",
+        )(mean)
+        mean = layers.Rescaling(recipe.prior_std, name="codes")(mean)
+    if not recipe.stochastic:
+        return keras.Model(points, mean, name="encoder")
+    # softplus: a standard deviation is positive.
+    std = layers.Dense(recipe.code_size, activation="softplus", name="std")(features)
+    return keras.Model(points, [mean, std], name="encoder")
+
+
+def critical_points(encoder, points):
+    """
+    The points that alone decide the codes of a batch.
+
+    They are the points at which some maximum over points is attained (the critical set of Qi et
+    al. 2017, theorem 2). For them the encoder gives the codes of the whole clouds, and as nothing
+    else passes a maximum, the gradient of the whole clouds; so only they need a forward
+    pass that is remembered and a backward pass.
+
+    Parameters
+    ----------
+    encoder : keras.Model
+        Made by `encoder`.
+    points : tf.Tensor
+        (n, n_points, 3) normalized clouds.
+
+    Returns
+    -------
+    tf.Tensor
+        (n, k, 3), k that of the cloud with most critical points; the others are filled up with
+        points of theirs.
+    """
+    features, critical = points, tf.zeros(tf.shape(points)[:2], tf.bool)
+    names = [layer.name for layer in encoder.layers]
+    for layer in encoder.layers[1 : names.index("pool")]:
+        if isinstance(layer, TNet):
+            pooled, attained = _pool(layer.point_features(features))
+            critical |= attained
+            features = tf.matmul(features, tf.cast(layer.matrix(pooled), features.dtype))
+        else:
+            features = layer(features)
+    critical |= _pool(features)[1]
+    k = tf.reduce_max(tf.math.count_nonzero(critical, axis=1, dtype=tf.int32))
+    _, chosen = tf.math.top_k(tf.cast(critical, tf.int32), tf.maximum(k, 1))
+    return tf.gather(points, chosen, batch_dims=1)
+
+
+# XLA reads the features twice, where separate operations write and read them several times more.
+@tf.function(jit_compile=True)
+def _pool(features):
+    """Maxima over points (n, channels) of features (n, n_points, channels), and who attains one."""
+    maxima = tf.reduce_max(features, axis=1, keepdims=True)
+    minima = tf.reduce_min(features, axis=1, keepdims=True)
+    # A unit that is off at every point passes no gradient on.
+    attained = (features >= maxima) & ((maxima != 0) | (minima != 0))
+    return maxima[:, 0], tf.reduce_any(attained, axis=-1)
+
+
+@keras.saving.register_keras_serializable("aaelib")
+class LinearModels(layers.Layer):
+    """
+    Linear shape models side by side, each with a gate: codes (n, code_size) -> (n, 3 n_points).
+
+    .. math:: \\sum_k g_k(z) (\\mu_k + M_k z), \\quad g(z) = \\mathrm{softmax}(G z + h)
+
+    A mixture of experts (Jacobs et al. 1991) whose experts are shape models: what lies between two
+    kinds of shape is often neither. Means and modes are zero at first;
+    `AdversarialAutoencoder.start_decoder_at_models` sets what else they can start from.
+
+    Parameters
+    ----------
+    count : int
+        How many models.
+    n_points : int
+    """
+
+    def __init__(self, count, n_points, **kwargs):
+        super().__init__(**kwargs)
+        self.count, self.n_points = count, n_points
+
+    def get_config(self):
+        return {**super().get_config(), "count": self.count, "n_points": self.n_points}
+
+    def build(self, shape):
+        code_size = shape[-1]
+        # Random, or all models would learn the same.
+        self.gate_kernel = self.add_weight(shape=(code_size, self.count), name="gate_kernel")
+        self.gate_bias = self.add_weight(shape=(self.count,), initializer="zeros", name="gate_bias")
+        # Of each model its mean, then its modes.
+        self.terms = self.add_weight(
+            shape=(self.count, 1 + code_size, 3 * self.n_points), initializer="zeros", name="terms"
+        )
+
+    def call(self, codes):
+        gates = tf.nn.softmax(tf.matmul(codes, self.gate_kernel) + self.gate_bias)
+        weights = tf.concat([tf.ones_like(codes[:, :1]), codes], axis=1)
+        count, n_terms, width = self.terms.shape
+        weights = tf.reshape(gates[:, :, None] * weights[:, None], (-1, count * n_terms))
+        return tf.matmul(weights, tf.reshape(self.terms, (count * n_terms, width)))
+
+
+def decoder(recipe):
+    """Codes (n, code_size) -> clouds (n, n_points, 3)."""
+    codes = keras.Input((recipe.code_size,), name="codes")
+    features = codes
+    for i, width in enumerate(recipe.decoder, start=1):
+        features = layers.Dense(
+            width, activation="relu", name=f"hidden_{i}", dtype=recipe.precision
+        )(features)
+    coordinates = layers.Dense(3 * recipe.n_points, name="coordinates")(features)
+    if recipe.linear_models:
+        linear = LinearModels(recipe.linear_models, recipe.n_points, name="linear")(codes)
+        coordinates = layers.Add(name="sum")([coordinates, linear])
+    return keras.Model(
+        codes, layers.Reshape((recipe.n_points, 3), name="cloud")(coordinates), name="decoder"
+    )
+
+
+def discriminator(recipe):
+    """Codes (n, code_size) -> one number each: high for codes that look drawn from the prior."""
+    codes = keras.Input((recipe.code_size,), name="codes")
+    features = codes
+    # A critic's slope is penalised: leaky units keep it from being flat.
+    activation = "leaky_relu" if recipe.adversarial == "wasserstein" else "relu"
+    for i, width in enumerate(recipe.discriminator, start=1):
+        features = layers.Dense(width, activation=activation, name=f"hidden_{i}")(features)
+    return keras.Model(codes, layers.Dense(1, name="score")(features), name="discriminator")

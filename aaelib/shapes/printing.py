@@ -1,0 +1,252 @@
+"""What a prosthetist takes home: a wall to print around a socket's surface, and its measures."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import trimesh
+from scipy.sparse import coo_array, diags_array
+from scipy.sparse.linalg import spsolve
+from trimesh.proximity import ProximityQuery
+from trimesh.triangles import points_to_barycentric
+
+from .writing import replacing
+
+MAX_THICKNESS = 20.0  # mm; walls of printed sockets have 3 to 8
+FORMATS = (".stl", ".3mf", ".ply")  # of shells
+
+_SMOOTHING = 2.0  # of the wall's directions, in thicknesses; 1 leaves folds at dented distal ends
+_TOLERANCE = 0.01  # mm, of the thickness at the nodes
+_STEPS = 30  # towards the thickness; 5 do for most sockets, 20 in the deepest pits
+_RIM_SEGMENTS = 8  # of the half circle; with 6 mm the chords are 0.06 mm inside
+
+
+def export(surface, path, thickness=4.0, formats=FORMATS):
+    """
+    Write a socket as a closed shell to print, in the format that the path's suffix names.
+
+    Parameters
+    ----------
+    surface : SocketSurface
+        Its inner surface.
+    path : str or Path
+        Of the file: ``.stl`` (binary), ``.3mf`` or ``.ply`` (binary). Coordinates are mm; of the
+        three only 3MF says so.
+    thickness : float
+        Of the wall, mm: above 0, up to 20.
+    formats : tuple of str
+        Suffixes to accept, of those above.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is another, if `thickness` is out of range, or if there is no such wall around
+        the surface (`thicken`).
+    """
+    path = _checked_path(path, formats)
+    shell = surface.shell(thickness)
+    with replacing(path) as temporary:
+        shell.export(temporary, file_type=path.suffix[1:].lower())
+    return path
+
+
+def export_measurements(surface, path):
+    """
+    Write a socket's measures as a table (CSV).
+
+    The first row, whose ``part`` is "socket", has the measures of the whole; each further one, a
+    "section", has those of a section, from the distal end up. Cells that do not apply are empty.
+    Every other column's name is that of `SocketSurface.measure`, or starts with ``section_``, and
+    ends in its unit.
+
+    Parameters
+    ----------
+    surface : SocketSurface
+        To measure.
+    path : str or Path
+        Of the ``.csv`` file.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is another.
+    """
+    path = _checked_path(path, (".csv",))
+    measures = surface.measure()
+    sections = pd.DataFrame(
+        {
+            "part": "section",
+            "section_height_mm": measures.pop("heights_mm"),
+            "section_perimeter_mm": measures.pop("perimeters_mm"),
+            "section_area_mm2": measures.pop("areas_mm2"),
+        }
+    )
+    socket = pd.DataFrame({"part": ["socket"], **measures})
+    with replacing(path) as temporary:
+        pd.concat([socket, sections]).to_csv(temporary, index=False, float_format="%.2f")
+    return path
+
+
+def thicken(mesh, brim, thickness):
+    """
+    A closed wall around an open cup, with a rounded rim.
+
+    The inner wall is the cup itself. Each of its vertices has one on the outer wall, in a direction
+    that is the vertex normal, smoothed over the cup by one implicit step of heat flow (Desbrun et
+    al. 1999): where the outside is hollow, plain normals meet within the wall, and an offset along
+    them folds over. How far out it lies is found by sphere tracing (Hart 1996): steps as long as
+    the thickness exceeds the distance from the cup, so that the outer wall is an offset surface, as
+    far from the whole cup as the wall is thick, and no step crosses it. A half circle on each
+    vertex of the brim, upwards from wall to wall, makes the rim; it adds half the thickness to the
+    socket's length.
+
+    Parameters
+    ----------
+    mesh : trimesh.Trimesh
+        The cup, mm; its normals point outwards, its one boundary is the brim.
+    brim : array_like
+        (n,) indices of the boundary's vertices in order, counterclockwise about the way out.
+    thickness : float
+        Of the wall, mm: above 0, up to 20.
+
+    Returns
+    -------
+    trimesh.Trimesh
+        Watertight, in mm, its normals outwards. First the vertices and faces of the inner wall,
+        in the order of `mesh`, then those of the outer one, then the rim's.
+
+    Raises
+    ------
+    ValueError
+        If `thickness` is out of range, if faces of `mesh` have no area, or if such a wall would
+        cross itself: where a lip or a dent leaves no room for it.
+    """
+    if not 0 < thickness <= MAX_THICKNESS:
+        raise ValueError(
+            f"thickness is {thickness} mm; a wall has more than 0 and up to {MAX_THICKNESS} mm"
+        )
+    if not (mesh.area_faces > 0).all():
+        raise ValueError(
+            f"{(mesh.area_faces == 0).sum()} faces of the surface have no area, so there is no "
+            "wall around it; its vertices must differ"
+        )
+    directions = _smoothed(mesh, mesh.vertex_normals, _SMOOTHING * thickness)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    lengths = _lengths(mesh, directions, thickness)
+    outer = mesh.vertices + lengths[:, None] * directions
+    _check_room(mesh, outer, directions, thickness)
+    return _closed(mesh, outer, np.asarray(brim))
+
+
+def _checked_path(path, suffixes):
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(
+            f"{str(path)!r} has the suffix {path.suffix!r}; files are written as "
+            f"{', '.join(suffixes)}"
+        )
+    return path
+
+
+def _smoothed(mesh, values, length):
+    """Values (n_vertices, k) after heat has flown about `length` mm over the mesh."""
+    mass = np.bincount(mesh.faces.ravel(), np.repeat(mesh.area_faces / 3, 3))
+    system = diags_array(mass) + length**2 * _stiffness(mesh)
+    return spsolve(system.tocsc(), mass[:, None] * values)
+
+
+def _stiffness(mesh):
+    """The Laplace-Beltrami operator (n_vertices, n_vertices): cotangents (Pinkall et al. 1993)."""
+    corners = [np.roll(mesh.triangles, -turn, axis=1) for turn in range(3)]
+    sides = [(b - a, c - a) for a, b, c in (np.moveaxis(corner, 1, 0) for corner in corners)]
+    # A corner's cotangent weighs the edge that faces it; a triangle's cross product is 2 areas.
+    weights = np.stack([(u * v).sum(axis=1) for u, v in sides], axis=1)
+    weights = (weights / (4 * mesh.area_faces[:, None])).ravel()
+    start, end = np.roll(mesh.faces, -1, axis=1).ravel(), np.roll(mesh.faces, -2, axis=1).ravel()
+    return coo_array(
+        (
+            np.concatenate([weights, weights, -weights, -weights]),
+            (
+                np.concatenate([start, end, start, end]),
+                np.concatenate([start, end, end, start]),
+            ),
+        ),
+        shape=2 * (len(mesh.vertices),),
+    )
+
+
+def _lengths(mesh, directions, thickness):
+    """How far out (n_vertices,) `thickness` from the mesh is first reached; nan where it is not."""
+    query = ProximityQuery(mesh)
+    lengths = np.full(len(directions), float(thickness))
+    short = np.arange(len(directions))
+    for _ in range(_STEPS):
+        tips = mesh.vertices[short] + lengths[short, None] * directions[short]
+        nearest, distances, faces = query.on_surface(tips)
+        # Where a lip leaves less room than two walls need, the way out leads through the lip.
+        inside = np.einsum("ij,ij->i", tips - nearest, _normals(mesh, nearest, faces)) < 0
+        lengths[short] += np.where(inside, np.nan, thickness - distances)
+        short = short[~inside & (distances < thickness - _TOLERANCE)]
+        if not len(short):
+            return lengths
+    lengths[short] = np.nan
+    return lengths
+
+
+def _normals(mesh, points, faces):
+    """Normals (n, 3) at points on faces; on an edge, unlike a face's own, not of one side only."""
+    shares = points_to_barycentric(mesh.triangles[faces], points)
+    return np.einsum("ij,ijk->ik", shares, mesh.vertex_normals[mesh.faces[faces]])
+
+
+def _check_room(mesh, outer, directions, thickness):
+    """Raise where the outer wall is not found, or is turned over."""
+    normals = np.cross(*np.diff(outer[mesh.faces], axis=1).transpose(1, 0, 2))
+    fits = np.einsum("ij,ij->i", normals, directions[mesh.faces].sum(axis=1)) > 0
+    if not fits.all():
+        heights = mesh.triangles_center[~fits, 2] - mesh.vertices[:, 2].min()
+        raise ValueError(
+            f"a wall of {thickness} mm would cross itself between {heights.min():.0f} and "
+            f"{heights.max():.0f} mm above the distal end, where the surface is bent too tightly "
+            "for it; choose a thinner wall, or a smoother surface"
+        )
+
+
+def _closed(mesh, outer, brim):
+    n = len(outer)
+    rim = _rim(mesh.vertices[brim], outer[brim])
+    between = 2 * n + np.arange(rim.shape[0] * rim.shape[1]).reshape(rim.shape[:2])
+    faces = _band(np.concatenate([[brim + n], between, [brim]]))
+    return trimesh.Trimesh(
+        np.concatenate([mesh.vertices, outer, rim.reshape(-1, 3)]),
+        np.concatenate([mesh.faces[:, ::-1], mesh.faces + n, faces]),
+        process=False,
+    )
+
+
+def _rim(inner, outer):
+    """Points (segments - 1, n, 3) on half circles from the outer brim (n, 3) up to the inner."""
+    middle, half = (inner + outer) / 2, (outer - inner) / 2
+    along = np.roll(middle, -1, axis=0) - np.roll(middle, 1, axis=0)
+    up = np.cross(half, along)
+    up *= np.linalg.norm(half, axis=1, keepdims=True) / np.linalg.norm(up, axis=1, keepdims=True)
+    turns = np.linspace(0, np.pi, _RIM_SEGMENTS + 1)[1:-1, None, None]
+    return middle + np.cos(turns) * half + np.sin(turns) * up
+
+
+def _band(rings):
+    """Faces (m, 3) between rings (k, n) of vertices, each around the one before."""
+    here, there = rings, np.roll(rings, -1, axis=1)
+    lower = np.stack([here[:-1], there[:-1], there[1:]], axis=-1)
+    upper = np.stack([here[:-1], there[1:], here[1:]], axis=-1)
+    return np.concatenate([lower.reshape(-1, 3), upper.reshape(-1, 3)])

@@ -1,0 +1,487 @@
+"""The statistical shape model: a mean socket and its modes of variation."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from scipy.interpolate import RBFInterpolator
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
+from scipy.stats import truncnorm
+from sklearn.decomposition import PCA
+from tqdm.auto import tqdm
+
+from .clouds import resample
+from .sockets import SocketSurface
+from .writing import replacing
+
+
+@dataclass(frozen=True)
+class ShapeModel:
+    """
+    A linear model of corresponding surfaces (Cootes et al. 1995): mean + weights x modes.
+
+    Surfaces are centred (the mean of their vertices moves to the origin) and not scaled: size is
+    part of a socket.
+
+    Attributes
+    ----------
+    mean_ : (angles, heights, 3) array
+        Mean surface, mm.
+    modes_ : (n_modes, angles, heights, 3) array
+        What one standard deviation of each mode adds, mm; the largest first.
+    variance_fractions_ : (n_modes,) array
+        Share of the training surfaces' total variance, [0, 1].
+    n_surfaces_ : int
+        How many surfaces it was fitted to.
+    template_ : (angles, heights, 3) array or None
+        The surface on which `point_basis` spreads points evenly; the mean if None.
+    """
+
+    mean_: np.ndarray
+    modes_: np.ndarray
+    variance_fractions_: np.ndarray
+    n_surfaces_: int
+    template_: np.ndarray | None = None
+
+    @classmethod
+    def fit(cls, surfaces, n_modes=None, template=None):
+        """
+        Fit by principal component analysis.
+
+        Parameters
+        ----------
+        surfaces : sequence of SocketSurface
+            Two or more, on one grid.
+        n_modes : int, optional
+            How many modes to keep; all (number of surfaces - 1) by default.
+        template : SocketSurface, optional
+            On the same grid: where points are evenly spread, see `point_basis`.
+
+        Returns
+        -------
+        ShapeModel
+
+        Raises
+        ------
+        ValueError
+            For fewer than two surfaces, or `n_modes` out of [1, number of surfaces - 1].
+        """
+        if len(surfaces) < 2:
+            raise ValueError(f"a shape model needs 2 or more surfaces; got {len(surfaces)}")
+        most = len(surfaces) - 1
+        n_modes = most if n_modes is None else n_modes
+        if not 1 <= n_modes <= most:
+            raise ValueError(f"n_modes is {n_modes}; {len(surfaces)} surfaces give 1 to {most}")
+        grids = np.stack([_centred(surface) for surface in surfaces])
+        # The full decomposition: a randomised one would make tables depend on a seed.
+        pca = PCA(n_modes, svd_solver="full").fit(grids.reshape(len(grids), -1))
+        modes = pca.components_ * np.sqrt(pca.explained_variance_)[:, None]
+        return cls(
+            mean_=pca.mean_.reshape(grids.shape[1:]),
+            modes_=modes.reshape(n_modes, *grids.shape[1:]),
+            variance_fractions_=pca.explained_variance_ratio_,
+            n_surfaces_=len(grids),
+            template_=None if template is None else template.vertices,
+        )
+
+    @property
+    def n_modes(self):
+        return len(self.modes_)
+
+    def surface(self, weights):
+        """
+        The surface of given weights.
+
+        Parameters
+        ----------
+        weights : (k,) array
+            Standard deviations along the first k modes.
+
+        Returns
+        -------
+        SocketSurface
+        """
+        weights = np.asarray(weights, float)
+        if weights.ndim != 1 or len(weights) > self.n_modes:
+            raise ValueError(f"weights have shape {weights.shape}; there are {self.n_modes} modes")
+        return SocketSurface(self.mean_ + np.tensordot(weights, self.modes_[: len(weights)], 1))
+
+    def weights(self, surface, n_modes=None, fit="surface"):
+        """
+        Weights of the surface of the model that is nearest to a given one.
+
+        Parameters
+        ----------
+        surface : SocketSurface
+        n_modes : int, optional
+            How many modes may be used; all by default.
+        fit : {"surface", "vertices"}
+            "vertices" has the smallest squared distances between corresponding vertices, an
+            orthogonal projection. "surface" counts mainly their part along the surface's normal
+            (point-to-plane, Chen and Medioni 1992): where on a smooth wall a vertex sits is no
+            property of the shape. On the public sockets that makes the distance between the
+            surfaces a quarter smaller.
+
+        Returns
+        -------
+        (n_modes,) array
+            Standard deviations along each mode.
+        """
+        return self._fit(surface, n_modes, fit)[0]
+
+    def reconstruct(self, surface, n_modes=None, fit="surface"):
+        """
+        The surface of the model that is nearest to `surface`, put where that one is.
+
+        Parameters
+        ----------
+        surface : SocketSurface
+        n_modes : int, optional
+            How many modes may be used; all by default.
+        fit : {"surface", "vertices"}
+            Which distance, see `weights`.
+
+        Returns
+        -------
+        SocketSurface
+        """
+        weights, move = self._fit(surface, n_modes, fit)
+        return SocketSurface(self.surface(weights).vertices + _centre(surface) + move)
+
+    def _fit(self, surface, n_modes, fit):
+        """Weights, and how far the fit moves the whole surface, mm."""
+        if fit not in ("surface", "vertices"):
+            raise ValueError(f"fit is {fit!r}; accepted: 'surface', 'vertices'")
+        n_modes = self.n_modes if n_modes is None else n_modes
+        if not 1 <= n_modes <= self.n_modes:
+            raise ValueError(f"n_modes is {n_modes}; there are {self.n_modes}")
+        modes, departure = self.modes_[:n_modes], _centred(surface) - self.mean_
+        if fit == "vertices":
+            flat = modes.reshape(n_modes, -1)
+            return flat @ departure.reshape(-1) / np.sum(flat**2, axis=1), np.zeros(3)
+        moves = np.broadcast_to(np.eye(3)[:, None, None], (3, *self.mean_.shape))
+        design = _surface_terms(np.concatenate([modes, moves]), surface)
+        target = _surface_terms(departure[None], surface)[0]
+        found = np.linalg.lstsq(design.T, target, rcond=None)[0]
+        return found[:n_modes], found[n_modes:]
+
+    def draw_weights(self, n, seed=0, limit=2.5):
+        """Weights (n, n_modes): standard normal, none beyond `limit` standard deviations."""
+        if limit <= 0:
+            raise ValueError(f"limit is {limit}; it must be above 0 standard deviations")
+        rng = np.random.default_rng(seed)
+        return truncnorm.rvs(-limit, limit, size=(n, self.n_modes), random_state=rng)
+
+    def sample(self, n, seed=0, limit=2.5):
+        """
+        Draw surfaces with independent normal weights.
+
+        Parameters
+        ----------
+        n : int
+        seed : int
+        limit : float
+            No weight goes beyond this many standard deviations.
+
+        Returns
+        -------
+        list of SocketSurface
+        """
+        return [self.surface(weights) for weights in self.draw_weights(n, seed, limit)]
+
+    def point_basis(self, n_points=2048, n_patterns=8, seed=0):
+        """
+        The model of points spread over the surface, for drawing clouds by a matrix product.
+
+        A pattern is a set of evenly spread places on the mean surface, or on the template where
+        there is one (a face and its barycentric coordinates); on every other surface the same
+        places are linear in the vertices, and so in the weights.
+
+        Parameters
+        ----------
+        n_points, n_patterns : int
+        seed : int
+
+        Returns
+        -------
+        mean : (n_patterns, n_points, 3) float32 array
+        modes : (n_patterns, n_modes, n_points, 3) float32 array
+        """
+        mesh = SocketSurface(self.mean_ if self.template_ is None else self.template_).mesh()
+        # The mesh merges the pole: the grid's vertices are found again by the mesh's faces.
+        stacked = np.concatenate([self.mean_[None], self.modes_])
+        vertices = np.stack([SocketSurface(grid).mesh().vertices for grid in stacked])
+        basis = np.empty((n_patterns, len(stacked), n_points, 3), np.float32)
+        for k in range(n_patterns):
+            places = resample(mesh, n_points, seed=seed + k)
+            _, _, faces = trimesh.proximity.closest_point(mesh, places)
+            share = trimesh.triangles.points_to_barycentric(mesh.triangles[faces], places)
+            corners = vertices[:, mesh.faces[faces]]
+            basis[k] = np.einsum("mpcx,pc->mpx", corners, share)
+        return basis[:, 0], basis[:, 1:]
+
+    def sample_clouds(self, n, n_points=2048, seed=0, limit=2.5):
+        """
+        Draw clouds with independent normal weights, their points as dense as the model has them.
+
+        Parameters
+        ----------
+        n, n_points : int
+        seed : int
+        limit : float
+            No weight goes beyond this many standard deviations.
+
+        Returns
+        -------
+        (n, n_points, 3) float32 array
+            In mm.
+        """
+        means, modes = self.point_basis(n_points, seed=seed)
+        patterns = np.random.default_rng(seed).integers(len(means), size=n)
+        drawn = zip(patterns, self.draw_weights(n, seed, limit).astype(np.float32), strict=True)
+        return np.stack([means[p] + np.tensordot(w, modes[p], 1) for p, w in drawn])
+
+    def compactness(self):
+        """Share of the variance (n_modes,) that the first 1, 2, ... modes explain, [0, 1]."""
+        return np.cumsum(self.variance_fractions_)
+
+    def save(self, path):
+        """Write to an `.npz` file, whole or not at all."""
+        with replacing(path) as temporary:
+            np.savez_compressed(
+                temporary,
+                mean=self.mean_,
+                modes=self.modes_,
+                variance_fractions=self.variance_fractions_,
+                n_surfaces=self.n_surfaces_,
+                **({} if self.template_ is None else {"template": self.template_}),
+            )
+
+    @classmethod
+    def load(cls, path):
+        """
+        Read what `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is not a shape model.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise FileNotFoundError(f"no shape model at {path}; notebook 01 writes them")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                model = cls(
+                    mean_=file["mean"].astype(float),
+                    modes_=file["modes"].astype(float),
+                    variance_fractions_=file["variance_fractions"].astype(float),
+                    n_surfaces_=int(file["n_surfaces"]),
+                    template_=file["template"].astype(float) if "template" in file else None,
+                )
+            model._check()
+        except Exception as error:  # bytes at random fail in many ways
+            raise ValueError(
+                f"{path} is not a shape model written by ShapeModel.save ({error}); write or "
+                "download it again"
+            ) from error
+        return model
+
+    def _check(self):
+        """Raise for arrays that do not belong together, as those of a damaged file."""
+        grid = SocketSurface(self.mean_).vertices.shape
+        template = self.mean_ if self.template_ is None else self.template_
+        found = self.modes_.shape, self.variance_fractions_.shape, template.shape
+        expected = (self.n_modes, *grid), (self.n_modes,), grid
+        if found != expected:
+            raise ValueError(f"shapes of modes, shares and template are {found}, not {expected}")
+        for array in (self.modes_, self.variance_fractions_, template):
+            if not np.isfinite(array).all():
+                raise ValueError("it has values that are not finite")
+
+
+def transported(surfaces, clouds, n_points=2048, ranks=(4, 8, 12), seed=0):
+    """
+    A shape model whose correspondence is that of the points of clouds.
+
+    A grid by angle and arc length takes no notice of where a cloud's points are dense. Where clouds
+    are samples of one shape that was deformed, density tells how far each part was stretched, and
+    so what corresponds. Here evenly spread places on each surface are assigned to the points of its
+    cloud, one to one and by the least sum of squared distances (optimal transport; Peyré and
+    Cuturi 2019, section 2.2). The positions of all surfaces are smoothed to a linear model with few
+    modes, put back on their surfaces and assigned again, with more modes each time. Then the nodes
+    of the grids slide along their surfaces as the places did.
+
+    Parameters
+    ----------
+    surfaces : sequence of SocketSurface
+        Two or more of one kind, on one grid.
+    clouds : (n, m_points, 3) array
+        The cloud of each, mm.
+    n_points : int
+        Points of a cloud that are used, drawn at random where it has more.
+    ranks : sequence of int
+        Modes of the smoothing, round by round; at most one less than there are surfaces.
+    seed : int
+
+    Returns
+    -------
+    ShapeModel
+        Of the slid surfaces. Its template is the mean of the grids before, so that clouds drawn
+        from it are as dense as the given ones.
+    """
+    clouds = np.random.default_rng(seed).permutation(np.asarray(clouds, float), axis=1)
+    clouds = clouds[:, :n_points]
+    model = ShapeModel.fit(surfaces)
+    mean, modes = model.point_basis(clouds.shape[1], n_patterns=1, seed=seed)
+    weights = [model.weights(surface, fit="vertices") for surface in surfaces]
+    centres = np.stack([_centre(surface) for surface in surfaces])[:, None]
+    start = mean[0] + np.tensordot(weights, modes[0], 1) + centres
+    places = start
+    for rank in tqdm(ranks, desc="correspondence", leave=False):
+        assigned = np.stack(_in_threads(_assigned, places, clouds))
+        smooth = _low_rank(assigned, min(rank, len(surfaces) - 1))
+        places = np.stack([_on_surface(s, p) for s, p in zip(surfaces, smooth, strict=True)])
+    # How far each place moved, along the grids' nodes.
+    moves = (places - start).transpose(1, 0, 2).reshape(len(mean[0]), -1)
+    interpolator = RBFInterpolator(mean[0], moves, neighbors=24, kernel="linear", smoothing=0.1)
+    moves = interpolator(model.mean_.reshape(-1, 3)).reshape(*model.mean_.shape[:2], -1, 3)
+    slid = [_slid(s, move) for s, move in zip(surfaces, np.moveaxis(moves, 2, 0), strict=True)]
+    return ShapeModel.fit(slid, template=SocketSurface(model.mean_))
+
+
+def _in_threads(function, *arguments):
+    """Results of a function that does most of its work without Python's lock."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(function, *arguments))
+
+
+def _assigned(places, cloud):
+    """The points of a cloud, in the order of the places that they are assigned to."""
+    return cloud[linear_sum_assignment(cdist(places, cloud, "sqeuclidean"))[1]]
+
+
+def _low_rank(places, rank):
+    """Places (n, n_points, 3), smoothed to the first modes of their variation."""
+    centres = places.mean(axis=1, keepdims=True)
+    flat = (places - centres).reshape(len(places), -1)
+    pca = PCA(rank, svd_solver="full").fit(flat)
+    return pca.inverse_transform(pca.transform(flat)).reshape(places.shape) + centres
+
+
+def _on_surface(surface, points):
+    return trimesh.proximity.closest_point(surface.mesh(), points)[0]
+
+
+def _slid(surface, moves):
+    """A surface whose nodes have slid along it, those of the brim along the brim."""
+    moved = surface.vertices + moves
+    slid = _on_surface(surface, moved.reshape(-1, 3)).reshape(moved.shape)
+    brim = surface.vertices[:, -1]
+    share = np.linspace(0, 1, 20, endpoint=False)[:, None, None]
+    fine = (brim + share * (np.roll(brim, -1, axis=0) - brim)).reshape(-1, 3)
+    slid[:, -1] = fine[cKDTree(fine).query(moved[:, -1])[1]]
+    slid[:, 0] = slid[0, 0]
+    return SocketSurface(slid)
+
+
+def generalization(surfaces, n_modes):
+    """
+    How well a model describes a socket that it has not seen: leave-one-out error (Davies 2002).
+
+    Parameters
+    ----------
+    surfaces : sequence of SocketSurface
+        Three or more.
+    n_modes : sequence of int
+        Numbers of modes to report.
+
+    Returns
+    -------
+    (len(surfaces), len(n_modes)) array
+        Mean distance in mm between corresponding vertices of each surface and its reconstruction
+        by the model of the others. NaN where that model has fewer modes.
+    """
+    errors = np.full((len(surfaces), len(n_modes)), np.nan)
+    for i, left_out in enumerate(tqdm(surfaces, desc="leave one out", leave=False)):
+        model = ShapeModel.fit([*surfaces[:i], *surfaces[i + 1 :]])
+        for j, k in enumerate(n_modes):
+            if k <= model.n_modes:
+                errors[i, j] = vertex_distance(
+                    left_out, model.reconstruct(left_out, k, fit="vertices")
+                )
+    return errors
+
+
+def specificity(model, surfaces, n_modes, n_samples=100, seed=0):
+    """
+    How near what a model generates is to a real socket (Davies 2002).
+
+    Parameters
+    ----------
+    model : ShapeModel
+    surfaces : sequence of SocketSurface
+        The real ones, usually those that the model was fitted to.
+    n_modes : sequence of int
+        Numbers of modes to report.
+    n_samples : int
+    seed : int
+
+    Returns
+    -------
+    (n_samples, len(n_modes)) array
+        Mean distance in mm between corresponding vertices of each sample and the real surface
+        that is nearest by that measure.
+    """
+    weights = np.random.default_rng(seed).normal(size=(n_samples, model.n_modes))
+    real = np.stack([_centred(surface) for surface in surfaces])
+    errors = np.empty((n_samples, len(n_modes)))
+    for j, k in enumerate(n_modes):
+        for i, w in enumerate(weights):
+            sample = model.surface(w[:k]).vertices
+            errors[i, j] = np.linalg.norm(real - sample, axis=-1).mean(axis=(1, 2)).min()
+    return errors
+
+
+# Weights of a vertex's departure in the surface fit: 1 along the normal; a little everywhere,
+# so that vertices don't drift; more at the brim, an edge that has a place.
+_ANYWHERE, _AT_BRIM = 0.02, 0.3
+
+
+def _surface_terms(departures, surface):
+    """Departures (k, angles, heights, 3) as rows (k, terms) of the surface fit."""
+    weights = np.full(departures.shape[1:], _ANYWHERE)
+    weights[:, -1] = _AT_BRIM
+    along_normal = np.einsum("kahx,ahx->kah", departures, _normals(surface))
+    count = len(departures)
+    return np.concatenate(
+        [along_normal.reshape(count, -1), (departures * weights).reshape(count, -1)], axis=1
+    )
+
+
+def _normals(surface):
+    """Outward unit normals (angles, heights, 3) at a surface's vertices."""
+    angles, heights = surface.vertices.shape[:2]
+    of_mesh = surface.mesh().vertex_normals
+    pole = np.broadcast_to(of_mesh[0], (angles, 1, 3))
+    return np.concatenate([pole, of_mesh[1:].reshape(angles, heights - 1, 3)], axis=1)
+
+
+def vertex_distance(a, b):
+    """Mean distance in mm between the corresponding vertices of two surfaces, both centred."""
+    return float(np.linalg.norm(_centred(a) - _centred(b), axis=-1).mean())
+
+
+def _centre(surface):
+    return surface.vertices.mean(axis=(0, 1))
+
+
+def _centred(surface):
+    return surface.vertices - _centre(surface)

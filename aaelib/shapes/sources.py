@@ -1,0 +1,208 @@
+"""Public shapes and their bundled stand-ins: SocketSSM and ModelNet."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from . import corpus
+from .clouds import normalize
+from .folders import Shapes, _check_limit, load_clouds
+from .shape_model import ShapeModel
+from .sockets import check_sockets
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+KINDS = ("TT", "TF")
+
+SOCKETS = "SocketSSM"
+BUNDLED_SOCKETS = "bundled shape model (stand-in for SocketSSM)"
+BUNDLED_CORPUS = "procedural surfaces (stand-in for ModelNet)"
+
+
+# Sources --------------------------------------------------------------------------------------
+
+
+def load_sockets(kind=None, source="auto", limit=None):
+    """
+    Load sockets: the user's folder, else what was downloaded, else the bundled default.
+
+    Parameters
+    ----------
+    kind : {"TT", "TF"}, optional
+        Transtibial or transfemoral only; both by default.
+    source : {"auto", "SocketSSM", "bundled"}
+        "auto" takes the first that there is. "SocketSSM" accepts nothing but the published
+        sockets, "bundled" nothing but the stand-in.
+    limit : int, optional
+        At most that many of each kind.
+
+    Returns
+    -------
+    Shapes
+        In mm. `.source` tells what they are.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind or source.
+    FileNotFoundError
+        If `AAELIB_DATA` names no folder, or "SocketSSM" is asked for and not there.
+
+    Warns
+    -----
+    UserWarning
+        If sockets of a folder look as if they were in another unit than mm, or upside down, or if
+        it has sub-folders that are no kinds.
+    """
+    if kind not in (None, *KINDS):
+        raise ValueError(f"unknown kind {kind!r}; accepted: 'TT', 'TF' or None for both")
+    if source not in ("auto", "SocketSSM", "bundled"):
+        raise ValueError(f"unknown source {source!r}; accepted: 'auto', 'SocketSSM', 'bundled'")
+    _check_limit(limit)
+    kinds = KINDS if kind is None else (kind,)
+    found = [] if source == "bundled" else _folders("SocketSSM")
+    if found:
+        return _sockets_of(found[0], kinds, limit)
+    if source == "SocketSSM":
+        raise FileNotFoundError(
+            "no SocketSSM sockets; `make data` downloads them, or set AAELIB_DATA to a folder that "
+            "holds SocketSSM/TT and SocketSSM/TF"
+        )
+    return _bundled_sockets(kinds, min(limit or 90, 90))
+
+
+def load_corpus(source="auto", n_points=2048, limit=None, n_per_family=40, seed=0):
+    """
+    Load shapes for pre-training: ModelNet where there is one, else procedural surfaces.
+
+    Parameters
+    ----------
+    source : {"auto", "ModelNet", "bundled"}
+    n_points : int
+    limit : int, optional
+        ModelNet: at most that many shapes of a class, drawn by `seed`; reading all takes long.
+    n_per_family : int
+        Procedural surfaces: how many of each family.
+    seed : int
+
+    Returns
+    -------
+    Shapes
+        Each in the unit sphere. `.kinds` are classes, `.names` relative paths.
+    """
+    if source not in ("auto", "ModelNet", "bundled"):
+        raise ValueError(f"unknown source {source!r}; accepted: 'auto', 'ModelNet', 'bundled'")
+    # ModelNet40 contains ModelNet10: never both.
+    found = [] if source == "bundled" else _folders("ModelNet40*", "ModelNet10*")
+    if found:
+        parts = [load_clouds(folder, n_points, limit, seed) for folder in found]
+        points = np.concatenate([part.points for part in parts])
+        return Shapes(
+            normalize(points, "unit-sphere")[0].astype(np.float32),
+            np.concatenate([part.names for part in parts]),
+            np.concatenate([part.kinds for part in parts]),
+            " + ".join(folder.name for folder in found),
+        )
+    if source == "ModelNet":
+        raise FileNotFoundError(
+            "no ModelNet; `make data MODELNET=10` downloads it, or set AAELIB_DATA to a folder "
+            "that holds ModelNet10 or ModelNet40"
+        )
+    points, labels = corpus.generate(n_per_family, n_points=n_points, seed=seed)
+    labels = np.asarray(labels)
+    names = np.array([f"{label}_{i:04d}" for i, label in enumerate(labels)])
+    return Shapes(points, names, labels, BUNDLED_CORPUS)
+
+
+def _sockets_of(folder, kinds, limit):
+    shapes = load_clouds(folder, limit=limit)
+    if unknown := sorted(set(shapes.kinds.tolist()) - set(KINDS)):
+        warnings.warn(
+            f"{folder}: {', '.join(map(repr, unknown))} is no kind of socket, and what is there is "
+            "left out; sub-folders are TT (transtibial) and TF (transfemoral): rename them",
+            stacklevel=3,
+        )
+    shapes = shapes[np.isin(shapes.kinds, kinds)]
+    if not len(shapes):
+        raise FileNotFoundError(
+            f"no {' or '.join(kinds)} sockets in {folder}; they belong into sub-folders of that "
+            "name"
+        )
+    check_sockets(shapes.points, [folder / name for name in shapes.names])
+    return Shapes(shapes.points, shapes.names, shapes.kinds, SOCKETS)
+
+
+def _folders(*patterns):
+    """Folders of the first pattern in the first place, the user's or the downloads', with any."""
+    places = [DATA]
+    if named := os.environ.get("AAELIB_DATA"):
+        if not Path(named).is_dir():
+            raise FileNotFoundError(f"AAELIB_DATA is {named!r}, which is no folder")
+        known = [
+            f for p in ("SocketSSM", "ModelNet10*", "ModelNet40*") for f in Path(named).glob(p)
+        ]
+        if not known:
+            raise FileNotFoundError(
+                f"AAELIB_DATA is {named!r}, which holds no folder SocketSSM, ModelNet10* or "
+                "ModelNet40*; name the folder above them (see data/README.md)"
+            )
+        places.insert(0, Path(named))
+    for place in places:
+        for pattern in patterns:
+            if found := sorted(f for f in place.glob(pattern) if f.is_dir()):
+                return found
+    return []
+
+
+# The bundled default --------------------------------------------------------------------------
+
+
+def bundle(shapes, surfaces, n_modes=14):
+    """
+    Write the bundled default: one shape model of each kind, small enough for the repository.
+
+    Parameters
+    ----------
+    shapes : Shapes
+        All of SocketSSM.
+    surfaces : sequence of SocketSurface
+        Theirs.
+    n_modes : int
+        Modes to keep of each kind.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    files = [DATA / "sockets" / f"{kind}.npz" for kind in KINDS]
+    for kind, file in zip(KINDS, files, strict=True):
+        members = np.flatnonzero(shapes.kinds == kind)
+        model = ShapeModel.fit([surfaces[i] for i in members], n_modes)
+        # Half precision is off by less than 0.02 mm on a mode.
+        ShapeModel(
+            model.mean_.astype(np.float32),
+            model.modes_.astype(np.float16),
+            model.variance_fractions_,
+            model.n_surfaces_,
+        ).save(file)
+    return files
+
+
+def _bundled_sockets(kinds, n, n_points=2048):
+    points, names, labels = [], [], []
+    for kind in kinds:
+        model = ShapeModel.load(DATA / "sockets" / f"{kind}.npz")
+        # The same draws whichever kinds are asked for.
+        seed = KINDS.index(kind)
+        for i, surface in enumerate(
+            tqdm(model.sample(n, seed), desc=f"bundled {kind}", leave=False)
+        ):
+            points.append(surface.sample(n_points, seed=1000 * seed + i))
+            names.append(f"{kind}/drawn_{kind.lower()}_{i:03d}")
+            labels.append(kind)
+    return Shapes(
+        np.stack(points).astype(np.float32), np.array(names), np.array(labels), BUNDLED_SOCKETS
+    )

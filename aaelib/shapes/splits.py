@@ -1,0 +1,140 @@
+"""Training, validation and test parts of sets of shapes."""
+
+import numpy as np
+
+# Splits ---------------------------------------------------------------------------------------
+
+
+def split_sockets(shapes, n_scans=None, validation=0.25, test=0.35, seed=0):
+    """
+    Draw "the scans", and share the rest between validation, test and more to train on, per kind.
+
+    The paper had 30 transtibial and 21 transfemoral scans; they were not published. As many
+    sockets take their place: all that a condition without augmentation may train on, and all that
+    the augmenting shape model may see.
+
+    Parameters
+    ----------
+    shapes : Shapes
+    n_scans : dict, optional
+        Kind -> number of scans; the paper's by default.
+    validation, test : float
+        Shares of the rest that go there, above 0 and in all at most 1.
+    seed : int
+
+    Returns
+    -------
+    dict
+        "scans", "more", "validation", "test" -> sorted index arrays into `shapes`, disjoint. "more"
+        is what is left: models that may train on all but validation and test have it too.
+
+    Raises
+    ------
+    ValueError
+        If a kind has too few sockets to leave one for validation and one for test.
+    """
+    n_scans = n_scans or {"TT": 30, "TF": 21}
+    rng = np.random.default_rng(seed)
+    if not (validation > 0 and test > 0 and validation + test <= 1):
+        raise ValueError(
+            f"shares are {validation} for validation and {test} for test; each must be above 0, "
+            "both together at most 1"
+        )
+    split = {"scans": [], "more": [], "validation": [], "test": []}
+    for kind, count in n_scans.items():
+        members = rng.permutation(np.flatnonzero(shapes.kinds == kind))
+        rest = len(members) - count
+        if rest < 2:
+            raise ValueError(
+                f"{len(members)} {kind} sockets ({shapes.source}) leave {rest} beside {count} "
+                "scans; validation and test need one each"
+            )
+        held = min(max(1, round(validation * rest)), rest - 1)
+        tested = min(max(1, round(test * rest)), rest - held)
+        ends = np.cumsum([count, held, tested])
+        parts = zip(("scans", "validation", "test", "more"), np.split(members, ends), strict=True)
+        for part, index in parts:
+            split[part].append(index)
+    return {name: np.sort(np.concatenate(parts)) for name, parts in split.items()}
+
+
+def proportional_counts(total, sizes):
+    """
+    Share a number out in proportion to sizes, the remainders to the largest fractions.
+
+    Parameters
+    ----------
+    total : int
+    sizes : sequence of int
+        May be empty.
+
+    Returns
+    -------
+    list of int
+        Their sum is `total`.
+    """
+    exact = total * np.asarray(sizes, float) / max(1, sum(sizes))
+    counts = np.floor(exact).astype(int)
+    counts[np.argsort(counts - exact, kind="stable")[: total - counts.sum()]] += 1
+    return counts.tolist()
+
+
+PARTS = ("training", "validation", "test")
+
+
+# Splits ---------------------------------------------------------------------------------------
+
+
+def split(kinds, shares=(0.8, 0.1, 0.1), seed=0):
+    """
+    Share shapes out between training, validation and test, classes in proportion.
+
+    Parameters
+    ----------
+    kinds : (n,) array of str
+        The class of each.
+    shares : sequence of float
+        Of training, validation and test: the first two above 0, in all 1.
+    seed : int
+
+    Returns
+    -------
+    dict
+        Each of `PARTS` -> sorted index array, disjoint. A part whose share is above 0 has one or
+        more.
+
+    Raises
+    ------
+    ValueError
+        If the shares are others, or there are too few shapes for all parts.
+    """
+    shares = np.asarray(shares, float)
+    valid = shares.shape == (3,) and (shares >= 0).all() and np.isclose(shares.sum(), 1)
+    if not valid or min(shares[:2]) == 0:
+        raise ValueError(
+            f"the split is {shares.tolist()}; it has shares of training, validation and test, the "
+            "first two above 0, in all 1, such as 0.8 0.1 0.1"
+        )
+    wanted = int((shares > 0).sum())
+    if len(kinds) < wanted:
+        raise ValueError(
+            f"{len(kinds)} shapes can't be shared out to {wanted} parts (training, validation, "
+            "test), each of which needs one or more; add shapes, or leave out the test part with "
+            "a share of 0"
+        )
+    counts = np.array(proportional_counts(len(kinds), shares))
+    for part in np.flatnonzero((counts == 0) & (shares > 0)):
+        counts[counts.argmax()] -= 1
+        counts[part] += 1
+    parts = np.split(_interleaved(kinds, seed), np.cumsum(counts)[:-1])
+    return {name: np.sort(part) for name, part in zip(PARTS, parts, strict=True)}
+
+
+def _interleaved(kinds, seed):
+    """A random order of shapes of which any stretch has the classes about in proportion."""
+    rng, kinds = np.random.default_rng(seed), np.asarray(kinds)
+    places = np.empty(len(kinds))
+    for kind in np.unique(kinds):
+        members = rng.permutation(np.flatnonzero(kinds == kind))
+        places[members] = (np.arange(len(members)) + rng.random()) / len(members)
+    return np.argsort(places, kind="stable")

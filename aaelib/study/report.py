@@ -1,0 +1,632 @@
+"""Execute notebooks, and make of them a report to browse without a network."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+from base64 import b64decode
+from contextlib import contextmanager
+from pathlib import Path
+
+import pooch
+
+from ..shapes.writing import locked, replacing
+
+ROOT = Path(__file__).resolve().parents[2]
+MAX_STORED_BYTES = 3_000_000
+MAX_WEIGHTS_BYTES = 16_000_000
+
+_PLOTLY = "application/vnd.plotly.v1+json"
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+# TensorFlow's C++ side logs processors and missing GPUs before anyone can tell it not to.
+_LOG = re.compile(
+    r"[IWE]\d{4} \d\d:\d\d|\d{4}-\d\d-\d\d \S+ [IWE] |WARNING: All log messages before absl|"
+    r"To enable the following instructions:"
+)
+_PROGRESS = re.compile(r"\d+%\|.*\||\d+it \[\d")  # as tqdm draws it, with and without a total
+
+_STYLE = """
+body { max-width: 1100px; margin: 0 auto; padding: 1em 1.5em 4em; line-height: 1.5; color: #222;
+       font-family: system-ui, sans-serif; }
+a { color: #0b5cad; }
+table { border-collapse: collapse; font-size: 0.9em; display: block; overflow-x: auto; }
+th, td { padding: 0.25em 0.8em; text-align: right; border-bottom: 1px solid #ddd; }
+th:first-child, td:first-child { text-align: left; }
+section { margin-top: 2.5em; }
+.caption { color: #555; }
+"""
+
+# The frame of a notebook's page: nbconvert's, without what it fetches from other hosts.
+_PAGE = """
+{%- extends 'index.html.j2' -%}
+{%- block html_head_js -%}
+{%- if resources.plotly %}<script src="{{ resources.plotly }}"></script>{% endif -%}
+{%- endblock html_head_js -%}
+{%- block jupyter_widgets -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block html_head_css -%}
+<style>main { max-width: 1200px; margin: 0 auto; } .plotly-figure { width: 100%; }</style>
+{%- endblock -%}
+{%- block body_header -%}
+{{ super() }}
+<p class="jp-RenderedHTMLCommon"><a href="{{ resources.index }}">Contents of the report</a></p>
+{%- endblock -%}
+{%- block body_footer -%}
+{%- if resources.plotly %}<script>{{ resources.draw }}</script>{% endif -%}
+{{ super() }}
+{%- endblock -%}
+"""
+
+# A browser keeps about 16 WebGL contexts alive, and a 3D figure takes one for each of its scenes:
+# only figures near the screen are drawn, and those that leave it give theirs back. The button that
+# sends a figure's data to plotly's servers goes: shapes may be of patients.
+_DRAW = """
+const observer = new IntersectionObserver(entries => entries.forEach(({target, isIntersecting}) => {
+  if (!isIntersecting) return Plotly.purge(target);
+  const figure = JSON.parse(target.nextElementSibling.textContent);
+  const config = {responsive: true, displaylogo: false, ...figure.config, showSendToCloud: false};
+  Plotly.newPlot(target, {...figure, config});
+}), {rootMargin: "50%"});
+document.querySelectorAll(".plotly-figure").forEach(figure => {
+  figure.style.minHeight = figure.dataset.height + "px";
+  observer.observe(figure);
+});
+"""
+
+_FIGURE = """
+<div class="plotly-figure" data-height="{{ height }}"></div>
+<script type="application/json">{{ figure }}</script>
+{% if png %}<noscript><img src="data:image/png;base64,{{ png }}" alt="figure"></noscript>{% endif %}
+"""
+
+_INDEX = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Report: {{ profile }}</title>
+<style>{{ style }}</style>
+</head>
+<body>
+<h1>Generative models of prosthetic sockets</h1>
+<p>Profile: <b>{{ profile }}</b>{% if sources %}. Data: {{ sources | join("; ") }}{% endif %}.</p>
+<section>
+<h2>Notebooks</h2>
+<ol>
+{% for page, title in notebooks %}<li><a href="{{ page }}">{{ title }}</a></li>
+{% endfor %}</ol>
+</section>
+{% if figures %}<section>
+<h2>Figures</h2>
+<ul>
+{% for name, caption in figures -%}
+<li><a href="figures/{{ name }}.html">{{ name }}</a> <span class="caption">{{ caption }}</span></li>
+{% endfor %}</ul>
+</section>{% endif %}
+{% if tables %}<section>
+<h2>Tables</h2>
+{% for name, caption, table in tables -%}
+<h3 id="{{ name }}"><a href="tables/{{ name }}.csv">{{ name }}</a></h3>
+<p class="caption">{{ caption }}</p>
+{{ table | safe }}
+{% endfor %}</section>{% endif %}
+</body>
+</html>
+"""
+
+# One file that can be sent: plotly.js is in it.
+_WHOLE_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>{{ style }}</style>
+<script>{{ plotly | safe }}</script>
+</head>
+<body>
+<h1>{{ title }}</h1>
+{% for paragraph in paragraphs %}<p>{{ paragraph }}</p>
+{% endfor %}
+{% for heading, caption, content in sections -%}
+<section>
+<h2>{{ heading }}</h2>
+<p class="caption">{{ caption }}</p>
+{{ content | safe }}
+</section>
+{% endfor %}
+<script>{{ draw | safe }}</script>
+</body>
+</html>
+"""
+
+
+def execute(notebook, output, profile):
+    """
+    Execute a notebook with papermill, in the root of the project.
+
+    The executed notebook appears only when its last cell has run. What a run that failed or was
+    stopped had done is kept beside it, as ``<name>.failed.ipynb``. The kernel ends with this
+    process, even if that is killed: it looks for its parent every second.
+
+    Parameters
+    ----------
+    notebook : str or Path
+        An ``.ipynb`` file or its jupytext pair, with a cell tagged "parameters" that sets
+        `profile`.
+    output : str or Path
+        Where the executed notebook goes.
+    profile : str
+        The value of the parameter `profile`.
+
+    Raises
+    ------
+    RuntimeError
+        If a cell raises, with the cell's own traceback in the message, or the kernel dies (by
+        want of memory, most often); if another process executes a notebook into the same folder.
+    OSError
+        If the executed notebook can't be written, as on a full disk.
+    """
+    import jupytext
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    output = Path(output).resolve()
+    failed = output.with_name(f"{output.stem}.failed.ipynb")
+    source = jupytext.read(notebook)
+    with locked(output.parent), replacing(output) as temporary, _cleaned_up_on_sigterm():
+        try:
+            papermill.execute_notebook(
+                source,
+                temporary,
+                parameters={"profile": profile},
+                kernel_name="python3",
+                language="python",
+                cwd=ROOT,
+                # ipykernel warns at every start that local sockets are not encrypted.
+                extra_arguments=["--log-level=ERROR"],
+            )
+        except (papermill.PapermillExecutionError, DeadKernelError) as error:
+            os.replace(temporary, failed)
+            raise RuntimeError(
+                f"{notebook} failed: {error}\nIts cells up to there are in {failed}"
+            ) from None
+        except OSError:
+            raise  # the notebook itself may be half written
+        except BaseException:
+            if temporary.exists():
+                os.replace(temporary, failed)
+            raise
+    failed.unlink(missing_ok=True)
+
+
+@contextmanager
+def _cleaned_up_on_sigterm():
+    """Let SIGTERM unwind the stack, so that the kernel is shut down and files are put away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def to_html(executed, html_path):
+    """
+    Write an executed notebook as a page that asks no other host for anything.
+
+    Plotly figures are live and share one copy of plotly.js, ``../figures/plotly.min.js`` beside
+    the page's folder, which is written when it is missing. Without JavaScript the figures' PNG
+    shows, where the notebook holds one.
+
+    Parameters
+    ----------
+    executed : str or Path
+        An executed ``.ipynb``.
+    html_path : str or Path
+        The page, in a folder beside ``figures/``: ``results/<profile>/report/<name>.html``.
+    """
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    html_path = Path(html_path)
+    notebook = nbformat.read(executed, as_version=4)
+    resources = {
+        "metadata": {"name": _title(notebook, Path(executed).stem)},
+        "index": "../index.html",
+        "draw": _DRAW,
+    }
+    if _for_the_page(notebook):
+        _share_plotly(html_path.parent.parent / "figures")
+        resources["plotly"] = "../figures/plotly.min.js"
+    notebook.metadata.pop("widgets", None)
+    page, _ = HTMLExporter(raw_template=_PAGE).from_notebook_node(notebook, resources)
+    with replacing(html_path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _for_the_page(notebook):
+    """Turn outputs and links into what a page shows, in place; return whether a figure is live."""
+    figures = 0
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            # Links between notebooks become links between pages.
+            cell.source = re.sub(r"\]\((?![a-z]+:)([^)\s]+)\.ipynb", r"](\1.html", cell.source)
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = _without_progress(cell.outputs)
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if _PLOTLY in data:
+                output.data = {"text/html": _live_figure(data)}
+                figures += 1
+            else:
+                _without_widget(output)
+    return figures > 0
+
+
+def _live_figure(data):
+    """HTML of a figure that _DRAW draws."""
+    from jinja2 import Template
+
+    figure = data[_PLOTLY]
+    return Template(_FIGURE).render(
+        # "</script>" in a label would end the element that holds it.
+        figure=json.dumps(figure).replace("<", "\\u003c"),
+        height=int(figure.get("layout", {}).get("height") or 450),
+        png=data.get("image/png", "").replace("\n", ""),
+    )
+
+
+def _share_plotly(folder):
+    """Write plotly.min.js into a folder, unless the same is there."""
+    from plotly.offline import get_plotlyjs
+
+    path, script = folder / "plotly.min.js", get_plotlyjs()
+    if path.exists() and path.read_text(encoding="utf-8") == script:
+        return
+    with replacing(path) as temporary:
+        temporary.write_text(script, encoding="utf-8")
+
+
+def write_index(results_dir):
+    """
+    Write ``index.html``, from which everything in a results folder can be reached.
+
+    Lists the executed notebooks in order, the figures, and the tables as they are. Captions come
+    from ``captions.json``: the name of a figure or table without its suffix -> ``{"caption": str,
+    "notebook": str}``, and ``"source": str`` for the data that it was made from.
+
+    Parameters
+    ----------
+    results_dir : str or Path
+        ``results/<profile>``, with ``notebooks/``, ``report/``, ``figures/``, ``tables/``.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    import nbformat
+    from jinja2 import Environment
+
+    results = Path(results_dir).resolve()
+    captions = _captions(results / "captions.json")
+    notebooks = [
+        (f"report/{path.stem}.html", _title(nbformat.read(path, as_version=4), path.stem))
+        for path in _in_order(results / "notebooks", "*.ipynb")
+        if not path.stem.endswith(".failed")
+    ]
+    page = (
+        Environment(autoescape=True)
+        .from_string(_INDEX)
+        .render(
+            profile=results.name,
+            style=_STYLE,
+            sources=sorted({entry["source"] for entry in captions.values() if "source" in entry}),
+            notebooks=notebooks,
+            figures=[
+                (path.stem, _caption(captions, path.stem))
+                for path in _in_order(results / "figures", "*.html")
+            ],
+            tables=[
+                (path.stem, _caption(captions, path.stem), _table(path))
+                for path in _in_order(results / "tables", "*.csv")
+            ],
+        )
+    )
+    with replacing(results / "index.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return results / "index.html"
+
+
+def write_page(path, title, paragraphs, sections):
+    """
+    Write tables and live figures as one page that needs no other file and no network.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of the page.
+    title : str
+    paragraphs : sequence of str
+        What stands above the sections.
+    sections : sequence of (heading, caption, content)
+        Content is a pandas.DataFrame or a plotly figure.
+    """
+    from jinja2 import Environment
+    from plotly.offline import get_plotlyjs
+
+    page = (
+        Environment(autoescape=True)
+        .from_string(_WHOLE_PAGE)
+        .render(
+            title=title,
+            style=_STYLE,
+            plotly=get_plotlyjs(),
+            draw=_DRAW,
+            paragraphs=paragraphs,
+            sections=[(heading, caption, _content(each)) for heading, caption, each in sections],
+        )
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _content(content):
+    """HTML of a table or a figure."""
+    if hasattr(content, "to_html") and hasattr(content, "columns"):
+        return content.to_html(border=0, na_rep="-", float_format=lambda number: f"{number:.4g}")
+    return _live_figure({_PLOTLY: json.loads(content.to_json())})
+
+
+def _captions(path):
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _caption(captions, name):
+    entry = captions.get(name, {})
+    origin = f" ({entry['notebook']})" if "notebook" in entry else ""
+    return entry.get("caption", "") + origin
+
+
+def _in_order(folder, pattern):
+    """Files by name, with T2 before T10."""
+
+    def key(path):
+        parts = re.split(r"(\d+)", path.stem)
+        return [int(part) if part.isdigit() else part for part in parts]
+
+    return sorted((p for p in folder.glob(pattern) if not p.name.startswith(".")), key=key)
+
+
+def _table(path):
+    """HTML of a CSV file, numbers to four significant digits; of a long one, a link to it."""
+    import pandas as pd
+
+    frame = pd.read_csv(path)
+    if len(frame) > 30:
+        return f'<p><a href="tables/{path.name}">{len(frame)} rows</a></p>'
+    return frame.to_html(
+        index=False, border=0, na_rep="", float_format=lambda number: f"{number:.4g}"
+    )
+
+
+def _title(notebook, default):
+    """The first heading of a notebook."""
+    markdown = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    headings = re.findall(r"^#+\s+(.+?)\s*$", "\n".join(markdown), flags=re.MULTILINE)
+    return re.sub(r"[*`]", "", headings[0]) if headings else default
+
+
+def store(executed, stored):
+    """
+    Copy the outputs of an executed notebook into the notebook that it was executed from.
+
+    What papermill added (a cell, metadata, times), progress bars and live widgets stay behind.
+
+    Parameters
+    ----------
+    executed : str or Path
+        An executed ``.ipynb``.
+    stored : str or Path
+        The ``.ipynb`` with the same cells, which gets the outputs.
+
+    Raises
+    ------
+    ValueError
+        If the notebooks differ in a cell's source, a figure has no static picture, or the result is
+        above 3 MB. `stored` is as it was then.
+    """
+    import nbformat
+
+    source = nbformat.read(stored, as_version=4)
+    run = nbformat.read(executed, as_version=4)
+    run.cells = [c for c in run.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    _check_same_sources(run, source, executed, stored)
+    for cell, ran in zip(source.cells, run.cells, strict=True):
+        if cell.cell_type == "code":
+            cell.execution_count = ran.execution_count
+            cell.outputs = [_without_widget(o) for o in _without_progress(ran.outputs)]
+            _check_pictures(cell.outputs, executed)
+    text = nbformat.writes(source) + "\n"
+    size = len(text.encode())
+    if size > MAX_STORED_BYTES:
+        raise ValueError(
+            f"{stored} would have {size / 1e6:.1f} MB with its outputs; at most "
+            f"{MAX_STORED_BYTES / 1e6:.0f} MB are stored: let its figures show less data"
+        )
+    with replacing(stored) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def update_readme(readme, results_dir):
+    """
+    Bring what the README shows of a run up to date: included texts, and pictures of figures.
+
+    Texts are those of `include`. A picture ``notebooks/images/NAME.png`` is the static picture of
+    the figure NAME.
+
+    Parameters
+    ----------
+    readme : str or Path
+        The README, at the root of the project.
+    results_dir : str or Path
+        The run: ``results/<profile>``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the run has no such file or picture, naming it.
+    """
+    readme, results_dir = Path(readme), Path(results_dir)
+    pictures = _pictures(results_dir / "notebooks")
+    text = readme.read_text(encoding="utf-8")
+    for image in re.findall(r"\]\((notebooks/images/\S+\.png)\)", text):
+        name = Path(image).stem
+        if name not in pictures:
+            raise FileNotFoundError(
+                f"{readme} shows {image}, but no executed notebook in {results_dir} has a picture "
+                f"{name!r}; pictures need Chrome or Chromium"
+            )
+        with replacing(readme.parent / image) as temporary:
+            temporary.write_bytes(pictures[name])
+    include(readme, results_dir)
+
+
+def include(readme, folder, word="include"):
+    """
+    Put texts where a Markdown file asks for them.
+
+    Between ``<!-- include PATH -->`` and ``<!-- end -->`` goes the text of PATH.
+
+    Parameters
+    ----------
+    readme : str or Path
+    folder : str or Path
+        What paths are relative to.
+    word : str
+        What stands in the place of "include": another one for another folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such text; nothing is changed then.
+    """
+    readme, folder = Path(readme), Path(folder)
+
+    def included(match):
+        text = (folder / match["path"]).read_text(encoding="utf-8").strip()
+        return f"{match['start']}\n{text}\n{match['end']}"
+
+    pattern = rf"(?P<start><!-- {word} (?P<path>\S+) -->).*?(?P<end><!-- end -->)"
+    text = re.sub(pattern, included, readme.read_text(encoding="utf-8"), flags=re.DOTALL)
+    with replacing(readme) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _pictures(folder):
+    """Static pictures in executed notebooks, by the names that their outputs bear as text."""
+    import nbformat
+
+    notebooks = [
+        nbformat.read(path, as_version=4)
+        for path in folder.glob("[0-9]*.ipynb")
+        if not path.stem.endswith(".failed")
+    ]
+    outputs = [o for nb in notebooks for cell in nb.cells for o in cell.get("outputs", [])]
+    data = [output.get("data", {}) for output in outputs]
+    return {d["text/plain"]: b64decode(d["image/png"]) for d in data if "image/png" in d}
+
+
+def store_weights(run, stored):
+    """
+    Copy the models to take away, with their cards, and write their sha256 to a registry.
+
+    Parameters
+    ----------
+    run : Path
+        The folder that a run wrote them to.
+    stored : Path
+        The folder from which `aaelib.models.load` reads them by name.
+
+    Raises
+    ------
+    ValueError
+        If a file is above 16 MB; nothing is copied then.
+    """
+    files = sorted(run.glob("*.npz"))
+    for file in files:
+        if (size := file.stat().st_size) > MAX_WEIGHTS_BYTES:
+            raise ValueError(
+                f"{file} has {size / 1e6:.1f} MB; at most {MAX_WEIGHTS_BYTES / 1e6:.0f} MB are "
+                "stored: use a smaller recipe"
+            )
+    lines = []
+    for file in files:
+        for each in (file, file.with_suffix(".md")):
+            with replacing(stored / each.name) as temporary:
+                shutil.copyfile(each, temporary)
+        lines.append(f"{file.name} {pooch.file_hash(str(file))}\n")
+    if lines:
+        with replacing(stored / "registry.txt") as temporary:
+            temporary.write_text("".join(lines))
+
+
+def _check_same_sources(run, source, executed, stored):
+    """Raise ValueError at the first cell in which two notebooks differ."""
+    advice = f"{executed} was not executed from {stored} as it is now: execute it again"
+    for i, (ran, cell) in enumerate(zip(run.cells, source.cells, strict=False)):
+        if (ran.cell_type, ran.source) != (cell.cell_type, cell.source):
+            raise ValueError(
+                f"cell {i} differs: executed {ran.source[:60]!r}, stored {cell.source[:60]!r}; "
+                f"{advice}"
+            )
+    if len(run.cells) != len(source.cells):
+        raise ValueError(f"{len(run.cells)} cells executed, {len(source.cells)} stored; {advice}")
+
+
+def _check_pictures(outputs, executed):
+    """Raise ValueError for a live figure that viewers without JavaScript would not see."""
+    for output in outputs:
+        data = output.get("data", {})
+        if _PLOTLY in data and "image/png" not in data:
+            raise ValueError(
+                f"{executed}: figure {data.get('text/plain', '')!r} has no static picture; install "
+                "Chrome or Chromium and execute it again, in a profile with `pictures: true`"
+            )
+
+
+def _without_progress(outputs):
+    """Outputs without progress bars, drawn by tqdm as text or as widgets, and TensorFlow's logs."""
+    return [output for output in map(_without_progress_text, outputs) if output is not None]
+
+
+def _without_progress_text(output):
+    """One output without its progress bars, None when nothing else is in it."""
+    if output.output_type == "stream" and output.name == "stderr":
+        lines = re.split(r"[\r\n]+", output.text)
+        lines = [
+            line
+            for line in lines
+            if line.strip() and not _PROGRESS.search(line) and not _LOG.match(line)
+        ]
+        return type(output)(output, text="\n".join(lines) + "\n") if lines else None
+    data = output.get("data", {})
+    return None if _WIDGET in data and _PROGRESS.search(data.get("text/plain", "")) else output
+
+
+def _without_widget(output):
+    """Replace, in place, a widget's view, which is dead without its kernel, by what stands in."""
+    if _WIDGET in output.get("data", {}):
+        rest = {kind: data for kind, data in output.data.items() if kind.startswith("image/")}
+        output.data = rest or {"text/plain": "An interactive widget: run this cell to use it."}
+    return output

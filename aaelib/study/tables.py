@@ -1,0 +1,630 @@
+"""The study's tables, each a function from shapes and models to a `pandas.DataFrame`."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from ..metrics import inference
+from ..metrics.generative import (
+    coverage_of,
+    generative_metrics,
+    jensen_shannon_divergence,
+    minimum_matching_distance_of,
+    one_nearest_neighbor_accuracy_of,
+    pairwise_chamfer,
+)
+from ..metrics.reconstruction import reconstruction_chamfer, reconstruction_errors, surface_distance
+from ..models import latent
+from ..models.autoencoder import AdversarialAutoencoder
+from ..shapes.clouds import normalize
+from ..shapes.shape_model import generalization, specificity
+from ..shapes.sockets import surface_errors, vertex_values
+from .baselines import DRAWN_PER_SOCKET
+
+# Costa et al. (2021), VISAPP, abstract: mm, of models of the raw scans.
+PUBLISHED = {
+    "TT": {"generalization": 6.8, "specificity": 9.7},
+    "TF": {"generalization": 10.5, "specificity": 9.8},
+}
+
+# Column -> its title, and which way is better or the value that is best.
+METRICS = {
+    "chamfer": ("Chamfer distance", "lower"),
+    "surface_mm": ("surface error, mm", "lower"),
+    "fidelity": ("fidelity", "lower"),
+    "coverage": ("coverage", "higher"),
+    "jsd": ("JSD", "lower"),
+    "one_nn_accuracy": ("1-NN accuracy", 0.5),
+}
+GENERATIVE = {
+    "minimum_matching_distance": "fidelity",
+    "coverage": "coverage",
+    "jensen_shannon_divergence": "jsd",
+    "one_nearest_neighbor_accuracy": "one_nn_accuracy",
+}
+
+
+# Data and shape models ------------------------------------------------------------------------
+
+
+def sockets(shapes, surfaces, split):
+    """
+    T1: how many sockets of each kind go where, and how large they are.
+
+    Parameters
+    ----------
+    shapes : aaelib.data.Shapes
+    surfaces : sequence of SocketSurface
+    split : dict
+        Part -> index array.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each kind and part; sizes are means, in mm and litres.
+    """
+    measures = pd.DataFrame([surface.measure() for surface in surfaces])
+    measures["surface_fit_mm"] = [
+        surface_distance(cloud, surface.mesh()).mean()
+        for cloud, surface in zip(shapes.points, surfaces, strict=True)
+    ]
+    rows = []
+    for kind in np.unique(shapes.kinds):
+        for part, index in split.items():
+            chosen = measures.iloc[index[shapes.kinds[index] == kind]]
+            rows.append(
+                {
+                    "kind": kind,
+                    "part": part,
+                    "sockets": len(chosen),
+                    "length_mm": chosen.length_mm.mean(),
+                    "length_min_mm": chosen.length_mm.min(),
+                    "length_max_mm": chosen.length_mm.max(),
+                    "proximal_perimeter_mm": chosen.proximal_perimeter_mm.mean(),
+                    "volume_l": chosen.volume_mm3.mean() / 1e6,
+                    "surface_fit_mm": chosen.surface_fit_mm.mean(),
+                }
+            )
+    return pd.DataFrame(rows).set_index("kind")
+
+
+def splits(shapes, split):
+    """Which socket is in which part: a row a socket."""
+    part = np.empty(len(shapes), dtype=object)
+    for name, index in split.items():
+        part[index] = name
+    return pd.DataFrame({"socket": shapes.names, "kind": shapes.kinds, "part": part}).set_index(
+        "socket"
+    )
+
+
+def shape_model_curves(model, surfaces, n_modes, n_samples=100, seed=0):
+    """
+    Compactness, generalization and specificity by number of modes.
+
+    Parameters
+    ----------
+    model : ShapeModel
+    surfaces : sequence of SocketSurface
+        Those that it was fitted to.
+    n_modes : sequence of int
+    n_samples : int
+        Draws for the specificity.
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by the number of modes; errors in mm with their standard deviations (`..._sd`).
+    """
+    left_out = generalization(surfaces, n_modes)
+    drawn = specificity(model, surfaces, n_modes, n_samples, seed)
+    return pd.DataFrame(
+        {
+            "compactness": model.compactness()[np.array(n_modes) - 1],
+            "generalization": left_out.mean(axis=0),
+            "generalization_sd": left_out.std(axis=0),
+            "specificity": drawn.mean(axis=0),
+            "specificity_sd": drawn.std(axis=0),
+        },
+        index=pd.Index(n_modes, name="modes"),
+    )
+
+
+def shape_models(curves, models, unseen):
+    """
+    T2: each kind's shape model beside the published one.
+
+    Parameters
+    ----------
+    curves : dict
+        Kind -> what `shape_model_curves` gave.
+    models : dict
+        Kind -> ShapeModel.
+    unseen : dict
+        Kind -> (clouds (n, n_points, 3) in mm, surfaces) that the model has not seen.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a kind; errors in mm.
+    """
+    rows = {}
+    for kind, curve in curves.items():
+        last, model = curve.dropna().iloc[-1], models[kind]
+        distances = [
+            surface_distance(cloud, model.reconstruct(surface).mesh()).mean()
+            for cloud, surface in zip(*unseen[kind], strict=True)
+        ]
+        rows[kind] = {
+            "sockets": model.n_surfaces_,
+            "modes": last.name,
+            "compactness": last.compactness,
+            "modes_for_95_percent": int(np.searchsorted(model.compactness(), 0.95) + 1),
+            "generalization_mm": last.generalization,
+            "generalization_mm_sd": last.generalization_sd,
+            "published_generalization_mm": PUBLISHED[kind]["generalization"],
+            "specificity_mm": last.specificity,
+            "specificity_mm_sd": last.specificity_sd,
+            "published_specificity_mm": PUBLISHED[kind]["specificity"],
+            "unseen_surface_mm": np.mean(distances),
+            "unseen_surface_mm_sd": np.std(distances),
+        }
+    return pd.DataFrame(rows).T.rename_axis("kind")
+
+
+def generators(drawn, reference):
+    """
+    How alike sets of clouds are to real ones.
+
+    Parameters
+    ----------
+    drawn : dict
+        Row name -> (m, n_points, 3) clouds.
+    reference : (n, n_points, 3) array
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row each: fidelity, coverage, jsd, one_nn_accuracy, all in unit spheres.
+    """
+    reference = normalize(reference, "unit-sphere")[0]
+    rows = {
+        name: generative_metrics(normalize(clouds, "unit-sphere")[0], reference)
+        for name, clouds in drawn.items()
+    }
+    return pd.DataFrame(rows).T.rename(columns=GENERATIVE).rename_axis("drawn")
+
+
+# Comparison -----------------------------------------------------------------------------------
+
+
+class Unseen:
+    """
+    The test shapes, with what every evaluation on them needs.
+
+    Parameters
+    ----------
+    shapes : aaelib.data.Shapes
+        Test sockets, or other shapes.
+    surfaces : sequence of SocketSurface, optional
+        Theirs; None of shapes that are no sockets, which have no errors on surfaces.
+    """
+
+    def __init__(self, shapes, surfaces=None):
+        self.points, self.kinds, self.surfaces = shapes.points, shapes.kinds, surfaces
+        self.meshes = [surface.mesh() for surface in surfaces or ()]
+        self.reference = normalize(self.points, "unit-sphere")[0]
+        self.within = pairwise_chamfer(self.reference)
+
+    def __len__(self):
+        return len(self.points)
+
+    def evaluate(self, reconstruction, draws):
+        """
+        Every number of one model.
+
+        Parameters
+        ----------
+        reconstruction : (n, n_points, 3) array
+            Of each test socket, mm.
+        draws : iterable of (k n, m_points, 3) arrays
+            Generated sockets, mm: a whole multiple of the test sockets in each; there may be none.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            By the names in `METRICS`: errors (n,) of reconstruction, NaN where there are no
+            surfaces to measure them on, and values (number of draws,) of generation. 1-NN accuracy,
+            whose best is 0.5 for sets of one size only, is the mean over the k parts of a draw.
+
+        Raises
+        ------
+        ValueError
+            If a draw is no multiple of the test sockets.
+        """
+        scores = [self._scores(draw) for draw in draws]
+        return self._errors(reconstruction) | {
+            name: np.array([each[name] for each in scores]) for name in GENERATIVE.values()
+        }
+
+    def _errors(self, reconstruction):
+        if self.surfaces is not None:
+            return reconstruction_errors(self.points, reconstruction, self.meshes)
+        chamfer = reconstruction_chamfer(self.points, reconstruction)
+        return {"chamfer": chamfer, "surface_mm": np.full(len(self), np.nan)}
+
+    def _scores(self, draw):
+        n = len(self)
+        if not len(draw) or len(draw) % n:
+            raise ValueError(f"a draw of {len(draw)} shapes for {n} test sockets; draw a multiple")
+        generated = normalize(draw, "unit-sphere")[0]
+        between = pairwise_chamfer(generated, self.reference)
+        parts = [slice(i, i + n) for i in range(0, len(draw), n)]
+        return {
+            "fidelity": minimum_matching_distance_of(between),
+            "coverage": coverage_of(between),
+            "jsd": jensen_shannon_divergence(generated, self.reference),
+            "one_nn_accuracy": np.mean(
+                [
+                    one_nearest_neighbor_accuracy_of(
+                        pairwise_chamfer(generated[part]), between[part], self.within
+                    )
+                    for part in parts
+                ]
+            ),
+        }
+
+    def point_errors(self, clouds, which):
+        """Distances in mm of the points of clouds to the surfaces of certain test sockets."""
+        pairs = zip(clouds, which, strict=True)
+        return [surface_distance(cloud, self.meshes[i]) for cloud, i in pairs]
+
+
+def evaluate_models(unseen, runs, load, seeds):
+    """
+    Every number of trained models, loaded one after the other.
+
+    Parameters
+    ----------
+    unseen : Unseen
+    runs : sequence of (Condition, seed)
+    load : callable
+        `load(condition, seed)` gives the model.
+    seeds : sequence of int
+        Of the draws, each of `DRAWN_PER_SOCKET` samples for a test socket.
+
+    Returns
+    -------
+    dict
+        Name of the condition -> list of what `Unseen.evaluate` gave, one for each of its seeds.
+    """
+    found = {}
+    for condition, seed in tqdm(runs, desc="evaluation"):
+        aae = load(condition, seed)
+        draws = (aae.sample(DRAWN_PER_SOCKET * len(unseen), s) for s in seeds)
+        values = unseen.evaluate(aae.reconstruct(unseen.points), draws)
+        found.setdefault(condition.name, []).append(values)
+    return found
+
+
+def evaluate_baselines(unseen, contestants):
+    """
+    Every number of baselines.
+
+    Parameters
+    ----------
+    unseen : Unseen
+    contestants : dict
+        Name -> (reconstruction, draws), as `baselines.contestants` has them.
+
+    Returns
+    -------
+    dict
+        Name -> list of one dict, what `Unseen.evaluate` gave.
+    """
+    bar = tqdm(contestants.items(), desc="baselines")
+    return {name: [unseen.evaluate(*made)] for name, made in bar}
+
+
+def with_refinement(aae, steps):
+    """
+    The same trained model, its codes refined in another number of steps.
+
+    Parameters
+    ----------
+    aae : AdversarialAutoencoder
+    steps : int
+        0: codes are those of the encoder alone.
+
+    Returns
+    -------
+    AdversarialAutoencoder
+        The given one if that is its number of steps.
+    """
+    recipe = dataclasses.replace(aae.recipe, refinement_steps=steps)
+    if recipe == aae.recipe:
+        return aae
+    other = AdversarialAutoencoder(recipe, aae.scale, aae.seed)
+    other.start_from(aae)
+    return other
+
+
+def summary(evaluated, over="seeds"):
+    """
+    T4: models or baselines, by what they reconstruct and what they generate.
+
+    Parameters
+    ----------
+    evaluated : dict
+        Name -> list of what `Unseen.evaluate` gave, one for each seed.
+    over : {"seeds", "draws"}
+        What `..._sd` is a standard deviation over: the means of the seeds, or the draws of the
+        only one. NaN where there are fewer than two.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row each; a column for each of `METRICS`, its mean, followed by its `..._sd`.
+    """
+    rows = {}
+    for name, runs in evaluated.items():
+        rows[name] = {}
+        for metric in METRICS:
+            values = np.array([_mean(run[metric]) for run in runs])
+            if over == "draws" and metric in GENERATIVE.values():
+                values = runs[0][metric]
+            rows[name][metric] = _mean(values)
+            rows[name][f"{metric}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan
+    return pd.DataFrame(rows).T.rename_axis("model")
+
+
+def _mean(values):
+    return float(np.mean(values)) if len(values) else np.nan
+
+
+def claims(evaluated, listed):
+    """
+    What the differences between models say to claims that one is better than another.
+
+    Parameters
+    ----------
+    evaluated : dict
+        Name -> list of what `Unseen.evaluate` gave, one for each seed. What has one only, such as a
+        baseline, is compared with each seed of the other.
+    listed : sequence of (claim, worse, better, metrics)
+        Words, the name of what is claimed to be worse, that of the better, names in `METRICS`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each claim and metric, as `figures.differences` takes them.
+    """
+    rows = []
+    for claim, worse, better, metrics in listed:
+        for metric in metrics:
+            title, way = METRICS[metric]
+            pair = [_values(evaluated[name], metric) for name in (worse, better)]
+            n_seeds = max(map(len, pair))
+            pair = [np.repeat(v, n_seeds, axis=0) if len(v) == 1 else v for v in pair]
+            if metric in GENERATIVE.values():
+                difference = inference.bootstrap_difference(*pair)
+            else:
+                difference = inference.paired_bootstrap(*pair)
+            if way == 0.5:
+                title, way = f"{title}, distance from 0.5", "lower"
+            answer = inference.answer(difference, way)
+            rows.append({"claim": claim, "metric": title} | vars(difference) | {"answer": answer})
+    return pd.DataFrame(rows).set_index("claim")
+
+
+def _values(runs, metric):
+    """(n_seeds, n_sockets) errors, or (n_seeds,) means over draws: for 1-NN, of |x - 0.5|."""
+    if metric not in GENERATIVE.values():
+        return np.stack([run[metric] for run in runs])
+    values = np.array([_mean(run[metric]) for run in runs])
+    return np.abs(values - 0.5) if METRICS[metric][1] == 0.5 else values
+
+
+def learning_curve(unseen, varied, evaluated, others):
+    """
+    Errors of reconstruction by how many sockets were learnt from.
+
+    Parameters
+    ----------
+    unseen : Unseen
+    varied : sequence of (number of sockets, Condition)
+    evaluated : dict
+        What `evaluate_models` gave.
+    others : dict
+        Number of sockets -> {model: reconstruction of the test sockets (n, n_points, 3) in mm}.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each training run and other model, with columns "sockets", "chamfer" and
+        "surface_mm" (means).
+    """
+    found = [(n, "AAE", run) for n, condition in varied for run in evaluated[condition.name]]
+    for n, models in others.items():
+        found += [(n, name, unseen.evaluate(clouds, ())) for name, clouds in models.items()]
+    rows = [
+        {"model": name, "sockets": n, "chamfer": _mean(run["chamfer"])}
+        | {"surface_mm": _mean(run["surface_mm"])}
+        for n, name, run in found
+    ]
+    return pd.DataFrame(rows)
+
+
+def by_kind(kinds, evaluated):
+    """
+    Mean reconstruction errors of each kind of socket.
+
+    Parameters
+    ----------
+    kinds : (n,) array of str
+    evaluated : dict
+        Name -> list of what `Unseen.evaluate` gave, one for each seed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each name, columns such as "TT chamfer" and "TT surface_mm".
+    """
+    return pd.DataFrame(
+        {
+            name: {
+                f"{kind} {metric}": np.mean([run[metric][kinds == kind] for run in runs])
+                for kind in np.unique(kinds)[::-1]
+                for metric in METRICS
+                if metric not in GENERATIVE.values()
+            }
+            for name, runs in evaluated.items()
+        }
+    ).T.rename_axis("model")
+
+
+def error_maps(unseen, reconstructions, means):
+    """
+    Where on the sockets of each kind reconstructions are off, on average.
+
+    Parameters
+    ----------
+    unseen : Unseen
+    reconstructions : dict
+        Name -> (n, n_points, 3) clouds in mm.
+    means : dict
+        Kind -> SocketSurface to show them on.
+
+    Returns
+    -------
+    meshes : list of trimesh.Trimesh
+    values : list of arrays
+        Mean absolute errors in mm (`sockets.surface_errors`) at the vertices of each mesh.
+    labels : list of str
+        Kind, name and mean; kind by kind.
+    """
+    errors = {
+        name: np.abs(surface_errors(clouds, unseen.surfaces))
+        for name, clouds in reconstructions.items()
+    }
+    meshes, values, labels = [], [], []
+    for kind, mean in means.items():
+        for name, each in errors.items():
+            of_kind = each[unseen.kinds == kind].mean(axis=0)
+            meshes.append(mean.mesh())
+            values.append(vertex_values(of_kind))
+            labels.append(f"{kind}, {name}: {of_kind.mean():.2f} mm")
+    return meshes, values, labels
+
+
+def prior_checks(aaes, points):
+    """
+    How alike codes of shapes and the prior are (`latent.prior_check`).
+
+    Parameters
+    ----------
+    aaes : dict
+        Name -> AdversarialAutoencoder.
+    points : (n, n_points, 3) array
+        mm.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Two rows for each model: the encoder's own codes, and those refined.
+    """
+    rows = {}
+    for name, aae in aaes.items():
+        unrefined = with_refinement(aae, 0)
+        codes = {"encoder's": unrefined.encode(points), "refined": aae.encode(points)}
+        for which, each in codes.items():
+            rows[f"{name}, {which}"] = latent.prior_check(each, aae.recipe.prior_std)
+    return pd.DataFrame(rows).T.rename_axis("codes")
+
+
+# To read --------------------------------------------------------------------------------------
+
+
+def with_spread(frame, digits=3):
+    """
+    A table to read: "mean ± sd" in place of each pair of columns `x`, `x_sd`.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    digits : int
+        Significant digits of the mean.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Of str.
+    """
+    shown = {}
+    for column in frame.columns[~frame.columns.str.endswith("_sd")]:
+        spread = frame.get(f"{column}_sd", pd.Series(np.nan, frame.index))
+        pairs = zip(frame[column], spread, strict=True)
+        shown[column] = [_spread(mean, sd, digits) for mean, sd in pairs]
+    return pd.DataFrame(shown, index=frame.index)
+
+
+def _spread(mean, sd, digits):
+    if np.isnan(mean):
+        return "-"
+    if abs(mean) < 1e-5:  # the rounding of single precision
+        return "0"
+    if np.isnan(sd) or sd == 0:  # what is set does not vary
+        sd = np.nan
+    if np.isnan(sd) and float(mean).is_integer():
+        return f"{mean:.0f}"
+    places = max(0, digits - 1 - int(np.floor(np.log10(abs(mean)))))
+    return f"{mean:.{places}f}" + ("" if np.isnan(sd) else f" ± {sd:.{places}f}")
+
+
+# What was learnt ------------------------------------------------------------------------------
+
+
+def change(frame, column, start, end):
+    """
+    One sentence part: how a column moves from one row to another.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    column, start, end : str
+
+    Returns
+    -------
+    str
+        Such as "0.00156 → 0.00133 (15 % lower)".
+    """
+    before, after = frame.loc[start, column], frame.loc[end, column]
+    if after == before:
+        return f"{before:.3g} → {after:.3g} (the same)"
+    share = abs(after / before - 1)
+    way = "lower" if after < before else "higher"
+    return f"{before:.3g} → {after:.3g} ({share:.0%} {way})".replace("%", " %")
+
+
+def answers(claims, claim):
+    """
+    One sentence part: what each metric says to a claim.
+
+    Parameters
+    ----------
+    claims : pandas.DataFrame
+        What the function `claims` gave.
+    claim : str
+
+    Returns
+    -------
+    str
+        Such as "supported (Chamfer distance, coverage), not decidable here (JSD)".
+    """
+    # Without the unit.
+    rows = claims.loc[[claim]].assign(metric=lambda found: found.metric.str.split(",").str[0])
+    said = rows.groupby("answer", sort=False).metric.agg(", ".join)
+    return ", ".join(f"{answer} ({metrics})" for answer, metrics in said.items())

@@ -1,0 +1,186 @@
+"""A run of the study: its profile, its folder, and what one notebook hands to the next."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import yaml
+from IPython.display import Markdown, display
+
+from ..shapes.folders import Shapes
+from ..shapes.sockets import SocketSurface
+from ..shapes.writing import locked, replacing
+from . import figures
+
+ROOT = Path(__file__).resolve().parents[2]
+PROFILES = ROOT / "notebooks" / "profiles"
+
+
+class Study:
+    """
+    A profile's parameters, and the folder where its tables, figures and models go.
+
+    Parameters
+    ----------
+    profile : str
+        A file in `notebooks/profiles`, without suffix.
+    notebook : str
+        The notebook that writes, for the captions.
+
+    Attributes
+    ----------
+    parameters : dict
+        What the profile says.
+    seed : int
+    folder : Path
+        `results/<profile>`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown profile, naming those that there are.
+    """
+
+    def __init__(self, profile, notebook):
+        file = PROFILES / f"{profile}.yaml"
+        if not file.exists():
+            known = sorted(f.stem for f in PROFILES.glob("*.yaml"))
+            raise ValueError(f"no profile {profile!r}; accepted: {', '.join(known)}")
+        self.profile, self.notebook = profile, notebook
+        self.parameters = yaml.safe_load(file.read_text())
+        self.seed = self.parameters["seed"]  # of data and split
+        self.folder = ROOT / "results" / profile
+        self.source = None
+        self._loaded = {}
+
+    def __getitem__(self, key):
+        return self.parameters[key]
+
+    def model_path(self, name, seed=None):
+        """Where a model is, of one seed or of no particular one."""
+        name = name if seed is None else f"{name}_{seed}"
+        return self.folder / "models" / f"{name}.keras"
+
+    # Between notebooks ------------------------------------------------------------------------
+
+    def save_shapes(self, name, shapes, surfaces, split):
+        """Write shapes, their surfaces and their split for the next notebooks."""
+        arrays = {"points": shapes.points, "names": shapes.names, "kinds": shapes.kinds}
+        arrays["source"] = np.array(shapes.source)
+        arrays["surfaces"] = np.stack([s.vertices for s in surfaces]).astype(np.float32)
+        for part, index in split.items():
+            arrays[f"split_{part}"] = index
+        with replacing(self.folder / f"{name}.npz") as temporary:
+            np.savez(temporary, **arrays)
+        self._loaded.pop(name, None)
+        self.source = shapes.source
+
+    def load_shapes(self, name):
+        """
+        Read what `save_shapes` wrote.
+
+        Returns
+        -------
+        shapes : Shapes
+        surfaces : list of SocketSurface
+        split : dict
+            Part -> index array.
+        """
+        file = self.folder / f"{name}.npz"
+        if not file.exists():
+            raise FileNotFoundError(
+                f"{file} is missing: run the notebooks before this one with the profile "
+                f"{self.profile!r} first (`make reproduce PROFILE={self.profile}`)"
+            )
+        if name in self._loaded:
+            return self._loaded[name]
+        with np.load(file, allow_pickle=False) as saved:
+            shapes = Shapes(saved["points"], saved["names"], saved["kinds"], str(saved["source"]))
+            surfaces = [SocketSurface(v) for v in saved["surfaces"]]
+            split = {k.removeprefix("split_"): saved[k] for k in saved if k.startswith("split_")}
+        self.source = self.source or shapes.source
+        self._loaded[name] = shapes, surfaces, split
+        return self._loaded[name]
+
+    # What is shown ----------------------------------------------------------------------------
+
+    @property
+    def provenance(self):
+        return f"{self.source} · profile {self.profile} · seed {self.seed}"
+
+    def table(self, name, frame, caption=None, shown=None):
+        """
+        Write a table as CSV and Markdown, and show it if it has a caption.
+
+        Parameters
+        ----------
+        name : str
+            File name without suffix.
+        frame : pandas.DataFrame
+            The CSV has it in full, with its source, profile and seed in columns of their own.
+        caption : str, optional
+            What the numbers are, their unit and which way is better.
+        shown : pandas.DataFrame, optional
+            What to show in its place, such as rounded numbers with their spread.
+        """
+        folder = self.folder / "tables"
+        with replacing(folder / f"{name}.csv") as temporary:
+            frame.assign(source=self.source, profile=self.profile, seed=self.seed).to_csv(temporary)
+        if caption is None:
+            return
+        text = (frame if shown is None else shown).to_markdown(floatfmt=".4g")
+        text += f"\n\n**{name}.** {caption} *{self.provenance}*"
+        with replacing(folder / f"{name}.md") as temporary:
+            temporary.write_text(text + "\n")
+        self._caption(name, caption)
+        display(Markdown(text))
+
+    def figure(self, name, figure, caption):
+        """
+        Write a figure as an interactive page, and show it.
+
+        A figure with several 3D scenes is shown as a static picture: a browser keeps no more than
+        16 scenes alive, and a notebook would go blank. Others are shown live, with a picture for
+        viewers without JavaScript. Without a Chrome or Chromium to draw pictures all are live.
+
+        Parameters
+        ----------
+        name : str
+            File name without suffix.
+        figure : plotly.graph_objects.Figure
+        caption : str
+        """
+        page = self.folder / "figures" / f"{name}.html"
+        figures.write_html(figure, page)
+        picture = figures.to_png(figure) if self["pictures"] else None
+        bundle = {"text/plain": name}
+        if picture:
+            bundle["image/png"] = picture
+        scenes = sum(key.startswith("scene") for key in figure.layout.to_plotly_json())
+        if picture is None or scenes < 2:
+            bundle["application/vnd.plotly.v1+json"] = json.loads(figure.to_json())
+        display(bundle, raw=True)
+        self._caption(name, caption)
+        where = page.relative_to(ROOT)
+        display(Markdown(f"**{name}.** {caption} *{self.provenance}; to turn and zoom: `{where}`*"))
+
+    def conclude(self, *sentences):
+        """Write and show what was learnt: sentences made from the numbers of this very run."""
+        text = "\n".join(f"- {sentence}" for sentence in sentences)
+        text += f"\n\n*{self.provenance}*"
+        with replacing(self.folder / "conclusions" / f"{self.notebook}.md") as temporary:
+            temporary.write_text(text + "\n")
+        display(Markdown(text))
+
+    def _caption(self, name, caption):
+        file = self.folder / "captions.json"
+        # All notebooks of a profile write to it: what another one adds meanwhile must not be lost.
+        with locked(file, patience=60):
+            captions = json.loads(file.read_text()) if file.exists() else {}
+            captions[name] = {
+                "caption": f"{caption} {self.provenance}",
+                "notebook": self.notebook,
+                "source": self.source,
+            }
+            with replacing(file) as temporary:
+                temporary.write_text(json.dumps(dict(sorted(captions.items())), indent=1))
