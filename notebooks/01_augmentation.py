@@ -34,8 +34,7 @@ import numpy as np
 
 from aaelib.shapes import sockets, sources, splits
 from aaelib.shapes.shape_model import ShapeModel, transported
-from aaelib.study import baselines, conditions, figures, tables
-from aaelib.study.workspace import Study
+from aaelib.study import Study, baselines, conditions, figures, tables
 
 study = Study(profile, "01_augmentation")
 

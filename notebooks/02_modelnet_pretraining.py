@@ -26,11 +26,10 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from aaelib import models, shapes
 from aaelib.metrics.reconstruction import reconstruction_chamfer
-from aaelib.models import autoencoder, batches, files, latent, networks, recipes, training
-from aaelib.shapes import folders, sources
-from aaelib.study import figures
-from aaelib.study.workspace import Study
+from aaelib.models import latent, networks
+from aaelib.study import Study, figures
 
 study = Study(profile, "02_modelnet_pretraining")
 
@@ -38,7 +37,7 @@ study = Study(profile, "02_modelnet_pretraining")
 # ## The corpus
 
 # %%
-corpus = sources.load_corpus(
+corpus = shapes.load_corpus(
     limit=study["corpus"]["limit"], n_per_family=study["corpus"]["n_per_family"], seed=study.seed
 )
 study.source = corpus.source
@@ -99,35 +98,17 @@ study.figure(
 # `default` the last third of the run, in which learning rates have fallen).
 
 # %%
-recipe = recipes.recipe(study["recipe"]["name"], **study["recipe"]["changes"])
+recipe = models.recipe(study["recipe"]["name"], **study["recipe"]["changes"])
 settings = study["pretraining"]
-aae = autoencoder.AdversarialAutoencoder(recipe, scale=1.0, seed=study.seed)
-
-
-def draw(first_step, n_steps):
-    return batches.batches(
-        corpus.points[train],
-        1.0,
-        n_steps,
-        settings["batch_size"],
-        jitter=settings["jitter"],
-        rotate=settings["rotate"],
-        normalization=recipe.normalization,
-        first_step=first_step,
-        seed=study.seed,
-    )
-
-
-aae, history, best = training.train(
-    aae,
-    draw,
-    corpus.points[held_out],
+run = models.train(
+    corpus,
+    {"training": train, "validation": held_out},
+    recipe,
+    models.Start(scale=1.0),  # the corpus is in unit spheres already
+    models.Settings(seed=study.seed, **settings),
     study.model_path("pretrained"),
-    settings["epochs"],
-    settings["steps_per_epoch"],
-    settings["first_selectable"],
-    {"source": corpus.source, "shapes": folders.digest(corpus.points)},
 )
+aae, history, best = run.model, run.history, run.best_epoch
 
 # %%
 study.figure(
@@ -205,7 +186,7 @@ study.figure(
 )
 
 # %% tags=["nbval-check-output"]
-loaded = files.load(study.model_path("pretrained"))
+loaded = models.load(study.model_path("pretrained"))
 same = np.array_equal(loaded.reconstruct(corpus.points[some]), aae.reconstruct(corpus.points[some]))
 print("networks:", networks.NETWORKS)
 print("loaded model reconstructs the same:", same)

@@ -25,13 +25,12 @@ import os
 profile = os.environ.get("AAELIB_PROFILE", "default")
 
 # %%
-from aaelib.models import training
-from aaelib.study import conditions, figures, tables
-from aaelib.study.workspace import Study
+from aaelib.models.runs import card_of
+from aaelib.study import Study, cards, conditions, figures, tables
 
 study = Study(profile, "03_transfer_learning")
 shapes, _, _ = study.load_shapes("sockets")
-pretrained_on = training.card_of(study.model_path("pretrained"))["source"]
+pretrained_on = card_of(study.model_path("pretrained"))["source"]
 study.source = f"{shapes.source}, transfer from {pretrained_on}"
 
 # %% [markdown]
@@ -79,7 +78,7 @@ first = {
 study.figure(
     "F4_training_curves",
     figures.training_curves(
-        {name: history for name, (history, _) in first.items()},
+        {name: run.history for name, run in first.items()},
         {
             "chamfer": "Chamfer distance, training batches",
             "val_chamfer": "Chamfer distance, validation sockets",
@@ -88,7 +87,7 @@ study.figure(
             "val_discriminator_accuracy": "discriminator accuracy, validation",
             "val_code_spread": "spread of validation codes (prior: 1)",
         },
-        {name: epoch for name, (_, epoch) in first.items()},
+        {name: run.best_epoch for name, run in first.items()},
     ),
     "The conditions, epoch by epoch (first seed); markers are the selected epochs. Chamfer distances "
     "are of unrefined codes, in units of the largest socket's radius.",
@@ -125,7 +124,7 @@ study.table(
 # %%
 of_best = found[found.condition == conditions.BEST]
 best_seed = int(of_best.run[of_best.validation_chamfer.idxmin()])
-conditions.export(study, best_seed)
+cards.export(study, best_seed)
 
 # %% [markdown]
 # ## What was learnt

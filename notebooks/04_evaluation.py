@@ -27,26 +27,26 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from aaelib.models import files, training
-from aaelib.shapes import sources
-from aaelib.shapes.sockets import SocketSurface
-from aaelib.study import baselines, conditions, figures, tables
+from aaelib import models
+from aaelib.models.runs import card_of
+from aaelib.shapes import SocketSurface
+from aaelib.study import Study, baselines, cards, conditions, evaluation, figures, tables
+from aaelib.study.baselines import Known
 from aaelib.study.conditions import BEST, CONDITIONS
-from aaelib.study.workspace import Study
 
 study = Study(profile, "04_evaluation")
 shapes, surfaces, split = study.load_shapes("sockets")
 first_seed = study["seeds"][0]
 both = CONDITIONS["augmentation + transfer"]
-study.source = training.card_of(study.model_path(both.slug, first_seed))["source"]
+study.source = card_of(study.model_path(both.slug, first_seed))["source"]
 sets, code_size = conditions.socket_sets(study), conditions.study_recipe(study).code_size
-unseen = tables.Unseen(shapes[split["test"]], [surfaces[i] for i in split["test"]])
+unseen = evaluation.Unseen(shapes[split["test"]], [surfaces[i] for i in split["test"]])
 # Other draws of the prior than those by which epochs were selected.
 draw_seeds = range(1000, 1000 + study["evaluation"]["draws"])
 
 
 def load(condition, seed):
-    return files.load(study.model_path(condition.slug, seed))
+    return models.load(study.model_path(condition.slug, seed))
 
 
 # %% [markdown]
@@ -65,22 +65,21 @@ def load(condition, seed):
 # Published clouds are not even, so that a cloud with their density can come below it.
 
 # %%
-evaluated = tables.evaluate_models(unseen, conditions.runs(study), load, draw_seeds)
+evaluated = evaluation.compare_models(unseen, conditions.runs(study), load, draw_seeds)
 
 # %%
 before = replace(CONDITIONS[BEST], name="shape models before training")
-evaluated |= tables.evaluate_models(
+evaluated |= evaluation.compare_models(
     unseen,
     [(before, seed) for seed in study["seeds"]],
-    lambda condition, seed: conditions.start(study, condition, seed),
+    lambda condition, seed: conditions.before_training(study, condition, seed),
     draw_seeds,
 )
 
 # %%
-contestants = baselines.contestants(
-    shapes, surfaces, split["test"], sets["scans"], sets["training"], code_size, draw_seeds
-)
-evaluated |= tables.evaluate_baselines(unseen, contestants)
+known = {name: Known(shapes[index], [surfaces[i] for i in index]) for name, index in sets.items()}
+contenders = baselines.of_study(unseen, known["scans"], known["training"], code_size, draw_seeds)
+evaluated |= evaluation.compare(unseen, contenders.items(), len(contenders))
 
 # %% [markdown]
 # ## The table
@@ -131,10 +130,10 @@ study.figure(
     "T4_chart",
     figures.bars_with_baselines(
         comparison,
-        {metric: title for metric, (title, _) in tables.METRICS.items()},
+        {metric: title for metric, (title, _) in evaluation.METRICS.items()},
         spread=comparison.filter(like="_sd").rename(columns=lambda c: c.removesuffix("_sd")),
         baselines=[before.name, *baselines.NAMES],
-        better={metric: better for metric, (_, better) in tables.METRICS.items()},
+        better={metric: better for metric, (_, better) in evaluation.METRICS.items()},
     ),
     "Table T4 as a chart; baselines in grey.",
 )
@@ -198,12 +197,14 @@ print("each has an answer:", set(claims.answer) <= answers)
 
 # %%
 unrefined = replace(CONDITIONS[BEST], name="without refinement")
-evaluated |= tables.evaluate_models(
-    unseen,
-    [(unrefined, seed) for seed in study["seeds"]],
-    lambda _, seed: tables.with_refinement(load(CONDITIONS[BEST], seed), 0),
-    (),
+one_pass = (
+    (
+        unrefined.name,
+        (load(CONDITIONS[BEST], seed).reconstruct(unseen.points, refinement_steps=0), ()),
+    )
+    for seed in study["seeds"]
 )
+evaluated |= evaluation.compare(unseen, one_pass)
 varied = conditions.ablations(study)
 refined = conditions.study_recipe(study, CONDITIONS[BEST]).refinement_steps
 varied["refinement"] = [(f"{refined} steps", CONDITIONS[BEST]), ("none", unrefined)]
@@ -230,9 +231,7 @@ curve = tables.learning_curve(
     varied["sockets"],
     evaluated,
     {
-        n: baselines.learnt_from(
-            shapes, surfaces, sets[condition.sockets], split["test"], code_size
-        )
+        n: baselines.learnt_from(unseen, known[condition.sockets], code_size)
         for n, condition in varied["sockets"]
     },
 )
@@ -278,12 +277,10 @@ study.table(
 # its points.
 
 # %%
-aae = files.load(conditions.weights_path(study, "sockets"))
-reconstructed = aae.reconstruct(unseen.points)
-taken_away = unseen.evaluate(
-    reconstructed, (aae.sample(baselines.DRAWN_PER_SOCKET * len(unseen), s) for s in draw_seeds)
-)
-linear = contestants[baselines.LINEAR_ALL_SOCKETS][0]
+aae = models.load(cards.weights_path(study, "sockets"))
+reconstructed, draws = evaluation.of_model(aae, unseen, draw_seeds)
+taken_away = unseen.evaluate(reconstructed, draws)
+linear = contenders[baselines.LINEAR_ALL_SOCKETS][0]
 errors = {
     "AAE": taken_away["surface_mm"],
     "linear": evaluated[baselines.LINEAR_ALL_SOCKETS][0]["surface_mm"],
@@ -315,11 +312,11 @@ study.figure(
 # normal, averaged over the sockets of a kind and shown on their mean.
 
 # %%
-fitted = baselines.fit_shape_models(shapes, surfaces, sets["training"])
+fitted = baselines.fit_shape_models(*known["training"])
 maps = tables.error_maps(
     unseen,
     {"AAE": reconstructed, "linear": linear},
-    {kind: SocketSurface(fitted[kind].mean_) for kind in sources.KINDS},
+    {kind: SocketSurface(fitted[kind].mean_) for kind in ("TT", "TF")},
 )
 study.figure(
     "F5_error_maps",
@@ -435,7 +432,7 @@ carded = {
 figures_of_card = tables.with_spread(tables.summary(carded, over="draws")).join(
     tables.with_spread(tables.by_kind(unseen.kinds, carded))
 )
-Markdown(conditions.write_cards(study, figures_of_card.T.rename_axis("")))
+Markdown(cards.write_cards(study, figures_of_card.T.rename_axis("")))
 
 # %% [markdown]
 # ## What was learnt

@@ -23,18 +23,19 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 import numpy as np
 import trimesh
 
+from aaelib import models
 from aaelib.apps import design, explorer, limbs
 from aaelib.apps import tables as apps_tables
-from aaelib.models import files, latent, training
+from aaelib.models import latent
+from aaelib.models.runs import card_of
 from aaelib.shapes.sockets import SocketSurface, vertex_values
-from aaelib.study import conditions, figures
-from aaelib.study.workspace import Study
+from aaelib.study import Study, cards, conditions, figures
 
 study = Study(profile, "05_latent_exploration")
 shapes, surfaces, split = study.load_shapes("sockets")
-aae = files.load(conditions.weights_path(study, "sockets"))
+aae = models.load(cards.weights_path(study, "sockets"))
 best = conditions.CONDITIONS[conditions.BEST]
-study.source = training.card_of(study.model_path(best.slug, study["seeds"][0]))["source"]
+study.source = card_of(study.model_path(best.slug, study["seeds"][0]))["source"]
 codes = aae.encode(shapes.points)
 
 # %% [markdown]

@@ -21,17 +21,17 @@ import os
 profile = os.environ.get("AAELIB_PROFILE", "default")
 
 # %%
+from aaelib import models
 from aaelib.apps import assessment
-from aaelib.models import files, training
+from aaelib.models.runs import card_of
 from aaelib.shapes import sources
-from aaelib.study import conditions, figures
-from aaelib.study.workspace import Study
+from aaelib.study import Study, cards, conditions, figures
 
 study = Study(profile, "06_blind_assessment")
 shapes, _, split = study.load_shapes("sockets")
-aae = files.load(conditions.weights_path(study, "sockets"))
+aae = models.load(cards.weights_path(study, "sockets"))
 best = conditions.CONDITIONS[conditions.BEST]
-study.source = training.card_of(study.model_path(best.slug, study["seeds"][0]))["source"]
+study.source = card_of(study.model_path(best.slug, study["seeds"][0]))["source"]
 
 # %% [markdown]
 # ## The set

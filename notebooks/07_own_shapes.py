@@ -24,10 +24,10 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 own = os.environ.get("AAELIB_SHAPES")  # meshes or clouds, a sub-folder for each class
 
 # %%
-from aaelib.apps import experiment
-from aaelib.shapes import corpus, folders, resampling
-from aaelib.study import figures
-from aaelib.study.workspace import Study
+from aaelib import models, shapes
+from aaelib.apps import outputs
+from aaelib.shapes import corpus
+from aaelib.study import Study, evaluate, figures, model_report
 
 study = Study(profile, "07_own_shapes")
 settings = study["own_shapes"]
@@ -44,7 +44,7 @@ here = study.folder / "own_shapes" / (Path(own).name if own else "example")
 families = ("bowl", "goblet", "vase")
 meshes = own or corpus.export(here / "meshes", settings["n_per_family"], families, study.seed)
 study.source = f"folder {own}" if own else "procedural vessels (an example)"
-resampled = resampling.resample_tree(meshes, here / "clouds", seed=study.seed)
+resampled = shapes.resample_tree(meshes, here / "clouds", seed=study.seed)
 print(
     f"{len(resampled.written) + len(resampled.kept)} clouds, {len(resampled.refused)} files left out"
 )
@@ -52,7 +52,7 @@ for file, why in resampled.refused:
     print(f"{file}: {why}")
 
 # %%
-clouds = folders.load_clouds(here / "clouds")
+clouds = shapes.load_clouds(here / "clouds")
 some = list(range(0, len(clouds), max(1, len(clouds) // 10)))[:10]
 study.figure(
     "own_shapes",
@@ -69,18 +69,19 @@ study.figure(
 # one that is there is found.
 
 # %%
-run = experiment.train(
-    here / "clouds",
+parts = shapes.split(clouds.kinds, settings["shares"], study.seed)
+run = models.train(
+    clouds,
+    parts,
+    models.recipe(study["recipe"]["name"], **study["recipe"]["changes"]),
+    models.Start(models.load(study.model_path("pretrained"))),
+    models.Settings(seed=study.seed, **settings["training"]),
     here / "model.keras",
-    recipe=study["recipe"]["name"],
-    changes=study["recipe"]["changes"],
-    weights_from=study.model_path("pretrained"),
-    seed=study.seed,
-    **settings["training"],
+    {"folder": clouds.folder, "weights_from": "pretrained.keras"},
 )
 study.figure(
     "own_training",
-    run.curves(),
+    figures.run_curves(run),
     "How training went: Chamfer distance of reconstructions, and how unlike the validation shapes "
     "samples are (lower is better). The selected epoch is marked.",
 )
@@ -92,7 +93,7 @@ study.figure(
 # training shape: a network that is no better than looking one up has learnt nothing.
 
 # %%
-evaluation = experiment.evaluate(run, here / "clouds", draws=study["evaluation"]["draws"])
+evaluation = evaluate(run, clouds, draws=study["evaluation"]["draws"])
 evaluation.write(here / "evaluation")
 print("Evaluated on", evaluation.about["which"])
 evaluation.table
@@ -111,7 +112,7 @@ print("shapes left out of training:", evaluation.about["n"] > 1)
 # New shapes as clouds, in the unit of the meshes. Of sockets, `mesh="stl"` writes walls to print as well.
 
 # %%
-files, _ = experiment.generate(run, 5, here / "new", seed=study.seed)
+files, _ = outputs.generate(run, 5, here / "new", seed=study.seed, overwrite=True)
 [file.name for file in files]
 
 # %% [markdown]
@@ -120,7 +121,7 @@ files, _ = experiment.generate(run, 5, here / "new", seed=study.seed)
 # Sentences made from the numbers above, for this source and profile.
 
 # %%
-mine, nearest = evaluation.metrics.iloc[0], evaluation.metrics.loc[experiment.NEAREST]
+mine, nearest = evaluation.metrics.iloc[0], evaluation.metrics.loc[model_report.NEAREST]
 ratio = mine.chamfer / nearest.chamfer
 study.conclude(
     f"{evaluation.about['n']} shapes that were not trained on are reconstructed at a Chamfer distance of "

@@ -1,5 +1,6 @@
 """The command line, ``python -m aaelib``: thin commands over the modules that do the work."""
 
+import importlib
 import os
 import warnings
 from importlib.metadata import version
@@ -52,32 +53,24 @@ app = typer.Typer(
 )
 
 
-Profile = Annotated[str, typer.Option(help="A name in notebooks/profiles/.")]
+Option = typer.Option
+Profile = Annotated[str, Option(help="A name in notebooks/profiles/.")]
 
 _OWN, _STUDY = "On shapes of your own", "The study"
-
-
 Folder = Annotated[
     Path,
     typer.Argument(
         help="Clouds (.npy, n x 3) or meshes; the class of a shape is its first sub-folder."
     ),
 ]
-
-
 Model = Annotated[str, typer.Argument(help="A .keras or .npz file, 'sockets' or 'pretrained'.")]
-
-
-Seed = Annotated[int, typer.Option(min=0, help="Of every draw: the same seed, the same result.")]
-
-
+Seed = Annotated[int, Option(min=0, help="Of every draw: the same seed, the same result.")]
 Mesh = Annotated[
     Literal["stl", "3mf", "ply"] | None,
-    typer.Option(help="Write closed walls to print as well: for models of sockets in mm."),
+    Option(help="Write closed walls to print as well: for models of sockets in mm."),
 ]
-
-
-Thickness = Annotated[float, typer.Option(help="Of walls, mm: above 0, up to 20.")]
+Thickness = Annotated[float, Option(help="Of walls, mm: above 0, up to 20.")]
+Overwrite = Annotated[bool, Option("--overwrite", help="Replace the shapes that OUT holds.")]
 
 
 def _show_version(wanted: bool):
@@ -90,7 +83,7 @@ def _show_version(wanted: bool):
 def main(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Say which it is."),
+        Option("--version", callback=_show_version, is_eager=True, help="Say which it is."),
     ] = False,
 ):
     # TensorFlow logs that there is no GPU as an error; what really fails raises an exception.
@@ -101,14 +94,13 @@ def main(
 def resample(
     source: Annotated[Path, typer.Argument(help="Folder of meshes, any format trimesh reads.")],
     target: Annotated[Path, typer.Argument(help="For the same tree of clouds (.npy, float32).")],
-    points: Annotated[int, typer.Option(min=1, help="Of each cloud.")] = 2048,
+    points: Annotated[int, Option(min=1, help="Of each cloud.")] = 2048,
     seed: Seed = 0,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; as many as there are cores by default.")
+        int | None, Option(min=1, help="Processes; as many as there are cores by default.")
     ] = None,
     suffix: Annotated[
-        list[str] | None,
-        typer.Option(help="Take these files only, such as .off; repeat it for several."),
+        list[str] | None, Option(help="Take these files only, such as .off; repeat for several.")
     ] = None,
 ):
     """
@@ -117,7 +109,7 @@ def resample(
     Files that can't be read are left out and listed. What is there from an earlier call is kept,
     but for clouds of meshes that are gone or refused now: these are removed and listed.
     """
-    from ..shapes import resampling
+    from aaelib.shapes import resampling
 
     found = resampling.resample_tree(source, target, points, seed, workers, suffix or None)
     _list_refused(found.refused)
@@ -131,92 +123,102 @@ def resample(
         raise typer.Exit(1)
 
 
+# The options of `train`, by what they are about.
+RecipeName = Annotated[
+    str, Option("--recipe", help="'compact', 'paper', or a YAML file of entries of a recipe.")
+]
+Changes = Annotated[
+    list[str] | None,
+    Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change an entry of the recipe, such as code_size=32 or encoder=64,128,256.",
+    ),
+]
+Points = Annotated[int | None, Option(min=1, help="Of each cloud; the recipe's (2048) by default.")]
+Normalization = Annotated[
+    Literal["dataset", "unit-sphere"] | None,
+    Option(
+        help="One scale for all shapes, which keeps their sizes, or each its own; by default the "
+        "recipe's."
+    ),
+]
+Split = Annotated[
+    tuple[float, float, float],
+    Option(metavar="TRAIN VAL TEST", help="Shares of training, validation and test, in all 1."),
+]
+Epochs = Annotated[int, Option(min=1, help="Each ends with a validation.")]
+Steps = Annotated[
+    int | None,
+    Option(min=1, help="Batches of an epoch; as many as the set makes, at least 50, by default."),
+]
+BatchSize = Annotated[int, Option(min=1, help="Shapes of a batch.")]
+SelectFrom = Annotated[
+    int | None,
+    Option(
+        min=0,
+        help="First epoch, counted from 0, that may be chosen; by default the first half may not.",
+    ),
+]
+Rotate = Annotated[bool, Option(help="Turn shapes about z at random.")]
+Jitter = Annotated[
+    float,
+    Option(min=0, help="Noise on coordinates: standard deviation in units of the shapes' radius."),
+]
+WeightsFrom = Annotated[
+    str | None,
+    Option(
+        metavar="MODEL",
+        help="Start from these weights: a .keras or .npz file, 'sockets', 'pretrained'.",
+    ),
+]
+Networks = Annotated[
+    list[str] | None,
+    Option(
+        "--network",
+        help="Take only its encoder, decoder or discriminator; repeat it for two. Else all.",
+    ),
+]
+Freeze = Annotated[
+    list[str] | None,
+    Option(
+        metavar="NETWORK=LAYER",
+        help="Layers of a network up to this one do not learn, such as encoder=point_4.",
+    ),
+]
+ShapeModels = Annotated[
+    float,
+    Option(
+        min=0,
+        metavar="SHARE",
+        help="Sockets in mm only: draw this share of a batch, [0, 1), from linear shape models of "
+        "the training part, one a class, and let the decoder start as them.",
+    ),
+]
+
+
 @app.command(rich_help_panel=_OWN)
 def train(
     folder: Folder,
     model: Annotated[
         Path, typer.Argument(help="The .keras file to write; its history and card go beside it.")
     ],
-    recipe: Annotated[
-        str, typer.Option(help="'compact', 'paper', or a YAML file of entries of a recipe.")
-    ] = "compact",
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change an entry of the recipe, such as code_size=32 or encoder=64,128,256.",
-        ),
-    ] = None,
-    points: Annotated[
-        int | None, typer.Option(min=1, help="Of each cloud; the recipe's (2048) by default.")
-    ] = None,
-    normalization: Annotated[
-        Literal["dataset", "unit-sphere"] | None,
-        typer.Option(
-            help="One scale for all shapes, which keeps their sizes, or each its own; by default "
-            "what the recipe says."
-        ),
-    ] = None,
-    split: Annotated[
-        tuple[float, float, float],
-        typer.Option(
-            metavar="TRAIN VAL TEST", help="Shares of training, validation and test, in all 1."
-        ),
-    ] = (0.8, 0.1, 0.1),
+    recipe: RecipeName = "compact",
+    changes: Changes = None,
+    points: Points = None,
+    normalization: Normalization = None,
+    split: Split = (0.8, 0.1, 0.1),
     seed: Seed = 0,
-    epochs: Annotated[int, typer.Option(min=1, help="Each ends with a validation.")] = 10,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Batches of an epoch; as many as the set makes, at least 50, by default."
-        ),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Shapes of a batch.")] = 32,
-    select_from: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="First epoch, counted from 0, that may be chosen as the best; half of them by "
-            "default.",
-        ),
-    ] = None,
-    rotate: Annotated[bool, typer.Option(help="Turn shapes about z at random.")] = False,
-    jitter: Annotated[
-        float,
-        typer.Option(
-            min=0, help="Noise on coordinates: standard deviation in units of the shapes' radius."
-        ),
-    ] = 0.0,
-    weights_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="Start from these weights: a .keras or .npz file, 'sockets', 'pretrained'.",
-        ),
-    ] = None,
-    network: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Take only its encoder, decoder or discriminator; repeat it for two. Else all."
-        ),
-    ] = None,
-    freeze: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NETWORK=LAYER",
-            help="Layers of a network up to this one do not learn, such as encoder=point_4.",
-        ),
-    ] = None,
-    shape_models: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            metavar="SHARE",
-            help="Sockets in mm only: draw this share of a batch, [0, 1), from linear shape models "
-            "of the training part, one a class, and let the decoder start as them.",
-        ),
-    ] = 0.0,
+    epochs: Epochs = 10,
+    steps: Steps = None,
+    batch_size: BatchSize = 32,
+    select_from: SelectFrom = None,
+    rotate: Rotate = False,
+    jitter: Jitter = 0.0,
+    weights_from: WeightsFrom = None,
+    network: Networks = None,
+    freeze: Freeze = None,
+    shape_models: ShapeModels = 0.0,
 ):
     """
     Train an adversarial autoencoder on a folder of shapes.
@@ -225,28 +227,27 @@ def train(
     off goes on when it is started again; one that is finished is found finished. A finished run of
     other settings in its place is replaced at the end.
     """
-    entries = _pairs(changes, "--set")
-    entries |= {} if points is None else {"n_points": points}
-    entries |= {} if normalization is None else {"normalization": normalization}
-    frozen = _pairs(freeze, "--freeze")
-    experiment = _experiment()
-    run = experiment.train(
+    entries = {"n_points": points, "normalization": normalization}
+    entries = {name: value for name, value in entries.items() if value is not None}
+    start = {"frozen": _pairs(freeze, "--freeze")}
+    start |= {"networks": tuple(network)} if network else {}
+    run = _quietly("apps.own_shapes").train(
         folder,
         model,
-        recipe=recipe,
-        changes=entries,
+        (recipe, _pairs(changes, "--set") | entries),
+        start,
+        {
+            "epochs": epochs,
+            "steps": steps,
+            "batch_size": batch_size,
+            "first_selectable": select_from,
+            "rotate": rotate,
+            "jitter": jitter,
+            "seed": seed,
+        },
         shares=split,
-        seed=seed,
-        epochs=epochs,
-        steps=steps,
-        batch_size=batch_size,
-        first_selectable=select_from,
-        rotate=rotate,
-        jitter=jitter,
+        share=shape_models,
         weights_from=weights_from,
-        networks=tuple(network or experiment.NETWORKS),
-        frozen=frozen,
-        shape_models=shape_models,
     )
     counts = ", ".join(f"{len(names)} {part}" for part, names in run.card["split"].items())
     best = run.history.loc[run.best_epoch]
@@ -260,22 +261,20 @@ def train(
 def evaluate(
     model: Model,
     folder: Folder,
-    out: Annotated[Path, typer.Option(help="Folder for index.html, metrics.json and errors.csv.")],
+    out: Annotated[Path, Option(help="Folder for index.html, metrics.json and errors.csv.")],
     everything: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--all",
             help="Shapes that the model was trained on, or selected by, or that in another folder "
             "have names of such, as well.",
         ),
     ] = False,
-    draws: Annotated[
-        int, typer.Option(min=1, help="Of samples, 3 for each shape in each draw.")
-    ] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="Of the first draw, then the next.")] = 1000,
+    draws: Annotated[int, Option(min=1, help="Of samples, 3 for each shape in each draw.")] = 3,
+    seed: Annotated[int, Option(min=0, help="Of the first draw, then the next.")] = 1000,
     limit: Annotated[
         int,
-        typer.Option(
+        Option(
             min=2,
             help="Shapes at most, and 10 times as many training shapes for the baselines; time "
             "grows with its square.",
@@ -283,7 +282,7 @@ def evaluate(
     ] = 200,
     sockets: Annotated[
         bool | None,
-        typer.Option(
+        Option(
             "--sockets/--no-sockets",
             help="Shapes are sockets in mm, z up: errors on surfaces, linear shape models; by "
             "default if all classes are TT or TF.",
@@ -295,16 +294,13 @@ def evaluate(
 
     By default on shapes that it has not seen, as the card beside the model tells.
     """
-    experiment = _experiment()
-    found = experiment.evaluate(
-        model,
-        folder,
-        draws=draws,
-        seed=seed,
-        everything=everything,
-        sockets=sockets,
-        limit=limit,
-    )
+    runs = _quietly("models.runs")
+    from aaelib.shapes import load_clouds
+    from aaelib.study import model_report
+
+    n_points = runs.load_with_card(model)[0].recipe.n_points
+    shapes = load_clouds(folder, n_points)
+    found = model_report.evaluate(model, shapes, draws, seed, everything, sockets, limit)
     page = found.write(out)
     typer.echo(found.about["which"])
     typer.echo(found.table.T.to_markdown())
@@ -318,17 +314,17 @@ def generate(
     out: Annotated[
         Path,
         typer.Argument(
-            help="Folder for clouds (.npy, n x 3) in the unit of the model's training shapes (in "
-            "the unit sphere if it normalizes each to that); samples from before go."
+            help="Empty folder for clouds (.npy, n x 3) in the unit of the model's training shapes "
+            "(in the unit sphere if it normalizes each to that)."
         ),
     ],
     seed: Seed = 0,
     mesh: Mesh = None,
     thickness: Thickness = 4.0,
+    overwrite: Overwrite = False,
 ):
     """Draw new shapes."""
-    experiment = _experiment()
-    _tell(*experiment.generate(model, n, out, seed=seed, mesh=mesh, thickness=thickness))
+    _tell(*_quietly("apps.outputs").generate(model, n, out, seed, mesh, thickness, overwrite))
 
 
 @app.command(rich_help_panel=_OWN)
@@ -336,14 +332,15 @@ def interpolate(
     model: Model,
     a: Annotated[Path, typer.Argument(help="A cloud (.npy) or a mesh, where to start.")],
     b: Annotated[Path, typer.Argument(help="Where to end.")],
-    out: Annotated[Path, typer.Argument(help="Folder for clouds, and a page with a slider.")],
-    steps: Annotated[int, typer.Option(min=2, help="Shapes, both ends included.")] = 5,
+    out: Annotated[Path, typer.Argument(help="Empty folder for clouds and a page with a slider.")],
+    steps: Annotated[int, Option(min=2, help="Shapes, both ends included.")] = 5,
     mesh: Mesh = None,
     thickness: Thickness = 4.0,
+    overwrite: Overwrite = False,
 ):
     """Walk from one shape to another."""
-    experiment = _experiment()
-    _tell(*experiment.interpolate(model, a, b, out, steps=steps, mesh=mesh, thickness=thickness))
+    outputs = _quietly("apps.outputs")
+    _tell(*outputs.interpolate(model, a, b, out, steps, mesh, thickness, overwrite))
 
 
 @app.command(rich_help_panel=_OWN)
@@ -360,15 +357,14 @@ def export(
     ],
     thickness: Thickness = 4.0,
     smoothing: Annotated[
-        float, typer.Option(min=0, help="Of the surface; 0 passes through all points.")
+        float, Option(min=0, help="Of the surface; 0 passes through all points.")
     ] = 0.1,
     points: Annotated[
-        int, typer.Option(min=100, help="To fit the surface to; a cloud must have as many.")
+        int, Option(min=100, help="To fit the surface to; a cloud must have as many.")
     ] = 2048,
 ):
     """Take home a socket to print, its measures, or a model's weights."""
-    experiment = _experiment()
-    typer.echo(experiment.export(source, out, thickness, smoothing, points))
+    typer.echo(_quietly("apps.outputs").export(source, out, thickness, smoothing, points))
 
 
 @app.command(rich_help_panel=_STUDY)
@@ -424,7 +420,7 @@ def reference(profile: Profile = "default"):
 @app.command(rich_help_panel=_STUDY)
 def verify(
     profile: Profile = "default",
-    exact: Annotated[bool, typer.Option("--exact", help="Grant no cell a tolerance.")] = False,
+    exact: Annotated[bool, Option("--exact", help="Grant no cell a tolerance.")] = False,
 ):
     """
     Compare the tables in results/PROFILE/ with those in tests/reference/, cell by cell.
@@ -448,8 +444,8 @@ def verify(
 
 @app.command(rich_help_panel=_STUDY)
 def explore(
-    port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 8866,
-    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    port: Annotated[int, Option(help="On 127.0.0.1.")] = 8866,
+    browser: Annotated[bool, Option(help="Open the page in a browser.")] = True,
 ):
     """Serve the explorer of notebook 05, to this machine only, until it is interrupted."""
     from . import server
@@ -462,7 +458,7 @@ def explore(
 @app.command(rich_help_panel=_STUDY)
 def data(
     modelnet: Annotated[
-        Literal["10", "40"] | None, typer.Option(help="Download that ModelNet too.")
+        Literal["10", "40"] | None, Option(help="Download that ModelNet too.")
     ] = None,
 ):
     """Download the public sockets, each file checked against its sha256."""
@@ -483,17 +479,16 @@ def bundle():
         typer.echo(f"{file} ({file.stat().st_size / 1e3:.0f} kB)")
 
 
-def _experiment():
-    """The module, without what TensorFlow logs while it is imported, whatever it is told."""
+def _quietly(module):
+    """Import a module of aaelib without what TensorFlow logs while it is imported."""
     standard_error = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
-        from . import experiment
+        return importlib.import_module(f"aaelib.{module}")
     finally:
         os.dup2(standard_error, 2)
         os.close(standard_error)
-    return experiment
 
 
 def _pairs(texts, option):

@@ -9,6 +9,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "files": ["export_weights", "load"],
         "latent": ["direction", "interpolate"],
         "recipes": ["Recipe", "recipe"],
-        "training": ["train"],
+        "runs": ["Run"],
+        "starts": ["Start"],
+        "training": ["Settings", "train"],
     },
 )

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import yaml
 
-from . import recipes
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -253,7 +251,7 @@ def recipe(name="compact", **changes):
 # Recipes --------------------------------------------------------------------------------------
 
 
-def load_recipe(source="compact", /, **changes):
+def load_recipe(source="compact", /, defaults=None, **changes):
     """
     A recipe by name or from a file, with some of its entries changed.
 
@@ -263,6 +261,8 @@ def load_recipe(source="compact", /, **changes):
         A name in `aaelib.models.RECIPES`, or a YAML file (`.yaml`, `.yml`): entries of
         `aaelib.models.Recipe`, and `base`, the name of the recipe that has all others ("compact"
         where it is missing). The recipe's `name` is the file's, unless an entry says another.
+    defaults : dict, optional
+        Entries that take the place of the base recipe's, but not of the file's.
     **changes
         Entries to replace. Text is read as the entry's type asks for: "1e-3", "64,128", "null".
 
@@ -278,11 +278,12 @@ def load_recipe(source="compact", /, **changes):
         For an unknown name or entry, or a value of another type or out of range.
     """
     if not _is_file(source):
-        return _recipe(str(source), changes)
+        return _recipe(str(source), (defaults or {}) | changes)
     entries = _read_recipe(Path(source))
     base = entries.pop("base", "compact")
     try:
-        return _recipe(base, {"name": Path(source).stem} | entries | changes)
+        named = {"name": Path(source).stem}
+        return _recipe(base, (defaults or {}) | named | entries | changes)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{source}: {error}") from error
 
@@ -295,7 +296,7 @@ def _recipe(base, entries):
     # The name is an entry, too, of which `models.recipe` takes the base's.
     renamed = {"name": str(entries["name"])} if "name" in entries else {}
     others = {key: value for key, value in entries.items() if key != "name"}
-    return dataclasses.replace(recipes.recipe(base, **_typed(others)), **renamed)
+    return dataclasses.replace(recipe(base, **_typed(others)), **renamed)
 
 
 def _read_recipe(file):
@@ -315,7 +316,7 @@ def _read_recipe(file):
 
 def _typed(entries):
     """Entries whose text is read by the type that `Recipe` gives them."""
-    types = {field.name: field.type for field in dataclasses.fields(recipes.Recipe)}
+    types = {field.name: field.type for field in dataclasses.fields(Recipe)}
     return {
         key: _parsed(value, types.get(key, str)) if isinstance(value, str) else value
         for key, value in entries.items()

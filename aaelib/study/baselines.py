@@ -1,10 +1,13 @@
 """What a sceptic would use, or suspect: the nearest scan, copies of it, a linear shape model."""
 
+from typing import NamedTuple
+
 import numpy as np
 from tqdm.auto import tqdm
 
 from ..metrics.generative import pairwise_chamfer
 from ..shapes.clouds import normalize
+from ..shapes.folders import Shapes
 from ..shapes.shape_model import ShapeModel
 
 NEAREST_SCAN, NEAREST = "nearest scan", "nearest training socket"
@@ -19,17 +22,15 @@ NAMES = (NEAREST_SCAN, NEAREST, LINEAR, LINEAR_ALL_MODES, LINEAR_ALL_SOCKETS, FL
 DRAWN_PER_SOCKET = 3  # samples in a draw for each test socket, as in the original code
 
 
-def contestants(shapes, surfaces, test, scans, training, n_modes, seeds):
+def of_study(unseen, scans, training, n_modes, seeds):
     """
-    What each baseline reconstructs and generates, to be compared with the networks.
+    What each baseline of the study reconstructs and generates.
 
     Parameters
     ----------
-    shapes : aaelib.data.Shapes
-    surfaces : sequence of SocketSurface
-        Theirs.
-    test, scans, training : int arrays
-        Indices of the sockets to reconstruct, and of the two sets to learn from.
+    unseen : Unseen
+    scans, training : Known
+        The two sets of sockets to learn from.
     n_modes : int
         k: as many numbers as a code has.
     seeds : sequence of int
@@ -41,79 +42,61 @@ def contestants(shapes, surfaces, test, scans, training, n_modes, seeds):
         Each of `NAMES` -> (reconstruction (n, n_points, 3), draws): clouds in mm, one for each test
         socket and `DRAWN_PER_SOCKET` times as many in a draw.
     """
-    points, kinds = shapes.points[test], shapes.kinds[test]
-    real = [surfaces[i] for i in test]
-
-    def nearest_of(index):
-        known = shapes.points[index]
-        return nearest(points, known), [redrawn(known, len(test), seed) for seed in seeds]
-
-    def linear(index, n):
-        fitted = fit_shape_models(shapes, surfaces, index)
-        wanted = np.tile(kinds, DRAWN_PER_SOCKET)
-        return (
-            linear_reconstructions(fitted, real, kinds, n_modes=n),
-            [linear_samples(fitted, wanted, seed=seed, n_modes=n) for seed in seeds],
-        )
-
     return {
-        NEAREST_SCAN: nearest_of(scans),
-        NEAREST: nearest_of(training),
-        LINEAR: linear(scans, n_modes),
-        LINEAR_ALL_MODES: linear(scans, None),
-        LINEAR_ALL_SOCKETS: linear(training, n_modes),
-        FLOOR: (resampled(real), [resampled(DRAWN_PER_SOCKET * real, seed=s) for s in seeds]),
+        NEAREST_SCAN: nearest_known(unseen, scans, seeds),
+        NEAREST: nearest_known(unseen, training, seeds),
+        LINEAR: linear(unseen, scans, seeds, n_modes),
+        LINEAR_ALL_MODES: linear(unseen, scans, seeds, None),
+        LINEAR_ALL_SOCKETS: linear(unseen, training, seeds, n_modes),
+        FLOOR: floor(unseen, seeds),
     }
 
 
-def learnt_from(shapes, surfaces, index, test, n_modes):
-    """
-    What can be reconstructed from a set of sockets without a network.
+class Known(NamedTuple):
+    """Shapes that a baseline may learn from, with their surfaces where they are sockets."""
 
-    Parameters
-    ----------
-    shapes : aaelib.data.Shapes
-    surfaces : sequence of SocketSurface
-        Theirs.
-    index, test : int arrays
-        The sockets to learn from, and those to reconstruct.
-    n_modes : int
-        Of the linear shape models.
+    shapes: Shapes
+    surfaces: list | None = None
 
-    Returns
-    -------
-    dict
-        `LINEAR`, "nearest socket" -> (n, n_points, 3) clouds in mm.
-    """
-    fitted = fit_shape_models(shapes, surfaces, index)
-    real = [surfaces[i] for i in test]
+
+def nearest_known(unseen, known, seeds):
+    """The nearest known shape as reconstruction, and known shapes drawn at random."""
+    points = known.shapes.points
+    return nearest(unseen.points, points), [redrawn(points, len(unseen), seed) for seed in seeds]
+
+
+def linear(unseen, known, seeds, n_modes):
+    """The nearest surfaces of linear shape models, and draws of them."""
+    fitted = fit_shape_models(*known)
+    n_points, wanted = unseen.points.shape[1], np.tile(unseen.kinds, DRAWN_PER_SOCKET)
+    return (
+        linear_reconstructions(fitted, unseen.surfaces, unseen.kinds, n_points, n_modes=n_modes),
+        [linear_samples(fitted, wanted, n_points, seed, n_modes) for seed in seeds],
+    )
+
+
+def floor(unseen, seeds):
+    """Other points on the same surfaces, and draws of such."""
+    n_points, again = unseen.points.shape[1], DRAWN_PER_SOCKET * unseen.surfaces
+    return (
+        resampled(unseen.surfaces, n_points),
+        [resampled(again, n_points, seed) for seed in seeds],
+    )
+
+
+def learnt_from(unseen, known, n_modes):
+    """Reconstructions of unseen sockets from known ones without a network: name -> clouds, mm."""
     return {
-        LINEAR: linear_reconstructions(fitted, real, shapes.kinds[test], n_modes=n_modes),
-        "nearest socket": nearest(shapes.points[test], shapes.points[index]),
+        LINEAR: linear(unseen, known, (), n_modes)[0],
+        "nearest socket": nearest(unseen.points, known.shapes.points),
     }
 
 
-def fit_shape_models(shapes, surfaces, index):
-    """
-    Linear shape models of some sockets, their surfaces corresponding by angle and arc length.
-
-    Parameters
-    ----------
-    shapes : aaelib.data.Shapes
-    surfaces : sequence of SocketSurface
-        Theirs.
-    index : int array
-        The sockets to fit to.
-
-    Returns
-    -------
-    dict
-        Kind -> ShapeModel.
-    """
-    kinds = shapes.kinds[index]
+def fit_shape_models(shapes, surfaces):
+    """Linear shape models, kind by kind, of surfaces that correspond by angle and arc length."""
     return {
-        str(kind): ShapeModel.fit([surfaces[i] for i in index[kinds == kind]])
-        for kind in np.unique(kinds)
+        str(kind): ShapeModel.fit([surfaces[i] for i in np.flatnonzero(shapes.kinds == kind)])
+        for kind in np.unique(shapes.kinds)
     }
 
 

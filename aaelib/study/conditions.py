@@ -1,4 +1,4 @@
-"""What the study trains: its conditions and ablations, each a recipe, a start and sockets."""
+"""The study's conditions and ablations: each a recipe, a start, settings and sockets."""
 
 import re
 from dataclasses import dataclass, field
@@ -8,12 +8,13 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..metrics.reconstruction import reconstruction_chamfer
-from ..models import autoencoder, batches, files, recipes, training
-from ..shapes import folders, sources
-from ..shapes.clouds import normalize
+from ..models import recipes, training
+from ..models.files import load
+from ..models.starts import Start
 from ..shapes.shape_model import ShapeModel
-from ..shapes.writing import replacing
-from .baselines import DRAWN_PER_SOCKET
+from ..shapes.sources import KINDS
+
+_OF_BATCHES = ("batch_size", "share", "limit", "jitter", "rotate")
 
 
 @dataclass(frozen=True)
@@ -177,110 +178,58 @@ def shape_models_path(study, sockets, kind):
 
 
 def load_shape_models(study, sockets="scans"):
-    """
-    The shape models of a set of sockets, with the correspondence of their clouds.
-
-    Returns
-    -------
-    dict
-        Kind -> ShapeModel.
-    """
-    return {
-        kind: ShapeModel.load(shape_models_path(study, sockets, kind)) for kind in sources.KINDS
-    }
+    """Kind -> shape model of a set of sockets, with the correspondence of their clouds."""
+    return {kind: ShapeModel.load(shape_models_path(study, sockets, kind)) for kind in KINDS}
 
 
-def start(study, condition, seed):
-    """
-    A model as it is before training.
+def start(study, condition):
+    """Where a condition's first weights come from (`Start`)."""
+    settings = study["shape_model_start"]
+    from_models = condition.start == "shape models"
+    shape_models = load_shape_models(study, condition.sockets) if from_models else {}
+    return Start(
+        model=load(study.model_path("pretrained")) if condition.transferred else None,
+        frozen=condition.frozen,
+        decoder="shape models" if from_models else "cloud",
+        shape_models=tuple(shape_models.values()),
+        steps=settings["steps"],
+        limit=study["transfer"]["limit"],
+    )
 
-    Parameters
-    ----------
-    study : Study
-    condition : Condition
-    seed : int
 
-    Returns
-    -------
-    AdversarialAutoencoder
-    """
+def before_training(study, condition, seed):
+    """The model of a condition as it is before training."""
     shapes, _, _ = study.load_shapes("sockets")
     points = shapes.points[socket_sets(study)[condition.sockets]]
-    recipe = study_recipe(study, condition)
-    scale = normalize(points)[1].scale
-    aae = autoencoder.AdversarialAutoencoder(recipe, scale, seed, condition.frozen)
-    if condition.transferred:
-        aae.start_from(files.load(study.model_path("pretrained")))
-    if condition.start == "shape models":
-        shape_models = load_shape_models(study, condition.sockets).values()
-        settings, limit = study["shape_model_start"], study["transfer"]["limit"]
-        training.start_at_shape_models(aae, shape_models, settings["steps"], limit=limit, seed=seed)
-    else:
-        fixed_scale = scale if recipe.normalization == "dataset" else None
-        first = normalize(points[:1], recipe.normalization, scale=fixed_scale)[0][0]
-        aae.start_decoder_at(first[: recipe.n_points])
-    return aae
+    return start(study, condition).begin(points, study_recipe(study, condition), seed)
 
 
 def train(study, condition, seed):
-    """
-    Train one condition with one seed, or find it trained (`training.train`).
-
-    Returns
-    -------
-    aae : AdversarialAutoencoder
-    history : pandas.DataFrame
-    best : int
-        The selected epoch.
-    """
+    """Train one condition with one seed, or find it trained; return its `Run`."""
     shapes, _, split = study.load_shapes("sockets")
-    points = shapes.points[socket_sets(study)[condition.sockets]]
-    aae = start(study, condition, seed)
-    settings = study["transfer"]
-    length = study["original"] if condition.original else settings
     shape_models = load_shape_models(study, condition.sockets) if condition.augmented else {}
-
-    def draw(first_step, n_steps):
-        return batches.batches(
-            points,
-            aae.scale,
-            n_steps,
-            settings["batch_size"],
-            shape_models=tuple(shape_models.values()),
-            share=settings["share"],
-            limit=settings["limit"],
-            jitter=settings["jitter"],
-            rotate=settings["rotate"],
-            normalization=aae.recipe.normalization,
-            first_step=first_step,
-            seed=seed,
-        )
-
+    length = study["original"] if condition.original else study["transfer"]
+    settings = {name: study["transfer"][name] for name in _OF_BATCHES}
+    settings |= {name: length[name] for name in ("epochs", "steps_per_epoch", "first_selectable")}
     return training.train(
-        aae,
-        draw,
-        shapes.points[split["validation"]],
+        shapes,
+        {
+            "training": socket_sets(study)[condition.sockets],
+            "validation": split["validation"],
+            "test": split["test"],
+        },
+        study_recipe(study, condition),
+        start(study, condition),
+        training.Settings(shape_models=tuple(shape_models.values()), seed=seed, **settings),
         study.model_path(condition.slug, seed),
-        length["epochs"],
-        length["steps_per_epoch"],
-        length["first_selectable"],
-        {"source": study.source, "condition": condition.name, "seed": seed}
-        | {"sockets": folders.digest(points)},
+        {"source": study.source, "condition": condition.name},
     )
 
 
 def train_all(study):
-    """
-    Train every run of the study.
-
-    Returns
-    -------
-    dict
-        (condition's name, seed) -> (history, selected epoch), as `train` gives them. The models
-        are in their files: all at once would fill gigabytes.
-    """
+    """Train every run of the study: (condition's name, seed) -> `Run`."""
     return {
-        (condition.name, seed): train(study, condition, seed)[1:]
+        (condition.name, seed): train(study, condition, seed)
         for condition, seed in tqdm(runs(study), desc="runs")
     }
 
@@ -315,7 +264,7 @@ def budget(study, condition):
 
 def on_validation(study, trained):
     """
-    What the conditions come to on validation sockets, and on those that they learnt from.
+    Errors on validation sockets, and on the sockets that each condition learnt from.
 
     Parameters
     ----------
@@ -339,137 +288,15 @@ def on_validation(study, trained):
 
     rows = []
     for name, seed in tqdm([run for run in trained if run[0] in CONDITIONS], desc="validation"):
-        condition, (history, best) = CONDITIONS[name], trained[name, seed]
-        aae = files.load(study.model_path(condition.slug, seed))
+        condition, run = CONDITIONS[name], trained[name, seed]
+        aae = load(run.path)  # not run.model, which stays in memory
         errors = [error(aae, shapes.points[sets[condition.sockets]]), error(aae, validation)]
         rows.append(
             {"condition": name, "run": seed}
             | budget(study, condition)
-            | {"best_epoch": best, "trained_chamfer": errors[0], "validation_chamfer": errors[1]}
+            | {"best_epoch": run.best_epoch}
+            | {"trained_chamfer": errors[0], "validation_chamfer": errors[1]}
             | {"gap": errors[1] / errors[0], "validation_jsd": training.prior_jsd(aae, validation)}
-            | {"discriminator_accuracy": history.val_discriminator_accuracy[best]}
+            | {"discriminator_accuracy": run.history.val_discriminator_accuracy[run.best_epoch]}
         )
     return pd.DataFrame(rows)
-
-
-def weights_path(study, name):
-    """Where a run writes the models to take away."""
-    return study.folder / "weights" / f"{name}.npz"
-
-
-def export(study, seed):
-    """
-    Write the models to take away: of all training sockets, and the pre-trained one.
-
-    Parameters
-    ----------
-    study : Study
-    seed : int
-        Which of the runs with all training sockets.
-    """
-    chosen = {
-        "sockets": study.model_path(CONDITIONS[BEST].slug, seed),
-        "pretrained": study.model_path("pretrained"),
-    }
-    for name, path in chosen.items():
-        files.export_weights(files.load(path), weights_path(study, name))
-
-
-def write_cards(study, figures):
-    """
-    Write a model card beside each of the models to take away (Mitchell et al. 2019).
-
-    Parameters
-    ----------
-    study : Study
-    figures : pandas.DataFrame
-        What the card of the socket model says of it, and of what it is compared with: a row each
-        metric, a column each model.
-
-    Returns
-    -------
-    str
-        The card of the socket model, Markdown.
-    """
-    best, recipe = CONDITIONS[BEST], study_recipe(study, CONDITIONS[BEST])
-    source = training.card_of(study.model_path(best.slug, study["seeds"][0]))["source"]
-    n = {part: len(index) for part, index in study.load_shapes("sockets")[2].items()}
-    steps = budget(study, best)
-    what = (
-        "An adversarial autoencoder of point clouds, written by "
-        f"`make reproduce PROFILE={study.profile}`."
-    )
-    sockets = f"""# Model card: sockets
-
-{what}
-
-| | |
-|---|---|
-| load | `aaelib.models.load("sockets")` |
-| encoder | PointNet, to a code of {recipe.code_size} numbers, then refined in \
-{recipe.refinement_steps} steps |
-| decoder | {recipe.linear_models} gated linear shape models and a network |
-| trained on | {n["scans"] + n["more"]} sockets, transtibial (TT) and transfemoral (TF), and draws \
-from their shape models |
-| source | {source.split(",")[0]} |
-| training | from the shape models: {steps["steps_before"]} steps in which the encoder learns to \
-read them, {steps["steps"]} adversarial ones, {steps["steps_after"]} of the decoder at refined \
-codes |
-| chosen on | {n["validation"]} other sockets |
-| tested on | {n["test"]} sockets that nothing was fitted to or chosen by |
-| weights | half precision, coordinates single |
-| licence | CC BY-SA 4.0, as the public sockets |
-
-## How good
-
-On the test sockets, this model in the precision in which it comes, beside the linear shape model of
-the same sockets with as many numbers, and beside real training sockets. Chamfer distance and what
-follows from it are in the unit sphere; samples are {DRAWN_PER_SOCKET} for each test socket. Lower
-is better but for coverage; 1-NN accuracy is best at 0.5. ± is over draws.
-
-{figures.to_markdown(disable_numparse=True)}
-
-## Limits
-
-- The public sockets were drawn by their publishers from shape models of 30 TT and 21 TF scans: this
-  model knows no more variety than those, and right legs only.
-- Sockets must be in mm, the long axis along z, the closed end down, aligned as the public ones are.
-- A shape that is no socket gets the nearest thing to it, without a warning.
-- A decoded socket is {recipe.n_points} points; a surface is fitted to them.
-
-{_USE}"""
-    recipe = study_recipe(study)
-    corpus = training.card_of(study.model_path("pretrained"))["source"]
-    terms = "CC BY-SA 4.0"
-    if "ModelNet" in corpus:
-        terms += "; what it learnt from, ModelNet, is for academic use only: use it for no more"
-    pretrained = f"""# Model card: pretrained
-
-{what}
-
-| | |
-|---|---|
-| load | `aaelib.models.load("pretrained")` |
-| encoder, decoder | as those of "sockets"; a code of {recipe.code_size} numbers |
-| trained on | {corpus}, shapes in the unit sphere |
-| weights | half precision, coordinates single; no shape is part of them |
-| licence | {terms} |
-
-## Limits
-
-- A start for training on other shapes (`AdversarialAutoencoder.start_from`), no good model of
-  everyday ones: table T3 has its errors. What it is worth for sockets is in table T4, in the
-  conditions with and without transfer.
-
-{_USE}"""
-    for name, text in (("sockets", sockets), ("pretrained", pretrained)):
-        with replacing(weights_path(study, name).with_suffix(".md")) as temporary:
-            temporary.write_text(text)
-    return sockets
-
-
-_USE = """## Intended use
-
-Research and teaching on shape models of sockets. **Not a medical device**: a generated socket has
-not been assessed by anyone, and must not be made for a patient.
-"""

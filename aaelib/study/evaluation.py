@@ -1,369 +1,147 @@
-"""What a model of any shapes is worth: all metrics and figures, with baselines beside it."""
-
-import json
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
+"""The one evaluation: what contenders reconstruct and generate on unseen shapes."""
 
 import numpy as np
-import pandas as pd
-from scipy.spatial import cKDTree
+from tqdm.auto import tqdm
 
-from ..models import latent
-from ..shapes import folders
-from ..shapes.sockets import check_sockets, fit_surfaces
-from ..shapes.writing import replacing
-from . import baselines, figures, report, tables
+from ..metrics.distances import pairwise_chamfer
+from ..metrics.generative import (
+    coverage_of,
+    jensen_shannon_divergence,
+    minimum_matching_distance_of,
+    one_nearest_neighbor_accuracy_of,
+)
+from ..metrics.reconstruction import reconstruction_chamfer, reconstruction_errors, surface_distance
+from ..shapes.clouds import normalize
+from .baselines import DRAWN_PER_SOCKET
 
-NEAREST = "nearest training shape"
-TRAINED_PER_SHAPE = 10  # training shapes at most that baselines take, for each shape to evaluate
+# Column -> its title, and which way is better or the value that is best.
+METRICS = {
+    "chamfer": ("Chamfer distance", "lower"),
+    "surface_mm": ("surface error, mm", "lower"),
+    "fidelity": ("fidelity", "lower"),
+    "coverage": ("coverage", "higher"),
+    "jsd": ("JSD", "lower"),
+    "one_nn_accuracy": ("1-NN accuracy", 0.5),
+}
+GENERATIVE = {
+    "minimum_matching_distance": "fidelity",
+    "coverage": "coverage",
+    "jensen_shannon_divergence": "jsd",
+    "one_nearest_neighbor_accuracy": "one_nn_accuracy",
+}
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Unseen:
     """
-    What a model reconstructs and generates, beside what a sceptic would use instead.
-
-    Attributes
-    ----------
-    metrics : pandas.DataFrame
-        A row for the model and each baseline; columns as in `aaelib.tables.METRICS`, each with its
-        standard deviation over draws (`..._sd`) where it has one. Chamfer distance, fidelity and
-        JSD are in unit spheres.
-    by_class : pandas.DataFrame
-        Mean errors of reconstruction of each class, a column for each of these rows.
-    errors : pandas.DataFrame
-        A row for each shape: "class", and errors of the model's reconstruction: "chamfer", and
-        "surface_mm" where the shapes are sockets.
-    memorising : dict
-        What `aaelib.baselines.memorising` gives; empty where the training shapes are not known.
-    figures, captions : dict
-        Name -> plotly figure; name -> what it shows.
-    about : dict
-        Model, folder, source, how many shapes and which, seeds of the draws.
-    """
-
-    metrics: pd.DataFrame
-    by_class: pd.DataFrame
-    errors: pd.DataFrame
-    memorising: dict
-    figures: dict
-    captions: dict
-    about: dict
-
-    @property
-    def table(self):
-        """The metrics to read: "mean ± standard deviation over draws"."""
-        return tables.with_spread(self.metrics).rename_axis(None)
-
-    def write(self, folder):
-        """
-        Write `metrics.json`, `errors.csv` and `index.html`, one page that needs no network.
-
-        Parameters
-        ----------
-        folder : str or Path
-            Made where missing; what it holds from before under these names is replaced.
-
-        Returns
-        -------
-        Path
-            The page.
-        """
-        folder = Path(folder)
-        # All are made before the first is put into its place.
-        with ExitStack() as stack:
-            page, errors, values = (
-                stack.enter_context(replacing(folder / name))
-                for name in ("index.html", "errors.csv", "metrics.json")
-            )
-            values.write_text(json.dumps(self._values(), indent=1), encoding="utf-8")
-            self.errors.to_csv(errors)
-            report.write_page(page, f"{self.about['model']}: evaluation", *self._page())
-        return folder / "index.html"
-
-    def _values(self):
-        return self.about | {
-            "metrics": _plain(self.metrics),
-            "by_class": _plain(self.by_class),
-            "memorising": self.memorising,
-        }
-
-    def _page(self):
-        """Paragraphs, and sections (title, caption, table or figure)."""
-        about = self.about
-        paragraphs = [
-            f"{about['which'][0].upper()}{about['which'][1:]}. Folder: {about['folder']}.",
-            *about["notes"],
-        ]
-        sections = [
-            ("Metrics", self._caption(), self.table),
-            ("By class", "Mean errors of reconstruction.", tables.with_spread(self.by_class)),
-        ]
-        if self.memorising:
-            caption = (
-                "Chamfer distance to the nearest training shape: median of the samples and of the "
-                "shapes that were not trained on, and their ratio, far below 1 for copies. "
-                "share_nearer: share of the samples that are nearer than all but the nearest 5 % "
-                "of those shapes; 0.05 is expected."
-            )
-            sections.append(("Is it memory?", caption, pd.DataFrame({"": self.memorising}).T))
-        sections += [
-            (name.capitalize(), self.captions[name], figure)
-            for name, figure in self.figures.items()
-        ]
-        return paragraphs, sections
-
-    def _caption(self):
-        about = self.about
-        better = {"lower": [], "higher": [], 0.5: []}
-        for name in tables.METRICS.keys() & set(self.metrics.columns):
-            better[tables.METRICS[name][1]].append(name)
-        words = f"{', '.join(sorted(better['lower']))}: lower is better; coverage: higher"
-        return (
-            f"Reconstruction of {about['n']} shapes, each in its unit sphere; generation in "
-            f"{len(about['seeds'])} draws of {baselines.DRAWN_PER_SOCKET * about['n']}. {words}; "
-            "one_nn_accuracy: 0.5 is best. ± is the standard deviation over draws. "
-            f"Source: {about['source']}."
-        )
-
-
-def evaluate(aae, name, shapes, files, *, trained, n_trained, is_new, seeds, sockets, about):
-    """
-    Every metric and figure of a model on shapes, baselines beside it.
-
-    `aaelib.experiment.evaluate` finds out from a folder and a model's card what this takes.
+    Shapes to evaluate on, with what every evaluation on them needs.
 
     Parameters
     ----------
-    aae : aaelib.models.AdversarialAutoencoder
-    name : str
-        What to call it.
-    shapes : aaelib.data.Shapes
-        To reconstruct and to compare samples with, two or more.
-    files : sequence of Path
-        Theirs.
-    trained : aaelib.data.Shapes
-        Those that it was trained on, as far as they are known, or some of them; there may be none.
-    n_trained : int
-        How many are known.
-    is_new : (n,) bool array
-        Which of `shapes` it was not trained on.
-    seeds : sequence of int
-        Of the draws, each of `baselines.DRAWN_PER_SOCKET` samples for each shape.
-    sockets : bool
-        Whether the shapes are sockets in mm, z up, with errors in mm on their surfaces.
-    about : dict
-        What else is to be said of it: at least "which" of the shapes of "folder" these are, and
-        their "source".
+    shapes : aaelib.shapes.Shapes
+        Test sockets, or other shapes.
+    surfaces : list of SocketSurface, optional
+        Theirs; None for shapes that are no sockets, which have no errors on surfaces.
+    """
+
+    def __init__(self, shapes, surfaces=None):
+        self.points, self.kinds, self.surfaces = shapes.points, shapes.kinds, surfaces
+        self.meshes = [surface.mesh() for surface in surfaces or ()]
+        self.reference = normalize(self.points, "unit-sphere")[0]
+        self.within = pairwise_chamfer(self.reference)
+
+    def __len__(self):
+        return len(self.points)
+
+    def evaluate(self, reconstruction, draws):
+        """
+        Evaluate what one contender reconstructs and generates.
+
+        Parameters
+        ----------
+        reconstruction : (n, n_points, 3) array
+            Of each shape, mm.
+        draws : iterable of (k n, m_points, 3) arrays
+            Generated shapes, mm: a whole multiple of the unseen ones in each; there may be none.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            By the names in `METRICS`: errors (n,) of reconstruction, NaN where there are no
+            surfaces to measure them on, and values (number of draws,) of generation. 1-NN accuracy,
+            whose best is 0.5 for sets of one size only, is the mean over the k parts of a draw.
+
+        Raises
+        ------
+        ValueError
+            If a draw is no multiple of the unseen shapes.
+        """
+        scores = [self._scores(draw) for draw in draws]
+        return self._errors(reconstruction) | {
+            name: np.array([each[name] for each in scores]) for name in GENERATIVE.values()
+        }
+
+    def _errors(self, reconstruction):
+        if self.surfaces is not None:
+            return reconstruction_errors(self.points, reconstruction, self.meshes)
+        chamfer = reconstruction_chamfer(self.points, reconstruction)
+        return {"chamfer": chamfer, "surface_mm": np.full(len(self), np.nan)}
+
+    def _scores(self, draw):
+        n = len(self)
+        if not len(draw) or len(draw) % n:
+            raise ValueError(f"a draw of {len(draw)} shapes for {n} test sockets; draw a multiple")
+        generated = normalize(draw, "unit-sphere")[0]
+        between = pairwise_chamfer(generated, self.reference)
+        parts = [slice(i, i + n) for i in range(0, len(draw), n)]
+        accuracies = [
+            one_nearest_neighbor_accuracy_of(
+                pairwise_chamfer(generated[part]), between[part], self.within
+            )
+            for part in parts
+        ]
+        return {
+            "fidelity": minimum_matching_distance_of(between),
+            "coverage": coverage_of(between),
+            "jsd": jensen_shannon_divergence(generated, self.reference),
+            "one_nn_accuracy": np.mean(accuracies),
+        }
+
+    def point_errors(self, clouds, which):
+        """Distances in mm of the points of clouds to the surfaces of certain unseen sockets."""
+        pairs = zip(clouds, which, strict=True)
+        return [surface_distance(cloud, self.meshes[i]) for cloud, i in pairs]
+
+
+def of_model(aae, unseen, seeds):
+    """A model as a contender: its reconstructions, and a draw of the prior for each seed."""
+    n = DRAWN_PER_SOCKET * len(unseen)
+    return aae.reconstruct(unseen.points), (aae.sample(n, seed) for seed in seeds)
+
+
+def compare(unseen, contenders, total=None):
+    """
+    Evaluate contenders one after the other.
+
+    Parameters
+    ----------
+    unseen : Unseen
+    contenders : iterable of (name, (reconstruction, draws))
+        As `Unseen.evaluate` takes them; several of one name are its seeds.
+    total : int, optional
+        How many there are, for the progress bar.
 
     Returns
     -------
-    Evaluation
+    dict
+        Name -> list of what `Unseen.evaluate` gave.
     """
-    if sockets:
-        check_sockets(shapes.points, files)
-    unseen = tables.Unseen(shapes, fit_surfaces(shapes.points) if sockets else None)
-    contestants, notes = _contestants(unseen, files, trained, n_trained, aae, seeds)
-    mine = (
-        aae.reconstruct(shapes.points),
-        [aae.sample(baselines.DRAWN_PER_SOCKET * len(shapes), seed) for seed in seeds],
-    )
-    evaluated = tables.evaluate_baselines(unseen, {name: mine} | contestants)
-    near = {}
-    if len(trained) and is_new.any():
-        of_samples = baselines.nearest_distances(mine[1][0], trained.points)
-        of_new = evaluated[NEAREST][0]["chamfer"][is_new]
-        near = {f"samples of {name}": of_samples, "shapes it was not trained on": of_new}
-    pictures = _pictures(aae, name, shapes, unseen, mine, evaluated, near)
-    about = {"model": name, "recipe": aae.recipe.name} | about
-    about |= {"n": len(shapes), "n_trained": n_trained, "n_compared": len(trained)}
-    about |= {"sockets": sockets, "seeds": list(seeds), "notes": notes}
-    return Evaluation(
-        metrics=tables.summary(evaluated, over="draws").dropna(axis=1, how="all"),
-        by_class=tables.by_kind(shapes.kinds, evaluated).T.dropna(how="all"),
-        errors=_errors(shapes, evaluated[name][0]),
-        memorising=baselines.memorising(*near.values()) if near else {},
-        figures={key: figure for key, (figure, _) in pictures.items()},
-        captions={key: caption for key, (_, caption) in pictures.items()},
-        about=about,
-    )
+    found = {}
+    for name, (reconstruction, draws) in tqdm(contenders, desc="evaluation", total=total):
+        found.setdefault(name, []).append(unseen.evaluate(reconstruction, draws))
+    return found
 
 
-def _errors(shapes, of_model):
-    """A row a shape: its class, and how far off its reconstruction is."""
-    errors = {"class": shapes.kinds}
-    errors |= {metric: of_model[metric] for metric in ("chamfer", "surface_mm")}
-    index = pd.Index(shapes.names, name="shape")
-    return pd.DataFrame(errors, index).dropna(axis=1, how="all")
-
-
-def _contestants(unseen, files, trained, n_trained, aae, seeds):
-    """What baselines make, as `tables.evaluate_baselines` takes it, and what is said of them."""
-    contestants, notes = {}, []
-    if len(trained):
-        contestants[NEAREST] = (
-            baselines.nearest(unseen.points, trained.points),
-            [baselines.redrawn(trained.points, len(unseen), s) for s in seeds],
-        )
-        notes.append(
-            f"'{NEAREST}' reconstructs with the nearest of {len(trained)} training shapes, and "
-            "generates by drawing real ones: the mark to reach. One of these is its own nearest."
-        )
-        if len(trained) < n_trained:
-            notes.append(
-                f"To save time, these were drawn from {n_trained} training shapes, "
-                f"{TRAINED_PER_SHAPE} for each shape that the limit allows: a copy of one of the "
-                "others does not show."
-            )
-    else:
-        notes.append("The model's training shapes are not in this folder, so none is a baseline.")
-    counts = pd.Series(trained.kinds).value_counts().reindex(np.unique(unseen.kinds), fill_value=0)
-    if unseen.surfaces is None:
-        notes.append("Clouds do not say which points correspond: there is no linear shape model.")
-    elif counts.min() >= 2:
-        k = aae.recipe.code_size
-        contestants[baselines.LINEAR] = _linear(unseen, trained, k, seeds)
-        notes.append(f"'{baselines.LINEAR}': of these training shapes, one a class, k = {k}.")
-    if sampled := _sampled_anew(unseen, files, seeds):
-        contestants[baselines.FLOOR] = sampled
-        notes.append(f"'{baselines.FLOOR}': the evaluated shapes' own surfaces, sampled anew.")
-    return contestants, notes
-
-
-def _linear(unseen, trained, n_modes, seeds):
-    """What linear shape models of training sockets make of unseen ones, and draws."""
-    fitted = baselines.fit_shape_models(
-        trained, fit_surfaces(trained.points), np.arange(len(trained))
-    )
-    n_points, wanted = unseen.points.shape[1], np.tile(unseen.kinds, baselines.DRAWN_PER_SOCKET)
-    return (
-        baselines.linear_reconstructions(
-            fitted, unseen.surfaces, unseen.kinds, n_points, n_modes=n_modes
-        ),
-        [baselines.linear_samples(fitted, wanted, n_points, s, n_modes) for s in seeds],
-    )
-
-
-def _sampled_anew(unseen, files, seeds):
-    """Other points on the same surfaces, and draws of such; None where there are no surfaces."""
-    n_points, times = unseen.points.shape[1], baselines.DRAWN_PER_SOCKET
-    if unseen.surfaces is not None:
-        again = unseen.surfaces * times
-        return (
-            baselines.resampled(unseen.surfaces, n_points),
-            [baselines.resampled(again, n_points, s) for s in seeds],
-        )
-    if any(file.suffix.lower() == ".npy" for file in files):
-        return None
-    # The shapes themselves have the seed 0.
-    sampled = [
-        folders.read_all(files, n_points, seed, title="sampling floor")
-        for seed in range(1, 2 + times * len(seeds))
-    ]
-    parts = [sampled[1 + times * i : 1 + times * (i + 1)] for i in range(len(seeds))]
-    return sampled[0], [np.concatenate(part) for part in parts]
-
-
-def _pictures(aae, name, shapes, unseen, mine, evaluated, near):
-    """
-    Name -> (figure, caption).
-
-    In an order and of a size in which a screen and what is near it have no more 3D views than
-    browsers keep (`figures.SCENES_SHOWN`).
-    """
-    reconstructed, samples = mine[0], mine[1][0]
-    of_model = evaluated[name][0]
-    metric = "chamfer" if unseen.surfaces is None else "surface_mm"
-    order = np.argsort(of_model[metric])
-    some = order[np.linspace(0, len(order) - 1, min(5, len(order))).round().astype(int)]
-    worst = order[::-1][:2]
-    spread = tables.summary(evaluated, over="draws")
-    shown = {key: title for key, (title, _) in tables.METRICS.items() if spread[key].notna().any()}
-    what = (
-        "coloured by distance to each other; Chamfer distance (unit sphere) below each"
-        if unseen.surfaces is None
-        else "coloured by distance to the socket's surface, mm; mean error below each"
-    )
-    ends = list(np.unravel_index(unseen.within.argmax(), unseen.within.shape))
-    between = aae.decode(latent.interpolate(*aae.encode(shapes.points[ends]), 5))
-    first, last = (Path(end).name for end in shapes.names[ends])
-    pictures = {
-        "comparison": (
-            figures.bars_with_baselines(
-                spread,
-                shown,
-                spread[[f"{key}_sd" for key in shown]].rename(columns=lambda c: c[:-3]),
-                [row for row in spread.index if row != name],
-                {key: way for key, (_, way) in tables.METRICS.items()},
-            ),
-            "The table as bars; error bars are standard deviations over draws.",
-        ),
-        "reconstructions": (
-            _beside(unseen, shapes, reconstructed, some, of_model[metric]),
-            f"Shapes (top) from the best to the worst reconstructed, and reconstructions, {what}.",
-        ),
-        "errors": (
-            _distribution(
-                {row: runs[0]["chamfer"] for row, runs in evaluated.items()},
-                "Chamfer distance of the reconstruction (unit sphere)",
-            ),
-            "The share of shapes that are reconstructed within each distance.",
-        ),
-        "worst": (
-            _beside(unseen, shapes, reconstructed, worst, of_model[metric]),
-            f"The worst cases (top) and their reconstructions, {what}.",
-        ),
-        "interpolation": (
-            figures.interpolation(between, [first, "25 %", "50 %", "75 %", last]),
-            "From one shape's code to another's, of the two that are farthest apart.",
-        ),
-    }
-    if near:
-        pictures["memory"] = (
-            _distribution(near, "Chamfer distance to the nearest training shape (unit sphere)"),
-            "How near to a training shape samples are, and shapes that were not trained on. Copies "
-            "rise at 0.",
-        )
-    sized = aae.recipe.normalization == "dataset"
-    unit = "in the unit of the folder's files" if sized else "without a size: in the unit sphere"
-    pictures["samples"] = (
-        figures.cloud_gallery(samples[:10]),
-        f"The first samples of the prior, {unit}.",
-    )
-    return pictures
-
-
-def _beside(unseen, shapes, reconstructed, index, errors):
-    """A gallery of shapes with their reconstructions below them, coloured by error."""
-    originals, theirs = shapes.points[index], reconstructed[index]
-    if unseen.surfaces is None:
-        colors = [*map(_distances, originals, theirs), *map(_distances, theirs, originals)]
-        labels, unit = [f"{errors[i]:.2g}" for i in index], "distance"
-    else:
-        colors = [*unseen.point_errors(originals, index), *unseen.point_errors(theirs, index)]
-        labels, unit = [f"{errors[i]:.1f} mm" for i in index], "mm"
-    return figures.cloud_gallery(
-        [*originals, *theirs],
-        [*(Path(shape).name for shape in shapes.names[index]), *labels],
-        len(index),
-        colors,
-        colorbar_title=unit,
-        # A few points are much farther off than the rest: they may saturate.
-        color_range=(0, float(np.percentile(np.concatenate(colors), 99))),
-    )
-
-
-def _distances(cloud, other):
-    return cKDTree(other).query(cloud)[0]
-
-
-def _distribution(values, label):
-    figure = figures.nearest_histogram(values)
-    figure.update_xaxes(title_text=label)
-    return figure.update_yaxes(title_text="share of shapes")
-
-
-def _plain(frame):
-    """A table as dicts by row; what is missing is None, which JSON can say."""
-    return json.loads(frame.to_json(orient="index", double_precision=12))
+def compare_models(unseen, runs, load, seeds):
+    """`compare` trained models, loaded one by one: `load(condition, seed)` for each run."""
+    contenders = ((c.name, of_model(load(c, seed), unseen, seeds)) for c, seed in runs)
+    return compare(unseen, contenders, len(runs))

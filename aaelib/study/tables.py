@@ -1,48 +1,21 @@
 """The study's tables, each a function from shapes and models to a `pandas.DataFrame`."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from ..metrics import inference
-from ..metrics.generative import (
-    coverage_of,
-    generative_metrics,
-    jensen_shannon_divergence,
-    minimum_matching_distance_of,
-    one_nearest_neighbor_accuracy_of,
-    pairwise_chamfer,
-)
-from ..metrics.reconstruction import reconstruction_chamfer, reconstruction_errors, surface_distance
+from ..metrics.generative import generative_metrics
+from ..metrics.reconstruction import surface_distance
 from ..models import latent
-from ..models.autoencoder import AdversarialAutoencoder
 from ..shapes.clouds import normalize
 from ..shapes.shape_model import generalization, specificity
 from ..shapes.sockets import surface_errors, vertex_values
-from .baselines import DRAWN_PER_SOCKET
+from .evaluation import GENERATIVE, METRICS
 
 # Costa et al. (2021), VISAPP, abstract: mm, of models of the raw scans.
 PUBLISHED = {
     "TT": {"generalization": 6.8, "specificity": 9.7},
     "TF": {"generalization": 10.5, "specificity": 9.8},
-}
-
-# Column -> its title, and which way is better or the value that is best.
-METRICS = {
-    "chamfer": ("Chamfer distance", "lower"),
-    "surface_mm": ("surface error, mm", "lower"),
-    "fidelity": ("fidelity", "lower"),
-    "coverage": ("coverage", "higher"),
-    "jsd": ("JSD", "lower"),
-    "one_nn_accuracy": ("1-NN accuracy", 0.5),
-}
-GENERATIVE = {
-    "minimum_matching_distance": "fidelity",
-    "coverage": "coverage",
-    "jensen_shannon_divergence": "jsd",
-    "one_nearest_neighbor_accuracy": "one_nn_accuracy",
 }
 
 
@@ -201,157 +174,6 @@ def generators(drawn, reference):
 # Comparison -----------------------------------------------------------------------------------
 
 
-class Unseen:
-    """
-    The test shapes, with what every evaluation on them needs.
-
-    Parameters
-    ----------
-    shapes : aaelib.data.Shapes
-        Test sockets, or other shapes.
-    surfaces : sequence of SocketSurface, optional
-        Theirs; None of shapes that are no sockets, which have no errors on surfaces.
-    """
-
-    def __init__(self, shapes, surfaces=None):
-        self.points, self.kinds, self.surfaces = shapes.points, shapes.kinds, surfaces
-        self.meshes = [surface.mesh() for surface in surfaces or ()]
-        self.reference = normalize(self.points, "unit-sphere")[0]
-        self.within = pairwise_chamfer(self.reference)
-
-    def __len__(self):
-        return len(self.points)
-
-    def evaluate(self, reconstruction, draws):
-        """
-        Every number of one model.
-
-        Parameters
-        ----------
-        reconstruction : (n, n_points, 3) array
-            Of each test socket, mm.
-        draws : iterable of (k n, m_points, 3) arrays
-            Generated sockets, mm: a whole multiple of the test sockets in each; there may be none.
-
-        Returns
-        -------
-        dict of str to numpy.ndarray
-            By the names in `METRICS`: errors (n,) of reconstruction, NaN where there are no
-            surfaces to measure them on, and values (number of draws,) of generation. 1-NN accuracy,
-            whose best is 0.5 for sets of one size only, is the mean over the k parts of a draw.
-
-        Raises
-        ------
-        ValueError
-            If a draw is no multiple of the test sockets.
-        """
-        scores = [self._scores(draw) for draw in draws]
-        return self._errors(reconstruction) | {
-            name: np.array([each[name] for each in scores]) for name in GENERATIVE.values()
-        }
-
-    def _errors(self, reconstruction):
-        if self.surfaces is not None:
-            return reconstruction_errors(self.points, reconstruction, self.meshes)
-        chamfer = reconstruction_chamfer(self.points, reconstruction)
-        return {"chamfer": chamfer, "surface_mm": np.full(len(self), np.nan)}
-
-    def _scores(self, draw):
-        n = len(self)
-        if not len(draw) or len(draw) % n:
-            raise ValueError(f"a draw of {len(draw)} shapes for {n} test sockets; draw a multiple")
-        generated = normalize(draw, "unit-sphere")[0]
-        between = pairwise_chamfer(generated, self.reference)
-        parts = [slice(i, i + n) for i in range(0, len(draw), n)]
-        return {
-            "fidelity": minimum_matching_distance_of(between),
-            "coverage": coverage_of(between),
-            "jsd": jensen_shannon_divergence(generated, self.reference),
-            "one_nn_accuracy": np.mean(
-                [
-                    one_nearest_neighbor_accuracy_of(
-                        pairwise_chamfer(generated[part]), between[part], self.within
-                    )
-                    for part in parts
-                ]
-            ),
-        }
-
-    def point_errors(self, clouds, which):
-        """Distances in mm of the points of clouds to the surfaces of certain test sockets."""
-        pairs = zip(clouds, which, strict=True)
-        return [surface_distance(cloud, self.meshes[i]) for cloud, i in pairs]
-
-
-def evaluate_models(unseen, runs, load, seeds):
-    """
-    Every number of trained models, loaded one after the other.
-
-    Parameters
-    ----------
-    unseen : Unseen
-    runs : sequence of (Condition, seed)
-    load : callable
-        `load(condition, seed)` gives the model.
-    seeds : sequence of int
-        Of the draws, each of `DRAWN_PER_SOCKET` samples for a test socket.
-
-    Returns
-    -------
-    dict
-        Name of the condition -> list of what `Unseen.evaluate` gave, one for each of its seeds.
-    """
-    found = {}
-    for condition, seed in tqdm(runs, desc="evaluation"):
-        aae = load(condition, seed)
-        draws = (aae.sample(DRAWN_PER_SOCKET * len(unseen), s) for s in seeds)
-        values = unseen.evaluate(aae.reconstruct(unseen.points), draws)
-        found.setdefault(condition.name, []).append(values)
-    return found
-
-
-def evaluate_baselines(unseen, contestants):
-    """
-    Every number of baselines.
-
-    Parameters
-    ----------
-    unseen : Unseen
-    contestants : dict
-        Name -> (reconstruction, draws), as `baselines.contestants` has them.
-
-    Returns
-    -------
-    dict
-        Name -> list of one dict, what `Unseen.evaluate` gave.
-    """
-    bar = tqdm(contestants.items(), desc="baselines")
-    return {name: [unseen.evaluate(*made)] for name, made in bar}
-
-
-def with_refinement(aae, steps):
-    """
-    The same trained model, its codes refined in another number of steps.
-
-    Parameters
-    ----------
-    aae : AdversarialAutoencoder
-    steps : int
-        0: codes are those of the encoder alone.
-
-    Returns
-    -------
-    AdversarialAutoencoder
-        The given one if that is its number of steps.
-    """
-    recipe = dataclasses.replace(aae.recipe, refinement_steps=steps)
-    if recipe == aae.recipe:
-        return aae
-    other = AdversarialAutoencoder(recipe, aae.scale, aae.seed)
-    other.start_from(aae)
-    return other
-
-
 def summary(evaluated, over="seeds"):
     """
     T4: models or baselines, by what they reconstruct and what they generate.
@@ -437,7 +259,7 @@ def learning_curve(unseen, varied, evaluated, others):
     unseen : Unseen
     varied : sequence of (number of sockets, Condition)
     evaluated : dict
-        What `evaluate_models` gave.
+        What `evaluation.compare` gave.
     others : dict
         Number of sockets -> {model: reconstruction of the test sockets (n, n_points, 3) in mm}.
 
@@ -538,8 +360,7 @@ def prior_checks(aaes, points):
     """
     rows = {}
     for name, aae in aaes.items():
-        unrefined = with_refinement(aae, 0)
-        codes = {"encoder's": unrefined.encode(points), "refined": aae.encode(points)}
+        codes = {"encoder's": aae.encode(points, refinement_steps=0), "refined": aae.encode(points)}
         for which, each in codes.items():
             rows[f"{name}, {which}"] = latent.prior_check(each, aae.recipe.prior_std)
     return pd.DataFrame(rows).T.rename_axis("codes")

@@ -1,0 +1,219 @@
+"""What a model or a socket is taken home as: clouds, walls to print, measures, weights."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..models import latent
+from ..models.files import SHIPPED, export_weights, load
+from ..models.runs import load_with_card
+from ..shapes import folders, printing
+from ..shapes.sockets import SocketSurface, check_sockets
+from ..shapes.writing import replacing
+from ..study import figures
+
+MESHES = tuple(suffix[1:] for suffix in printing.FORMATS)
+
+_SMOOTHING = 0.1  # of a surface: a decoder's points scatter about it more than a scan's
+
+
+def generate(model, n, folder, seed=0, mesh=None, thickness=4.0, overwrite=False):
+    """
+    Write samples of the prior as clouds, and as walls to print where they are sockets.
+
+    Parameters
+    ----------
+    model : str, Path, Run or AdversarialAutoencoder
+        A `.keras` or `.npz` file, "sockets" or "pretrained", or what `train` gave.
+    n : int
+        How many, 1 or more.
+    folder : str or Path
+        For `sample_0000.npy`, ...: (n_points, 3) float32 around the origin, in the unit of the
+        model's training shapes, or in the unit sphere with "unit-sphere" normalization.
+    seed : int
+        Of the draws; the first of more samples are those of fewer.
+    mesh : {"stl", "3mf", "ply"}, optional
+        Write closed walls in that format as well, for sockets in mm.
+    thickness : float
+        Of the walls, mm: above 0, up to 20.
+    overwrite : bool
+        Replace the samples that the folder holds; otherwise it must be empty.
+
+    Returns
+    -------
+    files : list of Path
+        What was written.
+    refused : list of (Path, str)
+        Walls that could not be made, and why; their clouds are written.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or the model's shapes have no size.
+    FileExistsError
+        If the folder has files in it.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}; it must be 1 or more")
+    aae = load_with_card(model)[0]
+    _check_mesh(aae, mesh, thickness)
+    folder = _emptied(folder, "sample", overwrite)
+    return _write_shapes(aae.sample(n, seed), folder, "sample_{:04d}", mesh, thickness)
+
+
+def interpolate(model, a, b, folder, steps=5, mesh=None, thickness=4.0, overwrite=False):
+    """
+    Write shapes between two: clouds, and a page with a slider.
+
+    Parameters
+    ----------
+    model : str, Path, Run or AdversarialAutoencoder
+        As in `generate`.
+    a, b : str or Path
+        Files of a cloud or a mesh, in the unit of the model's training shapes.
+    folder : str or Path
+        For `step_0.npy`, ..., as in `generate`, and `interpolation.html`, which needs no network.
+    steps : int
+        2 or more, the reconstructions of both ends included.
+    mesh, thickness, overwrite
+        As in `generate`.
+
+    Returns
+    -------
+    files, refused
+        As in `generate`.
+
+    Raises
+    ------
+    ValueError
+        If a file can't be read, or as in `generate`.
+    FileExistsError
+        If the folder has files in it.
+    """
+    aae = load_with_card(model)[0]
+    _check_mesh(aae, mesh, thickness)
+    codes = aae.encode(np.stack([_read(file, aae.recipe.n_points) for file in (a, b)]))
+    clouds = aae.decode(latent.interpolate(*codes, steps))
+    folder = _emptied(folder, "step", overwrite)
+    files, refused = _write_shapes(clouds, folder, "step_{}", mesh, thickness)
+    shares = [f"{share:.0%}" for share in np.linspace(0, 1, steps)]
+    labels = [Path(a).stem, *shares[1:-1], Path(b).stem]
+    page = folder / "interpolation.html"
+    figures.write_html(figures.interpolation(clouds, labels), page)
+    return [*files, page], refused
+
+
+def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048):
+    """
+    Write a socket as a wall to print or as its measures, or a model as its weights.
+
+    Parameters
+    ----------
+    source : str or Path
+        A cloud (`.npy`) or a mesh of a socket's inner surface: mm, z up, the closed end down; for
+        weights a model (`.keras`).
+    path : str or Path
+        Its suffix says what is written: `.stl`, `.3mf` or `.ply` a closed wall, `.csv` measures,
+        `.npz` a model's weights, without what training needs.
+    thickness : float
+        Of the wall, mm: above 0, up to 20.
+    smoothing : float
+        Of the surface through the points, 0 or more, see `SocketSurface.from_points`.
+    n_points : int
+        To fit the surface to, 100 or more; a cloud must have as many.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file or the suffix is of another kind, or the wall cannot be made.
+
+    Warns
+    -----
+    UserWarning
+        If the socket looks as if it were in another unit than mm, or upside down.
+    """
+    path, suffixes = Path(path), (*printing.FORMATS, ".csv", ".npz")
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(
+            f"{str(path)!r} has the suffix {path.suffix!r}; an export is written as "
+            f"{', '.join(suffixes)}"
+        )
+    is_model = Path(source).suffix in (".keras", ".npz") or source in SHIPPED
+    if is_model != (path.suffix.lower() == ".npz"):
+        raise ValueError(
+            f"{source} can't be written as {path.suffix}: a model (.keras) is written as .npz, a "
+            "socket's cloud or mesh as .stl, .3mf, .ply or .csv; `generate` makes clouds of a model"
+        )
+    if is_model:
+        export_weights(load(source), path)
+        return path
+    points = _read(source, n_points)
+    check_sockets(points[None], [source])
+    surface = SocketSurface.from_points(points, smoothing=smoothing)
+    if path.suffix.lower() == ".csv":
+        return printing.export_measurements(surface, path)
+    return printing.export(surface, path, thickness)
+
+
+def _read(file, n_points):
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"no file {file}; name a cloud (.npy) or a mesh")
+    return folders.read(Path(file), n_points)
+
+
+def _check_mesh(aae, mesh, thickness):
+    """Raise for walls that cannot be made, before anything is drawn."""
+    if mesh is None:
+        return
+    if mesh not in MESHES:
+        raise ValueError(f"mesh is {mesh!r}; walls are written as {', '.join(MESHES)}")
+    if not 0 < thickness <= printing.MAX_THICKNESS:
+        raise ValueError(
+            f"thickness is {thickness} mm; a wall has more than 0 and up to "
+            f"{printing.MAX_THICKNESS} mm"
+        )
+    if aae.recipe.normalization != "dataset":
+        raise ValueError(
+            f"the model's normalization is {aae.recipe.normalization!r}: its shapes have no size "
+            'in mm, so there are no walls to print; train one with normalization "dataset"'
+        )
+
+
+def _emptied(folder, prefix, overwrite):
+    """A folder for shapes, without those of an earlier call: they may be of another model."""
+    folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        if not overwrite:
+            raise FileExistsError(
+                f"{folder} has files in it, which may be shapes of another model; name another "
+                "folder, or overwrite them (--overwrite)"
+            )
+        for file in folder.glob(f"{prefix}_[0-9]*"):
+            if file.suffix in (".npy", *printing.FORMATS):
+                file.unlink()
+    return folder
+
+
+def _write_shapes(clouds, folder, pattern, mesh, thickness):
+    """Write clouds and their walls; return the files, and the walls that could not be made."""
+    files, refused = [], []
+    for i, cloud in enumerate(clouds):
+        file = folder / f"{pattern.format(i)}.npy"
+        with replacing(file) as temporary:
+            np.save(temporary, cloud)
+        files.append(file)
+        if mesh is None:
+            continue
+        wall = file.with_suffix(f".{mesh}")
+        try:
+            surface = SocketSurface.from_points(cloud, smoothing=_SMOOTHING)
+            files.append(printing.export(surface, wall, thickness))
+        except ValueError as error:
+            refused.append((wall, str(error)))
+    return files, refused

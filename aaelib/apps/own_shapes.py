@@ -1,0 +1,107 @@
+"""Shapes of one's own: what the command line adds to `models.train`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..models import devices, files, recipes, starts, training
+from ..shapes import folders, splits
+from ..shapes.shape_model import ShapeModel, transported
+from ..shapes.sockets import check_sockets, fit_surfaces
+
+_LEAST_STEPS = 50  # of an epoch; fewer and most of the time goes into validation
+# With shape models the decoder stays as it starts while the encoder learns, and changes little
+# after, as in the study's best condition.
+_SHAPE_MODEL_RATES = {"autoencoder_rate": 0.0, "finetuning_rate": 1e-4}
+
+
+def train(folder, path, recipe, start, settings, *, shares, share, weights_from=None):
+    """
+    Train a model on a folder of shapes: `models.train` with the command line's defaults.
+
+    Parameters
+    ----------
+    folder : Path
+        Clouds (`.npy`) or meshes; the class of a shape is its first sub-folder.
+    path : Path
+        Of the model (`.keras`).
+    recipe : tuple of (str, dict)
+        A name or a YAML file, and entries to change (`recipes.load_recipe`).
+    start : dict
+        "networks", "frozen" of `Start`.
+    settings : dict
+        Of `Settings`; an epoch has by default as many steps as all training shapes make, at least
+        50.
+    shares : sequence of float
+        Of training, validation and test shapes.
+    share : float
+        Part of each batch that is drawn from linear shape models of the training shapes, one a
+        class, [0, 1). Above 0 the decoder starts as them. For sockets in mm only.
+    weights_from : str, optional
+        A model to start from.
+
+    Returns
+    -------
+    Run
+    """
+    devices.strategy()  # workers have to find each other before anything is computed
+    if path.suffix.lower() != ".keras":
+        raise ValueError(
+            f"{str(path)!r} has the suffix {path.suffix!r}; a model is written as .keras"
+        )
+    if not 0 <= share < 1:
+        raise ValueError(
+            f"the share of shape models is {share}; it can be 0 to below 1: a batch has real "
+            "shapes, too"
+        )
+    source, changes = recipe
+    recipe = recipes.load_recipe(source, **changes)
+    shapes = folders.load_clouds(folder, recipe.n_points)
+    try:
+        parts = splits.split(shapes.kinds, shares, settings["seed"])
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
+    training_shapes, fitted = shapes[parts["training"]], ()
+    if share:
+        check_sockets(shapes.points, shapes.files)
+        fitted = shape_models(training_shapes, path.with_suffix(".shape_models"), settings["seed"])
+        defaults = {"linear_models": len(fitted)} | _SHAPE_MODEL_RATES
+        recipe = recipes.load_recipe(source, defaults, **changes)
+    model = None if weights_from is None else files.load(weights_from)
+    taken = model is not None and "decoder" in start["networks"]
+    decoder = "shape models" if fitted else "as it is" if taken else "cloud"
+    batch = settings.get("batch_size", 32)
+    steps = settings.pop("steps", None) or max(_LEAST_STEPS, -(-len(training_shapes) // batch))
+    return training.train(
+        shapes,
+        parts,
+        recipe,
+        starts.Start(model, decoder=decoder, shape_models=fitted, **start),
+        training.Settings(steps_per_epoch=steps, shape_models=fitted, share=share, **settings),
+        path,
+        {"folder": shapes.folder, "weights_from": weights_from and str(weights_from)},
+    )
+
+
+def shape_models(shapes, folder, seed):
+    """
+    Fit linear shape models, one a class, with the correspondence of the clouds.
+
+    They are kept in a folder: the correspondence takes minutes, which a run that goes on does not
+    spend again.
+    """
+    kinds, counts = np.unique(shapes.kinds, return_counts=True)
+    if counts.min() < 2:
+        raise ValueError(
+            f"class {str(kinds[counts.argmin()])!r} has {counts.min()} training shape; a shape "
+            "model takes 2 or more: add shapes, or train without shape models"
+        )
+    kept = []
+    for kind in kinds:
+        points = shapes.points[shapes.kinds == kind]
+        kept.append(Path(folder) / f"{kind}-{folders.digest(points)}-{seed}.npz")
+        if devices.is_chief() and not kept[-1].exists():
+            surfaces = fit_surfaces(points)
+            transported(surfaces, points, points.shape[1], seed=seed).save(kept[-1])
+    devices.agree(0, "waiting for the chief")
+    return tuple(ShapeModel.load(file) for file in kept)

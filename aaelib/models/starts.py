@@ -1,0 +1,186 @@
+"""Where a model's weights come from before it is trained on shapes."""
+
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+from ..shapes.clouds import normalize
+from ..shapes.splits import proportional_counts
+from .autoencoder import AdversarialAutoencoder, first_weight
+from .batches import draw_clouds
+from .networks import NETWORKS, critical_points
+from .progress import run_steps
+
+
+@dataclass(frozen=True)
+class Start:
+    """
+    Where a model's weights come from before training.
+
+    Parameters
+    ----------
+    model : AdversarialAutoencoder, optional
+        Trained on other shapes: networks are taken from it, as large as the recipe's. Without it
+        all weights are random.
+    networks : sequence of {"encoder", "decoder", "discriminator"}
+        Which of its networks to take.
+    frozen : dict
+        Network -> name of its last layer that does not learn.
+    decoder : {"as it is", "cloud", "shape models"}
+        What the decoder's last layer is set to: nothing; the first training cloud as its bias; or
+        linear shape models, which the encoder learns to read before training.
+    shape_models : sequence of ShapeModel
+        For "shape models": one a kind of shape, as many as the recipe's `linear_models`.
+    steps : int
+        Of the encoder's regression on draws of the shape models.
+    limit : float
+        Bound of these draws' weights, standard deviations.
+    scale : float, optional
+        Millimetres of one normalized unit; by default the largest radius of the training shapes.
+
+    Raises
+    ------
+    ValueError
+        For an unknown network or decoder, or a decoder that is to start from two things.
+    """
+
+    model: AdversarialAutoencoder | None = None
+    networks: tuple = NETWORKS
+    frozen: dict = field(default_factory=dict)
+    decoder: str = "as it is"
+    shape_models: tuple = ()
+    steps: int = 200
+    limit: float = 2.5
+    scale: float | None = None
+
+    def __post_init__(self):
+        if unknown := sorted(set(self.networks) - set(NETWORKS)):
+            raise ValueError(f"unknown networks {unknown}; accepted: {NETWORKS}")
+        if self.decoder not in ("as it is", "cloud", "shape models"):
+            raise ValueError(
+                f"the decoder starts {self.decoder!r}; accepted: 'as it is', 'cloud', "
+                "'shape models'"
+            )
+        taken = self.model is not None and "decoder" in self.networks
+        if taken and self.decoder == "shape models":
+            raise ValueError(
+                "the decoder can start from shape models or from another model's weights, not from "
+                "both; take only the encoder and the discriminator of that model, or no shape "
+                "models"
+            )
+
+    def begin(self, points, recipe, seed=0):
+        """
+        Make the model that training starts from.
+
+        Parameters
+        ----------
+        points : (n, n_points, 3) array
+            Training shapes, mm.
+        recipe : Recipe
+        seed : int
+            Of the random weights and of the draws of shape models.
+
+        Returns
+        -------
+        AdversarialAutoencoder
+            Not compiled.
+        """
+        scale = normalize(points)[1].scale if self.scale is None else self.scale
+        aae = AdversarialAutoencoder(recipe, scale, seed, self.frozen)
+        if self.model is not None:
+            aae.start_from(self.model, self.networks)
+        if self.decoder == "shape models":
+            _start_at_shape_models(aae, self, seed)
+        elif self.decoder == "cloud":
+            fixed_scale = aae.scale if recipe.normalization == "dataset" else None
+            first = normalize(points[:1], recipe.normalization, scale=fixed_scale)[0][0]
+            aae.start_decoder_at(first[: recipe.n_points])
+        return aae
+
+
+def _start_at_shape_models(aae, start, seed):
+    """Set the decoder to linear shape models and let the encoder learn to read their weights."""
+    r, shape_models = aae.recipe, start.shape_models
+    bases = [_normalized_basis(model, r.n_points, aae.scale, seed) for model in shape_models]
+    # Clouds of two kinds are blended point by point: let points of about the same place meet.
+    places = bases[0][0][0]
+    orders = [linear_sum_assignment(cdist(places, mean[0], "sqeuclidean"))[1] for mean, _ in bases]
+    counts = [model.n_surfaces_ for model in shape_models]
+    shares = np.array(counts, float) / sum(counts)
+    starts = [(mean[0, o], modes[0][:, o]) for (mean, modes), o in zip(bases, orders, strict=True)]
+    aae.start_decoder_at_models(starts, shares)
+    if not start.steps:
+        return
+    regression = EncoderRegression(aae.encoder, r)
+    regression.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, start.steps)),
+        jit_compile=False,
+    )
+    draw = _drawer(r, bases, counts, start.limit, seed)
+    run_steps(
+        regression,
+        tf.data.Dataset.range(start.steps).map(draw, num_parallel_calls=2).prefetch(2),
+        "encoder of the shape models",
+    )
+
+
+class EncoderRegression(keras.Model):
+    """Least squares of the encoder's codes against the codes that clouds were drawn from."""
+
+    def __init__(self, encoder, recipe):
+        super().__init__()
+        self.encoder, self.recipe = encoder, recipe
+        self.built = True
+
+    def train_step(self, data):
+        """One batch: clouds (n, n_points, 3) and their codes (n, code_size)."""
+        points, codes = data
+        seen = critical_points(self.encoder, points)
+        with tf.GradientTape() as tape:
+            found = self.encoder(seen, training=True)
+            found = found[0] if self.recipe.stochastic else found
+            loss = tf.reduce_mean((found - codes) ** 2) / self.recipe.prior_std**2
+        variables = self.encoder.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return {"loss": loss}
+
+
+def _drawer(recipe, bases, counts, limit, seed, batch_size=32):
+    """A function of a step that draws a batch of clouds and the codes they are decoded from."""
+    # Kinds as the prior has them: what standardizes codes cannot shift them.
+    sizes = proportional_counts(batch_size, counts)
+    shares = np.array(counts, float) / sum(counts)
+    ends = np.concatenate([[0], np.cumsum(shares)[:-1], [1]]).astype(np.float32)
+    first = first_weight(len(bases))
+
+    def draw(step):
+        number = tf.cast(step, tf.int32)
+        points, codes = [], []
+        for i, ((mean, modes), size) in enumerate(zip(bases, sizes, strict=True)):
+            keys = tf.random.experimental.stateless_split(tf.stack([seed + 1000 * i, number]), 3)
+            clouds, weights = draw_clouds(mean, modes, size, limit, keys[0])
+            # A number of the code that no mode has is any draw of the prior.
+            free = tf.random.stateless_normal([size, recipe.code_size], keys[1])
+            code = tf.concat([weights, free], axis=1)[:, : recipe.code_size - first]
+            if first:
+                share = tf.random.stateless_uniform([size, 1], keys[2], ends[i], ends[i + 1])
+                code = tf.concat([tf.math.ndtri(tf.clip_by_value(share, 1e-3, 1 - 1e-3)), code], 1)
+            points.append(clouds)
+            codes.append(recipe.prior_std * code)
+        order = tf.random.experimental.stateless_shuffle(tf.range(recipe.n_points), [seed, number])
+        part = tf.gather(tf.concat(points, axis=0), order[: recipe.encoder_points], axis=1)
+        return part, tf.concat(codes, axis=0)
+
+    return draw
+
+
+def _normalized_basis(model, n_points, scale, seed):
+    """Mean and modes of a shape model's points, centred, in normalized units."""
+    mean, modes = model.point_basis(n_points, seed=seed)
+    mean, modes = mean - mean.mean(axis=1, keepdims=True), modes - modes.mean(axis=2, keepdims=True)
+    return mean / np.float32(scale), modes / np.float32(scale)

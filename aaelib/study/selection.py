@@ -1,0 +1,143 @@
+"""Which of some shapes a model has not seen, by the card beside it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..shapes.folders import digest
+from ..shapes.splits import PARTS, interleaved
+
+TRAINED_PER_SHAPE = 10  # training shapes at most that baselines take, for each shape to evaluate
+
+
+@dataclass(frozen=True)
+class Selection:
+    """
+    The shapes to evaluate a model on, and those that its baselines may know.
+
+    Attributes
+    ----------
+    chosen : (n,) int array
+        Indices of the shapes to evaluate on.
+    which : str
+        Which they are, as part of a sentence.
+    is_new : (n,) bool array
+        Which of them the model was not trained on.
+    trained : int array
+        Indices of training shapes, drawn at random where there are many.
+    n_trained : int
+        How many training shapes there are.
+    """
+
+    chosen: np.ndarray
+    which: str
+    is_new: np.ndarray
+    trained: np.ndarray
+    n_trained: int
+
+
+def select(card, shapes, everything=False, limit=200, seed=0):
+    """
+    Select the shapes to evaluate a model on: by default those that it has not seen.
+
+    Parameters
+    ----------
+    card : dict
+        What is written beside the model; empty where nothing is known.
+    shapes : aaelib.shapes.Shapes
+    everything : bool
+        Take the shapes that it was trained on or selected by as well.
+    limit : int
+        At most so many, classes in proportion, drawn by `seed`; `TRAINED_PER_SHAPE` times as many
+        training shapes.
+    seed : int
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    ValueError
+        If fewer than two shapes are left.
+    """
+    known = _known(card, shapes)
+    namesakes = _namesakes(card, shapes, known)
+    chosen, which = _chosen(known, namesakes, everything)
+    if len(chosen) < 2:
+        raise ValueError(
+            f"{shapes.folder or shapes.source}: {which}, and 2 or more are needed to evaluate; "
+            "name a folder with others, or evaluate all, those it was trained on as well (--all)"
+        )
+    if known and not _is_of(card, shapes):
+        which += " (as far as points and names tell)"
+    if len(chosen) > limit:
+        chosen, which = _drawn(shapes, chosen, limit, seed), f"{which}, {limit} of them drawn"
+    is_trained = known.get("training", np.zeros(len(shapes), bool))
+    trained = np.flatnonzero(is_trained)
+    return Selection(
+        chosen,
+        which,
+        is_new=~(is_trained | namesakes)[chosen],
+        trained=_drawn(shapes, trained, TRAINED_PER_SHAPE * limit, seed),
+        n_trained=len(trained),
+    )
+
+
+def _known(card, shapes):
+    """
+    Which shapes a model was trained on, selected by and kept from: part -> mask.
+
+    A shape is known by its points, wherever its file lies, and in the folder that the model was
+    trained on also by its name: there it may have been saved anew. Empty if the card does not tell.
+    """
+    if "split" not in card:
+        return {}
+    digests = [digest(cloud) for cloud in shapes.points]
+    members = {part: card["split"].get(part, {}) for part in PARTS}
+    return {
+        part: np.isin(digests, list(members[part].values()))
+        | (np.isin(shapes.names, list(members[part])) & _is_of(card, shapes))
+        for part in PARTS
+    }
+
+
+def _is_of(card, shapes):
+    """Whether a model was trained on the folder that shapes are from."""
+    return bool(shapes.folder) and card.get("folder") == shapes.folder
+
+
+def _namesakes(card, shapes, known):
+    """
+    Which shapes are not known, but have the name of a training or validation shape.
+
+    They may be the same, resampled: the clouds of the meshes that it was trained on, say.
+    """
+    if not known:
+        return np.zeros(len(shapes), bool)
+    names = [name for part in PARTS[:2] for name in card["split"].get(part, {})]
+    return np.isin(shapes.names, names) & ~np.any(list(known.values()), axis=0)
+
+
+def _chosen(known, namesakes, everything):
+    """Indices of the shapes to evaluate, and a sentence part that says which they are."""
+    n, doubtful = len(namesakes), int(namesakes.sum())
+    if not known:
+        which = f"all {n} shapes; which of them the model was trained on is not known"
+        return np.arange(n), which
+    used = known["training"] | known["validation"]
+    if everything:
+        which = f"all {n} shapes; the model was trained on or selected by {used.sum()}"
+        which += f", and {doubtful} more have names of such" if doubtful else ""
+        return np.arange(n), which
+    chosen = np.flatnonzero(~(used | namesakes))
+    which = f"the {len(chosen)} of {n} shapes that the model was neither trained on nor selected by"
+    which += f", without {doubtful} that have names of such" if doubtful else ""
+    return chosen, which
+
+
+def _drawn(shapes, index, limit, seed):
+    """At most so many of some shapes, classes in proportion."""
+    if len(index) <= limit:
+        return index
+    return np.sort(index[interleaved(shapes.kinds[index], seed)[:limit]])
