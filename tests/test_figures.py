@@ -140,32 +140,15 @@ def test_a_sphere_that_grows_by_3_mm_moves_outwards_by_3_mm():
     np.testing.assert_allclose(outwards, 3, rtol=0.01)
 
 
-def test_absolute_errors_share_a_scale_from_0_and_signed_ones_one_around_0(capsule):
-    z = capsule.vertices[:, 2] - capsule.vertices[:, 2].mean()
-    values = [np.abs(z), 2 * np.abs(z), z, -3 * z]
-    figure = figures.error_maps([capsule] * 4, values, ["a", "b", "c", "d"])
-    assert [t.coloraxis for t in figure.data] == ["coloraxis"] * 2 + ["coloraxis2"] * 2
-    absolute, signed = figure.layout.coloraxis, figure.layout.coloraxis2
-    assert absolute.cmin == 0
-    assert absolute.cmax == pytest.approx(np.percentile(np.concatenate(values[:2]), 99))
-    assert signed.cmin == -signed.cmax < 0
-    assert signed.cmax == pytest.approx(np.percentile(np.abs(np.concatenate(values[2:])), 99))
-    assert absolute.colorscale != signed.colorscale
-    titles = [axis.colorbar.title.text for axis in (absolute, signed)]
-    assert titles == ["absolute, mm", "signed, mm"]
-    # One above the other, without touching.
-    tops = [axis.colorbar.y + axis.colorbar.len / 2 for axis in (absolute, signed)]
-    assert tops[1] < absolute.colorbar.y - absolute.colorbar.len / 2 < tops[0] <= 1
-    for trace, each in zip(figure.data, values, strict=True):
+def test_maps_of_errors_share_one_scale_that_a_few_nodes_may_exceed(capsule):
+    z = np.abs(capsule.vertices[:, 2])
+    figure = figures.error_maps([capsule] * 2, [z, 2 * z], ["TT", "TF"])
+    axis = figure.layout.coloraxis
+    assert (axis.cmin, axis.colorbar.title.text) == (0, "absolute, mm")
+    assert axis.cmax == pytest.approx(np.percentile(np.concatenate([z, 2 * z]), 99))
+    assert [note.text for note in figure.layout.annotations] == ["TT", "TF"]
+    for trace, each in zip(figure.data, [z, 2 * z], strict=True):
         np.testing.assert_allclose(array(trace.intensity), each, rtol=1e-6)
-
-
-def test_errors_of_one_sign_alone_have_one_scale(capsule):
-    z = capsule.vertices[:, 2]
-    for values, low in ((np.abs(z), 0), (z, -np.percentile(np.abs(z), 99))):
-        figure = figures.error_maps([capsule], [values], ["TT"], unit="cm")
-        assert figure.layout.coloraxis.cmin == pytest.approx(low)
-        assert "coloraxis2" not in figure.layout
     with pytest.raises(ValueError, match="intensities has 1 items for 2 shapes"):
         figures.error_maps([capsule] * 2, [z], ["TT", "TF"])
 
@@ -197,10 +180,16 @@ def test_interpolation_moves_only_coordinates_from_the_first_shape_to_the_last(a
 # Charts ------------------------------------------------------------------------------------------
 
 
-def test_a_kind_has_one_colour_in_every_chart():
-    xy, table = np.eye(2), pd.DataFrame({"compactness": [0.5, 0.9]}, index=[1, 2])
-    on_map = figures.latent_map(xy, ["TF", "TT"])
-    in_chart = figures.compactness({"TT": table, "TF": table})
+@pytest.fixture
+def measures():
+    columns = {"compactness": [0.6, 0.9], "generalization": [2.0, 1.0], "specificity": [3.0, 4.0]}
+    return pd.DataFrame(columns, index=[1, 2])
+
+
+def test_a_kind_has_one_colour_in_every_chart(measures):
+    prior = np.random.default_rng(0).normal(size=(9, 2))
+    on_map = figures.latent_map(np.eye(2), ["TF", "TT"], ["a", "b"], prior, [0.5, 0.25])
+    in_chart = figures.compactness({"TT": measures, "TF": measures}, {})
     for kind, color in figures.KIND_COLORS.items():
         assert {t.marker.color for t in on_map.data if t.name == kind} == {color}
         assert {t.line.color for t in in_chart.data if t.name == kind} == {color}
@@ -208,8 +197,8 @@ def test_a_kind_has_one_colour_in_every_chart():
 
 def test_a_run_has_one_colour_whatever_the_order():
     history = pd.DataFrame({"loss": [1.0, 0.5]})
-    forwards = figures.training_curves({"a": history, "b": history}, ["loss"])
-    backwards = figures.training_curves({"b": history, "a": history}, ["loss"])
+    forwards = figures.training_curves({"a": history, "b": history}, {"loss": "loss"}, {})
+    backwards = figures.training_curves({"b": history, "a": history}, {"loss": "loss"}, {})
     colors = [{t.name: t.line.color for t in f.data} for f in (forwards, backwards)]
     assert colors[0] == colors[1]
     assert len(set(colors[0].values())) == 2
@@ -221,7 +210,9 @@ def test_training_curves_mark_the_best_epoch_and_take_logarithms_where_apt():
         name: pd.DataFrame({"chamfer": scale / epochs**2, "accuracy": 0.5}, index=epochs)
         for name, scale in (("scratch", 1.0), ("transfer", 0.5))
     }
-    figure = figures.training_curves(runs, ["chamfer", "accuracy"], best={"transfer": 20})
+    titles = {"chamfer": "Chamfer distance", "accuracy": "accuracy"}
+    figure = figures.training_curves(runs, titles, best={"transfer": 20})
+    assert [note.text for note in figure.layout.annotations] == list(titles.values())
     assert (figure.layout.yaxis.type, figure.layout.yaxis2.type) == ("log", None)
     marks = [t for t in figure.data if t.mode == "markers"]
     assert [(t.x[0], t.y[0]) for t in marks] == [(20, 0.5 / 400), (20, 0.5)]
@@ -230,7 +221,7 @@ def test_training_curves_mark_the_best_epoch_and_take_logarithms_where_apt():
 
 def test_the_prior_s_ellipses_hold_the_fraction_they_say():
     prior = np.random.default_rng(0).multivariate_normal([1, 2], [[2, 0.8], [0.8, 1]], 5000)
-    figure = figures.latent_map(np.zeros((1, 2)), ["TT"], prior_xy=prior)
+    figure = figures.latent_map(np.zeros((1, 2)), ["TT"], ["a"], prior, [0.5, 0.25])
     whitened = np.linalg.inv(np.cov(prior.T))
     for ring, share in zip(figure.data[1:4], (0.5, 0.9, 0.99), strict=True):
         off = np.column_stack([ring.x, ring.y]) - prior.mean(axis=0)
@@ -242,9 +233,11 @@ def test_baselines_are_grey_and_panels_say_which_way_is_better():
     table = pd.DataFrame(
         {"MMD": [1.0, 2.0], "coverage": [0.8, 0.7], "1-NN": [0.6, 0.5]}, index=["AAE", "SSM"]
     )
-    spread = pd.DataFrame({"MMD": [0.1]}, index=["AAE"])
+    spread = table * np.nan
+    spread.loc["AAE", "MMD"] = 0.1
     figure = figures.bars_with_baselines(
         table,
+        {column: column for column in table},
         spread=spread,
         baselines=["SSM"],
         better={"MMD": "lower", "coverage": "higher", "1-NN": 0.5},
@@ -335,11 +328,6 @@ def test_claims_are_in_the_order_of_the_table(claims):
     assert axis.range[0] > axis.range[1]
 
 
-def test_an_answer_that_there_is_not_is_refused(claims):
-    with pytest.raises(ValueError, match="perhaps"):
-        figures.differences(claims.assign(answer="perhaps"))
-
-
 def test_the_share_of_sockets_within_a_distance_is_the_distribution_function():
     distances = np.random.default_rng(0).permutation(np.linspace(1, 2, 11))
     figure = figures.nearest_histogram({"generated": distances, "test": distances + 1})
@@ -362,7 +350,7 @@ def judged():
 
 
 def test_accuracies_have_their_intervals_beside_the_line_of_guessing(judged):
-    figure = figures.assessment(judged)
+    figure = figures.assessment(judged, pd.DataFrame())
     drawn = {y: (trace, i) for trace in figure.data for i, y in enumerate(trace.y)}
     assert list(figure.layout.yaxis.categoryarray) == list(judged.index) == list(drawn)
     for name, row in judged.iterrows():
@@ -385,10 +373,9 @@ def test_plausibility_has_a_panel_where_there_are_scores(judged):
     assert "xaxis2" not in figures.assessment(judged, scores[:0]).layout
 
 
-def test_published_values_are_lines_at_their_value():
-    table = pd.DataFrame({"compactness": [0.6, 0.9], "specificity": [3.0, 4.0]}, index=[1, 2])
-    figure = figures.compactness({"TT": table}, published={"TT": {"specificity": 3.5}})
-    assert [(line.y0, line.y1, line.yref) for line in figure.layout.shapes] == [(3.5, 3.5, "y2")]
+def test_published_values_are_lines_at_their_value(measures):
+    figure = figures.compactness({"TT": measures}, {"TT": {"specificity": 3.5}})
+    assert [(line.y0, line.y1, line.yref) for line in figure.layout.shapes] == [(3.5, 3.5, "y3")]
 
 
 def test_the_diagram_names_networks_losses_and_inputs():
@@ -428,12 +415,12 @@ def test_pictures_show_3d_where_there_is_a_browser(clouds):
         with pytest.warns(UserWarning, match="Chrome or Chromium"):
             assert figures.to_png(figure) is None
         return
-    picture = figures.to_png(figure, width=500)
+    picture = figures.to_png(figure)
     size = int.from_bytes(picture[16:20]), int.from_bytes(picture[20:24])
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
-    assert size == (500, figure.layout.height)
+    assert size == (1000, figure.layout.height)
     # A scene that WebGL could not draw would compress to next to nothing.
-    blank = figures.to_png(figures.cloud_gallery(clouds[:2], color="#ffffff"), width=500)
+    blank = figures.to_png(figures.cloud_gallery(clouds[:2], color=["#ffffff"] * 2))
     assert len(picture) > 5 * len(blank)
 
 

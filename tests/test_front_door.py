@@ -1,7 +1,10 @@
-"""What a newcomer meets first: make, the pinned environment, the notebooks, the command line."""
+"""The pinned environment, make, the README's commands, the notebooks, the package, its layers."""
 
+import ast
 import os
+import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -11,8 +14,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+import typer
 import yaml
-from importlinter.cli import lint_imports
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
@@ -31,14 +34,20 @@ def read(name):
     return (ROOT / name).read_text(encoding="utf-8")
 
 
+def code_of(name):
+    """Fenced blocks and inline code of a Markdown file, a snippet each."""
+    blocks = re.findall(r"```\w*\n(.*?)```|`([^`\n]+)`", read(name), re.DOTALL)
+    return [block or inline for block, inline in blocks]
+
+
 def locked():
-    """Return what requirements.lock says of each package: {name: the lines of its pin}."""
+    """Name of each package in requirements.lock -> the lines of its pin."""
     pins = re.split(r"\n(?=[a-zA-Z0-9])", re.sub(r"(?m)^#.*\n", "", read("requirements.lock")))
     return {canonicalize_name(pin.split("==")[0]): pin for pin in pins}
 
 
 def make(*arguments, cwd=ROOT, **variables):
-    """Run make as a user would, free of the make and of the settings these tests run under."""
+    """Run make without the settings of the make that may run these tests."""
     ours = ("MAKE", "MFLAGS", "AAELIB_")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     return subprocess.run(
@@ -92,11 +101,6 @@ def test_make_alone_lists_every_target():
         assert make("-n", target, "PYTHON=python").returncode == 0, target
 
 
-@pytest.mark.parametrize("command", ["make reproduce", "make test"])
-def test_readme_names_the_commands(command):
-    assert command in read("README.md")
-
-
 STAND_IN = """#!/bin/sh
 # Stands in for python: notes what it is asked for, and writes what make expects of it.
 echo "$4 $AAELIB_DATA" >> log
@@ -121,8 +125,9 @@ class Study:
             "notebooks/03_c.py",
             "notebooks/profiles/default.yaml",
             "notebooks/profiles/smoke.yaml",
-            "aaelib/models.py",
-            "aaelib/report.py",
+            "aaelib/models/networks.py",
+            "aaelib/study/report.py",
+            "aaelib/apps/explorer.py",
             "elsewhere/SocketSSM/TT/a.npy",
             "log",
         ):
@@ -134,7 +139,7 @@ class Study:
         (root / "venv/bin/python").chmod(0o755)
 
     def reproduce(self, *arguments, **variables):
-        """Return what make says, and the notebooks it ran, as the log's lines."""
+        """What make says, and the notebooks that it ran, as lines of the log."""
         (self.root / "log").write_text("")
         done = make("reproduce", "VENV=venv", *arguments, cwd=self.root, **variables)
         ran = [line.strip() for line in (self.root / "log").read_text().splitlines()]
@@ -162,10 +167,11 @@ def test_a_second_reproduce_runs_nothing(study):
     ("edited", "redone"),
     [
         ("notebooks/02_b.py", ["02_b", "03_c"]),
-        ("aaelib/models.py", ["01_a", "02_b", "03_c"]),
+        ("aaelib/models/networks.py", ["01_a", "02_b", "03_c"]),
         ("notebooks/profiles/default.yaml", ["01_a", "02_b", "03_c"]),
         ("notebooks/profiles/smoke.yaml", []),
-        ("aaelib/report.py", []),
+        ("aaelib/study/report.py", []),
+        ("aaelib/apps/explorer.py", []),
     ],
 )
 def test_an_edit_redoes_what_depends_on_it(study, edited, redone):
@@ -262,25 +268,106 @@ def test_one_cell_of_a_notebook_holds_its_parameters(script):
     assert sum("parameters" in tags for tags in tagged) == 1
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_a_stored_notebook_is_light(script):
-    assert script.with_suffix(".ipynb").stat().st_size < 3e6
+# The README
+
+
+def test_the_readmes_make_targets_exist():
+    targets = {t for code in code_of("README.md") for t in re.findall(r"\bmake ([a-z-]+)", code)}
+    assert {"reproduce", "test"} <= targets
+    assert targets - set(re.findall(r"(?m)^([a-z-]+):", read("Makefile"))) == set()
+
+
+def test_the_readmes_commands_and_their_options_exist():
+    commands = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in typer.main.get_command(cli.app).commands.items()
+    }
+    named = [
+        call for code in code_of("README.md") for call in re.findall(r"(?m)^aaelib (\w.*)", code)
+    ]
+    assert len(named) > 6
+    for call in named:
+        name, *arguments = call.split("#")[0].split()
+        options = {argument for argument in arguments if argument.startswith("--")}
+        assert options <= commands[name], call
+    # The last column of the table that translates the original's options.
+    cells = [line.split("|")[-2] for line in read("README.md").splitlines() if line.endswith("|")]
+    options = {option for cell in cells for option in re.findall(r"`(--[a-z-]+)", cell)}
+    assert "--weights-from" in options
+    assert options <= set.union(*commands.values())
+
+
+@pytest.mark.parametrize("name", ["README.md", "data/README.md"])
+def test_names_of_aaelib_in_a_readme_exist(name):
+    named = {n for code in code_of(name) for n in re.findall(r"\baaelib(?:\.[a-zA-Z]\w*)+", code)}
+    assert named
+    for each in named:
+        pkgutil.resolve_name(each)
+
+
+def test_the_readmes_python_imports_what_there_is():
+    blocks = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
+    imports = [node for b in blocks for node in ast.walk(ast.parse(b)) if hasattr(node, "module")]
+    assert imports
+    for node in imports:
+        exec(ast.unparse(node), {})
+
+
+def test_what_the_readme_links_to_is_there():
+    links = re.findall(r"\]\((?![a-z]+:)([^)#\s]+)", read("README.md"))
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 # The package
 
 
+def python(code, cwd=ROOT):
+    return subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True)
+
+
 def test_importing_aaelib_leaves_tensorflow_alone():
     check = "import sys, aaelib, aaelib.apps.cli; sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT).returncode == 0
+    assert python(check).returncode == 0
+
+
+def test_importing_aaelib_takes_less_than_50_ms():
+    clock = "import time; start = time.perf_counter(); import aaelib; "
+    clock += "print(time.perf_counter() - start)"
+    assert min(float(python(clock).stdout) for _ in range(3)) < 0.05
+
+
+def lint_imports(root):
+    """Run import-linter on the package in a folder, under the layers of pyproject.toml."""
+    lint = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"
+    return python(lint, cwd=root)
 
 
 def test_imports_point_one_way():
-    assert lint_imports() == 0
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("shapes/clouds.py", "from ..apps import cli"),
+        ("metrics/distances.py", "from ..study import figures"),
+        ("shapes/meshes.py", "import tensorflow"),
+    ],
+)
+def test_an_import_against_the_layers_is_refused(tmp_path, module, line):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "aaelib", tmp_path / "aaelib")
+    path = tmp_path / "aaelib" / module
+    path.write_text(path.read_text(encoding="utf-8") + f"\n{line}\n", encoding="utf-8")
+    done = lint_imports(tmp_path)
+    assert done.returncode == 1
+    assert "BROKEN" in done.stdout
 
 
 def test_no_file_names_a_path_of_one_machine():
-    files = [path for path in ROOT.iterdir() if path.is_file()]
+    files = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     for folder in FOLDERS_WITH_TEXT:
         files += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
     named = [
@@ -326,9 +413,3 @@ def test_only_notebooks_that_ran_to_their_end_are_stored(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "update_readme", lambda readme, results_dir: None)
     assert CliRunner().invoke(cli.app, ["store"]).exit_code == 0
     assert stored == [tmp_path / "notebooks/01_a.ipynb"]
-
-
-def test_what_the_readme_links_to_is_there():
-    links = re.findall(r"\]\((?![a-z]+:)([^)#\s]+)", read("README.md"))
-    assert "benchmarks/kills.md" in links
-    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -1,4 +1,4 @@
-"""Facts about executing notebooks and reporting what they show."""
+"""Notebooks are executed, made into pages that need no network, and stored."""
 
 import base64
 import json
@@ -60,7 +60,7 @@ def external_hosts(html):
 
 def test_importing_the_report_is_cheap():
     heavy = "{'tensorflow', 'nbconvert', 'papermill', 'pandas', 'plotly'}"
-    code = f"import sys, aaelib.report; sys.exit(bool({heavy} & set(sys.modules)))"
+    code = f"import sys, aaelib.study.report; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -1,4 +1,4 @@
-"""What a run of the study writes, shows and hands on."""
+"""A run of the study writes its tables, figures and shapes, and shows them."""
 
 import json
 import shutil
@@ -108,31 +108,11 @@ def test_shapes_surfaces_and_split_come_back(shown):
         np.testing.assert_array_equal(loaded_split[part], index)
 
 
-def saved(name="sockets", source="a source", seed=0, made=None):
-    surfaces = sockets(2, seed=seed)
+def saved(name, source):
+    surfaces = sockets(2)
     points = np.stack([surface.sample(20) for surface in surfaces])
     shapes = Shapes(points, np.array(["a", "b"]), np.array(["TT", "TF"]), source)
-    made = made or run(source=None)
-    made.save_shapes(name, shapes, surfaces, {"test": np.array([1])})
-    return shapes
-
-
-def test_shapes_are_read_once(shown, monkeypatch):
-    saved()
-    made, reads = run(source=None), []
-    load = np.load
-    monkeypatch.setattr(workspace.np, "load", lambda *a, **k: reads.append(a) or load(*a, **k))
-    first, again = made.load_shapes("sockets"), made.load_shapes("sockets")
-    assert len(reads) == 1
-    assert again[0] is first[0]
-
-
-def test_shapes_that_were_saved_anew_are_not_the_ones_read_before(shown):
-    saved()
-    made = run(source=None)
-    made.load_shapes("sockets")
-    newer = saved(seed=1, made=made)
-    np.testing.assert_array_equal(made.load_shapes("sockets")[0].points, newer.points)
+    run(source=None).save_shapes(name, shapes, surfaces, {"test": np.array([1])})
 
 
 def test_the_source_is_that_of_the_shapes_read_first(shown):

@@ -1,4 +1,4 @@
-"""What moved between two runs is named, cell by cell, and what may move is said beforehand."""
+"""Tables of two runs are compared cell by cell, under tolerances stated beforehand."""
 
 import subprocess
 import sys
@@ -369,7 +369,7 @@ def test_an_unknown_profile_gets_one_line(verify):
 
 
 def test_verifying_imports_no_tensorflow():
-    check = "import sys, aaelib.verification; sys.exit('tensorflow' in sys.modules)"
+    check = "import sys, aaelib.study.verification; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
 
 

@@ -17,16 +17,9 @@ from scipy.spatial import KDTree
 
 from ..shapes.writing import replacing
 
+# Transtibial is teal and transfemoral orange in every figure; other series take the next colours.
 KIND_COLORS = {"TT": "#1f7a8c", "TF": "#d9792b"}
-
-
-"""Transtibial is teal and transfemoral is orange, in every figure."""
-
 SERIES_COLORS = ("#3d5a80", "#c8553d", "#5b8e4d", "#8d6a9f", "#c39b34", "#4f9da6", "#7a5c45")
-
-
-"""Colours of runs, models and other things that are no kind of socket."""
-
 BASELINE_COLOR = "#a3abb3"
 SURFACE_COLOR, CLOUD_COLOR = "#9fb8c6", "#4a6d84"
 INK, FAINT, GRID = "#27313a", "#6b7780", "#e6eaed"
@@ -34,60 +27,49 @@ INK, FAINT, GRID = "#27313a", "#6b7780", "#e6eaed"
 SEQUENTIAL = ["#bfccd4", "#ecc78a", "#e2914f", "#c24f39", "#7a1f2d"]
 DIVERGING = ["#2a5d8f", "#8db6d3", "#f1f1ee", "#e5a983", "#a8402f"]
 
-# The colours that a colour-blind reader tells apart, and symbols for who prints in grey.
+# Colours that colour-blind readers can tell apart, and symbols for prints in grey.
 _ANSWERS = {
     "supported": (DIVERGING[0], "circle"),
     "not supported": (DIVERGING[-1], "x"),
     "not decidable here": (FAINT, "diamond-open"),
 }
 
-POINTS_SHOWN = 1000  # of a cloud, or fewer where there are many clouds, to keep a figure small
+POINTS_SHOWN = 1000  # of a cloud at most, to keep a figure small
 SCENES_SHOWN = 16  # browsers blank the oldest 3D views of a page beyond this many (WebGL contexts)
 
-LOG_TICKS = [digit * 10.0**power for power in range(-8, 7) for digit in (1, 2, 5)]
-LOG_LABELS = [f"{tick:g}" for tick in LOG_TICKS]
+_TICKS = [digit * 10.0**power for power in range(-8, 7) for digit in (1, 2, 5)]
+_LOG_AXIS = {"type": "log", "tickvals": _TICKS, "ticktext": [f"{tick:g}" for tick in _TICKS]}
 
 WIDTH = 1000  # pixels a figure is laid out for
-_TITLE, _CAPTION, _COLORBAR = 44, 26, 96  # pixels
-_ELEVATION, _AZIMUTH = np.radians([22.0, -62.0])
+_HEAD, _CAPTION, _COLORBAR = 44, 26, 96  # pixels
+_ELEVATION, _AZIMUTH = np.radians([22.0, -62.0])  # of the camera
+
+_BELOW_A_SCENE = {"xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "middle"}
+_BELOW_A_SCENE |= {"showarrow": False, "font": {"size": 12, "color": FAINT}}
 
 # Galleries ---------------------------------------------------------------------------------------
 
 
 def cloud_gallery(
-    clouds,
-    titles=None,
-    columns=5,
-    color=None,
-    title=None,
-    colorbar_title=None,
-    color_range=None,
+    clouds, titles=None, columns=5, color=None, colorbar_title=None, color_range=None
 ):
     """
-    Point clouds side by side, upright, at one common scale.
+    Point clouds side by side, upright, at one scale.
 
     Parameters
     ----------
     clouds : sequence of ndarray, shape (n_points, 3)
-        Clouds in one common unit, z up. At most `POINTS_SHOWN` evenly spread points of each are
-        shown, 500 of each where there are many; each cloud is centred on its bounding box.
+        Clouds in one unit, z up. At most `POINTS_SHOWN` evenly spread points of each are drawn.
     titles : sequence of str, optional
         A caption below each cloud.
     columns : int
         Clouds in a row.
-    color : str, sequence of str, or sequence of ndarray of shape (n_points,), optional
-        One colour, a colour per cloud, or a number per point, such as an error in mm.
-    title : str, optional
-        Title of the figure.
+    color : sequence of str or of ndarray of shape (n_points,), optional
+        A colour for each cloud, or a number for each of its points, such as an error in mm.
     colorbar_title : str, optional
-        What the numbers in `color` are, with their unit.
+        What the numbers are, with their unit.
     color_range : tuple of float, optional
-        (low, high) of the colour scale, by default all that the numbers span.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        A scene for each cloud; their cameras and scales are identical.
+        (low, high) of the colour scale, by default the range of the numbers.
 
     Raises
     ------
@@ -95,127 +77,61 @@ def cloud_gallery(
         If there are no clouds or more than `SCENES_SHOWN`, or if `titles` or `color` has another
         length than `clouds`.
     """
-    _check_count(clouds)
+    _check_lengths(clouds, titles=titles, color=color)
+    color = [CLOUD_COLOR] * len(clouds) if color is None else color
+    values = None if isinstance(color[0], str) else color
     clouds = [np.asarray(cloud, dtype=np.float32) for cloud in clouds]
-    if color is None or isinstance(color, str):
-        color = [color or CLOUD_COLOR] * len(clouds)
-    _check_length("color", color, clouds)
-    is_scalar = not isinstance(color[0], str)
     count = int(np.clip(5500 / len(clouds), 500, POINTS_SHOWN))
-    shown = [_evenly_spread(cloud, count) for cloud in clouds]
-    colors = [
-        np.asarray(c, dtype=np.float32)[keep] if is_scalar else c
-        for c, keep in zip(color, shown, strict=True)
-    ]
-    thinned = [cloud[keep] for cloud, keep in zip(clouds, shown, strict=True)]
-    figure, points = _gallery(thinned, titles, columns, title, colorbar=is_scalar)
-    for index, (xyz, paint) in enumerate(zip(points, colors, strict=True)):
-        marker = {"color": paint, "coloraxis": "coloraxis"} if is_scalar else _tinted(xyz, paint)
-        figure.add_trace(
-            go.Scatter3d(
-                **_xyz(xyz),
-                mode="markers",
-                marker=marker | {"size": 2.5, "line": {"width": 0}},
-                scene=_scene_name(index),
-                hovertemplate="%{marker.color:.3g}<extra></extra>" if is_scalar else None,
-                hoverinfo=None if is_scalar else "skip",
-                showlegend=False,
-            )
-        )
-    if is_scalar:
-        _set_coloraxis(figure, color, colorbar_title, color_range)
+    kept = [_evenly_spread(cloud, count) for cloud in clouds]
+    thinned = [cloud[keep] for cloud, keep in zip(clouds, kept, strict=True)]
+    figure, points = _gallery(thinned, titles, columns, values, colorbar_title, color_range)
+    for index, (xyz, paint, keep) in enumerate(zip(points, color, kept, strict=True)):
+        if values is not None:
+            paint = np.asarray(paint, dtype=np.float32)[keep]
+        figure.add_trace(_cloud(xyz, paint, scene=_scene_name(index)))
     return figure
 
 
 def mesh_gallery(
-    meshes,
-    titles=None,
-    columns=5,
-    intensities=None,
-    title=None,
-    colorbar_title=None,
-    color_range=None,
-    color=None,
+    meshes, titles=None, columns=5, intensities=None, colorbar_title=None, color_range=None
 ):
     """
-    Surfaces side by side, upright, at one common scale.
+    Surfaces side by side, upright, at one scale.
 
     Parameters
     ----------
     meshes : sequence of trimesh.Trimesh or of (vertices, faces)
-        Vertices of shape (n_vertices, 3) in one common unit, z up; faces of shape (n_faces, 3).
-    titles : sequence of str, optional
-        A caption below each surface.
-    columns : int
-        Surfaces in a row.
+        Vertices of shape (n_vertices, 3) in one unit, z up; faces of shape (n_faces, 3).
     intensities : sequence of ndarray of shape (n_vertices,), optional
-        A number per vertex. A range that has both signs gets a diverging scale, centred on 0.
-    title : str, optional
-        Title of the figure.
-    colorbar_title : str, optional
-        What the intensities are, with their unit.
-    color_range : tuple of float, optional
-        (low, high) of the colour scale, by default all that the intensities span.
-    color : str or sequence of str, optional
-        Colour of the surfaces, one or one for each, where there are no intensities.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        A scene for each surface; their cameras and scales are identical.
+        A number for each vertex. A range with both signs gets a diverging scale, centred on 0.
+    titles, columns, colorbar_title, color_range
+        As for `cloud_gallery`.
 
     Raises
     ------
     ValueError
-        If there are no meshes or more than `SCENES_SHOWN`, or if `titles`, `color` or `intensities`
-        has another length than `meshes`.
+        As `cloud_gallery` does.
     """
-    _check_count(meshes)
+    _check_lengths(meshes, titles=titles, intensities=intensities)
     vertices, faces = zip(*[_vertices_and_faces(mesh) for mesh in meshes], strict=True)
-    if color is None or isinstance(color, str):
-        color = [color or SURFACE_COLOR] * len(vertices)
-    _check_length("color", color, vertices)
-    if intensities is not None:
-        _check_length("intensities", intensities, vertices)
-    figure, points = _gallery(vertices, titles, columns, title, colorbar=intensities is not None)
+    figure, points = _gallery(vertices, titles, columns, intensities, colorbar_title, color_range)
     for index, (xyz, triangles) in enumerate(zip(points, faces, strict=True)):
-        paint = {"color": color[index]}
+        paint = {"color": SURFACE_COLOR}
         if intensities is not None:
             values = np.asarray(intensities[index], dtype=np.float32)
             paint = {"intensity": values, "coloraxis": "coloraxis"}
         figure.add_trace(_surface(xyz, triangles, scene=_scene_name(index), **paint))
-    if intensities is not None:
-        _set_coloraxis(figure, intensities, colorbar_title, color_range)
     return figure
 
 
-def modes_of_variation(modes, labels, title=None):
+def modes_of_variation(modes, labels):
     """
-    A shape model's mean and what its modes change, coloured by how far the surface moves.
+    A shape model's mean and its modes, coloured by how far the surface moves, a row for each mode.
 
-    Parameters
-    ----------
-    modes : sequence of (minus, mean, plus)
-        For each mode three surfaces in mm, as `mesh_gallery` takes them, whose vertices correspond:
-        2 standard deviations below the mean, the mean, 2 standard deviations above.
-    labels : sequence of str
-        A name for each mode, such as "mode 1 (43 %)".
-    title : str, optional
-        Title of the figure.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        A row for each mode. Colour is the displacement from the mean along the mean's outward
-        normal, in mm, positive where the socket is wider. The scale ends at the 99th percentile.
-
-    Raises
-    ------
-    ValueError
-        If `labels` has another length than `modes`, or there are so many modes that their surfaces
-        are more than `SCENES_SHOWN`.
+    `modes` holds three surfaces in mm for each mode, as `mesh_gallery` takes them: 2 standard
+    deviations below the mean, the mean, 2 above. Their vertices correspond. Colour is the
+    displacement in mm along the mean's outward normal, positive where the socket is wider.
     """
-    _check_length("labels", labels, modes)
     meshes, displacements, titles = [], [], []
     for (minus, mean, plus), label in zip(modes, labels, strict=True):
         start, faces = _vertices_and_faces(mean)
@@ -225,202 +141,92 @@ def modes_of_variation(modes, labels, title=None):
             meshes.append(mesh)
             displacements.append(np.einsum("ij,ij->i", end - start, normals))
             titles.append(f"{label}, {step}" if step != "mean" else "mean")
-    # A few nodes at the brim move much farther than the rest: they may saturate.
-    limit = float(np.percentile(np.abs(np.concatenate(displacements)), 99))
-    return mesh_gallery(
-        meshes,
-        titles,
-        columns=3,
-        intensities=displacements,
-        title=title,
-        colorbar_title="mm",
-        color_range=(-limit, limit),
-    )
+    limit = _saturation(displacements)
+    return mesh_gallery(meshes, titles, 3, displacements, "mm", (-limit, limit))
 
 
-def error_maps(meshes, values, labels, unit="mm", title=None):
-    """
-    Where on a socket errors are: surfaces coloured by absolute and by signed errors.
-
-    Parameters
-    ----------
-    meshes : sequence of trimesh.Trimesh or of (vertices, faces)
-        One for each panel, as `mesh_gallery` takes them: a mean socket, say.
-    values : sequence of ndarray of shape (n_vertices,)
-        Errors at the vertices. A panel with values below 0 is one of signed errors.
-    labels : sequence of str
-        A caption below each panel.
-    unit : str
-        Of the errors.
-    title : str, optional
-        Title of the figure.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        One row. All panels of absolute errors share one scale, from 0; all of signed errors share
-        one with its middle at 0. Each scale ends at the 99th percentile of what it shows.
-
-    Raises
-    ------
-    ValueError
-        If there are no meshes or more than `SCENES_SHOWN`, or if `values` or `labels` has another
-        length than `meshes`.
-    """
-    figure = mesh_gallery(meshes, labels, len(meshes), intensities=values, title=title)
-    is_signed = np.array([np.min(each) < 0 for each in values])
-    names = {False: f"absolute, {unit}", True: f"signed, {unit}"}
-    present = [signed for signed in names if signed in is_signed]
-    for index, signed in enumerate(present):
-        chosen = np.flatnonzero(is_signed == signed)
-        shown = [values[i] for i in chosen]
-        # A few nodes at the brim are much farther off than the rest: they may saturate.
-        limit = float(np.percentile(np.abs(np.concatenate(shown)), 99))
-        axis = "coloraxis" if index == 0 else "coloraxis2"
-        _set_coloraxis(figure, shown, names[signed], (-limit if signed else 0.0, limit), axis)
-        if len(present) > 1:  # one colour bar above the other
-            figure.layout[axis].colorbar.update({"y": 0.75 - index / 2, "len": 0.45})
-        for i in chosen:
-            figure.data[i].coloraxis = axis
-    return figure
+def error_maps(meshes, values, labels):
+    """Surfaces in one row, coloured by the absolute error in mm at each vertex."""
+    limit = _saturation(values)
+    return mesh_gallery(meshes, labels, len(meshes), values, "absolute, mm", (0.0, limit))
 
 
-def interpolation(shapes, labels, title=None, color=None):
+def interpolation(shapes, labels):
     """
     One shape that turns into another, under a slider that works without a kernel.
 
-    Parameters
-    ----------
-    shapes : sequence of ndarray of shape (n_points, 3), trimesh.Trimesh or (vertices, faces)
-        The steps from the first shape to the last. All clouds or all surfaces; the vertices of
-        surfaces correspond and the first one's faces serve for all.
-    labels : sequence of str
-        A name for each step.
-    title : str, optional
-        Title of the figure.
-    color : str, optional
-        Colour of the shape.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        A frame for each step. Only coordinates differ between frames.
-
-    Raises
-    ------
-    ValueError
-        If `labels` has another length than `shapes`.
+    `shapes` are the steps, with a label each: all arrays of shape (n_points, 3), or all surfaces as
+    `mesh_gallery` takes them. Points and vertices correspond from step to step, and the first
+    surface's faces serve for all. Frames differ in coordinates alone.
     """
-    _check_length("labels", labels, shapes)
     is_cloud = isinstance(shapes[0], np.ndarray)
     if is_cloud:
-        # One choice of points for all: a decoder's points correspond from step to step.
         keep = _evenly_spread(shapes[0], POINTS_SHOWN)
-        steps = [np.asarray(shape)[keep] for shape in shapes]
+        steps = [shape[keep] for shape in shapes]
     else:
         steps = [_vertices_and_faces(shape)[0] for shape in shapes]
-    figure, stacked = _gallery([np.vstack(steps)], None, 1, title, colorbar=False)
+    figure, stacked = _gallery([np.vstack(steps)])
     steps = np.split(stacked[0], len(steps))
     if is_cloud:
-        marker = _tinted(steps[0], color or CLOUD_COLOR) | {"size": 3, "line": {"width": 0}}
-        first = {"mode": "markers", "marker": marker, "hoverinfo": "skip"}
-        figure.add_trace(go.Scatter3d(**_xyz(steps[0]), **first))
+        first = _cloud(steps[0], CLOUD_COLOR, size=3)
     else:
-        figure.add_trace(
-            _surface(steps[0], _vertices_and_faces(shapes[0])[1], color=color or SURFACE_COLOR)
-        )
-    moved = type(figure.data[0])
-    figure.frames = [
-        go.Frame(data=[moved(**_xyz(xyz))], name=str(index)) for index, xyz in enumerate(steps)
-    ]
+        first = _surface(steps[0], _vertices_and_faces(shapes[0])[1], color=SURFACE_COLOR)
+    figure.add_trace(first)
+    frames, stops = [], []
     jump = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
-    figure.update_layout(
-        margin_b=92,
-        sliders=[
-            {
-                "steps": [
-                    {"method": "animate", "label": label, "args": [[str(index)], jump]}
-                    for index, label in enumerate(labels)
-                ],
-                "x": 0.12,
-                "len": 0.76,
-                "y": 0.0,
-                "pad": {"t": 18},
-                "currentvalue": {"visible": False},
-                "bgcolor": BASELINE_COLOR,
-                "bordercolor": GRID,
-                "activebgcolor": FAINT,
-                "tickcolor": FAINT,
-                "font": {"size": 12, "color": FAINT},
-            }
-        ],
-    )
-    figure.layout.height += 92
+    for index, (xyz, label) in enumerate(zip(steps, labels, strict=True)):
+        frames.append(go.Frame(data=[type(first)(**_xyz(xyz))], name=str(index)))
+        stops.append({"method": "animate", "label": label, "args": [[str(index)], jump]})
+    figure.frames = frames
+    slider = {"steps": stops, "x": 0.12, "len": 0.76, "y": 0.0, "pad": {"t": 18}}
+    slider |= {"currentvalue": {"visible": False}, "font": {"size": 12, "color": FAINT}}
+    slider |= {"bgcolor": BASELINE_COLOR, "bordercolor": GRID}
+    slider |= {"activebgcolor": FAINT, "tickcolor": FAINT}
+    figure.update_layout(margin_b=92, sliders=[slider], height=figure.layout.height + 92)
     return figure
 
 
 # Charts ------------------------------------------------------------------------------------------
 
 
-def training_curves(histories, columns, best=None, title=None):
+def training_curves(histories, columns, best):
     """
-    How each run's metrics went, epoch by epoch.
+    Metrics of training runs by epoch, a panel for each metric.
 
     Parameters
     ----------
     histories : dict of str -> pandas.DataFrame
-        A table for each run, indexed by epoch, its columns metrics. A run that lacks a metric is
-        left out of that panel.
-    columns : sequence of str, or dict of str -> str
-        The metrics to show, one panel each; a dict gives them titles.
-    best : dict of str -> int, optional
-        For a run, the epoch that was selected: it gets a marker.
-    title : str, optional
-        Title of the figure.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        A panel for each metric. A metric that stays positive and spans more than a
-        factor of 20 is on a logarithmic axis.
+        A table for each run, indexed by epoch, its columns metrics. A panel leaves out the runs
+        that lack its metric. It is logarithmic if the metric spans more than a factor of 20.
+    columns : dict of str -> str
+        Metric -> title of its panel.
+    best : dict of str -> int
+        Run -> the epoch that was selected, which gets a marker.
     """
-    titles = columns if isinstance(columns, dict) else {c: c.replace("_", " ") for c in columns}
-    figure, places = _panels(list(titles.values()), title)
-    for column, where in zip(titles, places, strict=True):
+    figure, places = _panels(list(columns.values()))
+    for column, where in zip(columns, places, strict=True):
         shown = {name: h[column].dropna() for name, h in histories.items() if column in h}
         for name, values in shown.items():
-            color = _series_color(name, list(histories))
-            line = {
-                "name": name,
-                "legendgroup": name,
-                "showlegend": name not in {t.name for t in figure.data},
-                "line": {"color": color, "width": 1.8},
-            }
-            figure.add_trace(
-                go.Scatter(x=values.index, y=values.to_numpy(), mode="lines", **line), **where
-            )
-            epoch = (best or {}).get(name)
-            if epoch in values.index:
-                dot = {"color": color, "size": 10, "line": {"color": "white", "width": 1.5}}
-                figure.add_trace(
-                    go.Scatter(
-                        x=[epoch],
-                        y=[values[epoch]],
-                        mode="markers",
-                        marker=dot,
-                        name=f"{name}, best",
-                        legendgroup=name,
-                        showlegend=False,
-                    ),
+            color = _series_color(name, histories)
+            _add_line(figure, name, color, values.index, values.to_numpy(), where, width=1.8)
+            if (epoch := best.get(name)) in values.index:
+                figure.add_scatter(
+                    x=[epoch],
+                    y=[values[epoch]],
+                    mode="markers",
+                    marker={"color": color, "size": 10, "line": {"color": "white", "width": 1.5}},
+                    name=f"{name}, best",
+                    legendgroup=name,
+                    showlegend=False,
                     **where,
                 )
         if _spans_decades(shown.values()):
-            figure.update_yaxes(type="log", tickvals=LOG_TICKS, ticktext=LOG_LABELS, **where)
+            figure.update_yaxes(**_LOG_AXIS, **where)
         figure.update_xaxes(title_text="epoch", **where)
     return figure
 
 
-def latent_map(xy, kinds, names=None, prior_xy=None, explained=None, title=None):
+def latent_map(xy, kinds, names, prior_xy, explained):
     """
     Codes of shapes on a plane of the latent space, over the prior.
 
@@ -428,427 +234,293 @@ def latent_map(xy, kinds, names=None, prior_xy=None, explained=None, title=None)
     ----------
     xy : ndarray, shape (n, 2)
         The codes, projected.
-    kinds : sequence of str, length n
-        The kind of each shape: "TT", "TF", or any other name.
-    names : sequence of str, optional
-        The name of each shape, shown on hovering.
-    prior_xy : ndarray, shape (m, 2), optional
-        Draws from the prior, projected likewise. The ellipses contain 50 %, 90 % and 99 % of a
-        normal distribution of their mean and covariance: a normal prior stays normal when it is
-        projected, and then r^2 = -2 ln(1 - p) standard deviations squared (Rayleigh).
-    explained : tuple of float, optional
-        The fraction of the codes' variance that each axis explains, [0, 1].
-    title : str, optional
-        Title of the figure.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
+    kinds, names : sequence of str, length n
+        Of each shape: "TT", "TF" or any other kind, and the name shown on hovering.
+    prior_xy : ndarray, shape (m, 2)
+        Draws from the prior, projected likewise. Ellipses hold 50 %, 90 % and 99 % of a normal
+        distribution of their mean and covariance.
+    explained : sequence of 2 float
+        Share of the codes' variance along each axis, [0, 1].
     """
-    xy, kinds = np.asarray(xy), np.asarray(kinds)
-    figure = go.Figure(layout=_layout(title, height=620))
-    if prior_xy is not None:
-        figure.add_traces(_prior_traces(np.asarray(prior_xy)))
-    names = np.full(len(xy), "") if names is None else np.asarray(names)
+    figure = go.Figure(layout=_layout(620))
+    _draw_prior(figure, prior_xy)
+    kinds, names = np.asarray(kinds), np.asarray(names)
     order = list(dict.fromkeys(kinds))
+    dot = {"size": 8, "opacity": 0.85, "line": {"color": "white", "width": 0.8}}
     for kind in order:
         of_kind = kinds == kind
-        figure.add_trace(
-            go.Scatter(
-                x=xy[of_kind, 0],
-                y=xy[of_kind, 1],
-                text=names[of_kind],
-                mode="markers",
-                name=kind,
-                marker={
-                    "color": _series_color(kind, order),
-                    "size": 8,
-                    "opacity": 0.85,
-                    "line": {"color": "white", "width": 0.8},
-                },
-                hovertemplate="%{text}<extra>%{fullData.name}</extra>",
-            )
+        figure.add_scatter(
+            x=xy[of_kind, 0],
+            y=xy[of_kind, 1],
+            text=names[of_kind],
+            mode="markers",
+            name=kind,
+            marker={"color": _series_color(kind, order), **dot},
+            hovertemplate="%{text}<extra>%{fullData.name}</extra>",
         )
-    share = (
-        [f" ({100 * e:.0f} % of variance)" for e in explained]
-        if explained is not None
-        else ["", ""]
-    )
-    figure.update_xaxes(title_text="first axis" + share[0], zeroline=False, constrain="domain")
-    figure.update_yaxes(title_text="second axis" + share[1], zeroline=False, scaleanchor="x")
+    first, second = (f"axis ({100 * share:.0f} % of variance)" for share in explained)
+    figure.update_xaxes(title_text=f"first {first}", zeroline=False, constrain="domain")
+    figure.update_yaxes(title_text=f"second {second}", zeroline=False, scaleanchor="x")
     return figure
 
 
-def bars_with_baselines(table, columns=None, spread=None, baselines=(), better=None, title=None):
+def bars_with_baselines(table, columns, spread, baselines, better):
     """
-    Models side by side on one or several metrics, baselines in grey.
+    Models side by side on several metrics, baselines in grey.
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        A row for each model, a column for each metric.
-    columns : sequence of str, or dict of str -> str, optional
-        The metrics to show, one panel each, by default all; a dict gives them titles.
-    spread : pandas.DataFrame, optional
-        With rows and columns as in `table`: half the length of the error bars, such as the standard
-        deviation over seeds. A row or a value that is missing gets none.
+    table, spread : pandas.DataFrame
+        A row for each model, from top to bottom, and a column for each metric: its value, and half
+        the length of its error bar, such as the standard deviation over seeds (NaN: none).
+    columns : dict of str -> str
+        Metric -> title of its panel.
     baselines : sequence of str
-        The rows that are not models but what to compare them with.
-    better : dict of str -> {"lower", "higher"} or float, optional
-        For a metric, which way is better, or the value that is best. It is written in the panel's
-        title, and a value is drawn as a line.
-    title : str, optional
-        Title of the figure.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        A panel for each metric, rows from top to bottom as in `table`.
+        The rows to draw in grey.
+    better : dict of str -> {"lower", "higher"} or float
+        For a metric, which way is better, or the value that is best, which is drawn as a line.
     """
-    better = better or {}
-    titles = columns if isinstance(columns, dict) else {c: c for c in columns or table.columns}
-    headings = [name + _arrow(better.get(column)) for column, name in titles.items()]
-    panel_height = 60 + 30 * len(table)
-    figure, places = _panels(headings, title, panel_height, shared_yaxes=True)
+    arrows = {"lower": "↓", "higher": "↑"}
+    headings = [
+        f"{title} {arrows.get(better[column]) or f'→ {better[column]:g}'}"
+        for column, title in columns.items()
+    ]
+    figure, places = _panels(headings, 60 + 30 * len(table), shared_yaxes=True)
     models = [name for name in table.index if name not in baselines]
     colors = [
         BASELINE_COLOR if name in baselines else _series_color(name, models) for name in table.index
     ]
-    for column, where in zip(titles, places, strict=True):
+    for column, where in zip(columns, places, strict=True):
         values = table[column].to_numpy(dtype=float)
-        reach = np.zeros(len(table))
-        if spread is not None and column in spread:
-            reach = np.nan_to_num(spread[column].reindex(table.index).to_numpy(dtype=float))
-        figure.add_trace(
-            go.Bar(
-                x=values,
-                y=list(table.index),
-                orientation="h",
-                width=0.62,
-                marker={"color": colors, "line": {"width": 0}},
-                error_x={
-                    "type": "data",
-                    "array": np.where(reach > 0, reach, np.nan),
-                    "color": INK,
-                    "thickness": 1.2,
-                    "width": 3,
-                },
-                showlegend=False,
-                hovertemplate="%{y}: %{x:.4g}<extra></extra>",
-            ),
+        reach = np.nan_to_num(spread[column].to_numpy(dtype=float))
+        error = {"type": "data", "array": np.where(reach > 0, reach, np.nan), "color": INK}
+        figure.add_bar(
+            x=values,
+            y=list(table.index),
+            orientation="h",
+            width=0.62,
+            marker={"color": colors, "line": {"width": 0}},
+            error_x=error | {"thickness": 1.2, "width": 3},
+            showlegend=False,
+            hovertemplate="%{y}: %{x:.4g}<extra></extra>",
             **where,
         )
         # Written beyond the error bar, which a bar's own text would run into.
         ends = values + np.where(values < 0, 0.0, reach)
-        figure.add_trace(
-            go.Scatter(
-                x=ends,
-                y=list(table.index),
-                text=[f" {v:.3g}" if np.isfinite(v) else "" for v in values],
-                mode="text",
-                textposition="middle right",
-                textfont={"size": 11, "color": FAINT},
-                showlegend=False,
-                hoverinfo="skip",
-            ),
+        figure.add_scatter(
+            x=ends,
+            y=list(table.index),
+            text=[f" {v:.3g}" if np.isfinite(v) else "" for v in values],
+            mode="text",
+            textposition="middle right",
+            textfont={"size": 11, "color": FAINT},
+            showlegend=False,
+            hoverinfo="skip",
             **where,
         )
-        mark = better.get(column)
-        if isinstance(mark, int | float):
-            figure.add_vline(x=mark, line={"color": INK, "width": 1, "dash": "dot"}, **where)
+        if better[column] not in arrows:
+            line = {"color": INK, "width": 1, "dash": "dot"}
+            figure.add_vline(x=better[column], line=line, **where)
         low, high = min(0.0, np.nanmin(values - reach)), max(0.0, np.nanmax(ends))
         figure.update_xaxes(range=[low, high + 0.2 * (high - low)], nticks=5, **where)
     figure.update_yaxes(autorange="reversed", showgrid=False, tickcolor="white")
     return figure
 
 
-def compactness(measures, published=None, title=None):
+def compactness(measures, published):
     """
-    Compactness, generalization and specificity of shape models against the number of modes.
+    Compactness, generalization and specificity of shape models by number of modes.
 
     Parameters
     ----------
     measures : dict of str -> pandas.DataFrame
-        For each kind a table indexed by the number of modes. Of the columns "compactness" (fraction
-        of the variance, [0, 1]), "generalization" and "specificity" (mm) those present are shown.
-    published : dict of str -> dict of str -> float, optional
-        For a kind and a column, the value that was published: a dotted line.
-    title : str, optional
-        Title of the figure.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        A panel for each measure, a line for each kind.
+        For each kind a table indexed by the number of modes, with columns "compactness" (share of
+        the variance, [0, 1]), "generalization" and "specificity" (mm).
+    published : dict of str -> dict of str -> float
+        For a kind and a column the value that was published, a dotted line.
     """
     units = {"compactness": "share of variance", "generalization": "mm", "specificity": "mm"}
-    present = [c for c in units if any(c in table for table in measures.values())]
-    figure, places = _panels(present, title)
-    for column, where in zip(present, places, strict=True):
+    figure, places = _panels(list(units))
+    dotted = {"width": 1.3, "dash": "dot"}
+    for (column, unit), where in zip(units.items(), places, strict=True):
         for kind, table in measures.items():
-            color = _series_color(kind, list(measures))
-            if column in table:
-                line = go.Scatter(
-                    x=table.index,
-                    y=table[column].to_numpy(),
-                    mode="lines+markers",
-                    name=kind,
-                    legendgroup=kind,
-                    showlegend=kind not in {trace.name for trace in figure.data},
-                    line={"color": color, "width": 2},
-                    marker={"size": 5},
-                )
-                figure.add_trace(line, **where)
-            if (value := (published or {}).get(kind, {}).get(column)) is not None:
-                figure.add_hline(
-                    y=value,
-                    line={"color": color, "width": 1.3, "dash": "dot"},
-                    annotation={"text": f"{value:g}", "font": {"size": 10, "color": color}}
-                    | {"x": 1, "xanchor": "left", "yanchor": "middle"},
-                    **where,
-                )
+            color, values = _series_color(kind, measures), table[column].to_numpy()
+            look = {"mode": "lines+markers", "marker": {"size": 5}}
+            _add_line(figure, kind, color, table.index, values, where, **look)
+            if (value := published.get(kind, {}).get(column)) is not None:
+                note = {"text": f"{value:g}", "font": {"size": 10, "color": color}}
+                note |= {"x": 1, "xanchor": "left", "yanchor": "middle"}
+                figure.add_hline(y=value, line=dotted | {"color": color}, annotation=note, **where)
         figure.update_xaxes(title_text="modes", **where)
-        figure.update_yaxes(title_text=units[column], **where)
-    if published:
-        dotted = {"color": FAINT, "width": 1.3, "dash": "dot"}
-        figure.add_scatter(x=[None], y=[None], mode="lines", line=dotted, name="published")
+        figure.update_yaxes(title_text=unit, **where)
+    line = dotted | {"color": FAINT}
+    figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name="published")
     return figure
 
 
-def learning_curve(frame, x, series, y, ylabel, marks=None, title=None):
+def learning_curve(frame, x, series, y, ylabel, marks):
     """
-    An error against how much was learnt from, one line for each model.
+    An error against the number of shapes learnt from, one line for each model.
 
     Parameters
     ----------
     frame : pandas.DataFrame
         A row for each training run.
     x, series, y : str
-        Its columns: the number of scans, positive; the model; the error. Rows that share the first
-        two are seeds: their mean is drawn, and their standard deviation where they are several.
+        Its columns: the number of shapes, positive; the model; the error. Rows that share the first
+        two are seeds: their mean is drawn, with their standard deviation.
     ylabel : str
         What `y` is, with its unit.
-    marks : dict of str -> float, optional
+    marks : dict of str -> float
         Values to compare with, such as the sampling floor: dashed lines with their names.
-    title : str, optional
-        Title of the figure.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        `x` is on a logarithmic axis, with ticks at its values.
     """
-    figure = go.Figure(layout=_layout(title, height=420))
+    figure = go.Figure(layout=_layout(420))
     seeds = frame.groupby([series, x], sort=False)[y].agg(["mean", "std"]).reset_index()
     names = list(seeds[series].unique())
     for name in names:
-        line = seeds[seeds[series] == name].sort_values(x)
+        runs = seeds[seeds[series] == name].sort_values(x)
         color = _series_color(name, names)
-        figure.add_trace(
-            go.Scatter(
-                x=line[x].to_numpy(),
-                y=line["mean"].to_numpy(),
-                error_y={"type": "data", "array": line["std"].to_numpy()}
-                | {"color": color, "thickness": 1.2, "width": 4},
-                mode="lines+markers",
-                name=name,
-                line={"color": color, "width": 2},
-                marker={"size": 7},
-            )
-        )
-    for mark, value in (marks or {}).items():
-        figure.add_hline(
-            y=value,
-            line={"color": FAINT, "width": 1.3, "dash": "dash"},
-            annotation={"text": mark, "font": {"size": 11, "color": FAINT}}
-            | {"x": 0, "xanchor": "left", "yanchor": "bottom"},
-        )
+        error = {"type": "data", "array": runs["std"].to_numpy(), "color": color}
+        look = {"mode": "lines+markers", "marker": {"size": 7}}
+        look["error_y"] = error | {"thickness": 1.2, "width": 4}
+        _add_line(figure, name, color, runs[x].to_numpy(), runs["mean"].to_numpy(), **look)
+    for mark, value in marks.items():
+        note = {"text": mark, "font": {"size": 11, "color": FAINT}}
+        note |= {"x": 0, "xanchor": "left", "yanchor": "bottom"}
+        dashed = {"color": FAINT, "width": 1.3, "dash": "dash"}
+        figure.add_hline(y=value, line=dashed, annotation=note)
     ticks = np.sort(frame[x].unique())
-    figure.update_xaxes(
-        type="log", title_text=x.replace("_", " "), tickvals=ticks, ticktext=ticks.astype(str)
-    )
+    figure.update_xaxes(type="log", tickvals=ticks, ticktext=ticks.astype(str))
+    figure.update_xaxes(title_text=x.replace("_", " "))
     figure.update_yaxes(title_text=ylabel)
     return figure
 
 
-def differences(frame, title=None):
+def differences(frame):
     """
-    Forest plot: what each claim's difference is, with its interval, and what that answers.
+    Forest plot: the difference that each claim is about, its interval, and what that answers.
 
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        A row for each claim, indexed by its words. Columns "mean", "low", "high" and "answer" as
-        `aaelib.significance` has them (an unknown interval is NaN), and "metric": what the
-        difference is one of, with its unit.
-    title : str, optional
-        Title of the figure.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        A panel for each metric, for they have different units, and in it a row for each claim, from
-        top to bottom as in `frame`; a line at zero.
-
-    Raises
-    ------
-    ValueError
-        If an answer is none of `significance.answer`.
+    `frame` has a row for each claim, indexed by its words, with columns "mean", "low", "high" and
+    "answer" as `aaelib.metrics.inference` has them (an unknown interval is NaN), and "metric": what
+    the difference is one of, with its unit. Each metric has a panel, with a line at zero.
     """
-    if unknown := set(frame["answer"]) - set(_ANSWERS):
-        raise ValueError(f"answers {sorted(unknown)}; there are {sorted(_ANSWERS)}")
     panels = list(frame.groupby("metric", sort=False))
     row, gap = 34, 76  # pixels for a claim, and between panels
     heights = [row * (len(panel) + 0.5) for _, panel in panels]
     inside = sum(heights) + gap * (len(panels) - 1)
     figure = make_subplots(
         rows=len(panels),
-        cols=1,
         row_heights=heights,
         vertical_spacing=gap / inside if len(panels) > 1 else 0,
     )
-    figure.update_layout(_layout(title, height=round(inside + _TITLE + 14 + 52)))
-    figure.update_layout(margin_b=52)
+    figure.update_layout(_layout(round(inside + _HEAD + 14 + 52)), margin_b=52)
     for place, (metric, panel) in enumerate(panels, start=1):
         where = {"row": place, "col": 1}
         for answer, (color, symbol) in _ANSWERS.items():
             claims = panel[panel["answer"] == answer]
-            figure.add_trace(
-                go.Scatter(
-                    x=claims["mean"].to_numpy(),
-                    y=list(claims.index),
-                    error_x={
-                        "type": "data",
-                        "array": (claims["high"] - claims["mean"]).to_numpy(),
-                        "arrayminus": (claims["mean"] - claims["low"]).to_numpy(),
-                        **{"color": color, "thickness": 2, "width": 5},
-                    },
-                    mode="markers",
-                    name=answer,
-                    legendgroup=answer,
-                    # A name of the legend for each answer, whether some claim has it or not.
-                    showlegend=place == 1,
-                    marker={"color": color, "symbol": symbol, "size": 11},
-                ),
-                **where,
-            )
+            reach = claims["high"] - claims["mean"], claims["mean"] - claims["low"]
+            # A name of the legend for each answer, whether some claim has it or not.
+            look = {"name": answer, "legendgroup": answer, "showlegend": place == 1}
+            _add_intervals(figure, where, claims["mean"], *reach, color, symbol=symbol, **look)
         figure.add_vline(x=0, line={"color": INK, "width": 1}, **where)
         ends = np.append(panel[["mean", "low", "high"]].to_numpy(float).ravel(), 0.0)
         low, high = np.nanmin(ends), np.nanmax(ends)
         margin = 0.08 * (high - low) or 1.0  # no difference at all
-        figure.update_xaxes(
-            title_text=metric, range=[low - margin, high + margin], zeroline=False, **where
-        )
-        figure.update_xaxes(exponentformat="none", nticks=9, **where)
-        figure.update_yaxes(
-            **{"categoryorder": "array", "categoryarray": list(panel.index)},
-            **{"range": [len(panel) - 0.5, -0.5], "showgrid": False, "tickcolor": "white"},
-            tickfont={"size": 12, "color": INK},
-            **where,
-        )
+        figure.update_xaxes(title_text=metric, range=[low - margin, high + margin], **where)
+        figure.update_xaxes(exponentformat="none", nticks=9, zeroline=False, **where)
+        _list_from_top(figure, where, panel.index)
+    figure.update_yaxes(tickfont={"size": 12, "color": INK})
     return figure
 
 
-def nearest_histogram(distances, title=None):
+def nearest_histogram(distances):
     """
-    How near to a training socket others are: the share of each set within a distance.
+    Share of each set within a distance of the nearest training socket, a step for each socket.
 
-    Parameters
-    ----------
-    distances : dict of str -> ndarray of shape (n,)
-        For each set, such as generated and test sockets, the Chamfer distances (unit spheres) to
-        the nearest training socket (`aaelib.baselines.nearest_distances`).
-    title : str, optional
-        Title of the figure.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        A step for each socket, the empirical distribution function. A set of copies rises at 0, far
-        to the left of the test sockets. Distances that span more than a factor of 20 are on a
-        logarithmic axis.
+    `distances` maps a set, such as generated and test sockets, to its Chamfer distances (unit
+    spheres, shape (n,)). Copies of training sockets rise at 0, far to the left of test sockets.
     """
-    figure = go.Figure(layout=_layout(title, height=420))
+    figure = go.Figure(layout=_layout(420))
     for name, values in distances.items():
         values = np.sort(values)
-        figure.add_trace(
-            go.Scatter(
-                # The lowest distance twice: the function rises there as well, from 0.
-                x=np.append(values[:1], values),
-                y=np.arange(len(values) + 1) / len(values),
-                mode="lines",
-                name=name,
-                line={"shape": "hv", "width": 2, "color": _series_color(name, list(distances))},
-            )
-        )
+        # The lowest distance twice: the function rises there as well, from 0.
+        steps = np.append(values[:1], values)
+        shares = np.arange(len(values) + 1) / len(values)
+        _add_line(figure, name, _series_color(name, distances), steps, shares, shape="hv")
     if _spans_decades(distances.values()):
-        figure.update_xaxes(type="log", tickvals=LOG_TICKS, ticktext=LOG_LABELS)
+        figure.update_xaxes(**_LOG_AXIS)
     figure.update_xaxes(title_text="Chamfer distance to the nearest training socket (unit sphere)")
     figure.update_yaxes(title_text="share of sockets", range=[0, 1.02])
     return figure
 
 
-def assessment(table, plausibility=None, title=None):
+def assessment(table, plausibility):
     """
-    Who tells real from generated sockets: accuracies with intervals, and how plausible both are.
+    Who tells real from generated sockets, with intervals, and how plausible both were found.
 
     Parameters
     ----------
     table : pandas.DataFrame
         A row for each judge, with columns "accuracy", "low" and "high" in [0, 1]
-        (`aaelib.assessment.results`). Rows whose name starts with "machine:" are grey.
-    plausibility : pandas.DataFrame, optional
+        (`aaelib.apps.assessment.results`). Rows whose name starts with "machine:" are grey.
+    plausibility : pandas.DataFrame
         A row each for real and for generated sockets, with columns "mean", "sd" and "n" of scores
-        from 1 to 5 (`aaelib.assessment.plausibility`). Without rows it is left out.
-    title : str, optional
-        Title of the figure.
-
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        A panel of accuracies, a line at 0.5, where judges guess; and one of mean plausibility, with
-        a standard deviation to either side.
+        from 1 to 5 (`aaelib.apps.assessment.plausibility`). Without rows its panel is left out.
     """
-    has_scores = plausibility is not None and len(plausibility) > 0
-    titles = ["accuracy" + _arrow(0.5), *["plausibility, mean ± sd"] * has_scores]
-    figure, places = _panels(titles, title, 60 + 34 * max(len(table), 2))
+    has_scores = len(plausibility) > 0
+    titles = ["accuracy → 0.5", *["plausibility, mean ± sd"] * has_scores]
+    figure, places = _panels(titles, 60 + 34 * max(len(table), 2))
+    look = {"showlegend": False, "hovertemplate": "%{y}: %{x:.3g}<extra></extra>"}
     is_machine = table.index.str.startswith("machine:")
     for rows, color in ((table[~is_machine], SERIES_COLORS[0]), (table[is_machine], FAINT)):
-        reach = {"array": rows["high"] - rows["accuracy"]}
-        reach |= {"arrayminus": rows["accuracy"] - rows["low"]}
-        figure.add_trace(_intervals(rows.index, rows["accuracy"], reach, color), **places[0])
-    line = {"color": INK, "width": 1, "dash": "dot"}
-    figure.add_vline(x=0.5, line=line, **places[0])
+        reach = rows["high"] - rows["accuracy"], rows["accuracy"] - rows["low"]
+        _add_intervals(figure, places[0], rows["accuracy"], *reach, color, **look)
+    figure.add_vline(x=0.5, line={"color": INK, "width": 1, "dash": "dot"}, **places[0])
     figure.update_xaxes(range=[0, 1.02], **places[0])
-    order = [list(table.index)]
+    _list_from_top(figure, places[0], table.index)
     if has_scores:
         names = [f"{name}<br>n = {n:g}" for name, n in plausibility["n"].items()]
-        reach = {"array": plausibility["sd"]}
-        trace = _intervals(names, plausibility["mean"], reach, SERIES_COLORS[1])
-        figure.add_trace(trace, **places[1])
+        mean, sd = (plausibility[column].set_axis(names) for column in ("mean", "sd"))
+        _add_intervals(figure, places[1], mean, sd, sd, SERIES_COLORS[1], **look)
         figure.update_xaxes(range=[0.8, 5.2], tickvals=[1, 2, 3, 4, 5], **places[1])
-        order.append(names)
-    for names, where in zip(order, places, strict=True):
-        figure.update_yaxes(
-            **{"categoryorder": "array", "categoryarray": names},
-            **{"range": [len(names) - 0.5, -0.5], "showgrid": False, "tickcolor": "white"},
-            **where,
-        )
+        _list_from_top(figure, places[1], names)
     return figure
 
 
-def _intervals(names, values, reach, color):
-    """Points, a row each, with bars as far as `reach` says to either side."""
-    reach = {side: lengths.to_numpy(float) for side, lengths in reach.items()}
-    return go.Scatter(
-        x=values.to_numpy(float),
-        y=list(names),
-        error_x={"type": "data", **reach, "color": color, "thickness": 2, "width": 5},
-        mode="markers",
-        marker={"color": color, "size": 11},
-        showlegend=False,
-        hovertemplate="%{y}: %{x:.3g}<extra></extra>",
+def _add_line(figure, name, color, x, y, where=None, width=2, shape=None, mode="lines", **more):
+    """Add a line to a panel; the legend of the figure names it once."""
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode=mode,
+        name=name,
+        legendgroup=name,
+        showlegend=name not in {trace.name for trace in figure.data},
+        line={"color": color, "width": width, "shape": shape},
+        **more,
+        **(where or {}),
     )
+
+
+def _add_intervals(figure, where, values, above, below, color, symbol="circle", **more):
+    """Add points, a row for each of the names that index `values`, with bars to either side."""
+    error = {"type": "data", "array": above.to_numpy(float), "arrayminus": below.to_numpy(float)}
+    figure.add_scatter(
+        x=values.to_numpy(float),
+        y=list(values.index),
+        error_x=error | {"color": color, "thickness": 2, "width": 5},
+        mode="markers",
+        marker={"color": color, "symbol": symbol, "size": 11},
+        **more,
+        **where,
+    )
+
+
+def _list_from_top(figure, where, names):
+    """Let the y axis of a panel list names from top to bottom."""
+    figure.update_yaxes(categoryorder="array", categoryarray=list(names), **where)
+    figure.update_yaxes(range=[len(names) - 0.5, -0.5], **where)
+    figure.update_yaxes(showgrid=False, tickcolor="white", **where)
 
 
 # The system --------------------------------------------------------------------------------------
@@ -858,13 +530,9 @@ def system_diagram():
     """
     Schematic of the adversarial autoencoder: data, networks, losses and who minimises them.
 
-    Returns
-    -------
-    plotly.graph_objects.Figure
-        1000 x 420 pixels. After the adversarial autoencoder of Makhzani et al. (2015), for point
-        clouds as in Zamorski et al. (2020).
+    After Makhzani et al. (2015), for point clouds as in Zamorski et al. (2020). 1000 x 420 pixels.
     """
-    figure = go.Figure(layout=_layout(None, height=420))
+    figure = go.Figure(layout=_layout(420))
     figure.update_layout(width=WIDTH, margin={"l": 0, "r": 0, "t": 0, "b": 0})
     figure.update_xaxes(range=[0, 1000], visible=False, fixedrange=True)
     figure.update_yaxes(range=[0, 420], visible=False, fixedrange=True)
@@ -878,33 +546,16 @@ def system_diagram():
         (890, 215, 180, 70, data, "<b>reconstruction</b><br>2048 &times; 3"),
         (310, 360, 140, 60, code, "<b>prior</b><br><i>N</i>(0, <i>s</i>²)"),
         (490, 360, 140, 60, network, "<b>Discriminator</b><br>prior or code?"),
-        (
-            830,
-            388,
-            300,
-            48,
-            loss,
-            "<b>discriminator loss</b><br>discriminator optimizer updates the discriminator",
-        ),
-        (
-            830,
-            330,
-            300,
-            48,
-            loss,
-            "<b>generator loss</b><br>generator optimizer updates the encoder",
-        ),
         (490, 112, 230, 56, data, "<b>transfer</b><br>weights pre-trained on ModelNet"),
-        (
-            815,
-            44,
-            330,
-            56,
-            loss,
-            "<b>Chamfer loss</b><br>autoencoder optimizer updates encoder and decoder",
-        ),
     ):
         _draw_box(figure, x, y, width, height, fill, text)
+    for x, y, width, height, name, optimizer, updated in (
+        (830, 388, 300, 48, "discriminator", "discriminator", "the discriminator"),
+        (830, 330, 300, 48, "generator", "generator", "the encoder"),
+        (815, 44, 330, 56, "Chamfer", "autoencoder", "encoder and decoder"),
+    ):
+        text = f"<b>{name} loss</b><br>{optimizer} optimizer updates {updated}"
+        _draw_box(figure, x, y, width, height, loss, text)
     for path in (
         [(105, 330), (105, 250)],
         [(190, 215), (240, 215)],
@@ -925,84 +576,57 @@ def system_diagram():
 
 
 def _draw_box(figure, x, y, width, height, fill, text):
-    left, right, bottom, top = x - width / 2, x + width / 2, y - height / 2, y + height / 2
-    figure.add_shape(
-        type="rect",
-        **{"x0": left, "x1": right, "y0": bottom, "y1": top},
-        fillcolor=fill,
-        line={"color": FAINT, "width": 1},
-    )
+    corners = {"x0": x - width / 2, "x1": x + width / 2, "y0": y - height / 2, "y1": y + height / 2}
+    figure.add_shape(type="rect", **corners, fillcolor=fill, line={"color": FAINT, "width": 1})
     figure.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": 13, "color": INK})
 
 
 def _draw_arrow(figure, path, dash="solid"):
-    """Polyline through the points (x, y) of `path`, an arrow head at its end."""
+    """Draw a polyline through the points (x, y) of `path`, an arrow head at its end."""
     outline = "M" + " L".join(f" {x} {y}" for x, y in path)
     line = {"color": FAINT, "width": 1.5, "dash": dash}
     figure.add_shape(type="path", path=outline, line=line)
     (x0, y0), (x1, y1) = path[-2:]
     length = np.hypot(x1 - x0, y1 - y0)
-    figure.add_annotation(
-        **{"x": x1, "y": y1, "ax": x1 - 8 * (x1 - x0) / length, "ay": y1 - 8 * (y1 - y0) / length},
-        **{"axref": "x", "ayref": "y", "text": ""},
-        **{"arrowcolor": FAINT, "arrowhead": 2, "arrowwidth": 1.5},
-    )
+    tail = {"ax": x1 - 8 * (x1 - x0) / length, "ay": y1 - 8 * (y1 - y0) / length}
+    head = {"axref": "x", "ayref": "y", "arrowhead": 2, "arrowwidth": 1.5, "arrowcolor": FAINT}
+    figure.add_annotation(x=x1, y=y1, text="", **tail, **head)
 
 
 # Output ------------------------------------------------------------------------------------------
 
 
-def to_png(fig, width=WIDTH, height=None, scale=1):
+def to_png(fig):
     """
-    A figure as a static picture, by the Chrome or Chromium that is installed.
+    A figure as the bytes of a PNG file, drawn by the Chrome or Chromium that is installed.
 
-    The browser starts with the first picture and stays open for the next ones, until the process
-    ends. It asks no outside host for anything.
-
-    Parameters
-    ----------
-    fig : plotly.graph_objects.Figure
-    width : int
-        Pixels.
-    height : int, optional
-        Pixels, by default the figure's own height.
-    scale : float
-        Pixels of the picture for a pixel of the layout.
-
-    Returns
-    -------
-    bytes or None
-        A PNG file, or None where no browser works: then a warning says, once, what to install.
+    The browser starts with the first picture, asks no outside host for anything, and stays open
+    until the process ends. Where no browser works this is None, and one warning says what to
+    install.
     """
     browser = _browser()
     if browser is None:
         return None
-    size = {"width": width, "height": height or fig.layout.height or 450, "scale": scale}
+    size = {"width": WIDTH, "height": fig.layout.height or 450, "scale": 1}
     return _wait(browser.calc_fig(fig, opts={"format": "png", **size}))
 
 
 def write_html(fig, path):
-    """
-    A figure as an interactive page that works offline.
-
-    plotly.js is written once, as `plotly.min.js` beside the page, and shared by all pages there.
-
-    Parameters
-    ----------
-    fig : plotly.graph_objects.Figure
-    path : str or Path
-        The page to write. Its folder is created when missing.
-    """
-    path = Path(path)
-    library = path.with_name("plotly.min.js")
-    script = get_plotlyjs().encode()
-    if not library.exists() or library.stat().st_size != len(script):
-        with replacing(library) as temporary:
-            temporary.write_bytes(script)
+    """Write a figure as an interactive page that works offline, plotly.js beside it."""
     # No button that sends a figure's data to an outside host: shapes may be of patients.
     config = {"displaylogo": False, "responsive": True, "showSendToCloud": False}
+    library = share_plotly(Path(path).parent)
     with replacing(path) as temporary:
         fig.write_html(temporary, include_plotlyjs=library.name, config=config, auto_play=False)
+
+
+def share_plotly(folder):
+    """Write plotly.min.js into a folder, unless it is there, and return its path."""
+    library, script = Path(folder) / "plotly.min.js", get_plotlyjs().encode()
+    if not library.exists() or library.read_bytes() != script:
+        with replacing(library) as temporary:
+            temporary.write_bytes(script)
+    return library
 
 
 @functools.cache
@@ -1034,8 +658,8 @@ def _loop():
     return loop
 
 
-def _wait(coroutine, seconds=120):
-    return asyncio.run_coroutine_threadsafe(coroutine, _loop()).result(seconds)
+def _wait(coroutine):
+    return asyncio.run_coroutine_threadsafe(coroutine, _loop()).result(timeout=120)
 
 
 # Parts -------------------------------------------------------------------------------------------
@@ -1047,27 +671,25 @@ def _template():
     axis |= {"showline": True, "ticks": "outside", "ticklen": 4, "automargin": True}
     axis |= {"tickfont": {"size": 11, "color": FAINT}}
     axis |= {"title": {"font": {"size": 12, "color": FAINT}, "standoff": 8}}
+    legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yref": "container"}
     return go.layout.Template(
         layout={
             "font": {"family": "Helvetica, Arial, sans-serif", "size": 13, "color": INK},
             "paper_bgcolor": "white",
             "plot_bgcolor": "white",
-            "title": {"x": 0, "xref": "container", "y": 1, "yref": "container", "yanchor": "top"}
-            | {"pad": {"t": 14, "l": 14}, "font": {"size": 16}},
-            "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1}
-            | {"yref": "container", "yanchor": "top"},
+            "legend": legend | {"yanchor": "top"},
             "xaxis": axis,
             "yaxis": axis,
         }
     )
 
 
-def _layout(title, height):
-    margin = {"l": 60, "r": 20, "t": _TITLE + 14, "b": 48}
-    return go.Layout(template=_template(), height=height, margin=margin, title_text=title)
+def _layout(height):
+    margin = {"l": 60, "r": 20, "t": _HEAD + 14, "b": 48}
+    return go.Layout(template=_template(), height=height, margin=margin)
 
 
-def _panels(titles, title, panel_height=250, **subplots):
+def _panels(titles, panel_height=250, **subplots):
     """Small multiples, up to three in a row, and where (row, col) each of them is."""
     per_row = 2 if len(titles) == 4 else min(len(titles), 3)
     rows = -(-len(titles) // per_row)
@@ -1082,39 +704,32 @@ def _panels(titles, title, panel_height=250, **subplots):
         **subplots,
     )
     figure.update_annotations(font={"size": 13, "color": INK}, yshift=4)
-    layout = _layout(title, height=inside + _TITLE + 36 + 52)
-    layout.margin.update(t=_TITLE + 36, b=52)
-    figure.update_layout(layout)
+    figure.update_layout(_layout(inside + _HEAD + 36 + 52))
+    figure.update_layout(margin_t=_HEAD + 36, margin_b=52)
     return figure, [{"row": i // per_row + 1, "col": i % per_row + 1} for i in range(len(titles))]
 
 
-def _gallery(shapes, titles, columns, title, colorbar):
-    """Empty scenes in a grid, one for each shape, and the shapes, centred."""
-    if titles is not None:
-        _check_length("titles", titles, shapes)
+def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, color_range=None):
+    """Empty scenes in a grid, one for each shape, and the shapes, centred; a scale for `values`."""
     points = [_centred(shape) for shape in shapes]
     columns = min(columns, len(points))
     rows = -(-len(points) // columns)
-    side = _COLORBAR if colorbar else 0
-    top, caption = (_TITLE if title else 0), (_CAPTION if titles is not None else 0)
-    width = (WIDTH - side) / columns
-    height, scene = _view(points, width)
+    side, caption = _COLORBAR * (values is not None), _CAPTION * (titles is not None)
+    height, scene = _view(points, (WIDTH - side) / columns)
     inside = rows * (height + caption)
-    figure = go.Figure(layout=_layout(title, height=round(inside + top)))
-    figure.update_layout(margin={"l": 0, "r": side, "t": top, "b": 0, "autoexpand": False})
+    figure = go.Figure(layout=_layout(round(inside)))
+    figure.update_layout(margin={"l": 0, "r": side, "t": 0, "b": 0, "autoexpand": False})
     for index in range(len(points)):
         row, column = divmod(index, columns)
-        upper = 1 - row * (height + caption) / inside
-        domain = {"x": [column / columns, (column + 1) / columns]}
-        domain["y"] = [max(0.0, upper - height / inside), upper]
+        top = 1 - row * (height + caption) / inside
+        bottom = max(0.0, top - height / inside)
+        domain = {"x": [column / columns, (column + 1) / columns], "y": [bottom, top]}
         figure.update_layout({_scene_name(index): scene | {"domain": domain}})
         if titles is not None:
-            figure.add_annotation(
-                text=titles[index],
-                **{"xref": "paper", "yref": "paper", "showarrow": False},
-                **{"x": (column + 0.5) / columns, "y": domain["y"][0] - caption / 2 / inside},
-                **{"xanchor": "center", "yanchor": "middle", "font": {"size": 12, "color": FAINT}},
-            )
+            place = {"x": (column + 0.5) / columns, "y": bottom - caption / 2 / inside}
+            figure.add_annotation(text=titles[index], **place, **_BELOW_A_SCENE)
+    if values is not None:
+        figure.layout.coloraxis = _coloraxis(values, colorbar_title, color_range)
     return figure, points
 
 
@@ -1125,9 +740,10 @@ def _view(points, width):
     plotly's orthographic camera shows 2 units of `aspectratio` in the height of the scene, wherever
     the eye is. Shapes fit however they are turned about z.
     """
+    cos, sin = np.cos(_ELEVATION), np.sin(_ELEVATION)
+    eye = [cos * np.cos(_AZIMUTH), cos * np.sin(_AZIMUTH), sin]
     radii = [np.hypot(xyz[:, 0], xyz[:, 1]) for xyz in points]
     reach = max(radius.max() for radius in radii)
-    cos, sin = np.cos(_ELEVATION), np.sin(_ELEVATION)
     pairs = list(zip(points, radii, strict=True))
     above = max((xyz[:, 2] * cos + radius * sin).max() for xyz, radius in pairs)
     below = max((radius * sin - xyz[:, 2] * cos).max() for xyz, radius in pairs)
@@ -1138,21 +754,20 @@ def _view(points, width):
     centre = np.array([0.0, 0.0, middle])
     half = np.max([np.abs(xyz - centre).max(axis=0) for xyz in points], axis=0)
     half = np.maximum(half, 1e-3 * half.max())  # a flat shape still needs a range
-    x, y, z = 2 * half * scale
-    eye = [np.cos(_ELEVATION) * np.cos(_AZIMUTH), np.cos(_ELEVATION) * np.sin(_AZIMUTH)]
+    camera = {"eye": _by_axis(eye), "up": {"x": 0, "y": 0, "z": 1}}
     scene = {
         "aspectmode": "manual",
-        "aspectratio": {"x": float(x), "y": float(y), "z": float(z)},
-        "camera": {
-            "eye": {"x": float(eye[0]), "y": float(eye[1]), "z": float(np.sin(_ELEVATION))},
-            "up": {"x": 0, "y": 0, "z": 1},
-            "projection": {"type": "orthographic"},
-        },
+        "aspectratio": _by_axis(2 * half * scale),
+        "camera": camera | {"projection": {"type": "orthographic"}},
         "dragmode": "turntable",
     }
     for axis, low, high in zip("xyz", centre - half, centre + half, strict=True):
         scene[f"{axis}axis"] = {"visible": False, "range": [float(low), float(high)]}
     return float(height), scene
+
+
+def _by_axis(numbers):
+    return {axis: float(number) for axis, number in zip("xyz", numbers, strict=True)}
 
 
 def _scene_name(index):
@@ -1184,6 +799,18 @@ def _xyz(points):
     return dict(zip("xyz", np.ascontiguousarray(points.T, dtype=np.float32), strict=True))
 
 
+def _cloud(xyz, paint, size=2.5, scene=None):
+    """Points of one colour, or coloured by a number each on the figure's scale."""
+    if isinstance(paint, str):
+        marker, hover = _tinted(xyz, paint), {"hoverinfo": "skip"}
+    else:
+        marker = {"color": paint, "coloraxis": "coloraxis"}
+        hover = {"hovertemplate": "%{marker.color:.3g}<extra></extra>"}
+    marker |= {"size": size, "line": {"width": 0}}
+    look = {"mode": "markers", "marker": marker, "showlegend": False}
+    return go.Scatter3d(**_xyz(xyz), **look, **hover, scene=scene)
+
+
 def _tinted(xyz, color):
     """Marker whose colour pales away from the viewer: without it a cloud has no front and back."""
     toward = np.array([np.cos(_AZIMUTH), np.sin(_AZIMUTH), 0.0], dtype=np.float32)
@@ -1192,20 +819,18 @@ def _tinted(xyz, color):
     paled = find_intermediate_color(hex_to_rgb(color), (255, 255, 255), 0.6, colortype="tuple")
     scale = [[0, label_rgb(paled)], [0.65, color], [1, color]]
     # Five tints: a byte a point, and pictures that compress well.
-    return {
-        "color": np.round(4 * near).astype(np.uint8),
-        **{"colorscale": scale, "cmin": 0, "cmax": 4, "showscale": False},
-    }
+    tints = np.round(4 * near).astype(np.uint8)
+    return {"color": tints, "colorscale": scale, "cmin": 0, "cmax": 4, "showscale": False}
 
 
 def _surface(xyz, faces, **paint):
     i, j, k = np.ascontiguousarray(faces.T)
+    lighting = {"ambient": 0.38, "diffuse": 0.62, "specular": 0.08, "roughness": 0.5}
     return go.Mesh3d(
         **_xyz(xyz),
         **{"i": i, "j": j, "k": k},
         **paint,
-        lighting={"ambient": 0.38, "diffuse": 0.62, "specular": 0.08, "roughness": 0.5}
-        | {"fresnel": 0.1},
+        lighting=lighting | {"fresnel": 0.1},
         # plotly lights a surface from the side opposite to the position that it is given.
         lightposition={"x": 47_000, "y": 67_000, "z": -57_000},
         hoverinfo="skip",
@@ -1213,21 +838,21 @@ def _surface(xyz, faces, **paint):
     )
 
 
-def _set_coloraxis(figure, values, title, limits, name="coloraxis"):
+def _coloraxis(values, title, limits):
+    """Colour scale of `limits` (by default the range of the values), diverging around 0."""
     if limits is None:
-        low = min(float(np.nanmin(v)) for v in values)
-        high = max(float(np.nanmax(v)) for v in values)
+        low, high = min(map(np.nanmin, values)), max(map(np.nanmax, values))
         limits = (-max(-low, high), max(-low, high)) if low < 0 < high else (low, high)
-    figure.layout[name] = {
-        "colorscale": DIVERGING if limits[0] < 0 < limits[1] else SEQUENTIAL,
-        "cmin": limits[0],
-        "cmax": limits[1],
-        "colorbar": {
-            "title": {"text": title, "side": "top", "font": {"size": 12, "color": FAINT}},
-            **{"thickness": 12, "len": 0.7, "x": 1.01, "outlinewidth": 0},
-            "tickfont": {"size": 11, "color": FAINT},
-        },
-    }
+    colorbar = {"title": {"text": title, "side": "top", "font": {"size": 12, "color": FAINT}}}
+    colorbar |= {"thickness": 12, "len": 0.7, "x": 1.01, "outlinewidth": 0}
+    colorbar |= {"tickfont": {"size": 11, "color": FAINT}}
+    colors = DIVERGING if limits[0] < 0 < limits[1] else SEQUENTIAL
+    return {"colorscale": colors, "cmin": limits[0], "cmax": limits[1], "colorbar": colorbar}
+
+
+def _saturation(values):
+    """End of a colour scale: a few nodes at the brim are much farther off than the rest."""
+    return float(np.percentile(np.abs(np.concatenate(values)), 99))
 
 
 def _series_color(name, names):
@@ -1238,20 +863,19 @@ def _series_color(name, names):
     return SERIES_COLORS[others.index(name) % len(SERIES_COLORS)]
 
 
-def _arrow(better):
-    if better is None:
-        return ""
-    return {"lower": " ↓", "higher": " ↑"}.get(better) or f" → {better:g}"
-
-
 def _spans_decades(series):
     values = np.concatenate([np.asarray(s, dtype=float) for s in series] or [np.ones(1)])
     return bool(values.size and values.min() > 0 and values.max() > 20 * values.min())
 
 
-def _prior_traces(xy):
-    """Faint draws, and the ellipses that contain 50 %, 90 % and 99 % of a normal distribution."""
-    draws = go.Scatter(
+def _draw_prior(figure, xy):
+    """
+    Draw the prior: faint points, and ellipses that hold 50 %, 90 % and 99 % of a normal one.
+
+    A normal prior stays normal when it is projected, and holds a share p within
+    r^2 = -2 ln(1 - p) standard deviations squared (Rayleigh).
+    """
+    figure.add_scatter(
         x=xy[:, 0].astype(np.float32),
         y=xy[:, 1].astype(np.float32),
         mode="markers",
@@ -1262,32 +886,28 @@ def _prior_traces(xy):
     angles = np.linspace(0, 2 * np.pi, 121)
     circle = np.column_stack([np.cos(angles), np.sin(angles)])
     to_ellipse = np.linalg.cholesky(np.cov(xy.T)).T
-    rings = []
     for share in (0.5, 0.9, 0.99):
         ring = xy.mean(axis=0) + np.sqrt(-2 * np.log(1 - share)) * circle @ to_ellipse
-        rings.append(
-            go.Scatter(
-                x=ring[:, 0],
-                y=ring[:, 1],
-                mode="lines",
-                line={"color": BASELINE_COLOR, "width": 1},
-                hovertemplate=f"{share:.0%} of the prior<extra></extra>",
-                showlegend=False,
-            )
+        figure.add_scatter(
+            x=ring[:, 0],
+            y=ring[:, 1],
+            mode="lines",
+            line={"color": BASELINE_COLOR, "width": 1},
+            hovertemplate=f"{share:.0%} of the prior<extra></extra>",
+            showlegend=False,
         )
-    return [draws, *rings]
 
 
-def _check_count(shapes):
+def _check_lengths(shapes, **lists):
+    """Raise ValueError if there are too many shapes to show, or a list has another length."""
     if not 0 < len(shapes) <= SCENES_SHOWN:
         raise ValueError(
             f"A gallery of {len(shapes)} shapes: it takes 1 to {SCENES_SHOWN}, the 3D views that "
             "browsers keep on one page. Show fewer, or make several figures."
         )
-
-
-def _check_length(name, items, shapes):
-    if len(items) != len(shapes):
-        raise ValueError(
-            f"{name} has {len(items)} items for {len(shapes)} shapes: give one for each, in order."
-        )
+    for name, items in lists.items():
+        if items is not None and len(items) != len(shapes):
+            raise ValueError(
+                f"{name} has {len(items)} items for {len(shapes)} shapes: give one for each, in "
+                "order."
+            )

@@ -1,4 +1,4 @@
-"""Execute notebooks, and make of them a report to browse without a network."""
+"""Execute notebooks, and turn them into a report that opens without a network."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import sys
-import threading
 from base64 import b64decode
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,6 @@ MAX_WEIGHTS_BYTES = 16_000_000
 
 _PLOTLY = "application/vnd.plotly.v1+json"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
-
 
 # TensorFlow's C++ side logs processors and missing GPUs before anyone can tell it not to.
 _LOG = re.compile(
@@ -85,14 +83,16 @@ _FIGURE = """
 {% if png %}<noscript><img src="data:image/png;base64,{{ png }}" alt="figure"></noscript>{% endif %}
 """
 
-_INDEX = """<!DOCTYPE html>
+_HEAD = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Report: {{ profile }}</title>
+<title>{{ title }}</title>
 <style>{{ style }}</style>
-</head>
+"""
+
+_INDEX = """</head>
 <body>
 <h1>Generative models of prosthetic sockets</h1>
 <p>Profile: <b>{{ profile }}</b>{% if sources %}. Data: {{ sources | join("; ") }}{% endif %}.</p>
@@ -121,14 +121,7 @@ _INDEX = """<!DOCTYPE html>
 """
 
 # One file that can be sent: plotly.js is in it.
-_WHOLE_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
-<style>{{ style }}</style>
-<script>{{ plotly | safe }}</script>
+_WHOLE_PAGE = """<script>{{ plotly | safe }}</script>
 </head>
 <body>
 <h1>{{ title }}</h1>
@@ -149,27 +142,24 @@ _WHOLE_PAGE = """<!DOCTYPE html>
 
 def execute(notebook, output, profile):
     """
-    Execute a notebook with papermill, in the root of the project.
+    Execute a notebook (``.ipynb`` or its jupytext pair) with papermill, in the project's root.
 
-    The executed notebook appears only when its last cell has run. What a run that failed or was
-    stopped had done is kept beside it, as ``<name>.failed.ipynb``. The kernel ends with this
+    The executed notebook appears only when its last cell has run. A run that failed or was stopped
+    leaves the cells it had done beside it, as ``<name>.failed.ipynb``. The kernel ends with this
     process, even if that is killed: it looks for its parent every second.
 
     Parameters
     ----------
-    notebook : str or Path
-        An ``.ipynb`` file or its jupytext pair, with a cell tagged "parameters" that sets
-        `profile`.
-    output : str or Path
-        Where the executed notebook goes.
+    notebook, output : str or Path
+        The notebook, which has a cell tagged "parameters", and where its executed copy goes.
     profile : str
-        The value of the parameter `profile`.
+        Value of the parameter `profile`.
 
     Raises
     ------
     RuntimeError
-        If a cell raises, with the cell's own traceback in the message, or the kernel dies (by
-        want of memory, most often); if another process executes a notebook into the same folder.
+        If a cell raises (its traceback is in the message), if the kernel dies (mostly for lack of
+        memory), or if another process executes a notebook into the same folder.
     OSError
         If the executed notebook can't be written, as on a full disk.
     """
@@ -209,9 +199,6 @@ def execute(notebook, output, profile):
 @contextmanager
 def _cleaned_up_on_sigterm():
     """Let SIGTERM unwind the stack, so that the kernel is shut down and files are put away."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may handle signals
-        return
     previous = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         yield
@@ -223,16 +210,8 @@ def to_html(executed, html_path):
     """
     Write an executed notebook as a page that asks no other host for anything.
 
-    Plotly figures are live and share one copy of plotly.js, ``../figures/plotly.min.js`` beside
-    the page's folder, which is written when it is missing. Without JavaScript the figures' PNG
-    shows, where the notebook holds one.
-
-    Parameters
-    ----------
-    executed : str or Path
-        An executed ``.ipynb``.
-    html_path : str or Path
-        The page, in a folder beside ``figures/``: ``results/<profile>/report/<name>.html``.
+    The page goes to ``results/<profile>/report/<name>.html``. Its plotly figures are live and share
+    ``../figures/plotly.min.js``; without JavaScript their static pictures show.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -245,7 +224,9 @@ def to_html(executed, html_path):
         "draw": _DRAW,
     }
     if _for_the_page(notebook):
-        _share_plotly(html_path.parent.parent / "figures")
+        from .figures import share_plotly
+
+        share_plotly(html_path.parent.parent / "figures")
         resources["plotly"] = "../figures/plotly.min.js"
     notebook.metadata.pop("widgets", None)
     page, _ = HTMLExporter(raw_template=_PAGE).from_notebook_node(notebook, resources)
@@ -255,7 +236,7 @@ def to_html(executed, html_path):
 
 def _for_the_page(notebook):
     """Turn outputs and links into what a page shows, in place; return whether a figure is live."""
-    figures = 0
+    is_live = False
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             # Links between notebooks become links between pages.
@@ -267,10 +248,10 @@ def _for_the_page(notebook):
             data = output.get("data", {})
             if _PLOTLY in data:
                 output.data = {"text/html": _live_figure(data)}
-                figures += 1
+                is_live = True
             else:
                 _without_widget(output)
-    return figures > 0
+    return is_live
 
 
 def _live_figure(data):
@@ -286,65 +267,36 @@ def _live_figure(data):
     )
 
 
-def _share_plotly(folder):
-    """Write plotly.min.js into a folder, unless the same is there."""
-    from plotly.offline import get_plotlyjs
-
-    path, script = folder / "plotly.min.js", get_plotlyjs()
-    if path.exists() and path.read_text(encoding="utf-8") == script:
-        return
-    with replacing(path) as temporary:
-        temporary.write_text(script, encoding="utf-8")
-
-
 def write_index(results_dir):
     """
-    Write ``index.html``, from which everything in a results folder can be reached.
+    Write ``index.html`` in ``results/<profile>``, and return its path.
 
-    Lists the executed notebooks in order, the figures, and the tables as they are. Captions come
-    from ``captions.json``: the name of a figure or table without its suffix -> ``{"caption": str,
-    "notebook": str}``, and ``"source": str`` for the data that it was made from.
-
-    Parameters
-    ----------
-    results_dir : str or Path
-        ``results/<profile>``, with ``notebooks/``, ``report/``, ``figures/``, ``tables/``.
-
-    Returns
-    -------
-    Path
-        The page.
+    It lists the executed notebooks in order, the figures, and the tables. Captions come
+    from ``captions.json``: name of a figure or table -> ``{"caption": str, "notebook": str}``, and
+    ``"source": str`` for the data that it was made from.
     """
     import nbformat
-    from jinja2 import Environment
 
     results = Path(results_dir).resolve()
-    captions = _captions(results / "captions.json")
+    captions = results / "captions.json"
+    captions = json.loads(captions.read_text(encoding="utf-8")) if captions.exists() else {}
     notebooks = [
         (f"report/{path.stem}.html", _title(nbformat.read(path, as_version=4), path.stem))
         for path in _in_order(results / "notebooks", "*.ipynb")
         if not path.stem.endswith(".failed")
     ]
-    page = (
-        Environment(autoescape=True)
-        .from_string(_INDEX)
-        .render(
-            profile=results.name,
-            style=_STYLE,
-            sources=sorted({entry["source"] for entry in captions.values() if "source" in entry}),
-            notebooks=notebooks,
-            figures=[
-                (path.stem, _caption(captions, path.stem))
-                for path in _in_order(results / "figures", "*.html")
-            ],
-            tables=[
-                (path.stem, _caption(captions, path.stem), _table(path))
-                for path in _in_order(results / "tables", "*.csv")
-            ],
-        )
+    figures = _in_order(results / "figures", "*.html")
+    tables = _in_order(results / "tables", "*.csv")
+    _write_page(
+        results / "index.html",
+        _HEAD + _INDEX,
+        title=f"Report: {results.name}",
+        profile=results.name,
+        sources=sorted({entry["source"] for entry in captions.values() if "source" in entry}),
+        notebooks=notebooks,
+        figures=[(path.stem, _caption(captions, path.stem)) for path in figures],
+        tables=[(path.stem, _caption(captions, path.stem), _table(path)) for path in tables],
     )
-    with replacing(results / "index.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
     return results / "index.html"
 
 
@@ -352,44 +304,35 @@ def write_page(path, title, paragraphs, sections):
     """
     Write tables and live figures as one page that needs no other file and no network.
 
-    Parameters
-    ----------
-    path : str or Path
-        Of the page.
-    title : str
-    paragraphs : sequence of str
-        What stands above the sections.
-    sections : sequence of (heading, caption, content)
-        Content is a pandas.DataFrame or a plotly figure.
+    `paragraphs` (of str) stand above the `sections`, each a heading, a caption and a
+    pandas.DataFrame or plotly figure.
     """
-    from jinja2 import Environment
     from plotly.offline import get_plotlyjs
 
-    page = (
-        Environment(autoescape=True)
-        .from_string(_WHOLE_PAGE)
-        .render(
-            title=title,
-            style=_STYLE,
-            plotly=get_plotlyjs(),
-            draw=_DRAW,
-            paragraphs=paragraphs,
-            sections=[(heading, caption, _content(each)) for heading, caption, each in sections],
-        )
+    _write_page(
+        path,
+        _HEAD + _WHOLE_PAGE,
+        title=title,
+        plotly=get_plotlyjs(),
+        draw=_DRAW,
+        paragraphs=paragraphs,
+        sections=[(heading, caption, _content(each)) for heading, caption, each in sections],
     )
+
+
+def _write_page(path, template, **values):
+    from jinja2 import Environment
+
+    page = Environment(autoescape=True).from_string(template).render(style=_STYLE, **values)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
 def _content(content):
     """HTML of a table or a figure."""
-    if hasattr(content, "to_html") and hasattr(content, "columns"):
-        return content.to_html(border=0, na_rep="-", float_format=lambda number: f"{number:.4g}")
+    if hasattr(content, "columns"):
+        return content.to_html(border=0, na_rep="-", float_format="{:.4g}".format)
     return _live_figure({_PLOTLY: json.loads(content.to_json())})
-
-
-def _captions(path):
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _caption(captions, name):
@@ -409,15 +352,13 @@ def _in_order(folder, pattern):
 
 
 def _table(path):
-    """HTML of a CSV file, numbers to four significant digits; of a long one, a link to it."""
+    """HTML of a CSV file, numbers to four significant digits; for a long one, a link to it."""
     import pandas as pd
 
     frame = pd.read_csv(path)
     if len(frame) > 30:
         return f'<p><a href="tables/{path.name}">{len(frame)} rows</a></p>'
-    return frame.to_html(
-        index=False, border=0, na_rep="", float_format=lambda number: f"{number:.4g}"
-    )
+    return frame.to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
 
 
 def _title(notebook, default):
@@ -429,22 +370,15 @@ def _title(notebook, default):
 
 def store(executed, stored):
     """
-    Copy the outputs of an executed notebook into the notebook that it was executed from.
+    Copy the outputs of an executed notebook into the ``.ipynb`` that it was executed from.
 
-    What papermill added (a cell, metadata, times), progress bars and live widgets stay behind.
-
-    Parameters
-    ----------
-    executed : str or Path
-        An executed ``.ipynb``.
-    stored : str or Path
-        The ``.ipynb`` with the same cells, which gets the outputs.
+    What papermill added (a cell, metadata, times), progress bars and live widgets are left out.
 
     Raises
     ------
     ValueError
         If the notebooks differ in a cell's source, a figure has no static picture, or the result is
-        above 3 MB. `stored` is as it was then.
+        above 3 MB. `stored` is left as it was.
     """
     import nbformat
 
@@ -472,20 +406,8 @@ def update_readme(readme, results_dir):
     """
     Bring what the README shows of a run up to date: included texts, and pictures of figures.
 
-    Texts are those of `include`. A picture ``notebooks/images/NAME.png`` is the static picture of
-    the figure NAME.
-
-    Parameters
-    ----------
-    readme : str or Path
-        The README, at the root of the project.
-    results_dir : str or Path
-        The run: ``results/<profile>``.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the run has no such file or picture, naming it.
+    Texts are those of `include`; ``notebooks/images/NAME.png`` is the static picture of the figure
+    NAME. Raises FileNotFoundError if the run lacks a text or a picture, naming it.
     """
     readme, results_dir = Path(readme), Path(results_dir)
     pictures = _pictures(results_dir / "notebooks")
@@ -504,22 +426,10 @@ def update_readme(readme, results_dir):
 
 def include(readme, folder, word="include"):
     """
-    Put texts where a Markdown file asks for them.
+    Put texts between the ``<!-- include PATH -->`` and ``<!-- end -->`` of a Markdown file.
 
-    Between ``<!-- include PATH -->`` and ``<!-- end -->`` goes the text of PATH.
-
-    Parameters
-    ----------
-    readme : str or Path
-    folder : str or Path
-        What paths are relative to.
-    word : str
-        What stands in the place of "include": another one for another folder.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such text; nothing is changed then.
+    PATH is relative to `folder`; another `word` than "include" stands for another folder. Nothing
+    is changed if a text is missing (FileNotFoundError).
     """
     readme, folder = Path(readme), Path(folder)
 
@@ -551,17 +461,8 @@ def store_weights(run, stored):
     """
     Copy the models to take away, with their cards, and write their sha256 to a registry.
 
-    Parameters
-    ----------
-    run : Path
-        The folder that a run wrote them to.
-    stored : Path
-        The folder from which `aaelib.models.load` reads them by name.
-
-    Raises
-    ------
-    ValueError
-        If a file is above 16 MB; nothing is copied then.
+    They go from the folder of a run to the one from which `aaelib.models.load` reads them by name.
+    Raises ValueError, and copies nothing, if a file is above 16 MB.
     """
     files = sorted(run.glob("*.npz"))
     for file in files:
@@ -606,26 +507,23 @@ def _check_pictures(outputs, executed):
 
 
 def _without_progress(outputs):
-    """Outputs without progress bars, drawn by tqdm as text or as widgets, and TensorFlow's logs."""
-    return [output for output in map(_without_progress_text, outputs) if output is not None]
-
-
-def _without_progress_text(output):
-    """One output without its progress bars, None when nothing else is in it."""
-    if output.output_type == "stream" and output.name == "stderr":
-        lines = re.split(r"[\r\n]+", output.text)
-        lines = [
-            line
-            for line in lines
-            if line.strip() and not _PROGRESS.search(line) and not _LOG.match(line)
-        ]
-        return type(output)(output, text="\n".join(lines) + "\n") if lines else None
-    data = output.get("data", {})
-    return None if _WIDGET in data and _PROGRESS.search(data.get("text/plain", "")) else output
+    """Outputs without TensorFlow's logs and tqdm's progress bars, drawn as text or as widgets."""
+    kept = []
+    for output in outputs:
+        if output.output_type == "stream" and output.name == "stderr":
+            lines = filter(str.strip, re.split(r"[\r\n]+", output.text))
+            lines = [line for line in lines if not (_PROGRESS.search(line) or _LOG.match(line))]
+            if lines:
+                kept.append(type(output)(output, text="\n".join(lines) + "\n"))
+            continue
+        data = output.get("data", {})
+        if not (_WIDGET in data and _PROGRESS.search(data.get("text/plain", ""))):
+            kept.append(output)
+    return kept
 
 
 def _without_widget(output):
-    """Replace, in place, a widget's view, which is dead without its kernel, by what stands in."""
+    """Replace a widget, which is dead without its kernel, by a picture or a note, in place."""
     if _WIDGET in output.get("data", {}):
         rest = {kind: data for kind, data in output.data.items() if kind.startswith("image/")}
         output.data = rest or {"text/plain": "An interactive widget: run this cell to use it."}

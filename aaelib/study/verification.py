@@ -11,44 +11,33 @@ import yaml
 
 from ..shapes.writing import replacing
 
-# The columns that `Study.table` adds: of the whole table, not cells of it.
+# Columns that `Study.table` adds: they describe the whole table and are not cells of it.
 PROVENANCE = ("source", "profile", "seed")
-
-
-# What may be said of a difference, the worst first.
+# Verdicts on a difference, the worst first.
 VERDICTS = ("moved", "missing", "new", "within tolerance")
 MAX_LINES = 200
 STAND_INS = "-stand-ins"  # after a profile's name: its reference on bundled sockets
 
-_COLUMNS = (
-    "table",
-    "row",
-    "column",
-    "reference",
-    "fresh",
-    "difference",
-    "relative_difference",
-    "tolerance",
-    "verdict",
-)
+_COLUMNS = ["table", "row", "column", "reference", "fresh"]
+_COLUMNS += ["difference", "relative_difference", "tolerance", "verdict"]
 
 
 @dataclass(frozen=True)
 class Tolerance:
     """
-    How far cells may be from their reference on another machine, and which cells.
+    How far some cells may be from their reference on another machine.
 
     Attributes
     ----------
     why : str
         The reason.
     table, row, column : str
-        Patterns (`fnmatch`) of the names of tables, rows and columns; several with "|" between.
+        Which cells: patterns (`fnmatch`) of names, several separated by "|".
     relative, absolute : float
-        A number may be off by the larger of `relative` times its reference, and `absolute`. With
-        neither it must be equal; a text always must.
+        A number may be off by the larger of `relative` times its reference, and `absolute`. Without
+        them it must be equal, as texts always must.
     any : bool
-        The cell may be anything.
+        The cell may hold anything.
     """
 
     why: str
@@ -60,7 +49,7 @@ class Tolerance:
     any: bool = False
 
     def fits(self, table, row, column):
-        """Whether this is for that cell."""
+        """Whether the rule is for that cell."""
         pairs = ((table, self.table), (row, self.row), (column, self.column))
         return all(
             any(fnmatchcase(name, pattern) for pattern in patterns.split("|"))
@@ -68,7 +57,7 @@ class Tolerance:
         )
 
     def allows(self, reference, fresh):
-        """Whether numbers (None: the cell is a text) are near enough."""
+        """Whether two numbers (None: the cell is a text) are near enough."""
         if self.any:
             return True
         if None in (reference, fresh) or not (math.isfinite(reference) and math.isfinite(fresh)):
@@ -88,21 +77,10 @@ EXACT = Tolerance("no rule is for this cell")
 
 def load_tolerances(path):
     """
-    Read tolerances from a YAML file: a list of rules, the keys those of `Tolerance`.
+    Read a YAML file of rules, whose keys are the attributes of `Tolerance`, as a list of them.
 
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    list of Tolerance
-        In the order of the file. The first that fits a cell is the one that holds.
-
-    Raises
-    ------
-    ValueError
-        For a rule without a reason, with an unknown key, or with a value of the wrong type.
+    Raises ValueError for a rule without a reason, with an unknown key, or with a value of the wrong
+    type.
     """
     rules = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     return [_tolerance(rule, f"{path}, rule {i}") for i, rule in enumerate(rules, start=1)]
@@ -131,20 +109,10 @@ def _tolerance(rule, where):
 
 def reference_of(tables, references, profile):
     """
-    Which reference a run is compared with: one on stand-ins has another than one on public sockets.
+    Path of the reference for the tables of a run, in the folder `references`.
 
-    Parameters
-    ----------
-    tables : str or Path
-        `results/<profile>/tables`.
-    references : str or Path
-        `tests/reference`.
-    profile : str
-
-    Returns
-    -------
-    Path
-        `tests/reference/<profile>`, with ``-stand-ins`` after it if all of the run's shapes were.
+    It is named after the profile, with ``-stand-ins`` after it if all shapes of the run were
+    bundled ones.
     """
     from ..shapes.sources import BUNDLED_CORPUS, BUNDLED_SOCKETS
 
@@ -156,10 +124,10 @@ def reference_of(tables, references, profile):
 
 def compare(fresh, reference, tolerances):
     """
-    What differs between the tables of two runs.
+    Differences between the tables of two runs.
 
-    Rows are matched by name, whatever their order: their first cell, and as many of those after it
-    as it takes to tell them apart.
+    Rows are matched by name, in any order. A name is the first cell of a row, and as many of those
+    after it as it takes to tell the rows apart.
 
     Parameters
     ----------
@@ -167,25 +135,25 @@ def compare(fresh, reference, tolerances):
         Folders of CSV files, as `Study.table` writes them: `results/<profile>/tables` and
         `tests/reference/<profile>`.
     tolerances : sequence of Tolerance
-        The first that fits a cell holds; a cell that none fits must be equal.
+        The first that fits a cell applies; a cell that none fits must be equal.
 
     Returns
     -------
     differences : pandas.DataFrame
         A row for each cell that is not equal, worst first: `table`, `row`, `column`, `reference`
         and `fresh` as they are written, `difference` and `relative_difference` (NaN for texts),
-        `tolerance`, and a `verdict` of `VERDICTS`. A table, row or column that only one run has is
-        one row; what it isn't, is empty.
+        `tolerance`, and a `verdict` of `VERDICTS`. A table, row or column that only one run has
+        gets one row, in which the other names are empty.
     counts : pandas.DataFrame
-        By table, the number of `cells` in both, how many of them are `equal`, and how many
-        differences have each verdict.
+        For each table the number of `cells` in both runs, how many of them are `equal`, and how
+        many differences have each verdict.
 
     Raises
     ------
     FileNotFoundError
-        If a folder has no tables, naming what to run.
+        If a folder has no tables.
     ValueError
-        If the runs are of other shapes, profiles or seeds: no cell could be expected to agree.
+        If the runs are of different shapes, profiles or seeds.
     """
     profile = Path(reference).name.removesuffix(STAND_INS)
     fresh = _read(fresh, f"run `make reproduce PROFILE={profile}` first")
@@ -212,7 +180,7 @@ def _files(folder):
 
 
 def _read(folder, advice):
-    """{name: DataFrame of str, exactly as written}."""
+    """Tables by name, each cell a str as it is written."""
     files = _files(folder)
     if not files:
         raise FileNotFoundError(f"no tables in {folder}: {advice}")
@@ -269,7 +237,7 @@ def _by_name(fresh, reference):
     keys = common[:1]
     for column in common[1:]:
         tables = (fresh, reference)
-        # A measured number names nothing: it would make a row that moved one that is missing.
+        # Measured numbers are no names: a row whose number moved would be missing.
         if not any(frame.duplicated(keys).any() for frame in tables) or not all(
             (frame[column].map(_number).isna() | frame[column].str.isdigit()).all()
             for frame in tables
@@ -287,7 +255,7 @@ def _indexed(frame, keys):
 
 
 def _number(text):
-    """The number that a cell holds, NaN for an empty one, None for a text."""
+    """Number in a cell, NaN if it is empty, None if it is a text."""
     try:
         return float(text or "nan") if "_" not in text else None
     except ValueError:
@@ -300,88 +268,50 @@ def _equal(reference, fresh):
     numbers = _number(reference), _number(fresh)
     if None in numbers:
         return False
-    # "3" and "3.0" are one number, and so are "" and "nan" none.
+    # "3" and "3.0" are one number; "" and "nan" both stand for none.
     return numbers[0] == numbers[1] or all(map(math.isnan, numbers))
 
 
 def _difference(table, row, column, reference, fresh, tolerances):
+    """Record for a cell that is not equal."""
     tolerance = next((t for t in tolerances if t.fits(table, row, column)), EXACT)
     numbers = _number(reference), _number(fresh)
     difference = math.nan if None in numbers else numbers[1] - numbers[0]
-    return {
-        "table": table,
-        "row": row,
-        "column": column,
-        "reference": reference,
-        "fresh": fresh,
-        "difference": difference,
-        "relative_difference": difference / abs(numbers[0]) if numbers[0] else math.nan,
-        "tolerance": str(tolerance),
-        "verdict": "within tolerance" if tolerance.allows(*numbers) else "moved",
-    }
+    relative = difference / abs(numbers[0]) if numbers[0] else math.nan
+    verdict = "within tolerance" if tolerance.allows(*numbers) else "moved"
+    cells = table, row, column, reference, fresh, difference, relative, str(tolerance), verdict
+    return dict(zip(_COLUMNS, cells, strict=True))
 
 
 def _only_one(table, in_fresh, row="", column=""):
-    """The difference that a whole table, row or column makes which one run lacks."""
-    return {
-        "table": table,
-        "row": row,
-        "column": column,
-        "reference": "",
-        "fresh": "",
-        "difference": math.nan,
-        "relative_difference": math.nan,
-        "tolerance": "",
-        "verdict": "new" if in_fresh else "missing",
-    }
+    """Record for a table, row or column that only one run has."""
+    verdict = "new" if in_fresh else "missing"
+    cells = table, row, column, "", "", math.nan, math.nan, "", verdict
+    return dict(zip(_COLUMNS, cells, strict=True))
 
 
-# What comes of it -----------------------------------------------------------------------------
+# Reporting ------------------------------------------------------------------------------------
 
 
 def passes(differences, exact=False):
-    """
-    Whether a run agrees with its reference.
-
-    Parameters
-    ----------
-    differences : pandas.DataFrame
-        From `compare`.
-    exact : bool
-        Grant no cell a tolerance.
-
-    Returns
-    -------
-    bool
-    """
+    """Whether a run agrees with its reference: all `differences` are within tolerance, or none."""
     return differences.empty or (
         not exact and bool((differences["verdict"] == "within tolerance").all())
     )
 
 
-def describe(differences, counts, exact=False, limit=MAX_LINES):
+def describe(differences, counts, exact=False):
     """
-    Say what moved: a line for each table, a line for each difference, and a verdict.
+    A line for each table, a line for each of the first differences, and the verdict.
 
-    Parameters
-    ----------
-    differences, counts : pandas.DataFrame
-        From `compare`.
-    exact : bool
-        As for `passes`.
-    limit : int
-        Differences that get a line.
-
-    Returns
-    -------
-    str
+    `differences` and `counts` are from `compare`; `exact` grants no cell a tolerance.
     """
     total = counts.sum()
     overview = pd.concat([counts, total.to_frame("all tables").T])
     lines = [*overview.to_string().splitlines(), ""]
-    lines += [_line(difference) for difference in differences.head(limit).itertuples()]
-    if len(differences) > limit:
-        lines.append(f"... and {len(differences) - limit} more, in verify.csv")
+    lines += [_line(difference) for difference in differences.head(MAX_LINES).itertuples()]
+    if len(differences) > MAX_LINES:
+        lines.append(f"... and {len(differences) - MAX_LINES} more, in verify.csv")
     if len(differences):
         lines.append("")
     return "\n".join([*lines, _verdict(differences, total, exact)])
@@ -413,32 +343,13 @@ def _verdict(differences, total, exact):
 
 
 def write(differences, path):
-    """
-    Write the complete list of differences as CSV.
-
-    Parameters
-    ----------
-    differences : pandas.DataFrame
-        From `compare`.
-    path : str or Path
-    """
+    """Write all differences as CSV."""
     with replacing(path) as temporary:
         differences.to_csv(temporary, index=False)
 
 
 def store(tables, reference):
-    """
-    Make the tables of a run the reference: its tables, and no others.
-
-    A run without tables leaves the reference as it is.
-
-    Parameters
-    ----------
-    tables : str or Path
-        `results/<profile>/tables`.
-    reference : str or Path
-        `tests/reference/<profile>`.
-    """
+    """Replace the tables of a reference by those of a run, if the run has any."""
     files = _files(tables)
     for file in files:
         with replacing(Path(reference) / file.name) as temporary:

@@ -1,4 +1,4 @@
-"""A run of the study: its profile, its folder, and what one notebook hands to the next."""
+"""A run of the study: its profile, its folder, and the files that notebooks share."""
 
 import json
 from pathlib import Path
@@ -30,15 +30,18 @@ class Study:
     Attributes
     ----------
     parameters : dict
-        What the profile says.
+        Contents of the profile; `study[key]` is one of them.
     seed : int
+        Of the data and the split.
     folder : Path
         `results/<profile>`.
+    source : str or None
+        Where the shapes are from, for the captions; set by the first shapes saved or loaded.
 
     Raises
     ------
     ValueError
-        For an unknown profile, naming those that there are.
+        If there is no such profile.
     """
 
     def __init__(self, profile, notebook):
@@ -48,16 +51,15 @@ class Study:
             raise ValueError(f"no profile {profile!r}; accepted: {', '.join(known)}")
         self.profile, self.notebook = profile, notebook
         self.parameters = yaml.safe_load(file.read_text())
-        self.seed = self.parameters["seed"]  # of data and split
+        self.seed = self.parameters["seed"]
         self.folder = ROOT / "results" / profile
         self.source = None
-        self._loaded = {}
 
     def __getitem__(self, key):
         return self.parameters[key]
 
     def model_path(self, name, seed=None):
-        """Where a model is, of one seed or of no particular one."""
+        """Path of a model, `models/<name>.keras` or `models/<name>_<seed>.keras`."""
         name = name if seed is None else f"{name}_{seed}"
         return self.folder / "models" / f"{name}.keras"
 
@@ -66,13 +68,10 @@ class Study:
     def save_shapes(self, name, shapes, surfaces, split):
         """Write shapes, their surfaces and their split for the next notebooks."""
         arrays = {"points": shapes.points, "names": shapes.names, "kinds": shapes.kinds}
-        arrays["source"] = np.array(shapes.source)
+        arrays |= {f"split_{part}": index for part, index in split.items()}
         arrays["surfaces"] = np.stack([s.vertices for s in surfaces]).astype(np.float32)
-        for part, index in split.items():
-            arrays[f"split_{part}"] = index
         with replacing(self.folder / f"{name}.npz") as temporary:
-            np.savez(temporary, **arrays)
-        self._loaded.pop(name, None)
+            np.savez(temporary, source=shapes.source, **arrays)
         self.source = shapes.source
 
     def load_shapes(self, name):
@@ -83,8 +82,13 @@ class Study:
         -------
         shapes : Shapes
         surfaces : list of SocketSurface
-        split : dict
-            Part -> index array.
+        split : dict of str -> ndarray
+            Part -> indices of its shapes.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the notebook that writes the file has not run in this profile.
         """
         file = self.folder / f"{name}.npz"
         if not file.exists():
@@ -92,20 +96,18 @@ class Study:
                 f"{file} is missing: run the notebooks before this one with the profile "
                 f"{self.profile!r} first (`make reproduce PROFILE={self.profile}`)"
             )
-        if name in self._loaded:
-            return self._loaded[name]
         with np.load(file, allow_pickle=False) as saved:
             shapes = Shapes(saved["points"], saved["names"], saved["kinds"], str(saved["source"]))
             surfaces = [SocketSurface(v) for v in saved["surfaces"]]
             split = {k.removeprefix("split_"): saved[k] for k in saved if k.startswith("split_")}
         self.source = self.source or shapes.source
-        self._loaded[name] = shapes, surfaces, split
-        return self._loaded[name]
+        return shapes, surfaces, split
 
-    # What is shown ----------------------------------------------------------------------------
+    # Shown in notebooks -----------------------------------------------------------------------
 
     @property
     def provenance(self):
+        """Source, profile and seed, as captions name them."""
         return f"{self.source} · profile {self.profile} · seed {self.seed}"
 
     def table(self, name, frame, caption=None, shown=None):
@@ -117,11 +119,11 @@ class Study:
         name : str
             File name without suffix.
         frame : pandas.DataFrame
-            The CSV has it in full, with its source, profile and seed in columns of their own.
+            The CSV has it in full, with columns for source, profile and seed.
         caption : str, optional
             What the numbers are, their unit and which way is better.
         shown : pandas.DataFrame, optional
-            What to show in its place, such as rounded numbers with their spread.
+            Shown in its place, such as rounded numbers with their spread.
         """
         folder = self.folder / "tables"
         with replacing(folder / f"{name}.csv") as temporary:
@@ -139,9 +141,9 @@ class Study:
         """
         Write a figure as an interactive page, and show it.
 
-        A figure with several 3D scenes is shown as a static picture: a browser keeps no more than
-        16 scenes alive, and a notebook would go blank. Others are shown live, with a picture for
-        viewers without JavaScript. Without a Chrome or Chromium to draw pictures all are live.
+        A figure with several 3D scenes is shown as a static picture, because a browser blanks all
+        but the newest 16 scenes of a page. Other figures are live, with a picture for viewers
+        without JavaScript. All are live if there is no Chrome or Chromium to draw pictures.
 
         Parameters
         ----------
@@ -149,6 +151,7 @@ class Study:
             File name without suffix.
         figure : plotly.graph_objects.Figure
         caption : str
+            What is plotted, for which data, and how to read it.
         """
         page = self.folder / "figures" / f"{name}.html"
         figures.write_html(figure, page)
@@ -165,7 +168,7 @@ class Study:
         display(Markdown(f"**{name}.** {caption} *{self.provenance}; to turn and zoom: `{where}`*"))
 
     def conclude(self, *sentences):
-        """Write and show what was learnt: sentences made from the numbers of this very run."""
+        """Write and show conclusions: sentences made from the numbers of this run."""
         text = "\n".join(f"- {sentence}" for sentence in sentences)
         text += f"\n\n*{self.provenance}*"
         with replacing(self.folder / "conclusions" / f"{self.notebook}.md") as temporary:
@@ -174,7 +177,7 @@ class Study:
 
     def _caption(self, name, caption):
         file = self.folder / "captions.json"
-        # All notebooks of a profile write to it: what another one adds meanwhile must not be lost.
+        # Notebooks of a profile may run at the same time: none may lose the captions of another.
         with locked(file, patience=60):
             captions = json.loads(file.read_text()) if file.exists() else {}
             captions[name] = {
