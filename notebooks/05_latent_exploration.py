@@ -159,7 +159,8 @@ study.table(
 start = design.decoded_surface(aae, codes[middle])
 steps_mm = (-20, -10, 10, 20)
 moved = [
-    design.decoded_surface(aae, design.move(aae, codes[middle], "length_mm", by)) for by in steps_mm
+    design.decoded_surface(aae, design.change_size(aae, codes[middle], "length_mm", by))
+    for by in steps_mm
 ]
 study.figure(
     "F8_length_alone",
@@ -204,7 +205,7 @@ study.table(
 # %%
 limb = surfaces[middle].mesh()
 limb.apply_transform(trimesh.transformations.rotation_matrix(0.7, [0, 0, 1], [5, -8, 20]))
-fitted = limbs.fit(aae, limb, clearance=3.0, kind="TT")
+fitted = limbs.fit_limb(aae, limb, clearance=3.0, kind="TT")
 study.figure(
     "F8_limb",
     figures.mesh_gallery(

@@ -1,4 +1,4 @@
-"""Sockets to measure, on a family of capsules whose code is their length and radius."""
+"""Sockets made to measure, on a family of capsules whose code is their length and radius."""
 
 from types import SimpleNamespace
 
@@ -23,7 +23,7 @@ class Capsules:
         return np.stack([grid.reshape(-1, 3) for grid in grids]).astype(np.float32)
 
     def sizes(self, code):
-        """Length and radius; the third number of the code is for nothing."""
+        """Length and radius; the third number of the code changes nothing."""
         return 200 + 20 * code[0] / STD, 50 + 5 * code[1] / STD
 
     def draw_prior(self, n, seed=0):
@@ -37,44 +37,44 @@ def capsules():
 
 @pytest.fixture(scope="module")
 def draws(capsules):
-    return design.population(capsules, 60)
+    return design.population(capsules)
 
 
-def perimeter(radius):
-    """Of a polygon with as many corners as surfaces have angles."""
-    return 2 * 72 * radius * np.sin(np.pi / 72)
+@pytest.fixture
+def two_attributes(monkeypatch):
+    """As many attributes as the capsules' codes have numbers that matter."""
+    monkeypatch.setattr(design, "ATTRIBUTES", ("length_mm", "distal_perimeter_mm"))
+
+
+def measured(aae, code):
+    return design.decoded_surface(aae, code).measure()
 
 
 # Sizes of codes
 
 
-def test_a_capsule_s_sizes_are_those_of_the_formulas(capsules):
-    sizes = design.measure_codes(capsules, np.zeros((1, 3)), heights=[30, 100, 150, 900])
+def test_a_capsule_has_the_sizes_of_the_formulas(capsules):
+    sizes = measured(capsules, np.zeros(3))
     # A hemisphere and a cylinder; the brim is fitted half a point's spacing above the points.
     assert sizes["length_mm"] == pytest.approx(200, abs=4)
     assert sizes["brim_height_mean_mm"] == pytest.approx(200, abs=4)
-    volume = np.pi * 50**2 * (2 / 3 * 50 + sizes["length_mm"][0] - 50)
+    volume = np.pi * 50**2 * (2 / 3 * 50 + sizes["length_mm"] - 50)
     assert sizes["volume_mm3"] == pytest.approx(volume, rel=0.01)
-    assert sizes["volume_l"] == sizes["volume_mm3"] / 1e6
-    hemisphere = perimeter(np.sqrt(50**2 - 20**2))
-    known = [hemisphere, perimeter(50), perimeter(50), np.nan]
-    np.testing.assert_allclose(sizes["perimeters_mm"][0], known, rtol=0.005)
 
 
-def test_a_carried_surface_is_the_one_fitted_anew(capsules):
-    carried = design._Carried.at(capsules, np.zeros(3))
-    codes = capsules.draw_prior(5, 1)
-    names = [*design.ATTRIBUTES, 60.0]
-    fitted = [design._values(design.decoded_surface(capsules, code), names) for code in codes]
-    np.testing.assert_allclose(carried.values(codes, names), fitted, rtol=0.02)
+def test_draws_of_the_prior_have_the_sizes_of_surfaces_fitted_to_each(capsules, draws):
+    for code, surface in zip(draws.codes[:5], draws.surfaces, strict=False):
+        sizes, fitted = surface.measure(), measured(capsules, code)
+        for name in design.ATTRIBUTES:
+            assert sizes[name] == pytest.approx(fitted[name], rel=0.02)
 
 
 # Attributes
 
 
+@pytest.mark.usefixtures("two_attributes")
 def test_a_direction_changes_its_attribute_alone(capsules):
-    names = ["length_mm", "distal_perimeter_mm"]
-    found = design.attribute_directions(capsules, np.zeros(3), names)
+    found = design.attribute_directions(capsules, np.zeros(3))
     # One mm is a 20th of a standard deviation of the first number, with the others unchanged.
     np.testing.assert_allclose(found["length_mm"].step, [STD / 20, 0, 0], atol=0.05 * STD / 20)
     across = found["distal_perimeter_mm"].step
@@ -85,38 +85,34 @@ def test_a_direction_changes_its_attribute_alone(capsules):
         assert all(abs(leak) < 0.005 for leak in direction.leak.values())
 
 
-def test_where_a_change_cannot_be_had_alone_the_rest_gives_way(capsules):
-    # Three attributes of two numbers: no step changes one and leaves both others.
-    found = design.attribute_directions(
-        capsules, np.zeros(3), ["length_mm", "volume_mm3", "proximal_perimeter_mm"]
-    )
-    lengthened = found["length_mm"].leak
+def test_if_an_attribute_cannot_change_alone_the_others_give_way(capsules):
+    # Five attributes of two numbers: no step changes one and leaves all others.
+    lengthened = design.attribute_directions(capsules, np.zeros(3))["length_mm"].leak
     assert 0 < lengthened["volume_mm3"] < 0.04
     assert -0.04 < lengthened["proximal_perimeter_mm"] < 0
 
 
-def test_the_kind_is_a_direction_that_labels_give(capsules):
+def test_labels_give_a_direction_between_kinds(capsules):
     rng = np.random.default_rng(0)
     kinds = np.repeat(["A", "B"], 40)
     codes = STD * rng.normal(size=(80, 3)) * [1, 1, 0.1]
     codes[40:, 2] += 4 * STD
-    found = design.attribute_directions(
-        capsules, np.zeros(3), ["length_mm"], labelled=(codes, kinds)
-    )["kind"]
+    found = design.attribute_directions(capsules, np.zeros(3), (codes, kinds))["kind"]
     assert found.reliability == 1
     apart = codes[40:].mean(axis=0) - codes[:40].mean(axis=0)
     np.testing.assert_allclose(found.step, [0, 0, apart[2]], atol=0.1 * STD)
     with pytest.raises(ValueError, match=r"\['A'\]"):
-        design.attribute_directions(capsules, np.zeros(3), labelled=(codes[:40], kinds[:40]))
+        design.attribute_directions(capsules, np.zeros(3), (codes[:40], kinds[:40]))
 
 
 @pytest.mark.parametrize("by", [-20.0, 10.0])
-def test_a_move_changes_the_length_by_so_much(capsules, by):
+@pytest.mark.usefixtures("two_attributes")
+def test_the_length_changes_by_as_much_as_asked(capsules, by):
     start = np.array([0.5, -0.5, 0.3], np.float32) * STD
-    moved = design.move(capsules, start, "length_mm", by, held=["distal_perimeter_mm"])
+    moved = design.change_size(capsules, start, "length_mm", by)
     np.testing.assert_allclose(moved, np.add(start, [by * STD / 20, 0, 0]), atol=0.04 * STD)
-    before, after = (design.measure_codes(capsules, [code]) for code in (start, moved))
-    assert after["length_mm"] - before["length_mm"] == pytest.approx(by, abs=0.5)
+    before, after = (measured(capsules, code)["length_mm"] for code in (start, moved))
+    assert after - before == pytest.approx(by, abs=0.5)
 
 
 # Design by measurement
@@ -124,39 +120,36 @@ def test_a_move_changes_the_length_by_so_much(capsules, by):
 
 def test_a_socket_is_found_by_its_sizes(capsules, draws):
     code = np.array([0.8, -1.2, 0.0], np.float32) * STD
-    sizes = design.measure_codes(capsules, [code], heights=[30, 60, 90])
-    perimeters = dict(zip([30, 60, 90], sizes["perimeters_mm"][0], strict=True))
-    wanted = {"length_mm": sizes["length_mm"][0], "perimeters_mm": perimeters}
-    found = design.fit(capsules, wanted, draws=draws)
-    # The number that is for nothing stays where the prior has its middle.
+    sizes = measured(capsules, code)
+    perimeters = dict(zip(sizes["heights_mm"][:3], sizes["perimeters_mm"], strict=False))
+    wanted = {"length_mm": sizes["length_mm"], "perimeters_mm": perimeters}
+    found = design.fit_sizes(capsules, wanted, draws=draws)
+    # The number that changes nothing stays at the prior's mean.
     np.testing.assert_allclose(found.code, code, atol=0.05 * STD)
-    assert abs(found.shortfalls["length_mm"]) < 1
+    missed = sizes["length_mm"] - found.surface.measure()["length_mm"]
+    assert found.shortfalls["length_mm"] == pytest.approx(missed)
+    assert abs(missed) < 1
     for height, size in perimeters.items():
-        assert found.measured["perimeters_mm"][height] == pytest.approx(size, rel=0.005)
-        assert found.shortfalls["perimeters_mm"][height] == pytest.approx(
-            size - found.measured["perimeters_mm"][height]
-        )
+        assert abs(found.shortfalls[height]) < 0.005 * size
     assert found.distance == pytest.approx(np.sqrt((0.8**2 + 1.2**2) / 3), rel=0.05)
-    assert 40 < found.percentile < 50  # of a chi-square distribution of 3 degrees: 2.08
 
 
-def test_little_is_asked_and_the_rest_is_the_prior_s(capsules, draws):
-    found = design.fit(capsules, {"length_mm": 225.0}, draws=draws)
-    assert found.measured["length_mm"] == pytest.approx(225, abs=1)
+def test_what_is_not_asked_for_stays_at_the_mean_of_the_prior(capsules, draws):
+    found = design.fit_sizes(capsules, {"length_mm": 225.0}, draws=draws)
+    assert found.surface.measure()["length_mm"] == pytest.approx(225, abs=1)
     np.testing.assert_allclose(found.code[1:], 0, atol=0.05 * STD)
 
 
-def test_sizes_that_no_socket_has_are_refused_or_met_as_nearly_as_can_be(capsules, draws):
-    with pytest.raises(ValueError, match=r"length_mm is 500; .* have 1\d\d\.?\d* to 2\d\d"):
-        design.fit(capsules, {"length_mm": 500}, draws=draws)
+def test_sizes_that_no_socket_has_are_refused_or_met_as_nearly_as_possible(capsules, draws):
+    with pytest.raises(ValueError, match=r"length_mm is 500; .* have 1?\d\d\.?\d* to 2\d\d"):
+        design.fit_sizes(capsules, {"length_mm": 500}, draws=draws)
     with pytest.raises(ValueError, match="the perimeter at 60 mm is 900"):
-        design.fit(capsules, {"perimeters_mm": {60: 900}}, draws=draws)
+        design.fit_sizes(capsules, {"perimeters_mm": {60: 900}}, draws=draws)
     with pytest.raises(ValueError, match="brim_height_min_mm is 600"):
-        design.fit(capsules, {"perimeters_mm": {600: 314}}, draws=draws)
-    # Two lengths at once: what is between them is nearest, and lacks the same of both.
+        design.fit_sizes(capsules, {"perimeters_mm": {600: 314}}, draws=draws)
+    # Two lengths at once: the nearest one is in between, and misses both by as much.
     both = {"length_mm": 200.0, "brim_height_mean_mm": 220.0}
-    found = design.fit(capsules, both, draws=draws, nearest=True)
-    missed = found.shortfalls
+    missed = design.fit_sizes(capsules, both, nearest=True, draws=draws).shortfalls
     assert missed["length_mm"] == pytest.approx(-10, abs=1.5)
     assert missed["brim_height_mean_mm"] == pytest.approx(10, abs=1.5)
 
@@ -166,34 +159,36 @@ def test_sizes_that_no_socket_has_are_refused_or_met_as_nearly_as_can_be(capsule
     [
         ({}, "nothing is wanted"),
         ({"width_mm": 3}, "'width_mm'"),
+        ({"heights_mm": 3}, "'heights_mm'"),
         ({"length_mm": np.nan}, "length_mm is nan"),
         ({"perimeters_mm": {30: -1}}, "the perimeter at 30 mm is -1"),
         ({"perimeters_mm": {-30: 100}}, "at -30"),
     ],
 )
-def test_what_cannot_be_wanted_is_refused(capsules, draws, wanted, message):
+def test_wanted_sizes_that_make_no_sense_are_refused(capsules, draws, wanted, message):
     with pytest.raises(ValueError, match=message):
-        design.fit(capsules, wanted, draws=draws)
-
-
-def test_a_kind_needs_a_model_that_tells_kinds(capsules, draws):
-    with pytest.raises(ValueError, match="the model tells no kinds"):
-        design.fit(capsules, {"length_mm": 200}, kind="TT", draws=draws)
+        design.fit_sizes(capsules, wanted, draws=draws)
 
 
 def test_sockets_without_a_size_cannot_be_measured():
     aae = SimpleNamespace(recipe=SimpleNamespace(normalization="unit-sphere"))
-    with pytest.raises(ValueError, match="unit-sphere"):
-        design.fit(aae, {"length_mm": 200})
+    for use in (
+        lambda: design.fit_sizes(aae, {"length_mm": 200}),
+        lambda: design.change_size(aae, np.zeros(3), "length_mm", 10),
+        lambda: design.attribute_directions(aae, np.zeros(3)),
+    ):
+        with pytest.raises(ValueError, match="unit-sphere"):
+            use()
 
 
-def test_the_model_that_comes_along_makes_sockets_of_a_kind_to_measure():
+@pytest.mark.parametrize("kind", ["TT", "TF"])
+def test_the_shipped_model_makes_sockets_with_the_sizes_of_sockets_of_both_kinds(kind):
     aae = files.load("sockets")
-    draws = design.population(aae, 60)
-    wanted = {"length_mm": 260.0, "perimeters_mm": {60: 300.0, 120: 340.0}}
-    for kind in ("TT", "TF"):
-        found = design.fit(aae, wanted, kind=kind, draws=draws)
-        assert design.kinds_of(aae, found.code[None]) == [kind]
-        assert abs(found.shortfalls["length_mm"]) < 3
-        for height, size in wanted["perimeters_mm"].items():
-            assert abs(found.shortfalls["perimeters_mm"][height]) < 0.02 * size
+    draws = design.population(aae)
+    sizes = draws.surfaces[np.flatnonzero(draws.kinds == kind)[0]].measure()
+    perimeters = dict(zip(sizes["heights_mm"][1:4], sizes["perimeters_mm"][1:4], strict=True))
+    wanted = {"length_mm": sizes["length_mm"], "perimeters_mm": perimeters}
+    found = design.fit_sizes(aae, wanted, draws=draws)
+    assert abs(found.shortfalls["length_mm"]) < 3
+    for height, size in perimeters.items():
+        assert abs(found.shortfalls[height]) < 0.02 * size

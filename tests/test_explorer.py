@@ -27,8 +27,9 @@ def opened(aae):
 def page(opened):
     """The explorer as it opens."""
     opened._past.clear()
-    opened.message.value = ""
-    opened._go(explorer.Position(*opened.real.codes((0, 3)), names=(0, 3)), remember=False)
+    opened.controls.message.value = ""
+    start, end = opened.real.codes([0, 3])
+    opened._go(explorer.Position(opened._start(start, 0), end, 3), remember=False)
     return opened
 
 
@@ -41,7 +42,11 @@ def shown(page):
 
 
 def test_it_opens_at_a_real_socket(page, aae):
-    assert (page.start.value, page.end.value, page.share.value) == (0, 3, 0)
+    assert (page.controls.start.value, page.controls.end.value, page.controls.share.value) == (
+        0,
+        3,
+        0,
+    )
     expected = design.decoded_surface(aae, page.real.codes([0])[0]).vertices
     np.testing.assert_allclose(page.surface.vertices, expected, atol=1e-3)
     vertices = page.surface.mesh().vertices
@@ -50,91 +55,94 @@ def test_it_opens_at_a_real_socket(page, aae):
 
 
 def test_at_the_end_of_the_way_is_b(page, aae):
-    page.share.value = 1
-    np.testing.assert_array_equal(page.position.code(page.directions), page.real.codes([3])[0])
+    page.controls.share.value = 1
+    np.testing.assert_array_equal(page.position.code(), page.real.codes([3])[0])
     np.testing.assert_allclose(page.cloud, aae.decode(page.real.codes([3])[0][None])[0], atol=1e-3)
 
 
 def test_a_size_changes_by_what_its_slider_says(page):
     before = page.surface.measure()
-    page.changes["length_mm"].value = 10
+    page.controls.changes["length_mm"].value = 10
     after = page.surface.measure()
     assert after["length_mm"] - before["length_mm"] == pytest.approx(10, abs=2)
-    page.changes["length_mm"].value = 0
-    page.changes["volume_mm3"].value = 100
+    page.controls.changes["length_mm"].value = 0
+    page.controls.changes["volume_mm3"].value = 100
     litres = (page.surface.measure()["volume_mm3"] - before["volume_mm3"]) / 1e6
     assert litres == pytest.approx(0.1, abs=0.03)
 
 
 def test_the_slider_of_kinds_leads_to_the_other_kind(page, aae):
-    assert design.kinds_of(aae, page.position.start[None])[0] == "TT"
-    page.changes["kind"].value = -1
-    assert design.kinds_of(aae, page.position.code(page.directions)[None])[0] == "TF"
+    assert design.kinds_of(aae, page.position.start.code[None])[0] == "TT"
+    page.controls.changes["kind"].value = -1
+    assert design.kinds_of(aae, page.position.code()[None])[0] == "TF"
 
 
-def test_directions_are_looked_for_when_their_section_is_opened(page):
-    page._start_anew()
-    page._show()
-    assert page._directions is None
-    page.sections.selected_index = page.sections.titles.index("Change one size")
-    assert "length" in page.reliability.value
-    assert page._directions is not None
-    page.sections.selected_index = 0
+def test_directions_are_found_only_when_their_section_is_opened(page, monkeypatch):
+    asked = []
+    found = page.position.start.directions
+    monkeypatch.setattr(design, "attribute_directions", lambda *of: asked.append(of) or found)
+    page.controls.start.value = 2
+    assert not asked
+    page.controls.sections.selected_index = page.controls.sections.titles.index("Change one size")
+    assert "length" in page.controls.reliability.value
+    page.controls.changes["length_mm"].value = 3
+    assert len(asked) == 1
+    page.controls.sections.selected_index = 0
 
 
 def test_undo_goes_back_one_drag_at_a_time(page):
     for share in (0.1, 0.2, 0.3):
-        page.share.value = share
-    page.changes["length_mm"].value = 5
-    page.undo.click()
-    assert (page.share.value, page.changes["length_mm"].value) == (0.3, 0)
-    page.undo.click()
-    assert page.share.value == 0
-    page.undo.click()
-    assert page.position.names == (0, 3)
+        page.controls.share.value = share
+    page.controls.changes["length_mm"].value = 5
+    page.controls.undo.click()
+    assert (page.controls.share.value, page.controls.changes["length_mm"].value) == (0.3, 0)
+    page.controls.undo.click()
+    assert page.controls.share.value == 0
+    page.controls.undo.click()
+    assert (page.position.start.index, page.position.end_index) == (0, 3)
 
 
 def test_back_to_a_leaves_the_sockets(page):
-    page.share.value, page.changes["volume_mm3"].value = 0.5, 50
-    page.reset.click()
-    assert (page.share.value, page.changes["volume_mm3"].value) == (0, 0)
-    assert page.position.names == (0, 3)
+    page.controls.share.value, page.controls.changes["volume_mm3"].value = 0.5, 50
+    page.controls.reset.click()
+    assert (page.controls.share.value, page.controls.changes["volume_mm3"].value) == (0, 0)
+    assert (page.position.start.index, page.position.end_index) == (0, 3)
 
 
 def test_another_socket_is_chosen_from_the_list(page):
-    page.start.value = 2
-    np.testing.assert_array_equal(page.position.start, page.real.codes([2])[0])
-    page.undo.click()
-    assert page.start.value == 0
+    page.controls.start.value = 2
+    np.testing.assert_array_equal(page.position.start.code, page.real.codes([2])[0])
+    page.controls.undo.click()
+    assert page.controls.start.value == 0
 
 
 def test_a_drawn_socket_is_that_of_its_seed(page, aae):
-    page.seed.value = 5
-    page.sample.click()
-    np.testing.assert_array_equal(page.position.start, aae.draw_prior(1, 5)[0])
-    assert page.start.value is None
-    assert "seed 5" in page.message.value
-    assert page.seed.value == 6
+    page.controls.seed.value = 5
+    page.controls.sample.click()
+    np.testing.assert_array_equal(page.position.start.code, aae.draw_prior(1, 5)[0])
+    assert page.controls.start.value is None
+    assert "seed 5" in page.controls.message.value
+    assert page.controls.seed.value == 6
 
 
 # Showing
 
 
 def test_colours_tell_how_far_the_wall_is_from_a(page):
-    page.colour.value = "distance from A"
+    page.controls.colour.value = "distance from A"
     assert np.abs(page.figure.data[0].intensity).max() < 1e-3
-    page.changes["volume_mm3"].value = 200
+    page.controls.changes["volume_mm3"].value = 200
     assert page.figure.data[0].intensity.mean() > 0.3
-    page.colour.value = "plain"
+    page.controls.colour.value = "plain"
     assert not np.any(page.figure.data[0].intensity)
 
 
 def test_points_are_shown_on_request(page):
     assert not page.figure.data[1].visible
-    page.points.value = True
+    page.controls.points.value = True
     assert page.figure.data[1].visible
     assert len(page.figure.data[1].x) == len(page.cloud)
-    page.points.value = False
+    page.controls.points.value = False
 
 
 def test_departure_of_a_wider_cylinder_is_the_difference_of_the_radii():
@@ -149,19 +157,19 @@ def test_the_nearest_real_socket_of_a_real_one_is_itself(page):
 
 
 def test_stand_ins_are_named_as_such(page):
-    assert page.real.shapes.source in page.plausible.value
-    assert "real" not in page.plausible.value
+    assert page.real.shapes.source in page.controls.plausible.value
+    assert "real" not in page.controls.plausible.value
 
 
-def test_usualness_is_a_share_of_draws():
+def test_plausibility_is_a_share_of_draws():
     draws = np.random.default_rng(0).normal(0, 0.2, (4000, 16))
     code = draws[0]
     farther = np.mean(np.sum(draws**2, axis=1) > np.sum(code**2))
-    assert explorer.usualness(code, 0.2) == pytest.approx(farther, abs=0.03)
-    assert explorer.usualness(np.zeros(16), 0.2) == 1
+    assert explorer.plausibility(code, 0.2) == pytest.approx(farther, abs=0.03)
+    assert explorer.plausibility(np.zeros(16), 0.2) == 1
     edge = np.zeros(3)
     edge[0] = 0.2 * np.sqrt(chi2.isf(0.25, 3))
-    assert explorer.usualness(edge, 0.2) == pytest.approx(0.25)
+    assert explorer.plausibility(edge, 0.2) == pytest.approx(0.25)
 
 
 # Design
@@ -187,24 +195,24 @@ def test_a_line_that_is_no_size_is_named(text):
 
 def test_a_wanted_length_is_found_and_becomes_a(page):
     wanted = page.surface.measure()["length_mm"] + 15
-    page.wanted.value = f"length_mm: {wanted}"
-    page.find.click()
+    page.controls.wanted.value = f"length_mm: {wanted}"
+    page.controls.find.click()
     assert page.surface.measure()["length_mm"] == pytest.approx(wanted, abs=3)
-    assert page.message.value.startswith("Found")
-    assert page.start.value is None
+    assert page.controls.message.value.startswith("Found")
+    assert page.controls.start.value is None
 
 
 def test_what_cannot_be_had_is_said_and_nothing_moves(page):
     before = shown(page)
-    page.wanted.value = "length_mm: 2000"
-    page.find.click()
-    assert "length_mm is 2000" in page.message.value
-    assert 'role="alert"' in page.message.value
+    page.controls.wanted.value = "length_mm: 2000"
+    page.controls.find.click()
+    assert "length_mm is 2000" in page.controls.message.value
+    assert 'role="alert"' in page.controls.message.value
     np.testing.assert_array_equal(shown(page), before)
 
 
 def upload(page, name, content):
-    page.limb.value = [
+    page.controls.limb.value = [
         {
             "name": name,
             "content": content,
@@ -217,36 +225,74 @@ def upload(page, name, content):
 
 def test_a_bad_scan_is_refused_by_its_name(page):
     upload(page, "<b>letter.stl", b"Dear prosthetist,")
-    assert 'role="alert"' in page.message.value
-    assert "<b>letter" not in page.message.value
-    assert "letter" in page.message.value
-    assert "/tmp" not in page.message.value
+    assert 'role="alert"' in page.controls.message.value
+    assert "<b>letter" not in page.controls.message.value
+    assert "letter" in page.controls.message.value
+    assert "/tmp" not in page.controls.message.value
+
+
+def test_a_scan_gets_a_socket_whose_gap_can_be_shown(page):
+    before = shown(page)
+    upload(page, "limb.stl", trimesh.exchange.stl.export_stl(socket(230, 55).mesh()))
+    assert page.controls.message.value.startswith("Mean error of the gap")
+    assert page.controls.colour.value == "gap to the limb"
+    assert np.any(page.figure.data[0].intensity)
+    assert np.abs(shown(page) - before).max() > 1
+    page.controls.share.value = 0.1
+    assert "gap to the limb" not in page.controls.colour.options
+    page.controls.limb.value = []
 
 
 # Taking home
 
 
+@pytest.fixture
+def saved(page, monkeypatch):
+    """Files {name: content} that the browser is given; pressing the button is `saved.press()`."""
+
+    class Saved(dict):
+        def press(self):
+            page.controls.download._handle_custom_msg("make", [])
+
+    files = Saved()
+    monkeypatch.setattr(
+        page.controls.download,
+        "send",
+        lambda content, buffers: files.update({content["name"]: buffers[0]}),
+    )
+    return files
+
+
 @pytest.mark.parametrize("suffix", [".stl", ".ply"])
-def test_the_file_is_a_wall_around_what_is_shown(page, tmp_path, suffix):
-    page.format.value = suffix
-    name, content = page._file()
-    (tmp_path / name).write_bytes(content)
-    wall = trimesh.load(tmp_path / name)
+def test_the_file_is_a_wall_around_what_is_shown(page, saved, tmp_path, suffix):
+    page.controls.format.value = suffix
+    saved.press()
+    (tmp_path / f"socket{suffix}").write_bytes(saved[f"socket{suffix}"])
+    wall = trimesh.load(tmp_path / f"socket{suffix}")
     assert wall.is_watertight
     assert wall.volume > 0
     gaps = trimesh.proximity.closest_point(wall, page.surface.mesh().vertices[::50])[1]
     assert gaps.max() < 0.05
 
 
-def test_sizes_are_taken_home_as_a_table(page):
-    page.format.value = ".csv"
-    name, content = page._file()
-    assert name == "socket.csv"
-    assert b"mm" in content
-    page.format.value = ".stl"
+def test_sizes_are_taken_home_as_a_table(page, saved):
+    page.controls.format.value = ".csv"
+    saved.press()
+    assert b"mm" in saved["socket.csv"]
+    page.controls.format.value = ".stl"
+
+
+def test_why_there_is_no_file_is_said(page, saved, monkeypatch):
+    def refuse(surface, path, thickness):
+        raise ValueError("a wall would cross itself")
+
+    monkeypatch.setattr(explorer.printing, "export", refuse)
+    saved.press()
+    assert not saved
+    assert "cross itself" in page.controls.message.value
 
 
 def test_a_model_without_millimetres_is_refused():
     recipe = recipes.recipe("paper", n_points=64, encoder=(8,), decoder=(8,), discriminator=(8,))
-    with pytest.raises(ValueError, match="no millimetres"):
+    with pytest.raises(ValueError, match="no size in mm"):
         explorer.Explorer(autoencoder.AdversarialAutoencoder(recipe), None)

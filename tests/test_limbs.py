@@ -6,7 +6,7 @@ import trimesh
 from analytic import socket
 from scipy.spatial.transform import Rotation
 
-from aaelib.apps import limbs
+from aaelib.apps import design, limbs
 from aaelib.models import autoencoder, files, recipes
 from aaelib.shapes.sockets import SocketSurface, export_stl
 
@@ -21,6 +21,10 @@ def known(weights, wave=0.0):
     """A socket of the analytic model, whose wall may have a wave that the model has not."""
     extra = socket(wave=wave, **GRID).vertices - MEAN
     return SocketSurface(MEAN + np.tensordot(weights, MODES, 1) + extra)
+
+
+def upright(limb):
+    return limb.copy().apply_transform(limbs.align(limb))
 
 
 def moved(mesh, rotation=POSITION[0], shift=POSITION[1]):
@@ -75,7 +79,7 @@ def aae():
 def found(aae):
     """A limb that is a socket of the model, upside down and elsewhere, and what is found for it."""
     limb = moved(known([1.0, -0.5]).mesh())
-    return limb, limbs.fit(aae, limb, height=220.0, residual_degree=0, prior_weight=1e-3, n_turns=2)
+    return limb, limbs.fit_limb(aae, limb)
 
 
 # Scans
@@ -135,8 +139,9 @@ def test_surfaces_that_are_no_limb_are_refused(tmp_path):
 
     refused(trimesh.creation.capsule(150, 50), "a closed surface")
     refused(trimesh.creation.box((2000, 2000, 2000)), "a closed surface")
-    refused(trimesh.PointCloud(mesh.vertices), ".* no faces")
+    refused(trimesh.PointCloud(mesh.vertices), "no faces")
     refused(mesh.copy().apply_scale(7), "14.. mm long")
+    refused(trimesh.Trimesh([[0, 0, 0], [99, 0, 0], [50, 0, 0]], [[0, 1, 2]]), "no faces")
     tube = mesh.slice_plane([0, 0, 60], [0, 0, 1])
     refused(tube, "two openings, .* fill the hole")
     pricked = trimesh.creation.icosphere(radius=60)
@@ -154,6 +159,9 @@ def test_files_that_are_no_mesh_are_refused(tmp_path):
         (tmp_path / name).write_text("not a mesh")
         with pytest.raises(ValueError, match=name):
             limbs.load_limb(tmp_path / name)
+    (tmp_path / "scan.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n")
+    with pytest.raises(ValueError, match=r"scan\.obj"):
+        limbs.load_limb(tmp_path / "scan.obj")
     export_stl(socket(), tmp_path / "shell.stl")
     with pytest.raises(ValueError, match=r"shell\.stl: a closed surface"):
         limbs.load_limb(tmp_path / "shell.stl")
@@ -168,7 +176,7 @@ def test_files_that_are_no_mesh_are_refused(tmp_path):
 def test_an_axis_is_found_in_any_position_even_of_limbs_wider_than_long(length, radius):
     mesh = socket(length, radius).mesh()
     for seed in range(3):
-        aligned = limbs.align(moved(mesh, Rotation.random(rng=seed)))
+        aligned = upright(moved(mesh, Rotation.random(rng=seed)))
         levels = aligned.vertices[:, 2]
         np.testing.assert_allclose(levels - levels.min(), mesh.vertices[:, 2], atol=1e-6)
         np.testing.assert_allclose(
@@ -177,7 +185,7 @@ def test_an_axis_is_found_in_any_position_even_of_limbs_wider_than_long(length, 
 
 
 def test_the_origin_is_the_centroid_of_the_surface():
-    aligned = limbs.align(moved(socket(wave=5, tilt=20).mesh()))
+    aligned = upright(moved(socket(wave=5, tilt=20).mesh()))
     centroid = np.average(aligned.triangles_center, axis=0, weights=aligned.area_faces)
     np.testing.assert_allclose(centroid, 0, atol=1e-9)
 
@@ -199,88 +207,81 @@ def test_gaps_are_positive_outside_negative_inside_and_nan_above_the_opening():
 
 def test_a_socket_of_the_model_is_found_again_upside_down_and_elsewhere(found):
     limb, fit = found
-    assert fit.model_error < 0.2
-    assert distances(returned(fit), limb).mean() < 0.3
-    np.testing.assert_allclose(fit.code / PRIOR_STD, [1.0, -0.5], atol=0.1)
-    assert fit.code_norm == pytest.approx(np.hypot(1, 0.5), abs=0.1)
-    assert fit.tilt < 0.5
+    assert fit.model_error < 0.5
+    assert distances(returned(fit), limb).mean() < 0.5
+    # The limb is 220 mm long; the socket ends at 90 % of that, 2 mm below the mean socket's brim.
+    np.testing.assert_allclose(fit.code / PRIOR_STD, [-0.1, -0.5], atol=0.1)
 
 
-def test_placement_takes_the_scan_to_the_limb_in_the_socket_without_changing_its_size(found):
+def test_placement_is_a_rigid_motion_of_the_scan_into_the_socket(found):
     limb, fit = found
-    np.testing.assert_allclose(
-        trimesh.transform_points(limb.vertices, fit.placement), fit.limb.vertices, atol=1e-6
-    )
-    np.testing.assert_allclose(
-        fit.placement[:3, :3] @ fit.placement[:3, :3].T, np.eye(3), atol=1e-9
-    )
+    placed = trimesh.transform_points(limb.vertices, fit.placement)
+    inside = distances(placed, fit.surface.mesh())[placed[:, 2] < 0]
+    assert inside.mean() < 0.5
+    rotation = fit.placement[:3, :3]
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
     assert np.linalg.det(fit.placement) == pytest.approx(1)
 
 
-def test_without_a_residual_the_surface_is_the_decoded_one(found, aae):
+def test_the_model_surface_is_the_decoded_one(found, aae):
     fit = found[1]
     decoded = SocketSurface.from_points(aae.decode(fit.code[None])[0], smoothing=0.1)
-    np.testing.assert_array_equal(fit.surface.vertices, decoded.vertices)
-    assert fit.gap_error == fit.model_error
-    assert not fit.displacement.any()
+    np.testing.assert_array_equal(fit.model_surface.vertices, decoded.vertices)
 
 
 @pytest.mark.parametrize("clearance", [4.0, -3.0])
 def test_the_gap_is_the_clearance(aae, clearance):
-    fit = limbs.fit(
-        aae, moved(known([0, 0]).mesh()), clearance, prior_weight=1e-3, residual_degree=0, n_turns=1
-    )
+    fit = limbs.fit_limb(aae, moved(known([0, 0]).mesh()), clearance)
     assert np.nanmean(fit.gap) == pytest.approx(clearance, abs=0.3)
-    assert np.nanmean(fit.limb_gap) == pytest.approx(clearance, abs=0.3)
+    assert np.nanmean(fit.model_gap) == pytest.approx(clearance, abs=0.5)
     # A wider capsule of the model is one whose radius grew by the clearance.
-    assert fit.code[1] / PRIOR_STD == pytest.approx(clearance / 4, abs=0.15)
+    assert fit.code[1] / PRIOR_STD == pytest.approx(clearance / 4, abs=0.2)
 
 
-def test_the_brim_is_at_the_height_asked_for_and_the_limb_above_it_has_no_gap(aae):
-    limb = socket(280, **GRID).mesh()
-    fit = limbs.fit(aae, limb, height=190.0, residual_degree=0, n_turns=1)
+def test_the_brim_is_as_high_as_the_mean_socket_s_and_the_limb_goes_on_above_it(aae):
+    fit = limbs.fit_limb(aae, socket(280, **GRID).mesh())
     levels = fit.surface.vertices[..., 2]
-    assert (levels[:, -1] - levels.min()).mean() == pytest.approx(190, abs=6)
-    above = limb.vertices[:, 2] > 205
-    assert np.isnan(fit.limb_gap[above]).all()
-    assert np.isfinite(fit.limb_gap[limb.vertices[:, 2] < 180]).all()
+    assert (levels[:, -1] - levels.min()).mean() == pytest.approx(200, abs=8)
+    assert np.isfinite(fit.gap).all()
 
 
-def test_a_residual_takes_up_what_the_model_has_not_and_both_errors_are_told(aae):
-    limb = moved(known([0, 0], wave=6.0).mesh())
-    fit = limbs.fit(aae, limb, n_turns=2)
+def test_a_socket_ends_above_a_short_limb_where_there_is_no_gap(aae):
+    fit = limbs.fit_limb(aae, socket(150, **GRID).mesh())
+    heights = fit.surface.vertices[..., 2] - fit.surface.vertices[..., 2].min()
+    assert np.isnan(fit.gap[heights > 158]).all()
+    assert np.isfinite(fit.gap[heights < 140]).all()
+
+
+def test_a_displacement_follows_what_the_model_cannot(aae):
+    fit = limbs.fit_limb(aae, moved(known([0, 0], wave=6.0).mesh()))
     # The mean of |6 s cos| over share s of the wall: 6 * 2 / pi / 2, and a little more as the
     # upper wall has more area.
     assert 1.5 < fit.model_error < 3
     assert fit.gap_error < 0.5
-    moves = fit.surface.vertices - fit.model_surface.vertices
-    np.testing.assert_allclose(np.linalg.norm(moves, axis=-1), np.abs(fit.displacement), atol=1e-9)
 
 
-def test_a_residual_stays_within_its_limit(aae):
-    limb = known([0, 0], wave=8.0).mesh()
-    fit = limbs.fit(aae, limb, residual_limit=2.0, n_turns=1)
-    assert np.abs(fit.displacement).max() <= 2
-    assert fit.gap_error > 0.5
+def test_a_displacement_is_10_mm_at_most(aae):
+    fit = limbs.fit_limb(aae, known([0, 0], wave=30.0).mesh())
+    moves = np.linalg.norm(fit.surface.vertices - fit.model_surface.vertices, axis=-1)
+    assert 9 < moves.max() <= 10 + 1e-9
+    assert fit.gap_error > 1
 
 
 def test_options_out_of_range_are_refused(aae):
     limb = socket().mesh()
-    for option in (
-        {"clearance": 50},
-        {"clearance": np.nan},
-        {"height": 1000},
-        {"prior_weight": -1},
-        {"residual_degree": -1},
-        {"residual_limit": 0},
-        {"n_turns": 0},
-    ):
-        with pytest.raises(ValueError, match=f"{next(iter(option))} is .*accepted: "):
-            limbs.fit(aae, limb, **option)
-    with pytest.raises(ValueError, match="the model has no kinds"):
-        limbs.fit(aae, limb, kind="TT")
+    for clearance in (50, np.nan):
+        with pytest.raises(ValueError, match=r"clearance is .*accepted: -20 to 20"):
+            limbs.fit_limb(aae, limb, clearance)
+    with pytest.raises(ValueError, match="the model has no kinds; accepted: None"):
+        limbs.fit_limb(aae, limb, kind="TT")
     with pytest.raises(ValueError, match="a closed surface"):
-        limbs.fit(aae, trimesh.creation.capsule(150, 50))
+        limbs.fit_limb(aae, trimesh.creation.capsule(150, 50))
+
+
+def test_a_model_without_millimetres_is_refused():
+    recipe = recipes.recipe("paper", n_points=64, encoder=(8,), decoder=(8,), discriminator=(8,))
+    with pytest.raises(ValueError, match="no size in mm"):
+        limbs.fit_limb(autoencoder.AdversarialAutoencoder(recipe), socket().mesh())
 
 
 @pytest.fixture(scope="module")
@@ -292,22 +293,20 @@ def test_a_limb_unlike_the_shipped_model_s_sockets_gets_one_without_folds(shippe
     # Its distal end is slanted, so that the residual is steep at the grid's pole.
     mesh = socket(240, 55, wave=5, **GRID).mesh()
     mesh.vertices[:, 2] += 0.15 * mesh.vertices[:, 0]
-    fit = limbs.fit(shipped, mesh, kind="TT", n_turns=1)
+    fit = limbs.fit_limb(shipped, mesh, kind="TT")
     assert fit.gap_error < 1 < fit.model_error
     assert fit.surface.mesh().face_adjacency_angles.max() < np.radians(60)
     assert fit.surface.shell().is_watertight
 
 
 def test_a_decoded_socket_of_the_shipped_model_is_found_again(shipped):
-    aae = shipped
-    code = aae.draw_prior(1, seed=1)
+    code = shipped.draw_prior(1, seed=1)
     code[0, 0] = -abs(code[0, 0])  # a transtibial one
-    surface = SocketSurface.from_points(aae.decode(code)[0], smoothing=0.1)
-    with pytest.raises(ValueError, match="kind is 'KD'; accepted: TT, TF"):
-        limbs.fit(aae, surface.mesh(), kind="KD")
+    surface = SocketSurface.from_points(shipped.decode(code)[0], smoothing=0.1)
+    with pytest.raises(ValueError, match=r"kind is 'KD'.* accepted: TT, TF, None"):
+        limbs.fit_limb(shipped, surface.mesh(), kind="KD")
     limb = moved(surface.mesh())
-    fit = limbs.fit(aae, limb, kind="TT", prior_weight=0.1, residual_degree=0)
-    assert fit.kind == "TT"
-    assert fit.model_error < 1
+    fit = limbs.fit_limb(shipped, limb)
+    assert design.kinds_of(shipped, fit.code[None]) == ["TT"]
+    assert fit.model_error < 1.5
     assert distances(returned(fit), limb).mean() < 1
-    assert fit.limb_error < 1

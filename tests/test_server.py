@@ -43,4 +43,4 @@ def test_pages_are_for_this_machine_only(tmp_path, monkeypatch):
     arguments, environment = server.command(tmp_path / "p.ipynb", tmp_path, 8123, browser=False)
     assert {"--Voila.ip=127.0.0.1", "--port=8123", "--no-browser"} <= set(arguments)
     assert environment["JUPYTER_PATH"].split(":") == [str(tmp_path), "/elsewhere"]
-    assert "--no-browser" not in server.command(tmp_path / "p.ipynb", tmp_path, 1)[0]
+    assert "--no-browser" not in server.command(tmp_path / "p.ipynb", tmp_path, 1, browser=True)[0]

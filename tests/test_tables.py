@@ -5,8 +5,6 @@ import pandas as pd
 import pytest
 from analytic import socket, sockets
 
-from aaelib.apps import design
-from aaelib.apps import tables as apps_tables
 from aaelib.metrics import generative
 from aaelib.models import autoencoder, latent, networks, recipes
 from aaelib.shapes.clouds import normalize
@@ -414,58 +412,3 @@ def test_columns_without_spread_stay_and_digits_are_as_many_as_asked_for():
 def test_a_change_says_its_way_and_share(before, after, said):
     frame = pd.DataFrame({"chamfer": [before, after]}, index=["scans", "augmented"])
     assert tables.change(frame, "chamfer", "scans", "augmented") == said
-
-
-# Design
-
-
-def test_directions_are_a_row_each_with_their_largest_leak():
-    def found(name, leak):
-        return design.AttributeDirection(name, 200.0, np.zeros(4), 0.9, 1.1, leak)
-
-    table = apps_tables.directions(
-        {
-            "TT": {
-                "length_mm": found("length_mm", {"a": 0.01, "b": -0.03}),
-                "kind": found("kind", {}),
-            }
-        }
-    )
-    assert list(zip(table.index, table["size"], strict=True)) == [
-        ("TT", "length_mm"),
-        ("TT", "kind"),
-    ]
-    assert table.leak.iloc[0] == 0.03
-    assert np.isnan(table.leak.iloc[1])
-
-
-def test_walls_are_closed_and_as_thick_as_asked_for():
-    table = apps_tables.walls([socket(180)], (2.0, 4.0))
-    assert list(table.index) == [0, 0]
-    assert list(table.thickness_mm) == [2, 4]
-    assert table.watertight.all()
-    assert (table.near > 0.95).all()
-    thin, thick = table.volume_cm3
-    assert thick == pytest.approx(2 * thin, rel=0.1)
-
-
-def test_what_is_made_to_measure_has_the_sizes(monkeypatch):
-    """A design that is the given socket misses nothing; a longer one does."""
-    given = socket(200)
-    sizes = given.measure()
-
-    def fit(aae, wanted, nearest, draws):
-        assert wanted["length_mm"] == sizes["length_mm"]
-        assert list(wanted["perimeters_mm"].values()) == sizes["perimeters_mm"]
-        shortfalls = {
-            "length_mm": -2.0,
-            "perimeters_mm": {h: 0.01 * p for h, p in wanted["perimeters_mm"].items()},
-        }
-        return design.Design(np.zeros(4), None, given, {}, shortfalls, 1.5, 50.0)
-
-    monkeypatch.setattr(design, "population", lambda aae: None)
-    monkeypatch.setattr(design, "fit", fit)
-    row = apps_tables.made_to_measure(None, [given]).iloc[0]
-    assert (row.length_mm, row.distance) == (2, 1.5)
-    assert row.perimeter == pytest.approx(0.01)
-    assert row.surface_mm == pytest.approx(0, abs=1e-6)

@@ -5,6 +5,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "assessment": ["draw_set", "machine_counterpart"],
+        "design": ["attribute_directions", "change_size", "fit_sizes"],
         "explorer": ["explore"],
+        "limbs": ["fit_limb", "load_limb"],
     },
 )

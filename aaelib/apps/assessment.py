@@ -1,4 +1,4 @@
-"""A single-blind test of samples: which sockets are real, by experts and by two machines."""
+"""A single-blind test: experts, and two machines, tell real from generated sockets."""
 
 import hashlib
 import html
@@ -20,7 +20,8 @@ from sklearn.metrics import cohen_kappa_score
 from sklearn.model_selection import StratifiedKFold, permutation_test_score
 from sklearn.preprocessing import StandardScaler
 
-from ..metrics.generative import one_nearest_neighbor_accuracy_of, pairwise_chamfer
+from ..metrics import pairwise_chamfer
+from ..metrics.generative import one_nearest_neighbor_accuracy_of
 from ..shapes.clouds import normalize
 from ..shapes.sockets import SocketSurface
 from ..study import figures
@@ -30,9 +31,11 @@ SCORES = (1, 2, 3, 4, 5)  # of plausibility
 COLUMNS = ("seed", "fingerprint", "assessor", "item", "answer", "plausibility", "time")
 POOLED = "all assessors"  # with a blank: no assessor can have that id
 
-SMOOTHING = 0.1  # a decoded cloud is a little rough; real ones are smoothed as much
-
 _HEADER = ",".join(COLUMNS) + "\n"
+_SMOOTHING = 0.1  # a decoded cloud is a little rough; real ones are smoothed as much
+_ALPHA = 0.05  # a difference from guessing is one with a smaller p
+_N_POINTS = 1024  # of a surface, for the nearest other socket
+_N_PERMUTATIONS = 199  # of the labels, for the machines' p
 _INSTRUCTIONS = (
     "Sockets are shown one by one, some real and some generated, all as smoothed surfaces at one "
     "scale. Drag to turn, scroll to zoom. Say for each which it is, and how plausible as a socket: "
@@ -52,13 +55,13 @@ class BlindSet:
     Attributes
     ----------
     surfaces : tuple of SocketSurface
-        Item i is entry i - 1: items are numbered from 1.
-    is_generated : (n,) bool array
-        The truth.
+        Items are numbered from 1: item i is entry i - 1.
+    is_generated : numpy.ndarray
+        (n,) bool, the truth.
     seed : int
         Of the draw and the order.
     fingerprint : str
-        Of what was drawn from: the same for the same sockets and the same model, on any machine.
+        Of the real sockets and the model: the same on any machine.
     """
 
     surfaces: tuple
@@ -74,8 +77,8 @@ def draw_set(points, aae, n, seed=0):
     """
     Draw a set to assess: as many real as generated sockets, in random order.
 
-    All go through the same: a surface is fitted and thinned to the same grid, so that neither the
-    density of points nor smoothness that comes from processing gives anything away.
+    All are processed alike, a surface fitted to as many points and thinned to the same grid, so
+    that neither density nor smoothness tells which are real.
 
     Parameters
     ----------
@@ -85,9 +88,9 @@ def draw_set(points, aae, n, seed=0):
         Draws of its prior are decoded. If it was trained on shapes in the unit sphere, the real
         sockets are put there as well: its samples have no size.
     n : int
-        Sockets of each, 2 to m.
+        Number of real and of generated sockets, 2 to m.
     seed : int
-        Of which real sockets, which codes, and the order; the order depends on nothing else but n.
+        Of the choice of real sockets, of the codes, and of the order.
 
     Returns
     -------
@@ -97,7 +100,8 @@ def draw_set(points, aae, n, seed=0):
     Raises
     ------
     ValueError
-        If `n` is out of range, or a cloud is none of a socket (`SocketSurface.from_points`).
+        If `n` is out of range, or no surface can be fitted to a cloud
+        (`SocketSurface.from_points`).
     """
     points = np.asarray(points, np.float32)
     if not 2 <= n <= len(points):
@@ -112,16 +116,16 @@ def draw_set(points, aae, n, seed=0):
         clouds = normalize(clouds, "unit-sphere")[0]
     order = np.random.default_rng([seed, 1]).permutation(2 * n)
     return BlindSet(
-        tuple(SocketSurface.from_points(clouds[i], smoothing=SMOOTHING).coarse() for i in order),
+        tuple(SocketSurface.from_points(clouds[i], smoothing=_SMOOTHING).coarse() for i in order),
         order >= n,
         seed,
-        # Of what goes in: what a decoder gives differs in its last bits from machine to machine.
+        # Not of decoded clouds: these differ in their last bits from machine to machine.
         _fingerprint(real, codes, *aae.decoder.get_weights()),
     )
 
 
 def _thinned(clouds, n_points, seed):
-    """As many random points of each cloud (n, more_points, 3)."""
+    """Random points, equally many, of each cloud (n, more_points, 3)."""
     if clouds.shape[1] == n_points:
         return clouds
     return clouds[:, np.random.default_rng([seed, 2]).permutation(clouds.shape[1])[:n_points]]
@@ -137,57 +141,25 @@ def _fingerprint(*arrays):
 # Answers --------------------------------------------------------------------------------------
 
 
-def check_assessor(assessor):
-    """
-    Refuse an id that is none.
-
-    Parameters
-    ----------
-    assessor : str
-        ASCII letters, digits, - and _; up to 40.
-
-    Returns
-    -------
-    str
-        The id.
-
-    Raises
-    ------
-    ValueError
-        If it is empty or has anything else in it.
-    """
+def check_assessor(assessor, where=""):
+    """Raise if an assessor's id is invalid, naming where it is from."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", assessor):
         raise ValueError(
-            f"assessor id {assessor!r}: give 1 to 40 letters (a to z), digits, - or _, and no name "
-            "by which others know you"
+            f"{where}assessor id {assessor!r}: give 1 to 40 letters (a to z), digits, - or _, and "
+            "no name by which others know you"
         )
-    return assessor
 
 
 def read_answers(path, blind):
     """
-    What assessors have answered so far.
+    Read what assessors have answered so far, from a CSV file that need not be there yet.
 
     A last line without its end was being written when a process was killed: it is left out, and the
     item is asked again. Of two answers of one assessor to one item the first counts.
 
-    Parameters
-    ----------
-    path : str or Path
-        A CSV file that `record` writes; it need not be there yet.
-    blind : BlindSet
-        What was assessed.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row an answer, in the order of time: "assessor", "item" (from 1), "answer" (one of
-        `ANSWERS`), "plausibility" (one of `SCORES`), "time" (UTC, ISO 8601).
-
-    Raises
-    ------
-    ValueError
-        If the file is of another set or none of answers.
+    Returns a frame with a row per answer, in the order of time: "assessor", "item" (from 1),
+    "answer" (one of `ANSWERS`), "plausibility" (one of `SCORES`), "time" (UTC, ISO 8601). Raises
+    ValueError if the file is of another set or holds no answers.
     """
     path = Path(path)
     whole = _whole_lines(path).decode("utf-8", errors="replace") or _HEADER
@@ -211,38 +183,13 @@ def read_answers(path, blind):
 
 def record(path, blind, assessor, item, answer, plausibility):
     """
-    Add one answer at the end of a file, which is made when missing.
+    Add one answer (values as in `read_answers`) to the end of a file, which is made when missing.
 
-    Lines that are there are never touched, but for a last one that was not written to its end. An
-    item that the assessor has answered is not recorded again.
-
-    Parameters
-    ----------
-    path : str or Path
-    blind : BlindSet
-    assessor : str
-        See `check_assessor`.
-    item : int
-        From 1.
-    answer : {"real", "generated"}
-    plausibility : int
-        1 (impossible) to 5 (perfectly plausible).
-
-    Raises
-    ------
-    ValueError
-        If the id, the item, the answer or the score is none, or the file is of another set.
+    Whole lines that are there are never touched. An item that the assessor has answered is not
+    recorded again. Raises ValueError if a value is invalid or the file is of another set.
     """
     time = datetime.now(UTC).isoformat(timespec="seconds")
-    row = (
-        blind.seed,
-        blind.fingerprint,
-        check_assessor(assessor),
-        item,
-        answer,
-        plausibility,
-        time,
-    )
+    row = (blind.seed, blind.fingerprint, assessor, item, answer, plausibility, time)
     _check_values("the answer", pd.DataFrame([row], columns=COLUMNS), len(blind))
     if item in _answered(path, blind, assessor):
         return
@@ -250,7 +197,7 @@ def record(path, blind, assessor, item, answer, plausibility):
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = len(_whole_lines(path))
     line = ("" if kept else _HEADER) + ",".join(map(str, row)) + "\n"
-    # Not replaced as a whole: two assessors may be answering into one file.
+    # The file is not replaced as a whole: two assessors may be answering into it.
     with path.open("ab") as file:
         file.truncate(kept)
         file.write(line.encode())
@@ -259,10 +206,10 @@ def record(path, blind, assessor, item, answer, plausibility):
 
 
 def _whole_lines(path):
-    """The bytes of a file up to its last end of line; a header that is not whole counts as none."""
+    """Bytes of a file up to its last end of line; none if that is only part of a header."""
     content = path.read_bytes() if path.exists() else b""
     kept = content[: content.rfind(b"\n") + 1]
-    # What has no line and is no beginning of a header is not ours to write into.
+    # A file of anything else is kept, so that reading it refuses it.
     return kept if kept or _HEADER.encode().startswith(content) else content
 
 
@@ -279,23 +226,14 @@ def _check_set(path, answers, blind):
 
 
 def _check_values(where, answers, n_items):
-    accepted = {
-        "item": range(1, n_items + 1),
-        "answer": ANSWERS,
-        "plausibility": SCORES,
-    }
+    accepted = {"item": range(1, n_items + 1), "answer": ANSWERS, "plausibility": SCORES}
     for column, values in accepted.items():
         wrong = answers.loc[~answers[column].isin(values), column]
         if len(wrong):
-            raise ValueError(
-                f"{where}: {column} {wrong.iloc[0]!r}; accepted: "
-                + (f"1 to {n_items}" if column == "item" else ", ".join(map(str, values)))
-            )
+            listed = f"1 to {n_items}" if column == "item" else ", ".join(map(str, values))
+            raise ValueError(f"{where}: {column} {wrong.iloc[0]!r}; accepted: {listed}")
     for assessor in answers["assessor"].unique():
-        try:
-            check_assessor(assessor)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
+        check_assessor(assessor, f"{where}: ")
 
 
 def _answered(path, blind, assessor):
@@ -308,29 +246,16 @@ def _answered(path, blind, assessor):
 
 def widget(blind, path):
     """
-    Show a set socket by socket, ask which it is, and record each answer.
+    Show a set socket by socket, ask which it is, and record each answer in a file.
 
     The assessor gives an id first. One that is in the file goes on at the first item that it has
-    not answered. Nothing of the truth is in the widget.
+    not answered. Nothing of the truth is in the widget. Raises ValueError if the file is of another
+    set.
 
-    Parameters
-    ----------
-    blind : BlindSet
-    path : str or Path
-        Where answers go, see `record`.
-
-    Returns
-    -------
-    ipywidgets.VBox
-        Its children are first an HTML with the instructions, a Text for the id, a Button "start"
-        and an HTML for messages; then that last one, an IntProgress, a plotly FigureWidget, the
-        ToggleButtons of the answer and of the plausibility, and a Button "next"; at the end the
-        HTML alone.
-
-    Raises
-    ------
-    ValueError
-        If the file is of another set.
+    Returns a VBox. Its children are first an HTML with the instructions, a Text for the id, a
+    Button "start" and an HTML for messages; then that last one, an IntProgress, a plotly
+    FigureWidget, the ToggleButtons of the answer and of the plausibility, and a Button "next"; at
+    the end the HTML alone.
     """
     path = Path(path)
     read_answers(path, blind)
@@ -382,7 +307,7 @@ def widget(blind, path):
 
 
 def _centred_meshes(blind):
-    """Where a socket lay would tell a scan from a decoder's output, which is around the origin."""
+    """Meshes of a set, centred: decoded sockets are around the origin, scans are not."""
     meshes = [surface.mesh() for surface in blind.surfaces]
     for mesh in meshes:
         mesh.vertices -= mesh.bounds.mean(axis=0)
@@ -390,7 +315,7 @@ def _centred_meshes(blind):
 
 
 def _reporting(action, message):
-    """The action, its errors shown to the assessor, who would not see them otherwise."""
+    """Let an action's errors be shown to the assessor, who would not see them otherwise."""
 
     def act(button):
         try:
@@ -405,43 +330,20 @@ def _reporting(action, message):
 
 
 def judge(answers, blind):
-    """
-    Answers beside the truth.
-
-    Parameters
-    ----------
-    answers : pandas.DataFrame
-        What `read_answers` gave.
-    blind : BlindSet
-
-    Returns
-    -------
-    pandas.DataFrame
-        With the columns "truth" (one of `ANSWERS`) and "is_right" added.
-    """
+    """Add the columns "truth" (one of `ANSWERS`) and "is_right" to answers as read."""
     truth = np.array(ANSWERS)[blind.is_generated[answers["item"].to_numpy() - 1].astype(int)]
     return answers.assign(truth=truth, is_right=answers["answer"] == truth)
 
 
-def accuracy(right, n, level=0.95):
+def accuracy(right, n):
     """
-    Share of right answers, with its interval and a test against guessing.
+    Share of right answers, its interval and a test against guessing.
 
-    Parameters
-    ----------
-    right, n : int
-        Right answers, and all.
-    level : float
-        Of confidence, in (0, 1).
-
-    Returns
-    -------
-    dict
-        "accuracy" in [0, 1]; "low" and "high", ends of Wilson's (1927) score interval; "p" of the
-        two-sided exact binomial test against 0.5; "n".
+    Returns a dict: "accuracy" in [0, 1]; "low" and "high", ends of its 95 % score interval (Wilson
+    1927); "p" of the two-sided exact binomial test against 0.5; "n".
     """
     test = binomtest(right, n)
-    interval = test.proportion_ci(level, method="wilson")
+    interval = test.proportion_ci(method="wilson")
     return {
         "accuracy": test.statistic,
         "low": interval.low,
@@ -453,20 +355,11 @@ def accuracy(right, n, level=0.95):
 
 def accuracies(judged):
     """
-    How well each assessor, and all of them together, tell real from generated sockets.
+    Tabulate how well each assessor and, in a last row `POOLED`, all together tell sockets apart.
 
-    Parameters
-    ----------
-    judged : pandas.DataFrame
-        What `judge` gave.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row an assessor and, last, `POOLED`; none where there are no answers. Columns as in
-        `accuracy`, and "kappa": `agreement` in the last row, NaN elsewhere. The pooled interval and
-        p take answers for independent, which those of several assessors to one socket are not: they
-        are too sure.
+    Columns as in `accuracy`, and "kappa": `agreement` in the last row, NaN elsewhere. The pooled
+    interval and p are too sure: they take answers for independent, and several answers to one
+    socket are not.
     """
     groups = [*judged.groupby("assessor")["is_right"]]
     if len(judged):
@@ -479,19 +372,10 @@ def accuracies(judged):
 
 def agreement(answers):
     """
-    How far assessors give the same answers, beyond what their habits would give by chance.
+    Agreement of assessors beyond chance, over the items that all have answered.
 
-    Parameters
-    ----------
-    answers : pandas.DataFrame
-        What `read_answers` gave.
-
-    Returns
-    -------
-    float
-        Cohen's (1960) kappa for two assessors, Fleiss' (1971) for more, over the items that all
-        have answered: 1 for equal answers, 0 for what chance gives, below for less. NaN with fewer
-        than two assessors, without such items, and where all answers are one and the same.
+    Cohen's (1960) kappa for two assessors, Fleiss' (1971) for more: 1 for equal answers, 0 for
+    chance. NaN with fewer than two assessors, without such items, and if all answers are the same.
     """
     by_item = answers.pivot(index="item", columns="assessor", values="answer").dropna()
     if by_item.shape[1] < 2 or len(np.unique(by_item.to_numpy().astype(str))) < 2:
@@ -504,49 +388,23 @@ def agreement(answers):
 
 def fleiss_kappa(counts):
     """
-    Agreement of several raters on categories, beyond chance (Fleiss 1971, equations 1 to 7).
+    Fleiss' kappa of counts (n_items, n_categories) of equally many raters, two or more, per item.
 
-    Parameters
-    ----------
-    counts : (n_items, n_categories) int array
-        How many of the raters, two or more and as many for each item, gave the category.
-
-    Returns
-    -------
-    float
-        (P - P_e) / (1 - P_e), P the mean share of agreeing pairs of raters and P_e that by chance;
-        up to 1; NaN where only one category was given.
-
-    Raises
-    ------
-    ValueError
-        If items have not as many ratings, or fewer than two.
+    (P - P_e) / (1 - P_e), P the mean share of agreeing pairs of raters and P_e that by chance
+    (Fleiss 1971, equations 1 to 7).
     """
-    counts = np.asarray(counts)
-    raters = np.unique(counts.sum(axis=1))
-    if len(raters) != 1 or raters[0] < 2:
-        raise ValueError(f"items have {raters.tolist()} ratings; all need as many, 2 or more")
-    pairs = (counts * (counts - 1)).sum(axis=1) / (raters[0] * (raters[0] - 1))
+    n_raters = counts[0].sum()
+    pairs = (counts * (counts - 1)).sum(axis=1) / (n_raters * (n_raters - 1))
     by_chance = ((counts.sum(axis=0) / counts.sum()) ** 2).sum()
-    if by_chance == 1:
-        return np.nan
     return float((pairs.mean() - by_chance) / (1 - by_chance))
 
 
 def plausibility(judged):
     """
-    How plausible assessors find real and generated sockets, whatever they took them for.
+    Tabulate how plausible assessors find real and generated sockets, whatever they took them for.
 
-    Parameters
-    ----------
-    judged : pandas.DataFrame
-        What `judge` gave.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each of `ANSWERS` that has scores: "mean" and "sd" (n - 1; NaN for one) in units
-        of the score, "n".
+    A row for each of `ANSWERS` that has scores: "mean" and "sd" (n - 1; NaN for one) of the scores,
+    "n".
     """
     scores = judged.groupby("truth")["plausibility"].agg(["mean", "std", "count"])
     scores = scores.rename(columns={"std": "sd", "count": "n"}).rename_axis("socket")
@@ -556,12 +414,12 @@ def plausibility(judged):
 # The machine's counterpart --------------------------------------------------------------------
 
 
-def machine_counterpart(blind, n_points=1024, n_permutations=199, seed=0):
+def machine_counterpart(blind, seed=0):
     """
-    How well two machines tell the sockets of a set apart, from the surfaces that experts see.
+    Test how well two machines tell the sockets of a set apart, by the surfaces that experts see.
 
-    - 1-NN: by the nearest of the other sockets, in Chamfer distance of `n_points` evenly spread
-      points in the unit sphere (`metrics.one_nearest_neighbor_accuracy`).
+    - 1-NN: by the nearest of the other sockets, in Chamfer distance of evenly spread points in the
+      unit sphere (`metrics.one_nearest_neighbor_accuracy`).
     - classifier: a classifier two-sample test (Lopez-Paz and Oquab 2017), the 5-fold
       cross-validated accuracy of a logistic regression on `features` and their squares.
 
@@ -570,9 +428,6 @@ def machine_counterpart(blind, n_points=1024, n_permutations=199, seed=0):
     Parameters
     ----------
     blind : BlindSet
-    n_points : int
-    n_permutations : int
-        Of the labels, for the p-values.
     seed : int
         Of the points, the folds and the permutations.
 
@@ -580,37 +435,28 @@ def machine_counterpart(blind, n_points=1024, n_permutations=199, seed=0):
     -------
     pandas.DataFrame
         Rows "machine: 1-NN" and "machine: classifier", columns as in `accuracies`. "p" is the share
-        of permutations, the given labels among them, whose accuracy is as far from the
-        permutations' mean; "kappa" is NaN. The interval takes decisions for independent, which they
-        are not quite: it is a little too short.
+        of permutations of the labels, the given labels among them, whose accuracy is as far from
+        the permutations' mean; "kappa" is NaN. The interval is a little too short: it takes
+        decisions for independent, which they are not quite.
     """
     tests = {
-        "machine: 1-NN": _nearest_neighbor_test(blind, n_points, n_permutations, seed),
-        "machine: classifier": _classifier_test(blind, n_permutations, seed),
+        "machine: 1-NN": _nearest_neighbor_test(blind, seed),
+        "machine: classifier": _classifier_test(blind, seed),
     }
     rows = {}
     for name, (found, permuted) in tests.items():
         rows[name] = accuracy(round(found * len(blind)), len(blind))
         far = np.abs(permuted - permuted.mean()) >= abs(found - permuted.mean()) - 1e-9
-        rows[name] |= {"accuracy": found, "p": (1 + far.sum()) / (1 + n_permutations)}
+        rows[name] |= {"accuracy": found, "p": (1 + far.sum()) / (1 + _N_PERMUTATIONS)}
     return pd.DataFrame(rows).T.assign(kappa=np.nan).rename_axis("judge")
 
 
 def features(surfaces):
     """
-    Numbers by which sockets may be told apart.
+    Standardised numbers (n_surfaces, n_features) by which sockets may be told apart.
 
-    Parameters
-    ----------
-    surfaces : sequence of SocketSurface
-        Two or more, their grids alike.
-
-    Returns
-    -------
-    (n, n_features) float64 array
-        Standardised: the lengths, area, volume and perimeters of `SocketSurface.measure`; the
-        roughness, as the mean angle between neighbouring triangles; up to 10 principal components
-        of the surface grid.
+    The lengths, area, volume and perimeters of `SocketSurface.measure`; the roughness, as the mean
+    angle between neighbouring triangles; up to 10 principal components of the surface grid.
     """
     measures = pd.DataFrame([surface.measure() for surface in surfaces]).select_dtypes("number")
     roughness = [np.mean(surface.mesh().face_adjacency_angles) for surface in surfaces]
@@ -619,9 +465,9 @@ def features(surfaces):
     return StandardScaler().fit_transform(np.column_stack([measures, roughness, components]))
 
 
-def _nearest_neighbor_test(blind, n_points, n_permutations, seed):
-    """Accuracy, and those (n_permutations,) of permuted labels."""
-    clouds = np.stack([surface.sample(n_points, seed) for surface in blind.surfaces])
+def _nearest_neighbor_test(blind, seed):
+    """Accuracy, and the accuracies (n_permutations,) of permuted labels."""
+    clouds = np.stack([surface.sample(_N_POINTS, seed) for surface in blind.surfaces])
     distances = pairwise_chamfer(normalize(clouds, "unit-sphere")[0])
 
     def score(labels):
@@ -631,22 +477,22 @@ def _nearest_neighbor_test(blind, n_points, n_permutations, seed):
         )
 
     rng = np.random.default_rng(seed)
-    permuted = [score(rng.permutation(blind.is_generated)) for _ in range(n_permutations)]
+    permuted = [score(rng.permutation(blind.is_generated)) for _ in range(_N_PERMUTATIONS)]
     return score(blind.is_generated), np.array(permuted)
 
 
-def _classifier_test(blind, n_permutations, seed):
-    """Accuracy, and those (n_permutations,) of permuted labels."""
-    # Found without the labels, features favour neither the given ones nor permuted ones.
+def _classifier_test(blind, seed):
+    """Accuracy, and the accuracies (n_permutations,) of permuted labels."""
+    # Features are found without the labels, so they favour neither given nor permuted ones.
     values = features(blind.surfaces)
     folds = min(5, np.bincount(blind.is_generated).min())
     found, permuted, _ = permutation_test_score(
-        # Squares: samples that vary too little have the right means.
+        # Squares, since samples that vary too little have the right means.
         LogisticRegression(C=0.1, max_iter=1000),
         np.column_stack([values, values**2]),
         blind.is_generated,
         cv=StratifiedKFold(folds, shuffle=True, random_state=seed),
-        n_permutations=n_permutations,
+        n_permutations=_N_PERMUTATIONS,
         random_state=seed,
     )
     return found, permuted
@@ -656,65 +502,26 @@ def _classifier_test(blind, n_permutations, seed):
 
 
 def results(answers, blind, machine):
-    """
-    T5: who tells real from generated sockets, and how well.
-
-    Parameters
-    ----------
-    answers : pandas.DataFrame
-        What `read_answers` gave; there may be none.
-    blind : BlindSet
-    machine : pandas.DataFrame
-        What `machine_counterpart` gave.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The rows of `accuracies`, where there are answers, and of `machine`.
-    """
+    """Table T5: the rows of `accuracies`, if there are answers, then `machine_counterpart`'s."""
     human = accuracies(judge(answers, blind))
     table = pd.concat([human, machine]) if len(human) else machine
     return table.astype({"n": int})
 
 
-def detectable(n, alpha=0.05):
+def detectable(n):
     """
-    The lowest accuracy that the two-sided exact binomial test tells from guessing.
+    Lowest accuracy of n answers that the two-sided exact binomial test tells from guessing.
 
-    Parameters
-    ----------
-    n : int
-        Answers.
-    alpha : float
-        What p must be below.
-
-    Returns
-    -------
-    float
-        In (0.5, 1]; NaN where even n right answers are too few.
+    In (0.5, 1]; NaN if even n right answers are too few.
     """
-    told = [k for k in range(n // 2, n + 1) if binomtest(k, n).pvalue < alpha]
-    return told[0] / n if told else np.nan
+    enough = (k / n for k in range(n // 2, n + 1) if binomtest(k, n).pvalue < _ALPHA)
+    return next(enough, np.nan)
 
 
-def verdict(row, alpha=0.05):
-    """
-    What an accuracy says, in words that hold for its numbers.
-
-    Parameters
-    ----------
-    row : pandas.Series
-        Of `results`.
-    alpha : float
-        What p must be below to speak of a difference.
-
-    Returns
-    -------
-    str
-        Such as "told apart (accuracy 0.70, interval 0.60 to 0.79, p = 0.002)".
-    """
+def verdict(row):
+    """Words for a row of `results`, such as "told apart (accuracy 0.70, ..., p = 0.002)"."""
     what = "no difference from guessing was found"
-    if row["p"] < alpha:
+    if row["p"] < _ALPHA:
         what = "told apart" if row["accuracy"] > 0.5 else "wrong more often than guessing is"
     p = "p < 0.001" if row["p"] < 0.001 else f"p = {row['p']:.2g}"
     interval = f"interval {row['low']:.2f} to {row['high']:.2f}"

@@ -1,4 +1,4 @@
-"""Serve part of a notebook as a page, to this machine only."""
+"""Serve part of a notebook as a page on this machine only."""
 
 import os
 import sys
@@ -13,22 +13,7 @@ _DENIED = "jupyterlab-jupytext"
 
 
 def write_tagged(script, tag, path):
-    """
-    Write the cells of a notebook that have a tag as a notebook of its own.
-
-    Parameters
-    ----------
-    script : Path
-        The notebook's `.py` script (jupytext).
-    tag : str
-    path : Path
-        Of the `.ipynb` file.
-
-    Raises
-    ------
-    ValueError
-        If no cell has the tag.
-    """
+    """Write the cells of a `.py` notebook that have a tag as an `.ipynb` notebook of its own."""
     notebook = jupytext.read(script)
     notebook.cells = [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
     if not notebook.cells:
@@ -37,25 +22,11 @@ def write_tagged(script, tag, path):
         nbformat.write(notebook, temporary)
 
 
-def command(notebook, share, port, browser=True):
+def command(notebook, share, port, browser):
     """
-    How Voila serves a notebook here: the command line and what it needs of the environment.
+    Arguments and environment with which Voila serves an `.ipynb` notebook on 127.0.0.1.
 
-    Parameters
-    ----------
-    notebook : Path
-        An `.ipynb` file.
-    share : Path
-        Folder with the page's template, under ``voila/templates/explorer``.
-    port : int
-        On 127.0.0.1.
-    browser : bool
-        Open the page.
-
-    Returns
-    -------
-    arguments : list of str
-    environment : dict
+    `share` is the folder with the page's template, in ``voila/templates/explorer``.
     """
     arguments = [sys.executable, "-m", "voila", str(notebook), "--template=explorer"]
     arguments += ["--Voila.ip=127.0.0.1", f"--port={port}"]
@@ -66,9 +37,9 @@ def command(notebook, share, port, browser=True):
     return arguments, os.environ | {"JUPYTER_PATH": os.pathsep.join(paths)}
 
 
-def serve(notebook, share, port, browser=True):
+def serve(notebook, share, port, browser):
     """
-    Become the server of a notebook; the arguments are those of `command`.
+    Serve a notebook as `command` says.
 
     This process is replaced, so that what interrupts or ends it ends the server.
     """

@@ -7,24 +7,19 @@ import pandas as pd
 from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
-from ..metrics.reconstruction import surface_distance
+from ..metrics import surface_distance
 from . import design
+
+_THICKNESSES = (3.0, 4.0, 6.0)  # mm
+_NEAR = 0.3  # mm by which a wall's thickness may be off
 
 
 def directions(found):
     """
-    What directions of single sizes do where they were tried.
+    Tabulate what directions do at the sockets where they were found.
 
-    Parameters
-    ----------
-    found : dict
-        Kind of the socket -> what `design.attribute_directions` gave there.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by kind: "size", its name, "value", "effect", "leak" (the largest of the others),
-        both as in `design.AttributeDirection`, and "reliability".
+    `found` has a socket's kind -> what `design.attribute_directions` gave there. Columns: "size",
+    the attribute's name, and the fields of `design.AttributeDirection`, of "leak" the largest.
     """
     rows = [
         {"kind": kind, "size": name, "value": d.value, "effect": d.effect}
@@ -35,38 +30,27 @@ def directions(found):
     return pd.DataFrame(rows).set_index("kind")
 
 
-def made_to_measure(aae, surfaces, spacing=30.0):
+def made_to_measure(aae, surfaces):
     """
-    Sockets designed for nothing but the length and the perimeters of given ones.
+    Design sockets for the length and the perimeters, every 30 mm, of given surfaces; a row each.
 
-    Parameters
-    ----------
-    aae : AdversarialAutoencoder
-    surfaces : sequence of SocketSurface
-    spacing : float
-        Of the perimeters' heights, mm.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row each: "length_mm", by how much the length is missed; "perimeter", by which share the
-        worst of the perimeters is; "surface_mm", mean distance of the design's vertices to the
-        given surface, centroids on each other; "distance", of the code (`design.Design`).
+    Columns: "length_mm", by how much the length is missed; "perimeter", by which share the worst of
+    the perimeters is; "surface_mm", mean distance of the design's vertices from the given surface,
+    centroids on each other; "distance", of the code (`design.Design`).
     """
     draws = design.population(aae)
     rows = []
     for surface in tqdm(surfaces, desc="designs", leave=False):
-        sizes = surface.measure(spacing)
+        sizes = surface.measure()
         perimeters = dict(zip(sizes["heights_mm"], sizes["perimeters_mm"], strict=True))
         wanted = {"length_mm": sizes["length_mm"], "perimeters_mm": perimeters}
-        made = design.fit(aae, wanted, nearest=True, draws=draws)
-        missed = made.shortfalls["perimeters_mm"]
+        made = design.fit_sizes(aae, wanted, nearest=True, draws=draws)
         vertices, mesh = made.surface.mesh().vertices, surface.mesh()
         placed = vertices - vertices.mean(axis=0) + mesh.vertices.mean(axis=0)
         rows.append(
             {
                 "length_mm": abs(made.shortfalls["length_mm"]),
-                "perimeter": max(abs(missed[h]) / perimeters[h] for h in perimeters),
+                "perimeter": max(abs(made.shortfalls[h]) / p for h, p in perimeters.items()),
                 "surface_mm": surface_distance(placed, mesh).mean(),
                 "distance": made.distance,
             }
@@ -74,27 +58,16 @@ def made_to_measure(aae, surfaces, spacing=30.0):
     return pd.DataFrame(rows).rename_axis("socket")
 
 
-def walls(surfaces, thicknesses=(3.0, 4.0, 6.0), near_mm=0.3):
+def walls(surfaces):
     """
-    What walls to print around sockets are like.
+    Measure walls to print around sockets; a row for each socket and thickness.
 
-    Parameters
-    ----------
-    surfaces : sequence of SocketSurface
-    thicknesses : sequence of float
-        mm.
-    near_mm : float
-        How far the thickness may be off.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each socket and "thickness_mm": "watertight", "volume_cm3", and "near", the share
-        of the outer wall's vertices that are that near to the thickness, those at less than two
-        thicknesses from the brim left out.
+    Columns: "thickness_mm"; "watertight"; "volume_cm3"; "near", the share of the outer wall's
+    vertices where the thickness is off by 0.3 mm at most, those at less than two thicknesses from
+    the brim left out.
     """
     rows = []
-    for (i, surface), thickness in product(enumerate(surfaces), thicknesses):
+    for (i, surface), thickness in product(enumerate(surfaces), _THICKNESSES):
         shell, inner = surface.shell(thickness), surface.mesh()
         # The inner wall comes first, then the outer one, vertex by vertex.
         outer = shell.vertices[len(inner.vertices) : 2 * len(inner.vertices)]
@@ -102,6 +75,6 @@ def walls(surfaces, thicknesses=(3.0, 4.0, 6.0), near_mm=0.3):
         error = np.abs(surface_distance(outer[away], inner) - thickness)
         rows.append(
             {"socket": i, "thickness_mm": thickness, "watertight": shell.is_watertight}
-            | {"volume_cm3": shell.volume / 1e3, "near": float((error <= near_mm).mean())}
+            | {"volume_cm3": shell.volume / 1e3, "near": float((error <= _NEAR).mean())}
         )
     return pd.DataFrame(rows).set_index("socket")
