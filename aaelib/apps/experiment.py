@@ -13,7 +13,7 @@ from ..shapes import folders, printing, sources
 from ..shapes.clouds import normalize
 from ..shapes.shape_model import ShapeModel, transported
 from ..shapes.sockets import SocketSurface, check_sockets, fit_surfaces
-from ..shapes.splits import PARTS, _interleaved, split
+from ..shapes.splits import PARTS, interleaved, split
 from ..shapes.writing import replacing
 from ..study import evaluation, figures
 
@@ -403,7 +403,7 @@ def _drawn(shapes, index, limit, seed):
     """At most so many of some shapes, classes in proportion."""
     if len(index) <= limit:
         return index
-    return np.sort(index[_interleaved(shapes.kinds[index], seed)[:limit]])
+    return np.sort(index[interleaved(shapes.kinds[index], seed)[:limit]])
 
 
 def _chosen(known, namesakes, everything, folder):
