@@ -47,7 +47,7 @@ def run(n_meshes, processor):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         trees = {}
-        if published := sources._folders("ModelNet40*", "ModelNet10*"):
+        if published := sources.published_folders("ModelNet40*", "ModelNet10*"):
             trees["ModelNet"] = _linked(folder / "ModelNet", published)
             trees["meshes"] = _as_meshes(folder / "ModelNet", folder / "meshes")
         trees["synthetic"] = _synthetic(folder / "synthetic", n_meshes)

@@ -1,5 +1,6 @@
 """What data/README.md says of bad input is so: one test for each row of its table."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import trimesh
 from analytic import socket
+from killing import DeadlyFile
 
 from aaelib.models import autoencoder, files, recipes
 from aaelib.shapes import folders, resampling, sources
@@ -64,7 +66,7 @@ def refuses(folder, says, *names):
     assert sorted(file.name for file, _ in done.refused) == sorted(names)
     expected = {path.relative_to(target).as_posix() for path in done.written}
     there = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
-    assert there == expected | {resampling.JOURNAL, resampling.REFUSED}
+    assert there == expected | {resampling.SETTINGS, resampling.REFUSED}
     assert (target / resampling.REFUSED).read_text(encoding="utf-8").count(str(folder)) >= len(
         names
     )
@@ -339,7 +341,7 @@ def test_a_mesh_of_ten_million_faces(tmp_path, says):
     write_stl(source / "b.stl", vertices, faces)
     # The most memory of the process that reads, and it reads one after the other.
     code = (
-        "import resource, sys; from aaelib.folders import resample_tree\n"
+        "import resource, sys; from aaelib.shapes.resampling import resample_tree\n"
         "done = resample_tree(*sys.argv[1:], workers=1)\n"
         "assert len(done.written) == 2, done.refused\n"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
@@ -355,19 +357,19 @@ def test_a_mesh_of_ten_million_faces(tmp_path, says):
 
 
 @row("a file at which the system ends the process")
-def test_a_file_at_which_the_system_ends_the_process(says):
-    # The first two tasks may be in one process or in two.
-    tasks = [(Path(f"{i}.off"), i == 3) for i in range(6)]
-    found = {str(file): (size, reason) for file, size, reason in run(tasks)}
-    assert len(found) == len(tasks)
-    assert re.fullmatch(says, found.pop("3.off")[1])
-    assert set(found.values()) == {("read", None)}
-
-
-def run(tasks):
-    from killing import read_or_die
-
-    return folders.attempts(read_or_die, tasks, workers=2)
+def test_a_file_at_which_the_system_ends_the_process(tmp_path, monkeypatch, says):
+    monkeypatch.setenv("SURVIVOR", str(os.getpid()))
+    files = [tmp_path / f"{i}.off" for i in range(6)]
+    for file in files:
+        box().export(file)
+    files[3] = DeadlyFile(files[3])
+    found = {file.name: (cloud, why) for file, cloud, why in folders.read_each(files, 10, 0, 2)}
+    assert len(found) == 6
+    cloud, reason = found.pop("3.off")
+    assert cloud is None
+    assert re.fullmatch(says, reason)
+    for cloud, reason in found.values():
+        assert (cloud.shape, reason) == ((10, 3), None)
 
 
 @row("many files that can't be used")

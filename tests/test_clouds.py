@@ -1,4 +1,4 @@
-"""Facts of point clouds: even samplings, normalisation that can be undone, augmentation."""
+"""Facts of point clouds: even samplings, normalisation that can be undone, normals."""
 
 import time
 
@@ -8,7 +8,7 @@ import trimesh
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from aaelib.shapes.clouds import Normalizer, jitter, normalize, normals, resample, rotate
+from aaelib.shapes.clouds import Normalizer, normalize, normals, resample
 
 
 @pytest.fixture
@@ -217,44 +217,6 @@ def test_bad_normalizations_are_refused(shapes):
     shapes[2, 5, 1] = np.nan
     with pytest.raises(ValueError, match=r"not finite: \[2\]"):
         normalize(shapes)
-
-
-# Augmentation
-
-
-def test_jitter_has_the_spread_that_was_asked_for():
-    points = np.zeros((10, 2000, 3))
-    assert jitter(points, 0.02, seed=0).std() == pytest.approx(0.02, rel=0.02)
-    assert np.abs(jitter(points, 0.02, clip=0.03, seed=0)).max() == np.float32(0.03)
-    np.testing.assert_array_equal(jitter(points, 0), points)
-
-
-def test_rotation_agrees_with_scipy(shapes):
-    angles = np.array([0.3, -1.2, 4.0])
-    turned = rotate(shapes, angles)
-    for points, angle, expected in zip(turned, angles, shapes, strict=True):
-        expected = Rotation.from_euler("z", angle).apply(expected)
-        np.testing.assert_allclose(points, expected, rtol=1e-6, atol=1e-3)
-    np.testing.assert_allclose(rotate(shapes[0], 0.3), turned[0])
-
-
-def test_rotation_keeps_heights_and_distances_from_the_axis(shapes):
-    turned = rotate(shapes, seed=1)
-    np.testing.assert_array_equal(turned[..., 2], shapes[..., 2].astype(np.float32))
-    np.testing.assert_allclose(
-        np.hypot(turned[..., 0], turned[..., 1]),
-        np.hypot(shapes[..., 0], shapes[..., 1]),
-        rtol=1e-5,
-    )
-
-
-def test_drawn_angles_are_uniform_and_seeded():
-    east = np.tile([1.0, 0.0, 0.0], (4000, 1, 1))
-    turned = rotate(east, seed=2)
-    np.testing.assert_array_equal(turned, rotate(east, seed=2))
-    angles = np.arctan2(turned[:, 0, 1], turned[:, 0, 0]) % (2 * np.pi)
-    counts = np.histogram(angles, 8, (0, 2 * np.pi))[0]
-    assert counts == pytest.approx(np.full(8, 500), abs=100)
 
 
 # Normals

@@ -6,10 +6,8 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 
-import filelock
 import h5py
 import numpy as np
 import pandas as pd
@@ -48,7 +46,7 @@ def on_a_small_disk(tmp_path):
 def test_a_block_that_ends_well_replaces_the_file(tmp_path):
     file = tmp_path / "new" / "table.csv"
     with replacing(file) as temporary:
-        assert temporary.suffix == ".csv"
+        assert (temporary.suffix, temporary.name[0]) == (".csv", ".")
         temporary.write_text("whole")
         assert not file.exists()
     assert file.read_text() == "whole"
@@ -96,14 +94,14 @@ def test_a_file_that_does_not_fit_is_named_and_what_was_there_stays(tmp_path, na
         with largest_file(4000), replacing(file) as temporary:
             WRITERS[name](temporary)
 
-    with pytest.raises(OSError, match=f"what was there before is as it was; .*{name}"):
+    with pytest.raises(OSError, match=rf"(?s)what was there before is as it was .*{name}"):
         write()
     assert file.read_text() == "before"
     assert list(tmp_path.iterdir()) == [file]
 
 
 WRITE = """
-from aaelib.files import replacing
+from aaelib.shapes.writing import replacing
 try:
     with replacing("new/table.csv") as temporary:
         temporary.write_text("x" * 150_000)
@@ -119,7 +117,9 @@ def test_a_full_disk_is_said_to_be_full_and_once_there_is_room_the_file_is_writt
         'rm other; $python -c "$code"; ls -A new',
         WRITE,
     ).splitlines()
-    assert "the disk is full: free some space, then run again: 'new/table.csv'" in full
+    assert "No space left on device" in full
+    assert "see that there is room and that you may write there, then run again" in full
+    assert "'new/table.csv'" in full
     assert (written, files) == ("written", "table.csv")
 
 
@@ -130,14 +130,15 @@ def test_a_read_only_disk_is_said_to_be_so_and_keeps_what_it_has(on_a_small_disk
         WRITE,
     ).splitlines()
     assert (written, size) == ("written", "150000")
-    assert "the file system is read-only: make it writable, or write elsewhere" in refused
+    assert "Read-only file system" in refused
+    assert "'new/table.csv'" in refused
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
 def test_a_folder_that_one_may_not_write_to_is_said_to_be_so(tmp_path):
     (tmp_path / "table.csv").write_text("before")
     tmp_path.chmod(0o555)
-    refused = pytest.raises(PermissionError, match=r"you may not write there.*table\.csv")
+    refused = pytest.raises(PermissionError, match=r"that you may write there.*table\.csv")
     with refused, replacing(tmp_path / "table.csv") as temporary:
         temporary.write_text("after")
 
@@ -155,7 +156,7 @@ def test_a_folder_in_the_place_of_a_file_is_refused_before_the_work(tmp_path):
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
     (tmp_path / "tables").write_text("a file")
-    refused = pytest.raises(OSError, match=r"a file is in the place of its folder.*T1\.csv")
+    refused = pytest.raises(OSError, match=r"File exists: .*tables.*T1\.csv")
     with refused, replacing(tmp_path / "tables" / "T1.csv"):
         pass
     assert (tmp_path / "tables").read_text() == "a file"
@@ -175,44 +176,21 @@ def test_an_error_of_something_else_stays_what_it_is(tmp_path, error):
     assert raised.value is error
 
 
-# What killed processes leave
-
-
-@pytest.fixture
-def dead():
-    """The number of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
-
-
-def test_what_a_killed_process_was_writing_goes_with_the_next_one(tmp_path, dead):
-    killed = tmp_path / f".table [1].{dead}.csv"
-    others = [
-        tmp_path / f".table [1].{os.getppid()}.csv",  # of a process that may still write it
-        tmp_path / f".table 1.{dead}.csv",
-        tmp_path / f".table [1].{dead}.md",
-        tmp_path / ".table [1].old.csv",
-        tmp_path / f"table [1].{dead}.csv",
-    ]
-    for file in (killed, *others):
-        file.write_text("half")
-    with replacing(tmp_path / "table [1].csv") as temporary:
-        temporary.write_text("whole")
-    assert sorted(tmp_path.iterdir()) == sorted([*others, tmp_path / "table [1].csv"])
-
-
-def test_what_is_in_a_folder_is_looked_up_once_however_many_files_are_written(
-    tmp_path, monkeypatch
-):
-    looks = []
-    for name in ("listdir", "scandir"):
-        look = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda path, look=look: looks.append(path) or look(path))
-    for i in range(20):
-        with replacing(tmp_path / "clouds" / f"{i}.npy") as temporary:
-            temporary.write_text("whole")
-    assert len(looks) == 1
+def test_a_killed_process_leaves_what_was_there_and_no_table_that_a_search_finds(tmp_path):
+    file = tmp_path / "table.csv"
+    file.write_text("before")
+    code = (
+        "import os, sys\nfrom aaelib.shapes.writing import replacing\n"
+        "with replacing(sys.argv[1]) as temporary:\n"
+        "    temporary.write_text('half')\n"
+        "    os._exit(1)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, file]).returncode == 1
+    assert file.read_text() == "before"
+    assert [f for f in tmp_path.iterdir() if not f.name.startswith(".")] == [file]
+    with replacing(file) as temporary:
+        temporary.write_text("after")
+    assert file.read_text() == "after"
 
 
 # One at a time
@@ -220,7 +198,7 @@ def test_what_is_in_a_folder_is_looked_up_once_however_many_files_are_written(
 
 HOLD = """
 import sys, time
-from aaelib.files import locked
+from aaelib.shapes.writing import locked
 with locked(sys.argv[1]):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
@@ -241,21 +219,18 @@ def held(path, seconds=60):
         process.stdout.close()
 
 
-def test_who_comes_second_is_told_who_holds_it_and_since_when(tmp_path):
+def test_who_comes_second_is_told(tmp_path):
     path = tmp_path / "new" / "smoke"
-    refused = pytest.raises(RuntimeError, match="smoke is in use by process")
-    with held(path) as other, refused as raised, locked(path, patience=0):
+    refused = pytest.raises(RuntimeError, match=r"smoke is in use .*stop it, then run again")
+    with held(path), refused, locked(path, patience=0):
         pass
-    assert f"process {other.pid} on " in str(raised.value)
-    assert time.strftime("since %Y-%m-%d") in str(raised.value)
-    assert "stop it, then run again" in str(raised.value)
 
 
 def test_a_lock_ends_with_a_killed_process(tmp_path):
     with held(tmp_path / "run") as other:
         other.send_signal(signal.SIGKILL)
         with locked(tmp_path / "run"):
-            assert f"process {os.getpid()} " in (tmp_path / ".run.lock").read_text()
+            pass
 
 
 def test_who_comes_second_waits_for_one_that_is_about_to_end(tmp_path):
@@ -273,25 +248,3 @@ def test_a_lock_leaves_nothing_behind_and_can_be_taken_again(tmp_path):
 def test_paths_are_held_one_by_one(tmp_path):
     with held(tmp_path / "one"), locked(tmp_path / "other", patience=0):
         pass
-
-
-def test_without_locks_one_is_warned_and_goes_on(tmp_path, monkeypatch):
-    def missing(descriptor):
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    monkeypatch.setattr(filelock._unix, "lock_fd_nonblocking", missing)
-    done = []
-    warned = pytest.warns(UserWarning, match="no locks: see that no other run")
-    with warned, locked(tmp_path / "run"):
-        done.append(1)
-    assert done
-
-
-def test_a_lock_that_can_not_be_written_is_named(on_a_small_disk):
-    held, refused = on_a_small_disk(
-        '$python -c "$code"; mount -o remount,ro none .; $python -c "$code" 2>&1 | tail -1',
-        "from aaelib.files import locked\nwith locked('run'): print('held')",
-    ).splitlines()
-    assert held == "held"
-    assert "the file system is read-only" in refused
-    assert "'.run.lock'" in refused

@@ -13,12 +13,10 @@ import numpy as np
 import psutil
 import pytest
 import trimesh
-from test_files import largest_file
 from trimesh.exchange.off import load_off
 
 from aaelib.shapes import folders, meshes, resampling, sources, writing
 from aaelib.shapes.clouds import resample
-from benchmarks import resampling as bench
 
 FORMATS = ("off", "obj", "stl", "ply", "glb", "3mf")
 
@@ -48,7 +46,8 @@ def target(tmp_path):
 
 def content(folder):
     return {
-        file.relative_to(folder).as_posix(): np.load(file) for file in sorted(folder.rglob("*.npy"))
+        file.relative_to(folder).as_posix(): np.load(file)
+        for file in sorted(folder.rglob("[!.]*.npy"))
     }
 
 
@@ -153,7 +152,7 @@ def names(clouds):
     return [cloud.stem for cloud in clouds]
 
 
-def test_clouds_go_with_their_files(source, target):
+def test_a_cloud_goes_when_its_file_is_refused_and_is_left_over_when_it_is_gone(source, target):
     resampling.resample_tree(source, target, 64)
     own = target / "chair" / "own.npy"
     np.save(own, np.zeros((64, 3)))
@@ -161,47 +160,28 @@ def test_clouds_go_with_their_files(source, target):
     write_mesh(source / "chair" / "test" / "1.ply")  # beside 1.obj
     (source / "sofa" / "train" / "2.stl").write_text("no mesh any more")
     done = resampling.resample_tree(source, target, 64)
-    assert names(done.removed) == ["1", "0", "2"]
+    assert [names(done.removed), names(done.left_over)] == [["1", "2"], ["own", "0"]]
     assert [len(done.kept), len(done.refused)] == [3, 3]
     assert set(content(target)) == {
-        cloud.relative_to(target).as_posix() for cloud in (own, *done.kept)
+        cloud.relative_to(target).as_posix() for cloud in (*done.left_over, *done.kept)
     }
-    # One of one's own in the place of a removed one is none of ours.
-    np.save(target / "chair" / "train" / "0.npy", np.zeros((64, 3)))
-    assert resampling.resample_tree(source, target, 64).removed == []
-    assert "chair/train/0.npy" in content(target)
 
 
-def test_clouds_of_another_source_or_suffix_stay(source, target, tmp_path):
+def test_clouds_of_another_suffix_are_neither_removed_nor_left_over(source, target):
     resampling.resample_tree(source, target, 64)
-    write_mesh(tmp_path / "more" / "lamp.off")
-    assert resampling.resample_tree(tmp_path / "more", target, 64).removed == []
-    assert resampling.resample_tree(source, target, 64, suffixes="off").removed == []
-    assert len(content(target)) == 7
-    (source / "sofa" / "train" / "2.stl").unlink()
-    assert names(resampling.resample_tree(source, target, 64, suffixes="off").removed) == ["2"]
+    done = resampling.resample_tree(source, target, 64, suffixes="off")
+    assert [done.removed, done.left_over] == [[], []]
+    assert len(content(target)) == 6
 
 
-def test_a_source_that_was_moved_is_known_by_its_files(source, target, tmp_path):
-    resampling.resample_tree(source, target, 64)
-    moved = source.rename(tmp_path / "moved")
-    assert len(resampling.resample_tree(moved, target, 64).kept) == 6
-    (moved / "chair" / "train" / "0.off").unlink()
-    assert names(resampling.resample_tree(moved, target, 64).removed) == ["0"]
-
-
-@pytest.mark.parametrize("form", ["../own.npy", "{}/own.npy"])
-def test_a_journal_from_elsewhere_removes_nothing_outside_of_its_folder(
-    source, target, tmp_path, form
+def test_a_cloud_of_the_same_name_from_another_source_is_not_taken_for_its_own(
+    source, target, tmp_path
 ):
+    other = write_mesh(tmp_path / "more" / "chair" / "train" / "0.off", 9)
     resampling.resample_tree(source, target, 64)
-    own = tmp_path / "own.npy"
-    own.touch()
-    name = form.format(tmp_path)
-    with (target / resampling.JOURNAL).open("a", newline="") as stream:
-        csv.writer(stream).writerow([name, "own.off", 1, 1, 64, 0, source])
-    assert resampling.resample_tree(source, target, 64).removed == []
-    assert own.exists()
+    done = resampling.resample_tree(tmp_path / "more", target, 64)
+    assert [names(done.written), done.removed, len(done.left_over)] == [["0"], [], 5]
+    np.testing.assert_array_equal(content(target)["chair/train/0.npy"], resample(other, 64))
 
 
 def test_another_mesh_of_the_same_name_is_not_taken_for_the_old_one(source, target):
@@ -222,15 +202,52 @@ def test_other_settings_do_everything_again(source, target, setting):
     assert [len(again.written), len(again.kept)] == [6, 0]
 
 
-def test_a_journal_whose_last_line_was_cut_off_is_believed_up_to_there(source, target):
-    resampling.resample_tree(source, target, 64, seed=12)
-    journal = target / resampling.JOURNAL
-    # Cut, the last number is another seed.
-    journal.write_bytes(journal.read_bytes().rstrip()[:-1])
-    assert len(resampling.resample_tree(source, target, 64, seed=1).kept) == 0
-    journal.write_bytes(journal.read_bytes()[:-4])
-    again = resampling.resample_tree(source, target, 64, seed=1)
-    assert [len(again.written), len(again.kept)] == [1, 5]
+@pytest.mark.parametrize("setting", [{"n_points": 32}, {"seed": 1}])
+def test_a_run_with_other_settings_that_was_cut_off_leaves_no_cloud_to_be_kept_by_mistake(
+    source, target, tmp_path, monkeypatch, setting
+):
+    first, other = {"n_points": 64}, {"n_points": 64, **setting}
+    resampling.resample_tree(source, target, **first)
+    save, calls = np.save, []
+
+    def cut_off_at_the_third(path, array):
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        save(path, array)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", cut_off_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            resampling.resample_tree(source, target, **other)
+    # Whichever settings come next: of four clouds they are the first ones, of two the other ones.
+    for settings, n_kept in ((other, 2), (first, 0)):
+        done = resampling.resample_tree(source, target, **settings)
+        assert [len(done.kept), len(done.written)] == [n_kept, 6 - n_kept]
+        resampling.resample_tree(source, tmp_path / str(n_kept), **settings)
+        assert_same(content(target), content(tmp_path / str(n_kept)))
+
+
+def test_without_whole_settings_all_is_done_again(source, target):
+    resampling.resample_tree(source, target, 64)
+    settings = target / resampling.SETTINGS
+    for damage in ("", "{}", settings.read_text().replace('"n_points": 64', '"n_points": 65')):
+        settings.write_text(damage)
+        assert len(resampling.resample_tree(source, target, 64).written) == 6
+
+
+def test_a_mesh_that_changes_while_it_is_read_is_read_again(source, target, monkeypatch):
+    changing, save = source / "chair" / "train" / "0.off", np.save
+
+    def save_and_change(path, array):
+        write_mesh(changing, 9)
+        save(path, array)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", save_and_change)
+        resampling.resample_tree(source, target, 64)
+    assert names(resampling.resample_tree(source, target, 64).written) == ["0"]
+    np.testing.assert_array_equal(content(target)["chair/train/0.npy"], resample(changing, 64))
 
 
 @pytest.mark.slow
@@ -238,8 +255,8 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, target):
     source = tmp_path / "source"
     for i in range(40):
         write_mesh(source / f"{i:02}.off", 1 + i)
-    command = "import sys; from aaelib.folders import resample_tree; resample_tree(*sys.argv[1:])"
-    run = subprocess.Popen([sys.executable, "-c", command, source, target])
+    code = "import sys; from aaelib import shapes; shapes.resample_tree(*sys.argv[1:])"
+    run = subprocess.Popen([sys.executable, "-c", code, source, target])
     deadline = time.monotonic() + 60
     while len(list(target.rglob("[0-9]*.npy"))) < 5 and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -250,8 +267,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, target):
     assert 5 <= there < 40
     done = resampling.resample_tree(source, target)
     assert len(done.written) + len(done.kept) == 40
-    # One may have been written, but not yet noted.
-    assert there - 1 <= len(done.kept) <= there
+    assert len(done.kept) == there
     resampling.resample_tree(source, tmp_path / "at once")
     assert_same(content(target), content(tmp_path / "at once"))
     assert len(workers) >= 2
@@ -260,7 +276,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, target):
 
 def test_two_runs_into_one_folder_are_refused(source, target, monkeypatch):
     monkeypatch.setattr(resampling, "locked", partial(writing.locked, patience=0.1))
-    with writing.locked(target), pytest.raises(RuntimeError, match="in use by process"):
+    with writing.locked(target), pytest.raises(RuntimeError, match="in use by another process"):
         resampling.resample_tree(source, target, 64)
     assert len(resampling.resample_tree(source, target, 64).written) == 6
 
@@ -275,25 +291,12 @@ def test_a_full_disk_stops_a_run_which_can_go_on(source, target, monkeypatch):
         save(path, array)
 
     monkeypatch.setattr(np, "save", until_full)
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(OSError, match="No space left"):
         resampling.resample_tree(source, target, 64, workers=2)
     assert len(content(target)) == 3
     monkeypatch.setattr(np, "save", save)
     done = resampling.resample_tree(source, target, 64)
     assert [len(done.written), len(done.kept), done.refused] == [3, 3, []]
-
-
-def test_a_journal_that_does_not_fit_is_named_and_the_next_run_goes_on(source, target):
-    long = source.parent.joinpath(*5 * [200 * "a"])
-    long.parent.mkdir(parents=True)
-    source = source.rename(long)  # each line names it
-    with largest_file(4000), pytest.raises(OSError, match=rf"not written.*{resampling.JOURNAL}"):
-        resampling.resample_tree(source, target, 8)
-    written = len(content(target))
-    done = resampling.resample_tree(source, target, 8)
-    # That of the last cloud alone was missing.
-    assert [len(done.written), len(done.kept)] == [7 - written, written - 1]
-    assert 1 < written < 6
 
 
 def test_files_left_out_are_listed_until_they_are_repaired(source, target):
@@ -349,7 +352,7 @@ def test_off_files_are_read_as_trimesh_reads_them(tmp_path, variant):
 
 
 def test_published_meshes_are_read_as_trimesh_reads_them():
-    places = sources._folders("ModelNet40*", "ModelNet10*-off", "ModelNet10")
+    places = sources.published_folders("ModelNet40*", "ModelNet10*-off", "ModelNet10")
     published = [file for place in places for file in sorted(place.rglob("*.off"))[:10]]
     if not published:
         pytest.skip("no ModelNet meshes here")
@@ -369,28 +372,3 @@ def test_an_array_that_claims_to_be_huge_is_refused(tmp_path):
     file.write_bytes(claim)
     with pytest.raises(ValueError, match=r"huge\.npy: not a plain"):
         folders.read(file, 10)
-
-
-# The benchmark
-
-
-def test_the_tree_of_the_benchmark_has_the_meshes_that_it_says(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "DISTINCT", 8)
-    said = bench._synthetic(tmp_path / "tree", 20)
-    files_there = folders.find(tmp_path / "tree")
-    assert len(files_there) == 20
-    assert said.startswith("20 ")
-    sizes = [len(meshes.read(file)[1]) for file in files_there]
-    assert len(set(sizes)) > 4
-    low, high = bench.FACES
-    assert low <= min(sizes) < 3 * low
-    assert high / 10 < max(sizes) <= high
-    assert all(f"{size:,}" in said for size in (min(sizes), max(sizes)))
-
-
-def test_what_processes_take_is_watched(source, target):
-    written, refused, seconds, busy, memory = bench._watched(source, target, 1)
-    assert (written, refused) == (6, 0)
-    assert seconds > 0
-    assert 0 < busy < 64
-    assert 0.03 < memory < bench.LIMIT

@@ -12,10 +12,10 @@ from hypothesis.extra import numpy as npst
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from aaelib.metrics import distances
-from aaelib.metrics.generative import (
+from aaelib.metrics import (
     chamfer_distance,
     coverage,
+    distances,
     jensen_shannon_divergence,
     minimum_matching_distance,
     one_nearest_neighbor_accuracy,

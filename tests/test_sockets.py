@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import trimesh
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
-from aaelib.shapes.clouds import resample, rotate
+from aaelib.shapes.clouds import resample
 from aaelib.shapes.sockets import (
     SocketSurface,
     export_stl,
@@ -202,10 +203,10 @@ def test_scaling_the_cloud_scales_surface_and_measures(points, surface):
 
 
 def test_turning_by_an_angle_of_the_grid_shifts_it_by_one(points, surface):
-    turned = SocketSurface.from_points(rotate(points, np.radians(5)))
-    expected = rotate(np.roll(surface.vertices, 1, axis=0), np.radians(5))
-    # Rotated points are float32.
-    np.testing.assert_allclose(turned.vertices, expected, atol=0.05)
+    turn = Rotation.from_euler("z", 5, degrees=True)
+    turned = SocketSurface.from_points(turn.apply(points)).vertices.reshape(-1, 3)
+    expected = turn.apply(np.roll(surface.vertices, 1, axis=0).reshape(-1, 3))
+    np.testing.assert_allclose(turned, expected, atol=0.05)
 
 
 def test_fitting_is_fast(points):
@@ -388,12 +389,6 @@ def test_neither_a_lower_brim_nor_a_grid_that_slides_along_the_wall_is_an_error(
     errors = surface_errors(low.sample()[None], [real])[0]
     assert np.abs(errors).mean() < 0.1
     assert np.abs(errors).max() < 0.6
-
-
-def test_there_are_as_many_reconstructions_as_surfaces(capsules):
-    real, clouds = capsules
-    with pytest.raises(ValueError, match="2 reconstructions and 1 surfaces"):
-        surface_errors(clouds, [real])
 
 
 def test_a_number_stays_with_its_node(surface):

@@ -106,18 +106,22 @@ def resample(
     """
     Put evenly spread points on every mesh of a tree.
 
-    Files that can't be read are left out and listed. What is there from an earlier call is kept,
-    but for clouds of meshes that are gone or refused now: these are removed and listed.
+    Files that can't be read are left out and listed. A cloud of an earlier call is kept if it is
+    newer than its mesh and has the same settings, and removed if its mesh is refused now. Clouds
+    without a mesh in the source are listed and stay.
     """
     from aaelib.shapes import resampling
 
     found = resampling.resample_tree(source, target, points, seed, workers, suffix or None)
     _list_refused(found.refused)
     for cloud in found.removed:
-        typer.echo(f"{cloud}: removed, as its mesh is gone or refused", err=True)
+        typer.echo(f"{cloud}: removed, as its mesh is refused", err=True)
+    for cloud in found.left_over:
+        typer.echo(f"{cloud}: left over, as it has no mesh in {source}", err=True)
     typer.echo(
         f"{target}: {len(found.written)} written, {len(found.kept)} kept, {len(found.refused)} "
-        f"refused, {len(found.removed)} removed; {found.shapes_per_second:.1f} shapes a second"
+        f"refused, {len(found.removed)} removed, {len(found.left_over)} left over; "
+        f"{found.shapes_per_second:.1f} shapes a second"
     )
     if not (found.written or found.kept):
         raise typer.Exit(1)

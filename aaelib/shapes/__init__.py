@@ -1,11 +1,11 @@
-"""Clouds, sockets, statistical shape models, folders of shapes, and where public shapes are."""
+"""Clouds, sockets, statistical shape models, folders of shapes, and public shapes."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "clouds": ["Normalizer", "normalize", "resample"],
+        "clouds": ["normalize", "resample"],
         "folders": ["Shapes", "load_clouds"],
         "resampling": ["resample_tree"],
         "shape_model": ["ShapeModel"],

@@ -1,4 +1,4 @@
-"""Point clouds: resample a mesh, normalise and undo it, jitter and rotate."""
+"""Point clouds: resample a mesh, normalise and undo it, estimate normals."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +23,14 @@ _FACES_AT_ONCE = 2**18
 
 def resample(mesh, n_points=2048, seed=0):
     """
-    Evenly spread points on the surface of a mesh.
+    Resample a mesh to evenly spread points.
 
-    A dense sample of the surface, ten times `n_points` and stratified by area, is shared out
-    among as many cells by a few steps of Lloyd's algorithm (Lloyd, 1982: every point moves to the
-    centroid of what is nearest to it). The point kept of each cell is the dense one nearest to its
-    centroid, so that points lie on the surface and no two are the same. A cell may lose all of its
-    dense points, on strongly bent surfaces at times one in thousands: its point stays a centroid, a
-    little off the surface.
+    A dense sample of the surface has ten times `n_points`, stratified by area. A few steps of
+    Lloyd's algorithm (Lloyd, 1982: every point moves to the centroid of its cell, the sample that
+    is nearest to it) divide the dense sample into `n_points` cells. The dense point nearest to a
+    cell's centroid is kept, so points lie on the surface and no two are the same. On strongly bent
+    surfaces about one cell in thousands loses all of its dense points. Its centroid is kept
+    instead, a little off the surface.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def resample(mesh, n_points=2048, seed=0):
 
 
 def _surface(mesh):
-    """Vertices (n, 3), faces (m, 3) and their areas (m,) of a mesh or a mesh file."""
+    """Get vertices (n, 3), faces (m, 3) and their areas (m,) of a mesh or a mesh file."""
     name = "the mesh"
     if isinstance(mesh, str | Path):
         name = str(mesh)
@@ -107,7 +107,7 @@ def _surface(mesh):
 
 def _stratified_sample(vertices, faces, areas, count, seed):
     """
-    Random points, one in each of `count` strata of equal area, in the order of the faces.
+    Draw a point in each of `count` strata of equal area, in the order of the faces.
 
     Places within a triangle follow Osada et al. (2002), equation 1.
     """
@@ -121,7 +121,7 @@ def _stratified_sample(vertices, faces, areas, count, seed):
 
 
 def _nearest_member(dense, cells, centroids):
-    """Of each cell the member nearest to its centroid; the centroid itself of an empty cell."""
+    """Take each cell's member nearest to its centroid, or the centroid if the cell is empty."""
     distances = ((dense - centroids[cells]) ** 2).sum(axis=1)
     order = np.lexsort((distances, cells))
     filled, first = np.unique(cells[order], return_index=True)
@@ -136,14 +136,14 @@ def _nearest_member(dense, cells, centroids):
 @dataclass(frozen=True)
 class Normalizer:
     """
-    What `normalize` took away, shape by shape: normalized = (points - center) / scale.
+    Centres and scales of shapes: normalized = (points - center) / scale.
 
     Attributes
     ----------
     centers : numpy.ndarray
         (n, 1, 3) float64, the shapes' centroids, in their own unit (mm).
     scales : numpy.ndarray
-        (n, 1, 1) float64, what each was divided by, in their own unit (mm).
+        (n, 1, 1) float64, the sizes that they were divided by, in their own unit (mm).
     normalization : str
         "dataset" or "unit-sphere".
     """
@@ -188,7 +188,7 @@ class Normalizer:
         Raises
         ------
         ValueError
-            If `points` are other than that.
+            If `points` have another shape, or other numbers of shapes.
         """
         points, is_single = _as_batch(points)
         n = len(self.centers)
@@ -227,9 +227,9 @@ def normalize(points, normalization="dataset", scale=None):
     Raises
     ------
     ValueError
-        If `points` have another shape or values that are not finite, a shape has no size (all of
-        its points are equal), `normalization` is neither, or `scale` is not positive or is given
-        for "unit-sphere".
+        If `points` have another shape or values that are not finite, if all points of a shape are
+        equal, if `normalization` is unknown, or if `scale` is not positive or is given for
+        "unit-sphere".
     """
     if normalization not in NORMALIZATIONS:
         raise ValueError(f"normalization is {normalization!r}; it can be one of {NORMALIZATIONS}")
@@ -241,7 +241,12 @@ def normalize(points, normalization="dataset", scale=None):
     centers = points.mean(axis=1, keepdims=True)
     centred = points - centers
     radii = np.sqrt((centred**2).sum(axis=2).max(axis=1))[:, None, None]
-    _check_sizes(points)
+    # Compared as they are: the mean of equal points may differ from them in the last digit.
+    flat = np.flatnonzero((points == points[:, :1]).all(axis=(1, 2)))
+    if len(flat):
+        raise ValueError(
+            f"{len(flat)} shapes have no size, all of their points are equal: {flat[:10].tolist()}"
+        )
     if normalization == "dataset":
         scales = np.full_like(radii, radii.max() if scale is None else scale)
     else:
@@ -265,87 +270,15 @@ def _as_batch(points):
     return points, is_single
 
 
-def _check_sizes(points):
-    # Compared as they are: the mean of equal points may differ from them in the last digit.
-    flat = np.flatnonzero((points == points[:, :1]).all(axis=(1, 2)))
-    if len(flat):
-        raise ValueError(
-            f"{len(flat)} shapes have no size, all of their points are equal: {flat[:10].tolist()}"
-        )
-
-
-# Augmentation ---------------------------------------------------------------------------------
-
-
-def jitter(points, sigma=0.02, clip=None, seed=None):
-    """
-    Add independent Gaussian noise to every coordinate (Qi et al., 2017, PointNet, section 5.1).
-
-    Parameters
-    ----------
-    points : array_like
-        (n, n_points, 3) or (n_points, 3).
-    sigma : float
-        Standard deviation, in the unit of `points`; the default suits normalized ones.
-    clip : float, optional
-        Largest noise, in the same unit; PointNet's is 0.05.
-    seed : int, optional
-        Seed of the noise.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32 of the same shape.
-    """
-    points = np.asarray(points, np.float32)
-    noise = np.random.default_rng(seed).normal(0.0, sigma, points.shape)
-    if clip is not None:
-        noise = np.clip(noise, -clip, clip)
-    return points + noise.astype(np.float32)
-
-
-def rotate(points, angles=None, seed=None):
-    """
-    Rotate shapes about the z axis, a socket's long axis, counterclockwise seen from above.
-
-    Parameters
-    ----------
-    points : array_like
-        (n, n_points, 3) or (n_points, 3); the axis passes through their origin.
-    angles : array_like, optional
-        (n,) radians, or one for all shapes. By default each shape's is drawn uniformly from
-        [0, 2 pi).
-    seed : int, optional
-        Seed of the draw.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32 of the same shape.
-    """
-    points = np.asarray(points)
-    if angles is None:
-        angles = np.random.default_rng(seed).uniform(0.0, 2 * np.pi, points.shape[:-2])
-    cos, sin = np.cos(angles)[..., None], np.sin(angles)[..., None]
-    x, y, z = points[..., 0], points[..., 1], points[..., 2]
-    turned = np.stack([cos * x - sin * y, sin * x + cos * y, z + 0 * cos], axis=-1)
-    return turned.astype(np.float32)
+# Normals ---------------------------------------------------------------------------------------
 
 
 def normals(points, neighbours=12):
     """
-    Unit normals of clouds, of either sign, by principal component analysis (Hoppe et al. 1992).
+    Estimate unit normals of clouds, of either sign (Hoppe et al. 1992): (n, n_points, 3) float32.
 
-    Parameters
-    ----------
-    points : (n, n_points, 3) array
-    neighbours : int
-        Points around each, itself included, whose plane of least squares gives its normal; all
-        points where there are fewer.
-
-    Returns
-    -------
-    (n, n_points, 3) float32 array
+    The normal of a point is that of the plane of least squares through its nearest `neighbours`,
+    itself included, or through all points where there are fewer.
     """
     found = []
     for cloud in np.asarray(points, float):

@@ -1,4 +1,4 @@
-"""A procedural corpus of everyday surfaces, to pre-train on where ModelNet is not at hand."""
+"""A procedural corpus of everyday surfaces, to pre-train on where there is no ModelNet."""
 
 import zlib
 from itertools import pairwise
@@ -21,8 +21,8 @@ def generate(n_per_family, n_points=2048, seed=0):
     Draw everyday surfaces as point clouds, the bundled stand-in for ModelNet.
 
     Each shape has a random stream of its own, spawned from the seed, the family's name and the
-    shape's index within the family, so that a larger corpus begins with the smaller one and a new
-    family leaves the others as they were.
+    shape's index in the family. So more shapes of a family begin with the same ones as fewer, and a
+    new family does not change the others.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def export(folder, n_per_family, families, seed=0):
     Parameters
     ----------
     folder : str or Path
-        Made where missing; gets a sub-folder for each family, with files ``vase_0000.stl`` and on.
-        Those that are there already stay as they are.
+        Created if missing. It gets a sub-folder for each family, with files ``vase_0000.stl`` and
+        so on. Files that are there already stay as they are.
     n_per_family : int
         Meshes of each family, the same that `generate` puts points on.
     families : sequence of str
@@ -102,7 +102,7 @@ def export(folder, n_per_family, families, seed=0):
 
 
 def _drawn(family, index, seed):
-    """A mesh, and a seed for the points on it."""
+    """Draw a mesh, and a seed for the points on it."""
     # A checksum, because Python's own hash of a name changes from process to process.
     streams = np.random.SeedSequence([seed, zlib.crc32(family.encode()), index]).spawn(2)
     mesh = FAMILIES[family](np.random.default_rng(streams[0]))
@@ -113,14 +113,14 @@ def _drawn(family, index, seed):
 
 
 def _smooth(heights, radii, samples=24):
-    """Profile (samples, 2) of (radius, height) through knots; monotone between any two of them."""
+    """Draw a (radius, height) profile (samples, 2) through knots, monotone between two of them."""
     z = np.linspace(heights[0], heights[-1], samples)
     # Shape-preserving (Fritsch & Carlson, 1980): a radius never overshoots to below zero.
     return np.column_stack([PchipInterpolator(heights, radii)(z), z])
 
 
 def _revolve(profile):
-    """Surface of revolution of a (radius, height) profile around z."""
+    """Revolve a (radius, height) profile around z."""
     return trimesh.creation.revolve(profile, sections=SECTIONS)
 
 
@@ -193,27 +193,30 @@ def _back(rng, width, height, thickness):
 
 
 def _pressed(mesh, width, depth):
-    """The mesh scaled along x and y: a round section becomes an ellipse."""
+    """Scale a mesh along x and y: a round section becomes an ellipse."""
     return mesh.apply_scale([width, depth, 1.0])
 
 
 def _fluted(mesh, count, depth):
-    """The mesh with its radius waved `count` times around z, by the fraction `depth`."""
-    x, y, z = mesh.vertices.T
-    wave = 1 + depth * np.cos(count * np.arctan2(y, x))
-    return trimesh.Trimesh(np.column_stack([x * wave, y * wave, z]), mesh.faces, process=False)
+    """Wave the radius of a mesh `count` times around z, by the fraction `depth`."""
+    return _stretched(mesh, lambda angle: 1 + depth * np.cos(count * angle))
 
 
 def _superelliptic(mesh, exponent):
-    """The mesh with its round sections turned into squarish ones (Lame's superellipse)."""
+    """Turn a mesh's round sections into squarish ones (Lame's superellipse)."""
+
+    def stretch(angle):
+        sides = np.abs(np.cos(angle)) ** exponent + np.abs(np.sin(angle)) ** exponent
+        return sides ** (-1 / exponent)
+
+    return _stretched(mesh, stretch)
+
+
+def _stretched(mesh, factor):
+    """Multiply the radius of a mesh by a function of the angle around z."""
     x, y, z = mesh.vertices.T
-    angle = np.arctan2(y, x)
-    stretch = (np.abs(np.cos(angle)) ** exponent + np.abs(np.sin(angle)) ** exponent) ** (
-        -1 / exponent
-    )
-    return trimesh.Trimesh(
-        np.column_stack([x * stretch, y * stretch, z]), mesh.faces, process=False
-    )
+    by = factor(np.arctan2(y, x))
+    return trimesh.Trimesh(np.column_stack([x * by, y * by, z]), mesh.faces, process=False)
 
 
 # Round things ------------------------------------------------------------------------------------
@@ -238,20 +241,12 @@ def cup(rng):
     low, high = rng.uniform(0.15, 0.3) * height, rng.uniform(0.7, 0.9) * height
     turn = np.linspace(-np.pi / 2, np.pi / 2, 14)
     start, stop = np.interp([low, high], outer[:, 1], outer[:, 0]) - 0.04
-    path = np.column_stack(
-        [
-            np.linspace(start, stop, 14) + reach * np.cos(turn),
-            np.zeros(14),
-            (low + high) / 2 + (high - low) / 2 * np.sin(turn),
-        ]
-    )
-    section = Polygon(
-        grip * np.column_stack([np.cos(a := np.linspace(0, 2 * np.pi, 9)[:-1]), np.sin(a)])
-    )
-    parts = [
-        _vessel(outer, rng.uniform(0.05, 0.1)),
-        trimesh.creation.sweep_polygon(section, path),
-    ]
+    z = (low + high) / 2 + (high - low) / 2 * np.sin(turn)
+    path = np.column_stack([np.linspace(start, stop, 14) + reach * np.cos(turn), np.zeros(14), z])
+    around = np.linspace(0, 2 * np.pi, 9)[:-1]
+    section = Polygon(grip * np.column_stack([np.cos(around), np.sin(around)]))
+    handle = trimesh.creation.sweep_polygon(section, path)
+    parts = [_vessel(outer, rng.uniform(0.05, 0.1)), handle]
     if height < 2.0 and rng.random() < 0.5:
         parts.append(_vessel(_smooth([-0.1, 0.15], [0.6, rng.uniform(1.3, 1.7)], samples=8), 0.05))
     return _join(*parts)
@@ -263,9 +258,9 @@ def vase(rng):
     knots = height * np.array([0.0, rng.uniform(0.25, 0.5), rng.uniform(0.7, 0.85), 1.0])
     radii = [rng.uniform(0.35, 0.8), 1.0, rng.uniform(0.25, 0.7), rng.uniform(0.4, 0.95)]
     mesh = _vessel(_smooth(knots, radii, samples=36), rng.uniform(0.04, 0.08))
-    return (
-        _fluted(mesh, rng.integers(5, 11), rng.uniform(0.03, 0.1)) if rng.random() < 0.35 else mesh
-    )
+    if rng.random() < 0.35:
+        return _fluted(mesh, rng.integers(5, 11), rng.uniform(0.03, 0.1))
+    return mesh
 
 
 def bottle(rng):
@@ -274,10 +269,8 @@ def bottle(rng):
     neck, waist = rng.uniform(0.25, 0.45), rng.uniform(0.8, 1.0)
     neck_at = rng.uniform(shoulder + 0.08, 0.88)
     knots = height * np.array([0.0, 0.03, 0.5 * shoulder, shoulder, neck_at, 1.0])
-    body = np.vstack(
-        [[0.0, 0.0], _smooth(knots, [0.85, 1.0, waist, 1.0, neck, neck], samples=40), [0, height]]
-    )
-    mesh = _revolve(body)
+    wall = _smooth(knots, [0.85, 1.0, waist, 1.0, neck, neck], samples=40)
+    mesh = _revolve(np.vstack([[0.0, 0.0], wall, [0, height]]))
     if rng.random() < 0.35:
         mesh = _superelliptic(mesh, rng.uniform(3.0, 6.0))
     return _join(mesh, _disc(neck * 1.25, rng.uniform(0.04, 0.1) * height, 0.97 * height))
@@ -289,12 +282,8 @@ def lamp(rng):
     shade_height, top = rng.uniform(0.9, 1.6), rng.uniform(0.35, 0.95)
     z = height - 0.75 * shade_height
     middle = (1 + top) / 2 + rng.uniform(-0.1, 0.2)
-    shade = _tube(
-        _smooth(
-            [z, z + shade_height / 2, z + shade_height], [1.0, min(middle, 1.0), top], samples=10
-        ),
-        0.03,
-    )
+    levels = [z, z + shade_height / 2, z + shade_height]
+    shade = _tube(_smooth(levels, [1.0, min(middle, 1.0), top], samples=10), 0.03)
     if rng.random() < 0.5:
         foot = [_disc(base, rng.uniform(0.08, 0.25), 0.0)]
         foot.append(_rod([0, 0, 0], [0, 0, height], rng.uniform(0.04, 0.1)))
@@ -331,9 +320,8 @@ def candlestick(rng):
     height = rng.uniform(1.8, 4.0)
     beads = rng.integers(1, 5)
     z = np.linspace(0.12, 0.9, 2 * beads + 1) * height
-    radii = np.where(
-        np.arange(len(z)) % 2, rng.uniform(0.15, 0.35, len(z)), rng.uniform(0.07, 0.13, len(z))
-    )
+    thick, thin = rng.uniform(0.15, 0.35, len(z)), rng.uniform(0.07, 0.13, len(z))
+    radii = np.where(np.arange(len(z)) % 2, thick, thin)
     base = rng.uniform(0.55, 1.0)
     foot = [[0.0, 0.0], [base, 0.0], [base, 0.04 * height]]
     stem = _revolve(np.vstack([foot, _smooth(z, radii, samples=12 * beads), [0.0, z[-1]]]))
@@ -362,11 +350,8 @@ def goblet(rng):
     """Draw a stemmed glass: foot, stem, bowl."""
     stem, height, mouth = rng.uniform(0.6, 2.2), rng.uniform(1.0, 2.2), rng.uniform(0.6, 1.1)
     foot = rng.uniform(0.6, 0.95)
-    cup_wall = _smooth(
-        [stem, stem + 0.25 * height, stem + 0.6 * height, stem + height],
-        [0.12, 0.75, 1.0, mouth],
-        samples=20,
-    )
+    levels = [stem, stem + 0.25 * height, stem + 0.6 * height, stem + height]
+    cup_wall = _smooth(levels, [0.12, 0.75, 1.0, mouth], samples=20)
     base = [[0.0, 0.0], [foot, 0.0], [foot, 0.05]]
     lower = _smooth([0.06, 0.3 * stem, 0.8 * stem, stem], [0.8 * foot, 0.1, 0.09, 0.12], samples=16)
     return _join(_revolve(np.vstack([base, lower, [0.0, stem]])), _vessel(cup_wall, 0.04))
@@ -622,33 +607,8 @@ def box(rng):
     return _join(*parts)
 
 
-FAMILIES = {
-    draw.__name__: draw
-    for draw in (
-        bathtub,
-        bed,
-        bench,
-        bookshelf,
-        bottle,
-        bowl,
-        box,
-        bucket,
-        candlestick,
-        chair,
-        cup,
-        desk,
-        flower_pot,
-        funnel,
-        goblet,
-        lamp,
-        monitor,
-        sofa,
-        stool,
-        table,
-        vase,
-        wardrobe,
-    )
-}
+_ROUND = bottle, bowl, bucket, candlestick, cup, flower_pot, funnel, goblet, lamp, vase
+_OTHER = bathtub, bed, bench, bookshelf, box, chair, desk, monitor, sofa, stool, table, wardrobe
 
-
-"""Family name -> function of a `numpy.random.Generator` that draws a `trimesh.Trimesh`, z up."""
+# Family name -> function of a `numpy.random.Generator` that draws a `trimesh.Trimesh`, z up.
+FAMILIES = dict(sorted((draw.__name__, draw) for draw in (*_ROUND, *_OTHER)))

@@ -1,4 +1,4 @@
-"""Folders of shapes: read, or resampled into the same tree of clouds, by several processes."""
+"""Folders of shapes: find the files and read them as clouds, with several processes."""
 
 import hashlib
 import os
@@ -16,20 +16,141 @@ from tqdm.auto import tqdm
 
 from . import meshes
 from .clouds import resample
+from .splits import at_most
 
 SUFFIXES = meshes.SUFFIXES | {".npy"}
 
-_FEW = 32  # meshes that are read sooner than other processes start
+_FEW = 32  # this process reads so many meshes sooner than other processes start
 _LARGE = 50e6  # bytes of a file that is read while no other is
 _SHOWN = 5  # files that an error names
+_ENDED = (
+    "the system ended the process that read it, most often for want of memory; close other "
+    "programs, or take a mesh with fewer faces"
+)
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """
+    A set of clouds with their names and classes.
+
+    Attributes
+    ----------
+    points : (n, n_points, 3) float32 array
+        Sockets: mm, long axis z, closed end down. A corpus: each shape in the unit sphere, z up.
+    names : (n,) array of str
+        Paths of the files in their folder, without suffix, or other unique names.
+    kinds : (n,) array of str
+        "TT" (transtibial) or "TF" (transfemoral); of a corpus the class.
+    source : str
+        Where the shapes come from, in words that tables and figures show.
+    folder : str
+        The folder that they were read from, resolved; empty for shapes that are not from one.
+    files : (n,) array of Path or None
+        Their files.
+    """
+
+    points: np.ndarray
+    names: np.ndarray
+    kinds: np.ndarray
+    source: str
+    folder: str = ""
+    files: np.ndarray | None = None
+
+    def __len__(self):
+        return len(self.points)
+
+    def __getitem__(self, index):
+        """Take the shapes of an index array, a mask or a slice."""
+        arrays = (self.points, self.names, self.kinds, self.files)
+        points, names, kinds, files = (None if a is None else a[index] for a in arrays)
+        return Shapes(points, names, kinds, self.source, self.folder, files)
+
+
+def load_clouds(folder, n_points=2048, limit=None, seed=0):
+    """
+    Load any folder of clouds (`.npy`) and meshes; the class of a shape is its first sub-folder.
+
+    The class of a shape in the folder itself is the folder's name. Several processes read meshes
+    where there are many. That takes long each time: `resample_tree` makes a folder of clouds, once.
+
+    Parameters
+    ----------
+    folder : str or Path
+    n_points : int
+        Points of each cloud. Meshes are resampled evenly; clouds with more points are thinned.
+    limit : int, optional
+        At most that many shapes of a class, drawn by `seed`.
+    seed : int
+
+    Returns
+    -------
+    Shapes
+        In the files' own unit, as they are.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or nothing in it to read.
+    ValueError
+        If files can't be read as shapes, or have one name but for the suffix: how many, and which.
+    """
+    check_limit(limit)
+    folder = Path(folder)
+    files = np.array(find(folder))
+    classes = np.array([_class(file, folder) for file in files])
+    if limit is not None:
+        chosen = at_most(limit, classes, seed)
+        files, classes = files[chosen], classes[chosen]
+    points = read_all(files, n_points, seed, title=name_of(folder))
+    names = [str(file.relative_to(folder).with_suffix("")) for file in files]
+    names = np.array(names)
+    return Shapes(points, names, classes, name_of(folder), str(folder.resolve()), files)
+
+
+def check_limit(limit):
+    """Raise if a limit is neither None nor positive."""
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; it must be 1 or more, or None for all")
+
+
+def _class(file, folder):
+    parts = file.relative_to(folder).parts
+    return parts[0] if len(parts) > 1 else name_of(folder)
+
+
+def name_of(folder):
+    """Name a folder, also where its path ends in a dot or two; a link has its own name."""
+    return Path(os.path.abspath(folder)).name
+
+
+def digest(points):
+    """
+    Identify clouds by their coordinates, whatever their files are called.
+
+    Parameters
+    ----------
+    points : (..., 3) array
+        One cloud, or several at once. The order of the points counts.
+
+    Returns
+    -------
+    str
+        BLAKE2b (RFC 7693) of the coordinates as little-endian float32: 16 hexadecimal digits.
+    """
+    content = np.ascontiguousarray(points, "<f4").tobytes()
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+# Files ----------------------------------------------------------------------------------------
 
 
 def find(folder, suffixes=None):
     """
-    The files of shapes in a folder and its sub-folders, sorted.
+    Find the files of shapes in a folder and its sub-folders, sorted.
 
-    What begins with a dot is left out. Links to folders are followed, but not to one that is in
-    the tree anyway, around it, or seen already: so links that lead in a circle do no harm.
+    Names that begin with a dot are left out. Links to folders are followed, but each folder is
+    read once, so links that lead in a circle do no harm.
 
     Parameters
     ----------
@@ -52,26 +173,76 @@ def find(folder, suffixes=None):
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}; name one that holds clouds or meshes")
     accepted = _accepted(suffixes)
-    files = sorted(file for file in _walk(folder) if file.suffix.lower() in accepted)
+    files = sorted(file for file in walk(folder) if file.suffix.lower() in accepted)
     if not files:
         raise FileNotFoundError(f"no shapes in {folder}; accepted: {', '.join(sorted(accepted))}")
     return files
 
 
-def name_of(folder):
-    """The name of a folder, also where its path ends in a dot or two; links have their own."""
-    return Path(os.path.abspath(folder)).name
+def _accepted(suffixes):
+    if suffixes is None:
+        return SUFFIXES
+    suffixes = [suffixes] if isinstance(suffixes, str) else suffixes
+    wanted = {"." + suffix.lower().lstrip(".") for suffix in suffixes}
+    if unknown := wanted - SUFFIXES:
+        raise ValueError(
+            f"unknown suffixes {', '.join(sorted(unknown))}; accepted: "
+            f"{', '.join(sorted(SUFFIXES))}"
+        )
+    return wanted
+
+
+def walk(folder):
+    """Yield all files in a folder and its sub-folders, but for hidden ones; see `find`."""
+    root = folder.resolve()
+    seen = set()
+
+    def enters(path):
+        real = path.resolve()
+        is_repeated = real in seen or (
+            path.is_symlink() and (real.is_relative_to(root) or root.is_relative_to(real))
+        )
+        seen.add(real)
+        return not is_repeated
+
+    for place, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+        place = Path(place)
+        folders[:] = [
+            name for name in sorted(folders) if not name.startswith(".") and enters(place / name)
+        ]
+        yield from (place / name for name in files if not name.startswith("."))
+
+
+def _raise(error):
+    raise error
+
+
+def clashes(files):
+    """
+    Map the files that differ from another one in their suffix only to the reason to refuse them.
+
+    Shapes are named without suffix: of `chair.off` and `chair.stl` one would replace the other.
+    """
+    alike = defaultdict(list)
+    for file in files:
+        alike[file.with_suffix("")].append(file)
+    return {
+        file: f"{file}: has the name of {', '.join(f.name for f in same if f != file)} but for "
+        "the suffix, and shapes are named without; keep one of them"
+        for same in alike.values()
+        if len(same) > 1
+        for file in same
+    }
 
 
 def read(file, n_points=2048, seed=0):
     """
-    A shape of a file as a cloud.
+    Read a shape as a cloud: a mesh is resampled evenly, a cloud with more points is thinned.
 
     Parameters
     ----------
     file : Path
-        A cloud (`.npy`), which is thinned at random where it has more points, or a mesh, which is
-        resampled evenly (`aaelib.clouds.resample`).
+        A cloud (`.npy`) or a mesh.
     n_points : int
     seed : int
 
@@ -83,7 +254,7 @@ def read(file, n_points=2048, seed=0):
     Raises
     ------
     ValueError
-        If the file is no such shape, naming it and saying what is wrong.
+        If the file is no such shape. The message names it and says what is wrong.
     """
     if not file.is_file():
         raise ValueError(f"{file}: no file (a link that leads nowhere?); take it out or mend it")
@@ -112,165 +283,8 @@ def read(file, n_points=2048, seed=0):
     return points.astype(np.float32)
 
 
-def read_all(files, n_points=2048, seed=0, workers=None, title="shapes"):
-    """
-    Many shapes as clouds, see `read`; meshes by several processes where there are many.
-
-    Parameters
-    ----------
-    files : sequence of Path
-    n_points : int
-    seed : int
-        Of each sample.
-    workers : int, optional
-        As in `resample_tree`.
-    title : str
-        What a progress bar says is read.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n, n_points, 3) float32, in the order of the files.
-
-    Raises
-    ------
-    ValueError
-        If files can't be read or differ in their suffix only: all are counted, some named.
-    """
-    files = list(files)
-    place = {file: i for i, file in enumerate(files)}
-    points = np.empty((len(files), n_points, 3), np.float32)
-    bad = clashes(files)
-    good = [file for file in files if file not in bad]
-    is_quick = all(map(_is_cloud, files))
-    with tqdm(total=len(good), desc=f"reading {title}", leave=False, disable=is_quick) as progress:
-        for file, cloud, reason in _read_each(good, n_points, seed, workers):
-            if reason is None:
-                points[place[file]] = cloud
-            else:
-                bad[file] = reason
-            progress.update()
-    if bad:
-        raise ValueError(_described(bad, len(files)))
-    return points
-
-
-def clashes(files):
-    """
-    The files that nothing but their suffix tells apart, and which that is of: file -> reason.
-
-    Shapes are named without suffix: of `chair.off` and `chair.stl` one would replace the other.
-    """
-    alike = defaultdict(list)
-    for file in files:
-        alike[file.with_suffix("")].append(file)
-    return {
-        file: f"{file}: has the name of {', '.join(f.name for f in same if f != file)} but for "
-        "the suffix, and shapes are named without; keep one of them"
-        for same in alike.values()
-        if len(same) > 1
-        for file in same
-    }
-
-
-def attempts(function, tasks, workers=None):
-    """
-    Call a function of a file and more for many of them, in several processes.
-
-    Tasks are handed out a few at a time, so that memory does not grow with their number. Large
-    files, and all that are left when the system ends a process (for want of memory, most often),
-    come last and one at a time: so the file that was too much is known.
-
-    Parameters
-    ----------
-    function : callable
-        Of a module. A ValueError that it raises is a reason; other errors are raised.
-    tasks : sequence of tuple
-        Its arguments, the first of them a file, each file once.
-    workers : int, optional
-        Processes; 1 is this one. By default as many as there are processors, or 1 for few tasks.
-
-    Yields
-    ------
-    file : Path
-        In any order.
-    result
-        What the function returned, or None.
-    reason : str or None
-        Why there is no result.
-    """
-    workers = workers or (1 if len(tasks) < _FEW else joblib.cpu_count())
-    if workers == 1:
-        yield from (_attempt(function, task) for task in tasks)
-        return
-    left = {task[0]: task for task in tasks}
-    small = [task for task in tasks if not _is_large(task[0])]
-    try:
-        for found in _in_processes(function, small, workers):
-            del left[found[0]]
-            yield found
-    except BrokenProcessPool:
-        pass
-    for file, task in left.items():
-        try:
-            # Of two processes only one has something to do.
-            yield from _in_processes(function, [task], 2)
-        except BrokenProcessPool:
-            yield (
-                file,
-                None,
-                f"{file}: the system ended the process that read it, most often for want of "
-                "memory; close other programs, or take a mesh with fewer faces",
-            )
-
-
-def _read_each(files, n_points, seed, workers):
-    """`attempts` to read files: clouds by this process, as that takes no time, then meshes."""
-    for is_cloud, processes in ((True, 1), (False, workers)):
-        tasks = [(file, n_points, seed) for file in files if _is_cloud(file) == is_cloud]
-        yield from attempts(read, tasks, processes)
-
-
 def _is_cloud(file):
     return file.suffix.lower() == ".npy"
-
-
-def _in_processes(function, tasks, workers):
-    """Results of `_attempt`, in the order in which they are there."""
-    # Loky's are not forked, as TensorFlow may be running, and do not run the caller's script again.
-    with joblib.parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=10):
-        parallel = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)
-        return parallel(
-            joblib.delayed(_attempt_apart)(function, task, os.getpid()) for task in tasks
-        )
-
-
-def _attempt_apart(function, task, parent):
-    _end_with(parent)
-    return _attempt(function, task)
-
-
-@cache
-def _end_with(parent):
-    """Let this process end when the one that started it does, also when that is killed."""
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _attempt(function, task):
-    try:
-        return task[0], function(*task), None
-    except ValueError as error:
-        return task[0], None, str(error)
-
-
-def _is_large(file):
-    return file.is_file() and file.stat().st_size > _LARGE
 
 
 def _read_array(file):
@@ -285,8 +299,33 @@ def _read_array(file):
         ) from error
 
 
+# Many files -----------------------------------------------------------------------------------
+
+
+def read_all(files, n_points=2048, seed=0, title="shapes"):
+    """
+    Read many shapes as clouds (n, n_points, 3) float32, see `read`; meshes by several processes.
+
+    Raises a ValueError that counts the files that can't be used and names some.
+    """
+    place = {file: i for i, file in enumerate(files)}
+    points = np.empty((len(files), n_points, 3), np.float32)
+    bad = clashes(files)
+    good = [file for file in files if file not in bad]
+    is_quick = all(map(_is_cloud, files))
+    found = read_each(good, n_points, seed)
+    for file, cloud, reason in tqdm(found, f"reading {title}", len(good), False, disable=is_quick):
+        if reason is None:
+            points[place[file]] = cloud
+        else:
+            bad[file] = reason
+    if bad:
+        raise ValueError(_described(bad, len(files)))
+    return points
+
+
 def _described(bad, total):
-    """What is wrong with the files of `bad`, file -> reason, in one message."""
+    """Say in one message why files can't be used, by file -> reason."""
     reasons = [bad[file] for file in sorted(bad)]
     if len(reasons) == 1:
         return reasons[0]
@@ -296,150 +335,72 @@ def _described(bad, total):
     )
 
 
-# Trees ----------------------------------------------------------------------------------------
-
-
-def _accepted(suffixes):
-    if suffixes is None:
-        return SUFFIXES
-    suffixes = [suffixes] if isinstance(suffixes, str) else suffixes
-    wanted = {"." + suffix.lower().lstrip(".") for suffix in suffixes}
-    if unknown := wanted - SUFFIXES:
-        raise ValueError(
-            f"unknown suffixes {', '.join(sorted(unknown))}; accepted: "
-            f"{', '.join(sorted(SUFFIXES))}"
-        )
-    return wanted
-
-
-def _walk(folder):
-    """All files in a folder and its sub-folders, but for hidden ones; see `find`."""
-    root = folder.resolve()
-    seen = set()
-
-    def enters(path):
-        real = path.resolve()
-        is_repeated = real in seen or (
-            path.is_symlink() and (real.is_relative_to(root) or root.is_relative_to(real))
-        )
-        seen.add(real)
-        return not is_repeated
-
-    for place, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
-        place = Path(place)
-        folders[:] = [
-            name for name in sorted(folders) if not name.startswith(".") and enters(place / name)
-        ]
-        yield from (place / name for name in files if not name.startswith("."))
-
-
-def _raise(error):
-    raise error
-
-
-@dataclass(frozen=True)
-class Shapes:
+def read_each(files, n_points, seed, workers=None):
     """
-    A set of clouds and what is known of them.
+    Yield (file, cloud, None), or (file, None, reason to refuse it), in any order.
 
-    Attributes
-    ----------
-    points : (n, n_points, 3) float32 array
-        Sockets: mm, long axis z, closed end down. A corpus: each shape in the unit sphere, z up.
-    names : (n,) array of str
-        Paths of the files in their folder, without suffix, or what stands for them.
-    kinds : (n,) array of str
-        "TT" (transtibial) or "TF" (transfemoral); a corpus: the class.
-    source : str
-        Where the shapes come from, in words that tables and figures show.
-    """
-
-    points: np.ndarray
-    names: np.ndarray
-    kinds: np.ndarray
-    source: str
-
-    def __len__(self):
-        return len(self.points)
-
-    def __getitem__(self, index):
-        """The shapes of an index array, a mask or a slice."""
-        return Shapes(self.points[index], self.names[index], self.kinds[index], self.source)
-
-
-def digest(points):
-    """
-    What tells clouds apart, whatever their files are called.
+    This process reads clouds, as that takes no time, then several processes read meshes. They get
+    files one at a time, so that memory does not grow with their number. Large files, and all that
+    are left when the system ends a process (most often for want of memory), come last, each alone:
+    so it is known which file was too much.
 
     Parameters
     ----------
-    points : (..., 3) array
-        One cloud, or several at once. Digests are of single precision, and of the points' order.
-
-    Returns
-    -------
-    str
-        BLAKE2b (RFC 7693) of the coordinates as little-endian float32: 16 hexadecimal digits.
+    files : sequence of Path
+    n_points, seed : int
+    workers : int, optional
+        Processes; 1 is this one. By default as many as there are processors, or 1 for few meshes.
     """
-    content = np.ascontiguousarray(points, "<f4").tobytes()
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
+    left = {file: None for file in files if not _is_cloud(file)}
+    workers = workers or (1 if len(left) < _FEW else joblib.cpu_count())
+    for file in files:
+        if _is_cloud(file) or workers == 1:
+            yield _attempt(file, n_points, seed)
+    if workers == 1:
+        return
+    try:
+        small = [file for file in left if not file.is_file() or file.stat().st_size < _LARGE]
+        for found in _in_processes(small, n_points, seed, workers):
+            del left[found[0]]
+            yield found
+    except BrokenProcessPool:
+        pass
+    for file in left:
+        try:
+            # Of two processes only one has something to do.
+            yield from _in_processes([file], n_points, seed, 2)
+        except BrokenProcessPool:
+            yield file, None, f"{file}: {_ENDED}"
 
 
-def load_clouds(folder, n_points=2048, limit=None, seed=0):
-    """
-    Load any folder of clouds (`.npy`) and meshes; the class of a shape is its first sub-folder.
-
-    Of shapes in the folder itself it is the folder's name. Meshes are read by several processes
-    where there are many. Reading them again and again takes long: `aaelib.folders.resample_tree`
-    makes a folder of clouds of them.
-
-    Parameters
-    ----------
-    folder : str or Path
-    n_points : int
-        Points of each cloud. Meshes are resampled evenly; clouds with more points are thinned.
-    limit : int, optional
-        At most that many shapes of a class, drawn by `seed`.
-    seed : int
-
-    Returns
-    -------
-    Shapes
-        In the files' own unit, as they are.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder, or nothing in it to read.
-    ValueError
-        If files can't be read as shapes, or have one name but for the suffix: how many, and which.
-    """
-    _check_limit(limit)
-    folder = Path(folder)
-    files = find(folder)
-    classes = np.array([_class(file, folder) for file in files])
-    if limit is not None:
-        files, classes = _at_most(limit, np.array(files), classes, seed)
-    points = read_all(files, n_points, seed, title=name_of(folder))
-    names = [str(file.relative_to(folder).with_suffix("")) for file in files]
-    return Shapes(points, np.array(names), classes, name_of(folder))
+def _in_processes(files, n_points, seed, workers):
+    # Loky's are not forked, as TensorFlow may be running, and do not run the caller's script again.
+    with joblib.parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=10):
+        parallel = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)
+        return parallel(
+            joblib.delayed(_attempt_apart)(file, n_points, seed, os.getpid()) for file in files
+        )
 
 
-def _check_limit(limit):
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is {limit}; it must be 1 or more, or None for all")
+def _attempt_apart(file, n_points, seed, parent):
+    _end_with(parent)
+    return _attempt(file, n_points, seed)
 
 
-def _class(file, folder):
-    parts = file.relative_to(folder).parts
-    return parts[0] if len(parts) > 1 else name_of(folder)
+@cache
+def _end_with(parent):
+    """Let this process end when the one that started it does, also when that is killed."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
-def _at_most(limit, files, classes, seed):
-    rng = np.random.default_rng(seed)
-    chosen = []
-    for name in np.unique(classes):
-        members = np.flatnonzero(classes == name)
-        chosen.append(np.sort(rng.permutation(members)[:limit]))
-    chosen = np.concatenate(chosen)
-    return files[chosen], classes[chosen]
+def _attempt(file, n_points, seed):
+    try:
+        return file, read(file, n_points, seed), None
+    except ValueError as error:
+        return file, None, str(error)

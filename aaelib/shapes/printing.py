@@ -1,4 +1,4 @@
-"""What a prosthetist takes home: a wall to print around a socket's surface, and its measures."""
+"""Files of a socket: a wall to print around its surface, and its measurements."""
 
 from pathlib import Path
 
@@ -23,15 +23,15 @@ _RIM_SEGMENTS = 8  # of the half circle; with 6 mm the chords are 0.06 mm inside
 
 def export(surface, path, thickness=4.0, formats=FORMATS):
     """
-    Write a socket as a closed shell to print, in the format that the path's suffix names.
+    Write a socket as a closed shell to print, in the format of the path's suffix.
 
     Parameters
     ----------
     surface : SocketSurface
         Its inner surface.
     path : str or Path
-        Of the file: ``.stl`` (binary), ``.3mf`` or ``.ply`` (binary). Coordinates are mm; of the
-        three only 3MF says so.
+        A ``.stl`` (binary), ``.3mf`` or ``.ply`` (binary) file. Coordinates are mm; of the three
+        only 3MF says so.
     thickness : float
         Of the wall, mm: above 0, up to 20.
     formats : tuple of str
@@ -45,8 +45,8 @@ def export(surface, path, thickness=4.0, formats=FORMATS):
     Raises
     ------
     ValueError
-        If the suffix is another, if `thickness` is out of range, or if there is no such wall around
-        the surface (`thicken`).
+        If the suffix is not accepted, if `thickness` is out of range, or if such a wall would cross
+        itself (`thicken`).
     """
     path = _checked_path(path, formats)
     shell = surface.shell(thickness)
@@ -57,12 +57,11 @@ def export(surface, path, thickness=4.0, formats=FORMATS):
 
 def export_measurements(surface, path):
     """
-    Write a socket's measures as a table (CSV).
+    Write a socket's measurements as a table (CSV).
 
-    The first row, whose ``part`` is "socket", has the measures of the whole; each further one, a
-    "section", has those of a section, from the distal end up. Cells that do not apply are empty.
-    Every other column's name is that of `SocketSurface.measure`, or starts with ``section_``, and
-    ends in its unit.
+    The ``part`` of the first row is "socket": it has the measurements of the whole. Each further
+    row is a "section", from the distal end up. Cells that do not apply are empty. The other columns
+    are named as in `SocketSurface.measure`, or start with ``section_``, and end in their unit.
 
     Parameters
     ----------
@@ -79,7 +78,7 @@ def export_measurements(surface, path):
     Raises
     ------
     ValueError
-        If the suffix is another.
+        If the suffix is not ``.csv``.
     """
     path = _checked_path(path, (".csv",))
     measures = surface.measure()
@@ -99,16 +98,15 @@ def export_measurements(surface, path):
 
 def thicken(mesh, brim, thickness):
     """
-    A closed wall around an open cup, with a rounded rim.
+    Build a closed wall around an open cup, with a rounded rim.
 
-    The inner wall is the cup itself. Each of its vertices has one on the outer wall, in a direction
-    that is the vertex normal, smoothed over the cup by one implicit step of heat flow (Desbrun et
-    al. 1999): where the outside is hollow, plain normals meet within the wall, and an offset along
-    them folds over. How far out it lies is found by sphere tracing (Hart 1996): steps as long as
-    the thickness exceeds the distance from the cup, so that the outer wall is an offset surface, as
-    far from the whole cup as the wall is thick, and no step crosses it. A half circle on each
-    vertex of the brim, upwards from wall to wall, makes the rim; it adds half the thickness to the
-    socket's length.
+    The inner wall is the cup itself. Each vertex of it has a partner on the outer wall, in the
+    direction of the vertex normal after one implicit step of heat flow over the cup (Desbrun et al.
+    1999). Plain normals would meet within the wall where the outside is hollow, and the offset
+    would fold over. Sphere tracing (Hart 1996) finds how far out the partner is: each step is as
+    long as the thickness exceeds the distance from the cup, so no step crosses the offset surface.
+    The rim is a half circle on each vertex of the brim, upwards from wall to wall. It adds half the
+    thickness to the socket's length.
 
     Parameters
     ----------
@@ -159,34 +157,28 @@ def _checked_path(path, suffixes):
 
 
 def _smoothed(mesh, values, length):
-    """Values (n_vertices, k) after heat has flown about `length` mm over the mesh."""
+    """Smooth values (n_vertices, k) by heat flow over about `length` mm of the mesh."""
     mass = np.bincount(mesh.faces.ravel(), np.repeat(mesh.area_faces / 3, 3))
     system = diags_array(mass) + length**2 * _stiffness(mesh)
     return spsolve(system.tocsc(), mass[:, None] * values)
 
 
 def _stiffness(mesh):
-    """The Laplace-Beltrami operator (n_vertices, n_vertices): cotangents (Pinkall et al. 1993)."""
+    """Laplace-Beltrami operator (n_vertices, n_vertices), by cotangents (Pinkall et al. 1993)."""
     corners = [np.roll(mesh.triangles, -turn, axis=1) for turn in range(3)]
     sides = [(b - a, c - a) for a, b, c in (np.moveaxis(corner, 1, 0) for corner in corners)]
     # A corner's cotangent weighs the edge that faces it; a triangle's cross product is 2 areas.
     weights = np.stack([(u * v).sum(axis=1) for u, v in sides], axis=1)
     weights = (weights / (4 * mesh.area_faces[:, None])).ravel()
     start, end = np.roll(mesh.faces, -1, axis=1).ravel(), np.roll(mesh.faces, -2, axis=1).ravel()
-    return coo_array(
-        (
-            np.concatenate([weights, weights, -weights, -weights]),
-            (
-                np.concatenate([start, end, start, end]),
-                np.concatenate([start, end, end, start]),
-            ),
-        ),
-        shape=2 * (len(mesh.vertices),),
-    )
+    values = np.concatenate([weights, weights, -weights, -weights])
+    rows = np.concatenate([start, end, start, end])
+    columns = np.concatenate([start, end, end, start])
+    return coo_array((values, (rows, columns)), shape=2 * (len(mesh.vertices),))
 
 
 def _lengths(mesh, directions, thickness):
-    """How far out (n_vertices,) `thickness` from the mesh is first reached; nan where it is not."""
+    """Trace how far out (n_vertices,) the mesh is `thickness` away; nan where it never is."""
     query = ProximityQuery(mesh)
     lengths = np.full(len(directions), float(thickness))
     short = np.arange(len(directions))
@@ -204,13 +196,13 @@ def _lengths(mesh, directions, thickness):
 
 
 def _normals(mesh, points, faces):
-    """Normals (n, 3) at points on faces; on an edge, unlike a face's own, not of one side only."""
+    """Interpolate normals (n, 3) at points on faces: on an edge, between those of both sides."""
     shares = points_to_barycentric(mesh.triangles[faces], points)
     return np.einsum("ij,ijk->ik", shares, mesh.vertex_normals[mesh.faces[faces]])
 
 
 def _check_room(mesh, outer, directions, thickness):
-    """Raise where the outer wall is not found, or is turned over."""
+    """Raise if part of the outer wall was not found, or is turned over."""
     normals = np.cross(*np.diff(outer[mesh.faces], axis=1).transpose(1, 0, 2))
     fits = np.einsum("ij,ij->i", normals, directions[mesh.faces].sum(axis=1)) > 0
     if not fits.all():
@@ -235,7 +227,7 @@ def _closed(mesh, outer, brim):
 
 
 def _rim(inner, outer):
-    """Points (segments - 1, n, 3) on half circles from the outer brim (n, 3) up to the inner."""
+    """Put points (segments - 1, n, 3) on half circles from the outer brim (n, 3) to the inner."""
     middle, half = (inner + outer) / 2, (outer - inner) / 2
     along = np.roll(middle, -1, axis=0) - np.roll(middle, 1, axis=0)
     up = np.cross(half, along)
@@ -245,7 +237,7 @@ def _rim(inner, outer):
 
 
 def _band(rings):
-    """Faces (m, 3) between rings (k, n) of vertices, each around the one before."""
+    """Triangulate (m, 3) between rings (k, n) of vertices, each around the one before."""
     here, there = rings, np.roll(rings, -1, axis=1)
     lower = np.stack([here[:-1], there[:-1], there[1:]], axis=-1)
     upper = np.stack([here[:-1], there[1:], here[1:]], axis=-1)

@@ -1,48 +1,54 @@
 """Resample trees of meshes into trees of clouds."""
 
 import csv
+import json
+import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from .folders import _accepted, _read_each, clashes, find, name_of
-from .writing import explained, locked, replacing
+from .folders import clashes, find, name_of, read_each, walk
+from .writing import locked, replacing
 
-JOURNAL = ".resampled.csv"
+SETTINGS = ".settings.json"
 REFUSED = "refused.csv"
 
 
 @dataclass(frozen=True)
 class Resampling:
     """
-    What `resample_tree` did.
+    Report of `resample_tree`.
 
     Attributes
     ----------
     written : list of Path
         Clouds that were written.
     kept : list of Path
-        Clouds that were there already, made from the same files with the same settings.
+        Clouds of an earlier run that are newer than their meshes and have the same settings.
     refused : list of (Path, str)
         Files that gave no cloud, and why. They are in the target's `refused.csv` too.
     removed : list of Path
-        Clouds of earlier runs that were removed, as their files are gone or refused now.
+        Clouds that were removed because their files are refused now.
+    left_over : list of Path
+        Other clouds in the target: none of the source's files has their name. They stay.
     seconds : float
-        That it took in all.
+        How long the run took.
     """
 
     written: list
     kept: list
     refused: list
     removed: list
+    left_over: list
     seconds: float
 
     @property
     def shapes_per_second(self):
-        """Shapes written in a second."""
+        """Clouds written in a second."""
         return len(self.written) / self.seconds
 
 
@@ -51,17 +57,16 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
     Write evenly spread points of every shape in a tree of folders into the same tree of `.npy`.
 
     `a/b/chair.off` becomes `a/b/chair.npy`, (n_points, 3) float32, `clouds.resample` of that file
-    with that seed: whatever else is in the tree, and however many processes work. Clouds in the
-    tree are thinned to as many points. A file that can't be read is left out and listed.
+    with that seed, whatever else is in the tree and however many processes work. Clouds in the
+    tree are thinned to as many points. A file that can't be read is left out and listed, and its
+    cloud of an earlier run is removed.
 
-    A run that was cut off goes on where it stopped, and a later one does what is new: a cloud is
-    kept if the target's journal (`.resampled.csv`) says that it was made from a file of this name,
-    size and time of change, with the same n_points and seed. All others are made, in the place of
-    what has their name. A cloud that the journal says was made from a file of this source is
-    removed when that file is there no more, or refused. What else is in the target stays: clouds
-    of other sources or of one's own, and of files that the suffixes leave out this time.
+    A run that was cut off goes on where it stopped, and a later run makes only what is new: a cloud
+    is kept if it is newer than its file, and if the target's `.settings.json` says that it was made
+    from the same source with the same `n_points` and `seed`. With other settings all clouds of the
+    source are made anew. A cloud without a file in the source is listed and stays.
 
-    Processes take about 0.15 GB each, and a file as much as its arrays; large files are read one
+    Processes take about 0.15 GB each, and a file as much as its arrays. Large files are read one
     at a time.
 
     Parameters
@@ -75,7 +80,7 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
     seed : int
         Of every sample, 0 or more.
     workers : int, optional
-        Processes. By default one for each processor, or none besides this where files are few.
+        Processes. By default one for each processor, or only this one for few files.
     suffixes : str or iterable of str, optional
         Only files that end so, such as ".off"; by default all that can be read, `SUFFIXES`.
 
@@ -88,49 +93,47 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
     FileNotFoundError
         If there is no such folder, or nothing in it to read.
     ValueError
-        If the folders lie in each other, or a setting is out of range.
+        If one folder lies in the other, or a setting is out of range.
     RuntimeError
         If another process is writing into the target.
     OSError
-        If the target can't be written; what is written stays, and another run goes on from there.
+        If the target can't be written. What is written stays, and another run goes on from there.
     """
     start = time.perf_counter()
     source, target = Path(source), Path(target)
     _check_settings(n_points, seed, workers)
     _check_apart(source, target)
-    files = find(source, suffixes)
-    refused = clashes(files)
-    clouds = {
-        file: target / file.relative_to(source).with_suffix(".npy")
-        for file in files
-        if file not in refused
-    }
+    clouds = {file: _cloud(file, source, target) for file in find(source, suffixes)}
+    refused = clashes(clouds)
     with locked(target):
-        journal = _Journal(source, target)
-        # Taken before a file is read: one that changes meanwhile is read again by the next run.
-        marks = {file: _mark(file, source, n_points, seed) for file in clouds}
-        kept = [file for file, cloud in clouds.items() if journal.has(cloud, marks[file])]
-        todo = sorted(set(clouds) - set(kept))
-        journal.claim(clouds[file] for file in kept)
-        progress = tqdm(total=len(todo), desc=f"resampling {name_of(source)}", unit="shape")
-        with progress, journal:
-            # Written here: waiting for the disk keeps no process from reading on.
-            for file, points, reason in _read_each(todo, n_points, seed, workers):
-                if reason is None:
-                    with replacing(clouds[file]) as temporary:
-                        np.save(temporary, points)
-                    journal.add(clouds[file], marks[file])
-                else:
-                    refused[file] = reason
-                progress.update()
-        found = {cloud for file, cloud in clouds.items() if file not in refused}
-        removed = journal.remove_all_but(found, _accepted(suffixes))
-        _list_refused(target, refused)
+        now = time.time_ns()
+        settings = {"n_points": int(n_points), "seed": int(seed), "source": str(source.resolve())}
+        since = _in_force_since(target / SETTINGS, settings, now)
+        usable = [file for file in clouds if file not in refused]
+        kept = [file for file in usable if _is_current(clouds[file], file, since)]
+        todo = sorted(set(usable) - set(kept))
+        found = read_each(todo, n_points, seed, workers)
+        title = f"resampling {name_of(source)}"
+        # Written here: waiting for the disk keeps no process from reading on.
+        for file, points, reason in tqdm(found, title, len(todo), unit="shape"):
+            if reason is not None:
+                refused[file] = reason
+                continue
+            with replacing(clouds[file]) as temporary:
+                np.save(temporary, points)
+                # A file that changes while it is read is newer than its cloud.
+                os.utime(temporary, ns=(now, now))
+        removed = sorted({clouds[file] for file in refused if clouds[file].exists()})
+        for cloud in removed:
+            cloud.unlink()
+        _list_refused(target / REFUSED, refused)
+    expected = {_cloud(file, source, target) for file in find(source)}
     return Resampling(
         written=[clouds[file] for file in todo if file not in refused],
         kept=[clouds[file] for file in kept],
         refused=sorted(refused.items()),
         removed=removed,
+        left_over=sorted(f for f in walk(target) if f.suffix == ".npy" and f not in expected),
         seconds=time.perf_counter() - start,
     )
 
@@ -152,107 +155,41 @@ def _check_apart(source, target):
         )
 
 
-# What a target knows of its clouds ------------------------------------------------------------
+def _cloud(file, source, target):
+    return target / file.relative_to(source).with_suffix(".npy")
 
 
-class _Journal:
+def _in_force_since(file, settings, now):
     """
-    Lines of a target's journal: a cloud, the mark of what it was made from, and in which source.
+    Time (ns) since which clouds are made with these settings, by the file that says so.
 
-    Lines are added as clouds are written, and the last one of a cloud counts.
+    The file is written before the first cloud. So a run that is killed leaves no cloud of its own
+    under the old settings, and the clouds of earlier ones are older than the new settings.
     """
-
-    def __init__(self, source, target):
-        self.source, self.target, self.file = str(source.resolve()), target, target / JOURNAL
-        self.marks, self.sources = {}, {}
-        for cloud, *mark, made_of in self._rows():
-            self.marks[cloud], self.sources[cloud] = tuple(mark), made_of
-
-    def _rows(self):
-        if not self.file.exists():
-            return []
-        with _opened(self.file, "r") as stream:
-            whole = [line for line in stream if line.endswith("\n")]
-        return [row for row in csv.reader(whole) if len(row) == 7 and _is_inside(row[0])]
-
-    def _write(self):
-        with replacing(self.file) as temporary, _opened(temporary, "w") as stream:
-            csv.writer(stream).writerows(
-                [cloud, *mark, self.sources[cloud]] for cloud, mark in self.marks.items()
-            )
-
-    def __enter__(self):
-        # Anew: what a killed run had begun to add would run into the next line.
-        self._write()
-        with explained(self.file):
-            self.stream = _opened(self.file, "a")
-        return self
-
-    def __exit__(self, *_):
-        with explained(self.file):  # what could not be written is tried once more
-            self.stream.close()
-
-    def _name(self, cloud):
-        return cloud.relative_to(self.target).as_posix()
-
-    def has(self, cloud, mark):
-        """Whether a cloud is there and was made from what has that mark."""
-        return self.marks.get(self._name(cloud)) == mark and cloud.is_file()
-
-    def claim(self, clouds):
-        """Note that clouds which are kept are of this source, which may have been moved."""
-        self.sources |= {self._name(cloud): self.source for cloud in clouds}
-
-    def add(self, cloud, mark):
-        name = self._name(cloud)
-        self.marks[name], self.sources[name] = mark, self.source
-        with explained(self.file):
-            csv.writer(self.stream).writerow([name, *mark, self.source])
-            self.stream.flush()
-
-    def remove_all_but(self, clouds, suffixes):
-        """Remove this source's other clouds; those whose files only have other suffixes stay."""
-        wanted = set(map(self._name, clouds))
-        gone = [
-            name
-            for name, (file, *_) in self.marks.items()
-            if self.sources[name] == self.source
-            and name not in wanted
-            and (Path(file).suffix.lower() in suffixes or not Path(self.source, file).exists())
-        ]
-        removed = [self.target / name for name in sorted(gone) if (self.target / name).is_file()]
-        for cloud in removed:
-            cloud.unlink()
-        for name in gone:
-            del self.marks[name], self.sources[name]
-        if gone:
-            self._write()
-        return removed
+    with suppress(OSError, ValueError, KeyError):
+        found = json.loads(file.read_bytes())
+        if found == {**settings, "since": found["since"]}:
+            return found["since"]
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps({**settings, "since": now}))
+    return now
 
 
-def _is_inside(name):
-    """Whether a cloud's name stays in the target: what a journal from elsewhere may not."""
-    path = Path(name)
-    return not path.is_absolute() and ".." not in path.parts
+def _is_current(cloud, file, since):
+    """Whether a cloud was made with the settings in force, after its file last changed."""
+    if not (cloud.is_file() and file.is_file()):
+        return False
+    state = file.stat()
+    # The time of change, too: a file that was copied or moved here may say that it is old.
+    changed = max(state.st_mtime_ns, state.st_ctime_ns)
+    return cloud.stat().st_mtime_ns >= since and cloud.stat().st_mtime_ns > changed
 
 
-def _mark(file, source, n_points, seed):
-    """What a cloud is made from: name, size and time of change of its file; settings."""
-    state = file.stat() if file.exists() else None
-    size, changed = (state.st_size, state.st_mtime_ns) if state else ("", "")
-    name = file.relative_to(source).as_posix()
-    return tuple(map(str, (name, size, changed, n_points, seed)))
-
-
-def _list_refused(target, refused):
-    file = target / REFUSED
+def _list_refused(file, refused):
     if not refused:
         file.unlink(missing_ok=True)
         return
-    with replacing(file) as temporary, _opened(temporary, "w") as stream:
-        csv.writer(stream).writerows([("file", "reason"), *sorted(refused.items())])
-
-
-def _opened(file, mode):
     # Names of files may hold what is no Unicode.
-    return file.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
+    encoding = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+    with replacing(file) as temporary, temporary.open("w", **encoding) as stream:
+        csv.writer(stream).writerows([("file", "reason"), *sorted(refused.items())])

@@ -252,15 +252,11 @@ class ShapeModel:
 
     def save(self, path):
         """Write to an `.npz` file, whole or not at all."""
+        arrays = {name.rstrip("_"): value for name, value in vars(self).items()}
+        if self.template_ is None:
+            del arrays["template"]
         with replacing(path) as temporary:
-            np.savez_compressed(
-                temporary,
-                mean=self.mean_,
-                modes=self.modes_,
-                variance_fractions=self.variance_fractions_,
-                n_surfaces=self.n_surfaces_,
-                **({} if self.template_ is None else {"template": self.template_}),
-            )
+            np.savez_compressed(temporary, **arrays)
 
     @classmethod
     def load(cls, path):
@@ -279,13 +275,8 @@ class ShapeModel:
             raise FileNotFoundError(f"no shape model at {path}; notebook 01 writes them")
         try:
             with np.load(path, allow_pickle=False) as file:
-                model = cls(
-                    mean_=file["mean"].astype(float),
-                    modes_=file["modes"].astype(float),
-                    variance_fractions_=file["variance_fractions"].astype(float),
-                    n_surfaces_=int(file["n_surfaces"]),
-                    template_=file["template"].astype(float) if "template" in file else None,
-                )
+                arrays = {f"{name}_": file[name].astype(float) for name in file.files}
+            model = cls(**{**arrays, "n_surfaces_": int(arrays["n_surfaces_"])})
             model._check()
         except Exception as error:  # bytes at random fail in many ways
             raise ValueError(
@@ -298,13 +289,15 @@ class ShapeModel:
         """Raise for arrays that do not belong together, as those of a damaged file."""
         grid = SocketSurface(self.mean_).vertices.shape
         template = self.mean_ if self.template_ is None else self.template_
-        found = self.modes_.shape, self.variance_fractions_.shape, template.shape
-        expected = (self.n_modes, *grid), (self.n_modes,), grid
-        if found != expected:
-            raise ValueError(f"shapes of modes, shares and template are {found}, not {expected}")
-        for array in (self.modes_, self.variance_fractions_, template):
-            if not np.isfinite(array).all():
-                raise ValueError("it has values that are not finite")
+        for name, array, expected in (
+            ("modes", self.modes_, (self.n_modes, *grid)),
+            ("variance_fractions", self.variance_fractions_, (self.n_modes,)),
+            ("template", template, grid),
+        ):
+            if array.shape != expected or not np.isfinite(array).all():
+                raise ValueError(
+                    f"{name} has shape {array.shape}, not {expected}, or is not finite"
+                )
 
 
 def transported(surfaces, clouds, n_points=2048, ranks=(4, 8, 12), seed=0):
@@ -346,7 +339,8 @@ def transported(surfaces, clouds, n_points=2048, ranks=(4, 8, 12), seed=0):
     start = mean[0] + np.tensordot(weights, modes[0], 1) + centres
     places = start
     for rank in tqdm(ranks, desc="correspondence", leave=False):
-        assigned = np.stack(_in_threads(_assigned, places, clouds))
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # most of it runs without Python's lock
+            assigned = np.stack(list(threads.map(_assigned, places, clouds)))
         smooth = _low_rank(assigned, min(rank, len(surfaces) - 1))
         places = np.stack([_on_surface(s, p) for s, p in zip(surfaces, smooth, strict=True)])
     # How far each place moved, along the grids' nodes.
@@ -355,12 +349,6 @@ def transported(surfaces, clouds, n_points=2048, ranks=(4, 8, 12), seed=0):
     moves = interpolator(model.mean_.reshape(-1, 3)).reshape(*model.mean_.shape[:2], -1, 3)
     slid = [_slid(s, move) for s, move in zip(surfaces, np.moveaxis(moves, 2, 0), strict=True)]
     return ShapeModel.fit(slid, template=SocketSurface(model.mean_))
-
-
-def _in_threads(function, *arguments):
-    """Results of a function that does most of its work without Python's lock."""
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        return list(threads.map(function, *arguments))
 
 
 def _assigned(places, cloud):
@@ -414,9 +402,8 @@ def generalization(surfaces, n_modes):
         model = ShapeModel.fit([*surfaces[:i], *surfaces[i + 1 :]])
         for j, k in enumerate(n_modes):
             if k <= model.n_modes:
-                errors[i, j] = vertex_distance(
-                    left_out, model.reconstruct(left_out, k, fit="vertices")
-                )
+                found = model.reconstruct(left_out, k, fit="vertices")
+                errors[i, j] = vertex_distance(left_out, found)
     return errors
 
 
@@ -460,10 +447,8 @@ def _surface_terms(departures, surface):
     weights = np.full(departures.shape[1:], _ANYWHERE)
     weights[:, -1] = _AT_BRIM
     along_normal = np.einsum("kahx,ahx->kah", departures, _normals(surface))
-    count = len(departures)
-    return np.concatenate(
-        [along_normal.reshape(count, -1), (departures * weights).reshape(count, -1)], axis=1
-    )
+    terms = along_normal, departures * weights
+    return np.concatenate([term.reshape(len(term), -1) for term in terms], axis=1)
 
 
 def _normals(surface):

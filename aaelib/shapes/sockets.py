@@ -1,4 +1,4 @@
-"""One socket's surface: from a cloud to a surface with correspondence, its measures and an STL."""
+"""Surfaces of sockets: fitted to clouds, with correspondence, measurements and an STL file."""
 
 import warnings
 from dataclasses import dataclass
@@ -37,24 +37,11 @@ _WIDER = 1.2  # an end so many times as wide as the other is open; public socket
 
 def check_sockets(points, names):
     """
-    Warn of clouds that look as if they were in another unit, or upside down.
+    Warn of sockets that look as if they were in another unit than mm, or upside down.
 
-    The size is that of the longest side of a cloud's box. Its ends are a tenth of its height each,
-    and as wide as the distance from the axis that 5 % of their points fall short of: points of the
-    closed end come near the axis, those of the brim do not.
-
-    Parameters
-    ----------
-    points : array_like
-        (n, n_points, 3), supposed to be sockets in mm, z along the long axis and upwards to the
-        brim.
-    names : sequence
-        What to call each.
-
-    Warns
-    -----
-    UserWarning
-        Naming the sockets, what was found, what is expected, and what to do.
+    The size of a cloud (n_points, 3) is the longest side of its box. The width of an end, a tenth
+    of the height, is the 5th percentile of its points' distances from the axis: at the closed end
+    some points are near the axis, at the brim none.
     """
     points = np.asarray(points, np.float64)
     sizes = np.ptp(points, axis=1).max(axis=1)
@@ -77,7 +64,7 @@ def check_sockets(points, names):
 
 
 def _some(names, chosen):
-    """The first name that is chosen, and how many more are."""
+    """Name the first one that is chosen, and count the others."""
     others = chosen.sum() - 1
     return f"{names[np.argmax(chosen)]}" + (f" and {others} more" if others else "")
 
@@ -94,7 +81,7 @@ def _unit_hint(size):
 
 
 def _end_widths(points, top):
-    """How far from the axis (n,) the wall of one end of clouds (n, n_points, 3) begins."""
+    """Measure how far from the axis (n,) the wall at an end of clouds (n, n_points, 3) begins."""
     z = points[..., 2]
     low, high = z.min(axis=1, keepdims=True), z.max(axis=1, keepdims=True)
     share = (z - low) / np.maximum(high - low, np.finfo(float).tiny)
@@ -140,19 +127,18 @@ class SocketSurface:
         """
         Fit a surface to a cloud.
 
-        Every point is given a place on a capsule (a hemisphere with a cylinder on it, of the
-        cloud's depth and median radius) by its angle about the axis and its distance from the
-        distal end along the wall. Up to a centre on the axis, at 45 % of the height, sockets are
-        star-shaped, and rays from there lead to the places. Further up the distance is the
-        geodesic one, along the graph of neighbouring points (Tenenbaum et al. 2000), which follows
-        a flared brim even where its lip turns down.
+        Every point gets a place on a capsule (a hemisphere with a cylinder on it, of the cloud's
+        depth and median radius): its angle about the axis and its distance from the distal end
+        along the wall. Up to a centre on the axis, at 45 % of the height, sockets are star-shaped,
+        and rays from there lead to the places. Further up the distance is the geodesic one, along
+        the graph of neighbouring points (Tenenbaum et al. 2000). It follows a flared brim even
+        where its lip turns down.
 
-        From the places radius and height are interpolated by radial basis functions. Their kernel
-        is the linear one: smoother ones bulge out where a cloud has holes. The brim is what a ball
-        touches that rolls over the places from above (a closing of mathematical morphology, Serra
-        1982; an alpha shape, Edelsbrunner et al. 1983), and half the points' spacing more: points
-        spread evenly are each the middle of their part of the wall. Points far from all others are
-        left out.
+        Radial basis functions interpolate radius and height between the places. Their kernel is
+        linear: smoother ones bulge out where a cloud has holes. The brim is traced by a ball that
+        rolls over the places from above (a closing of mathematical morphology, Serra 1982; an alpha
+        shape, Edelsbrunner et al. 1983). It is half the points' spacing higher, since an evenly
+        spread point is the middle of its part of the wall. Points far from all others are left out.
 
         Moving, scaling, or turning the cloud by an angle of the grid about z does the same to the
         surface.
@@ -184,14 +170,9 @@ class SocketSurface:
         angles, arcs, widths, heights = capsule.unroll(points)
         brim = _trace_brim(angles, arcs, _BALL * spread / capsule.radius, n_angles)
         brim += _BRIM_LIFT * spread / capsule.radius
-        shape = np.stack([widths, heights], axis=1)
-        interpolator = RBFInterpolator(
-            capsule.place(angles, arcs),
-            shape,
-            neighbors=_NEIGHBOURS,
-            smoothing=smoothing,
-            kernel="linear",
-        )
+        places, shape = capsule.place(angles, arcs), np.stack([widths, heights], axis=1)
+        options = {"neighbors": _NEIGHBOURS, "smoothing": smoothing, "kernel": "linear"}
+        interpolator = RBFInterpolator(places, shape, **options)
         grid_angles = np.linspace(0, 2 * np.pi, n_angles, endpoint=False)[:, None]
         grid_arcs = brim[:, None] * np.linspace(0, 1, n_heights)
         nodes = capsule.place(grid_angles, grid_arcs).reshape(-1, 3)
@@ -202,7 +183,7 @@ class SocketSurface:
 
     def mesh(self):
         """
-        The surface as a triangle mesh, open at the brim.
+        Triangulate the surface, which is open at the brim.
 
         Returns
         -------
@@ -216,7 +197,7 @@ class SocketSurface:
 
     def coarse(self, n_angles=36, n_heights=24):
         """
-        The surface on every so manieth line of its grid, for pictures that weigh less.
+        Keep fewer lines of the grid, for smaller pictures.
 
         Parameters
         ----------
@@ -234,10 +215,10 @@ class SocketSurface:
 
     def measure(self, spacing=30.0):
         """
-        Sizes that a prosthetist reads, with the names of limb and socket scans.
+        Measure the socket, with the terms of limb and socket scans.
 
         Sections are perpendicular to z, at multiples of `spacing` above the distal end (the lowest
-        point) as far as the wall is closed all around: up to the lowest point of the brim.
+        point), up to the lowest point of the brim: so far the wall is closed all around.
 
         Parameters
         ----------
@@ -287,13 +268,13 @@ class SocketSurface:
         }
 
     def _volume(self, triangles):
-        """By the divergence theorem, seen from the apex of the fan, which then adds nothing."""
+        """Integrate by the divergence theorem; from its own apex, the fan adds nothing."""
         a, b, c = (triangles - self.vertices[:, -1].mean(axis=0)).transpose(1, 0, 2)
         return (a * np.cross(b, c)).sum() / 6
 
     def sample(self, n=2048, seed=0):
         """
-        Evenly spread points on the surface (`aaelib.clouds.resample`).
+        Resample the surface to evenly spread points (`resample`).
 
         Parameters
         ----------
@@ -311,7 +292,7 @@ class SocketSurface:
 
     def shell(self, thickness=4.0):
         """
-        A closed wall around the surface (`aaelib.printing.thicken`).
+        Build a closed wall around the surface (`aaelib.shapes.printing.thicken`).
 
         Parameters
         ----------
@@ -353,13 +334,11 @@ def fit_surfaces(points):
 
 def surface_errors(reconstructed, surfaces):
     """
-    How far outside or inside of each socket's surface its reconstruction lies, node by node.
+    Measure how far outside or inside of each socket's surface its reconstruction lies, per node.
 
-    A surface is fitted to the reconstruction, and the way from each node to the nearest point of it
-    is projected on the socket's outward normal. Differences of corresponding nodes would also hold
-    how far the grid slides along the wall, some 3 mm. Where a reconstruction ends below the
-    socket's brim, that way leads down the wall and counts as little as it leads out or in: the
-    brim's height is not in these errors.
+    A surface is fitted to the reconstruction. The error at a node is the vector to the nearest
+    point of that surface, projected on the socket's outward normal. So it ignores sliding along the
+    wall, some 3 mm between corresponding nodes, and a brim that is too low.
 
     Parameters
     ----------
@@ -373,17 +352,7 @@ def surface_errors(reconstructed, surfaces):
     numpy.ndarray
         (n, angles, heights) float64, mm, positive where the reconstruction lies outside. Nodes are
         those of ``surfaces[i].vertices`` and correspond across sockets.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of shapes differ.
     """
-    if len(reconstructed) != len(surfaces):
-        raise ValueError(
-            f"{len(reconstructed)} reconstructions and {len(surfaces)} surfaces; there must be as "
-            "many of each"
-        )
     errors = []
     pairs = zip(reconstructed, surfaces, strict=True)
     for cloud, surface in tqdm(pairs, desc="surface errors", total=len(surfaces), leave=False):
@@ -400,17 +369,9 @@ def surface_errors(reconstructed, surfaces):
 
 def vertex_values(grid):
     """
-    Numbers of a grid's nodes as numbers of the vertices of `SocketSurface.mesh`.
+    Reorder numbers of a grid's nodes (angles, heights) as the vertices of `SocketSurface.mesh`.
 
-    Parameters
-    ----------
-    grid : array_like
-        (angles, heights); at the pole, where all angles meet, the same for all angles.
-
-    Returns
-    -------
-    numpy.ndarray
-        (1 + angles * (heights - 1),).
+    At the pole, where all angles meet, the first angle's number is taken.
     """
     grid = np.asarray(grid)
     return np.append(grid[0, 0], grid[:, 1:])
@@ -418,7 +379,7 @@ def vertex_values(grid):
 
 def export_stl(surface, path, thickness=4.0):
     """
-    Write a socket as a closed shell to print (`aaelib.printing.export` has other formats).
+    Write a socket as a closed shell to print (`printing.export` has other formats).
 
     Parameters
     ----------
@@ -437,7 +398,7 @@ def export_stl(surface, path, thickness=4.0):
     Raises
     ------
     ValueError
-        If the suffix is another, if `thickness` is out of range, or such a wall would cross itself.
+        If the suffix is not ``.stl``, `thickness` is out of range, or the wall would cross itself.
     """
     return export(surface, path, thickness, formats=(".stl",))
 
@@ -450,18 +411,10 @@ class _Capsule:
     """
     A hemisphere with an endless cylinder on it, seen from a centre on its axis.
 
-    Places on it are given by the angle about the axis and the arc length along a meridian from the
-    pole; lengths are in radii. Equal arcs on it are about equal arcs on a socket, and what is near
-    on it is near on the socket. Directions are neither: they crowd towards the brim.
-
-    Attributes
-    ----------
-    center : numpy.ndarray
-        (3,), mm.
-    radius : float
-        Of hemisphere and cylinder, mm.
-    offset : float
-        Height of the centre above that of the hemisphere, in radii, -1 or more.
+    A place on it is the angle about the axis and the arc length along a meridian from the pole, in
+    radii. Equal arcs on it are about equal arcs on a socket; equal steps of direction are not: they
+    crowd towards the brim. `center` is (3,) mm, `radius` mm, and `offset` the height of the centre
+    above that of the hemisphere, in radii, -1 or more.
     """
 
     center: np.ndarray
@@ -470,7 +423,7 @@ class _Capsule:
 
     @classmethod
     def around(cls, points):
-        """The capsule around points (n_points, 3) mm."""
+        """Fit the capsule to points (n_points, 3) mm."""
         z = points[:, 2]
         height = np.ptp(z)
         # Brims are lopsided, so the axis is that of the lower half.
@@ -484,11 +437,7 @@ class _Capsule:
         return cls(np.array([*axis, z.min() + depth]), radius, depth / radius - 1)
 
     def unroll(self, points):
-        """
-        Give points (n_points, 3) mm their places, and how they differ from these.
-
-        Returns angles, arcs, and `shaped`'s widths and heights, (n_points,) each.
-        """
+        """Find angles, arcs and `shaped`'s widths and heights (n_points,) of points, mm."""
         x, y, z = (points - self.center).T / self.radius
         arcs, widths = self._along_rays(x, y, z)
         # From the centre's height on, as far as it is along the wall.
@@ -502,7 +451,7 @@ class _Capsule:
         return np.arctan2(y, x), arcs, widths, z - levels
 
     def _along_rays(self, x, y, z):
-        """Arcs where rays from the centre meet the capsule; distances in multiples of its own."""
+        """Find arcs where rays from the centre meet the capsule, and distances relative to it."""
         rho = np.hypot(x, y)
         polar = np.arctan2(rho, -z)
         # A ray straight up never meets the cylinder; it is sent far up instead.
@@ -515,7 +464,7 @@ class _Capsule:
         return arcs, np.hypot(rho, z) / reach
 
     def _profile(self, arcs):
-        """Radii and heights above the centre, in radii."""
+        """Compute radii and heights above the centre, in radii."""
         radii = np.where(arcs < np.pi / 2, np.sin(arcs), 1.0)
         levels = np.where(arcs < np.pi / 2, -np.cos(arcs), arcs - np.pi / 2) - self.offset
         return radii, levels
@@ -538,23 +487,20 @@ def _from_cylindrical(angles, radii, z):
 
 
 def _geodesics(points, sources, lengths):
-    """Shortest ways (n_points,) through neighbours to the sources, whose own ones are known."""
+    """Add the shortest paths (n_points,) through neighbours to the sources' known lengths."""
     n = len(points)
     distances, neighbours = cKDTree(points).query(points, k=_GRAPH_NEIGHBOURS + 1)
     rows = np.repeat(np.arange(n), _GRAPH_NEIGHBOURS)
-    # Node n is joined to every source by the length of its own way.
-    graph = csr_array(
-        (
-            np.append(distances[:, 1:], lengths),
-            (np.append(rows, np.full(len(sources), n)), np.append(neighbours[:, 1:], sources)),
-        ),
-        shape=(n + 1, n + 1),
-    )
+    # Node n is joined to every source by the source's own length.
+    weights = np.append(distances[:, 1:], lengths)
+    rows = np.append(rows, np.full(len(sources), n))
+    columns = np.append(neighbours[:, 1:], sources)
+    graph = csr_array((weights, (rows, columns)), shape=(n + 1, n + 1))
     return dijkstra(graph, directed=False, indices=n)[:n]
 
 
 def _checked_points(points):
-    """Points as float64, each once, in an order that does not depend on the given one."""
+    """Make points float64, each once, in an order that does not depend on the given one."""
     points = np.asarray(points)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"points have shape {points.shape}, not (n_points, 3)")
@@ -572,14 +518,14 @@ def _checked_points(points):
 
 
 def _without_strays(points):
-    """Points without those far from all others, and the median distance to a 12th neighbour."""
+    """Drop points far from all others; return the median distance to a 12th neighbour, too."""
     distances = cKDTree(points).query(points, k=[_SPREAD_NEIGHBOUR + 1])[0][:, 0]
     spread = np.median(distances)
     return points[distances < _STRAY * spread], spread
 
 
 def _trace_brim(angles, arcs, ball, n_angles):
-    """Arc of the brim at each angle of the grid: the closing of the points by a ball."""
+    """Trace the brim's arc at each angle of the grid: the closing of the points by a ball."""
     traced = np.linspace(0, 2 * np.pi, n_angles * _BRIM_OVERSAMPLING, endpoint=False)
     over_points = _ball_heights(traced[:, None] - angles, ball)
     ceiling = (arcs + over_points).max(axis=1)
@@ -590,7 +536,7 @@ def _trace_brim(angles, arcs, ball, n_angles):
 
 
 def _ball_heights(turns, radius):
-    """Height of a ball over its centre at angles away from it, in radii; -inf beside it."""
+    """Compute a ball's height over its centre at angles from it, in radii; -inf beside it."""
     turns = np.abs((turns + np.pi) % (2 * np.pi) - np.pi)
     return np.where(turns < radius, np.sqrt(np.maximum(radius**2 - turns**2, 0)), -np.inf)
 
@@ -600,7 +546,7 @@ def _ball_heights(turns, radius):
 
 @lru_cache(maxsize=8)
 def _faces(n_angles, n_heights):
-    """Faces (m, 3) of a grid's mesh, whose pole is one vertex; counterclockwise from outside."""
+    """Triangulate (m, 3) a mesh whose pole is one vertex, counterclockwise from outside."""
     nodes = 1 + np.arange(n_angles * (n_heights - 1)).reshape(n_angles, n_heights - 1)
     nodes = np.concatenate([np.zeros((n_angles, 1), int), nodes], axis=1)
     return _triangulate(nodes)
@@ -608,7 +554,7 @@ def _faces(n_angles, n_heights):
 
 @lru_cache(maxsize=8)
 def _grid_faces(n_angles, n_heights):
-    """The same faces as indices into the grid itself, ``vertices.reshape(-1, 3)``."""
+    """Give the same faces as indices into the grid itself, ``vertices.reshape(-1, 3)``."""
     return _triangulate(np.arange(n_angles * n_heights).reshape(n_angles, n_heights))
 
 
@@ -629,10 +575,10 @@ def _areas(triangles):
 
 def section_sizes(vertices, heights, sections):
     """
-    Perimeters and areas of the polygons in which horizontal planes cut the meridians.
+    Measure perimeters and areas of the polygons in which horizontal planes cut the meridians.
 
-    Where the distal end is dented a meridian may cross a plane more than once; the topmost crossing
-    is the wall.
+    Where the distal end is dented a meridian may cross a plane more than once: the topmost crossing
+    is on the wall.
 
     Parameters
     ----------
@@ -656,9 +602,8 @@ def section_sizes(vertices, heights, sections):
     below, above = heights[angle, last], heights[angle, last + 1]
     rise = above - below
     part = np.clip((sections[:, None] - below) / np.where(rise > 0, rise, 1.0), 0, 1)[..., None]
-    x, y = np.moveaxis(
-        (1 - part) * vertices[angle, last, :2] + part * vertices[angle, last + 1, :2], -1, 0
-    )
+    cut = (1 - part) * vertices[angle, last, :2] + part * vertices[angle, last + 1, :2]
+    x, y = np.moveaxis(cut, -1, 0)
     next_x, next_y = np.roll(x, -1, axis=1), np.roll(y, -1, axis=1)
     perimeters = np.hypot(next_x - x, next_y - y).sum(axis=1)
     areas = (x * next_y - next_x * y).sum(axis=1) / 2

@@ -1,7 +1,8 @@
-"""Public shapes and their bundled stand-ins: SocketSSM and ModelNet."""
+"""Public shapes, SocketSSM and ModelNet, and their bundled stand-ins."""
 
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from tqdm.auto import tqdm
 
 from . import corpus
 from .clouds import normalize
-from .folders import Shapes, _check_limit, load_clouds
+from .folders import Shapes, check_limit, load_clouds
 from .shape_model import ShapeModel
 from .sockets import check_sockets
 
@@ -21,27 +22,24 @@ BUNDLED_SOCKETS = "bundled shape model (stand-in for SocketSSM)"
 BUNDLED_CORPUS = "procedural surfaces (stand-in for ModelNet)"
 
 
-# Sources --------------------------------------------------------------------------------------
-
-
 def load_sockets(kind=None, source="auto", limit=None):
     """
-    Load sockets: the user's folder, else what was downloaded, else the bundled default.
+    Load sockets from the user's folder, else the downloaded ones, else the bundled default.
 
     Parameters
     ----------
     kind : {"TT", "TF"}, optional
         Transtibial or transfemoral only; both by default.
     source : {"auto", "SocketSSM", "bundled"}
-        "auto" takes the first that there is. "SocketSSM" accepts nothing but the published
-        sockets, "bundled" nothing but the stand-in.
+        "auto" takes the first of these that is there. "SocketSSM" accepts only the published
+        sockets, "bundled" only the stand-in.
     limit : int, optional
         At most that many of each kind.
 
     Returns
     -------
     Shapes
-        In mm. `.source` tells what they are.
+        In mm. `.source` says which sockets they are.
 
     Raises
     ------
@@ -54,22 +52,14 @@ def load_sockets(kind=None, source="auto", limit=None):
     -----
     UserWarning
         If sockets of a folder look as if they were in another unit than mm, or upside down, or if
-        it has sub-folders that are no kinds.
+        a sub-folder's name is not a kind.
     """
     if kind not in (None, *KINDS):
         raise ValueError(f"unknown kind {kind!r}; accepted: 'TT', 'TF' or None for both")
-    if source not in ("auto", "SocketSSM", "bundled"):
-        raise ValueError(f"unknown source {source!r}; accepted: 'auto', 'SocketSSM', 'bundled'")
-    _check_limit(limit)
+    check_limit(limit)
     kinds = KINDS if kind is None else (kind,)
-    found = [] if source == "bundled" else _folders("SocketSSM")
-    if found:
+    if found := _found(source, "SocketSSM", "SocketSSM"):
         return _sockets_of(found[0], kinds, limit)
-    if source == "SocketSSM":
-        raise FileNotFoundError(
-            "no SocketSSM sockets; `make data` downloads them, or set AAELIB_DATA to a folder that "
-            "holds SocketSSM/TT and SocketSSM/TF"
-        )
     return _bundled_sockets(kinds, min(limit or 90, 90))
 
 
@@ -92,28 +82,56 @@ def load_corpus(source="auto", n_points=2048, limit=None, n_per_family=40, seed=
     Shapes
         Each in the unit sphere. `.kinds` are classes, `.names` relative paths.
     """
-    if source not in ("auto", "ModelNet", "bundled"):
-        raise ValueError(f"unknown source {source!r}; accepted: 'auto', 'ModelNet', 'bundled'")
     # ModelNet40 contains ModelNet10: never both.
-    found = [] if source == "bundled" else _folders("ModelNet40*", "ModelNet10*")
-    if found:
+    if found := _found(source, "ModelNet", "ModelNet40*", "ModelNet10*"):
         parts = [load_clouds(folder, n_points, limit, seed) for folder in found]
         points = np.concatenate([part.points for part in parts])
         return Shapes(
-            normalize(points, "unit-sphere")[0].astype(np.float32),
+            normalize(points, "unit-sphere")[0],
             np.concatenate([part.names for part in parts]),
             np.concatenate([part.kinds for part in parts]),
             " + ".join(folder.name for folder in found),
         )
-    if source == "ModelNet":
-        raise FileNotFoundError(
-            "no ModelNet; `make data MODELNET=10` downloads it, or set AAELIB_DATA to a folder "
-            "that holds ModelNet10 or ModelNet40"
-        )
     points, labels = corpus.generate(n_per_family, n_points=n_points, seed=seed)
-    labels = np.asarray(labels)
     names = np.array([f"{label}_{i:04d}" for i, label in enumerate(labels)])
     return Shapes(points, names, labels, BUNDLED_CORPUS)
+
+
+_HINTS = {
+    "SocketSSM": "no SocketSSM sockets; `make data` downloads them, or set AAELIB_DATA to a folder "
+    "that holds SocketSSM/TT and SocketSSM/TF",
+    "ModelNet": "no ModelNet; `make data MODELNET=10` downloads it, or set AAELIB_DATA to a folder "
+    "that holds ModelNet10 or ModelNet40",
+}
+
+
+def _found(source, published, *patterns):
+    """Folders of published shapes; none means that the bundled default takes their place."""
+    if source not in ("auto", published, "bundled"):
+        raise ValueError(f"unknown source {source!r}; accepted: 'auto', '{published}', 'bundled'")
+    found = [] if source == "bundled" else published_folders(*patterns)
+    if source == published and not found:
+        raise FileNotFoundError(_HINTS[published])
+    return found
+
+
+def published_folders(*patterns):
+    """Find the folders of the first pattern that has any, in AAELIB_DATA, then in data/."""
+    places = [DATA]
+    if named := os.environ.get("AAELIB_DATA"):
+        if not Path(named).is_dir():
+            raise FileNotFoundError(f"AAELIB_DATA is {named!r}, which is no folder")
+        if not any(any(Path(named).glob(p)) for p in ("SocketSSM", "ModelNet10*", "ModelNet40*")):
+            raise FileNotFoundError(
+                f"AAELIB_DATA is {named!r}, which holds no folder SocketSSM, ModelNet10* or "
+                "ModelNet40*; name the folder above them (see data/README.md)"
+            )
+        places.insert(0, Path(named))
+    for place in places:
+        for pattern in patterns:
+            if found := sorted(f for f in place.glob(pattern) if f.is_dir()):
+                return found
+    return []
 
 
 def _sockets_of(folder, kinds, limit):
@@ -131,29 +149,7 @@ def _sockets_of(folder, kinds, limit):
             "name"
         )
     check_sockets(shapes.points, [folder / name for name in shapes.names])
-    return Shapes(shapes.points, shapes.names, shapes.kinds, SOCKETS)
-
-
-def _folders(*patterns):
-    """Folders of the first pattern in the first place, the user's or the downloads', with any."""
-    places = [DATA]
-    if named := os.environ.get("AAELIB_DATA"):
-        if not Path(named).is_dir():
-            raise FileNotFoundError(f"AAELIB_DATA is {named!r}, which is no folder")
-        known = [
-            f for p in ("SocketSSM", "ModelNet10*", "ModelNet40*") for f in Path(named).glob(p)
-        ]
-        if not known:
-            raise FileNotFoundError(
-                f"AAELIB_DATA is {named!r}, which holds no folder SocketSSM, ModelNet10* or "
-                "ModelNet40*; name the folder above them (see data/README.md)"
-            )
-        places.insert(0, Path(named))
-    for place in places:
-        for pattern in patterns:
-            if found := sorted(f for f in place.glob(pattern) if f.is_dir()):
-                return found
-    return []
+    return replace(shapes, source=SOCKETS)
 
 
 # The bundled default --------------------------------------------------------------------------
@@ -168,7 +164,7 @@ def bundle(shapes, surfaces, n_modes=14):
     shapes : Shapes
         All of SocketSSM.
     surfaces : sequence of SocketSurface
-        Theirs.
+        The surface of each.
     n_modes : int
         Modes to keep of each kind.
 
@@ -182,27 +178,18 @@ def bundle(shapes, surfaces, n_modes=14):
         members = np.flatnonzero(shapes.kinds == kind)
         model = ShapeModel.fit([surfaces[i] for i in members], n_modes)
         # Half precision is off by less than 0.02 mm on a mode.
-        ShapeModel(
-            model.mean_.astype(np.float32),
-            model.modes_.astype(np.float16),
-            model.variance_fractions_,
-            model.n_surfaces_,
-        ).save(file)
+        mean, modes = model.mean_.astype(np.float32), model.modes_.astype(np.float16)
+        replace(model, mean_=mean, modes_=modes).save(file)
     return files
 
 
-def _bundled_sockets(kinds, n, n_points=2048):
-    points, names, labels = [], [], []
+def _bundled_sockets(kinds, n):
+    points, names = [], []
     for kind in kinds:
         model = ShapeModel.load(DATA / "sockets" / f"{kind}.npz")
         # The same draws whichever kinds are asked for.
         seed = KINDS.index(kind)
-        for i, surface in enumerate(
-            tqdm(model.sample(n, seed), desc=f"bundled {kind}", leave=False)
-        ):
-            points.append(surface.sample(n_points, seed=1000 * seed + i))
-            names.append(f"{kind}/drawn_{kind.lower()}_{i:03d}")
-            labels.append(kind)
-    return Shapes(
-        np.stack(points).astype(np.float32), np.array(names), np.array(labels), BUNDLED_SOCKETS
-    )
+        drawn = tqdm(model.sample(n, seed), desc=f"bundled {kind}", leave=False)
+        points += [surface.sample(seed=1000 * seed + i) for i, surface in enumerate(drawn)]
+        names += [f"{kind}/drawn_{kind.lower()}_{i:03d}" for i in range(n)]
+    return Shapes(np.stack(points), np.array(names), np.repeat(kinds, n), BUNDLED_SOCKETS)

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-# Splits ---------------------------------------------------------------------------------------
+PARTS = ("training", "validation", "test")
 
 
 def split_sockets(shapes, n_scans=None, validation=0.25, test=0.35, seed=0):
     """
-    Draw "the scans", and share the rest between validation, test and more to train on, per kind.
+    Draw "the scans", and split the rest into validation, test and more to train on, per kind.
 
-    The paper had 30 transtibial and 21 transfemoral scans; they were not published. As many
-    sockets take their place: all that a condition without augmentation may train on, and all that
-    the augmenting shape model may see.
+    The paper's 30 transtibial and 21 transfemoral scans were not published. As many sockets take
+    their place: a condition without augmentation may train on them only, and the augmenting shape
+    model may see them only.
 
     Parameters
     ----------
@@ -26,23 +26,23 @@ def split_sockets(shapes, n_scans=None, validation=0.25, test=0.35, seed=0):
     -------
     dict
         "scans", "more", "validation", "test" -> sorted index arrays into `shapes`, disjoint. "more"
-        is what is left: models that may train on all but validation and test have it too.
+        is the remainder: models that may train on all but validation and test have it too.
 
     Raises
     ------
     ValueError
-        If a kind has too few sockets to leave one for validation and one for test.
+        If the shares are out of range, or a kind has too few sockets to leave one for validation
+        and one for test.
     """
-    n_scans = n_scans or {"TT": 30, "TF": 21}
-    rng = np.random.default_rng(seed)
     if not (validation > 0 and test > 0 and validation + test <= 1):
         raise ValueError(
             f"shares are {validation} for validation and {test} for test; each must be above 0, "
             "both together at most 1"
         )
+    n_scans = n_scans or {"TT": 30, "TF": 21}
     split = {"scans": [], "more": [], "validation": [], "test": []}
-    for kind, count in n_scans.items():
-        members = rng.permutation(np.flatnonzero(shapes.kinds == kind))
+    for kind, members in _shuffled(shapes.kinds, np.random.default_rng(seed), n_scans):
+        count = n_scans[kind]
         rest = len(members) - count
         if rest < 2:
             raise ValueError(
@@ -58,36 +58,9 @@ def split_sockets(shapes, n_scans=None, validation=0.25, test=0.35, seed=0):
     return {name: np.sort(np.concatenate(parts)) for name, parts in split.items()}
 
 
-def proportional_counts(total, sizes):
-    """
-    Share a number out in proportion to sizes, the remainders to the largest fractions.
-
-    Parameters
-    ----------
-    total : int
-    sizes : sequence of int
-        May be empty.
-
-    Returns
-    -------
-    list of int
-        Their sum is `total`.
-    """
-    exact = total * np.asarray(sizes, float) / max(1, sum(sizes))
-    counts = np.floor(exact).astype(int)
-    counts[np.argsort(counts - exact, kind="stable")[: total - counts.sum()]] += 1
-    return counts.tolist()
-
-
-PARTS = ("training", "validation", "test")
-
-
-# Splits ---------------------------------------------------------------------------------------
-
-
 def split(kinds, shares=(0.8, 0.1, 0.1), seed=0):
     """
-    Share shapes out between training, validation and test, classes in proportion.
+    Split shapes into training, validation and test, classes in proportion.
 
     Parameters
     ----------
@@ -106,7 +79,7 @@ def split(kinds, shares=(0.8, 0.1, 0.1), seed=0):
     Raises
     ------
     ValueError
-        If the shares are others, or there are too few shapes for all parts.
+        If the shares are out of range, or there are too few shapes for all parts.
     """
     shares = np.asarray(shares, float)
     valid = shares.shape == (3,) and (shares >= 0).all() and np.isclose(shares.sum(), 1)
@@ -126,15 +99,35 @@ def split(kinds, shares=(0.8, 0.1, 0.1), seed=0):
     for part in np.flatnonzero((counts == 0) & (shares > 0)):
         counts[counts.argmax()] -= 1
         counts[part] += 1
-    parts = np.split(_interleaved(kinds, seed), np.cumsum(counts)[:-1])
+    parts = np.split(interleaved(kinds, seed), np.cumsum(counts)[:-1])
     return {name: np.sort(part) for name, part in zip(PARTS, parts, strict=True)}
 
 
-def _interleaved(kinds, seed):
-    """A random order of shapes of which any stretch has the classes about in proportion."""
-    rng, kinds = np.random.default_rng(seed), np.asarray(kinds)
+def interleaved(kinds, seed):
+    """Order shapes at random so that any stretch has the classes about in proportion."""
+    rng = np.random.default_rng(seed)
     places = np.empty(len(kinds))
-    for kind in np.unique(kinds):
-        members = rng.permutation(np.flatnonzero(kinds == kind))
+    for _, members in _shuffled(kinds, rng):
         places[members] = (np.arange(len(members)) + rng.random()) / len(members)
     return np.argsort(places, kind="stable")
+
+
+def at_most(limit, kinds, seed):
+    """Draw up to `limit` shapes of each class: indices, sorted within the class."""
+    drawn = _shuffled(kinds, np.random.default_rng(seed))
+    return np.concatenate([np.sort(members[:limit]) for _, members in drawn])
+
+
+def _shuffled(kinds, rng, order=None):
+    """Yield each class and the indices of its members, shuffled."""
+    kinds = np.asarray(kinds)
+    for kind in np.unique(kinds) if order is None else order:
+        yield kind, rng.permutation(np.flatnonzero(kinds == kind))
+
+
+def proportional_counts(total, sizes):
+    """Divide a number in proportion to sizes (a list of int), the rest to the largest fractions."""
+    exact = total * np.asarray(sizes, float) / max(1, sum(sizes))
+    counts = np.floor(exact).astype(int)
+    counts[np.argsort(counts - exact, kind="stable")[: total - counts.sum()]] += 1
+    return counts.tolist()

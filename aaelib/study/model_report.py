@@ -180,7 +180,7 @@ def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, 
         sockets = set(shapes.kinds) <= set(KINDS)
     chosen, trained = shapes[found.chosen], shapes[found.trained]
     if sockets:
-        check_sockets(chosen.points, chosen.files or chosen.names)
+        check_sockets(chosen.points, chosen.names if chosen.files is None else chosen.files)
     unseen = evaluation.Unseen(chosen, fit_surfaces(chosen.points) if sockets else None)
     seeds = range(seed, seed + draws)
     contenders, notes = _baselines(unseen, chosen.files, trained, found.n_trained, aae, seeds)
@@ -252,7 +252,7 @@ def _sampled_anew(unseen, files, seeds):
     """The sampling floor; None where there are no surfaces to sample."""
     if unseen.surfaces is not None:
         return baselines.floor(unseen, seeds)
-    if not files or any(file.suffix.lower() == ".npy" for file in files):
+    if files is None or any(file.suffix.lower() == ".npy" for file in files):
         return None
     # The shapes themselves have the seed 0.
     n_points, times = unseen.points.shape[1], DRAWN_PER_SOCKET
