@@ -417,7 +417,9 @@ def test_links_that_lead_in_a_circle(folder, tmp_path, says):
     elsewhere.mkdir()
     np.save(elsewhere / "far.npy", cloud())
     (folder / "sub").mkdir()
+    np.save(folder / "sub" / "in.npy", cloud())
     links = {
+        folder / "before sub": folder / "sub",
         folder / "sub" / "up": folder,
         folder / "above": tmp_path,
         folder / "out": elsewhere,
@@ -427,7 +429,7 @@ def test_links_that_lead_in_a_circle(folder, tmp_path, says):
     }
     for link, end in links.items():
         link.symlink_to(end, target_is_directory=True)
-    assert list(folders.load_clouds(folder, 10).names) == ["good", "out/far"]
+    assert list(folders.load_clouds(folder, 10).names) == ["good", "out/far", "sub/in"]
 
 
 @row("a link that leads nowhere")
