@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..models import autoencoder, batches, devices, files, latent, networks, training
+from ..models import autoencoder, batches, devices, files, latent, networks, training, transfer
 from ..models.recipes import _is_file, _read_recipe, load_recipe
 from ..shapes import folders, printing, sources
 from ..shapes.clouds import normalize
@@ -313,13 +313,13 @@ def _start(recipe, shapes, seed, frozen, weights_from, networks, shape_models):
     scale = normalize(shapes.points)[1].scale
     aae = autoencoder.AdversarialAutoencoder(recipe, scale, seed, frozen)
     if weights_from is not None:
-        aae.start_from(files.load(weights_from), networks)
+        transfer.start_from(aae, files.load(weights_from), networks)
     if shape_models:
         training.start_at_shape_models(aae, list(shape_models.values()), seed=seed)
     elif weights_from is None or "decoder" not in networks:
         fixed_scale = aae.scale if recipe.normalization == "dataset" else None
         first = normalize(shapes.points[:1], recipe.normalization, scale=fixed_scale)[0]
-        aae.start_decoder_at(first[0])
+        transfer.start_decoder_at(aae, first[0])
     return aae
 
 

@@ -20,7 +20,7 @@ from ..metrics.generative import jensen_shannon_divergence
 from ..shapes import splits
 from ..shapes.clouds import normalize, normals
 from ..shapes.writing import locked, refuse_folder, replacing
-from . import autoencoder, batches, devices, files, losses, networks
+from . import autoencoder, batches, devices, files, losses, networks, transfer
 from .losses import chamfer_loss
 
 _FINETUNING_BATCHES = 12  # whose codes are refined; with 6 the decoder learns them by heart
@@ -61,7 +61,7 @@ def start_at_shape_models(aae, shape_models, n_steps=200, batch_size=32, limit=2
     """
     Let a model start as linear shape models: the decoder is them, the encoder learns to read them.
 
-    The decoder is set (`AdversarialAutoencoder.start_decoder_at_models`). Of sockets drawn from the
+    The decoder is set (`transfer.start_decoder_at_models`). Of sockets drawn from the
     shape models the weights, and so the codes, are known: the encoder learns to give them, by least
     squares. From there `train` goes on.
 
@@ -86,14 +86,14 @@ def start_at_shape_models(aae, shape_models, n_steps=200, batch_size=32, limit=2
     shares = np.array([model.n_surfaces_ for model in shape_models], float)
     shares /= shares.sum()
     starts = [(mean[0, o], modes[0][:, o]) for (mean, modes), o in zip(bases, orders, strict=True)]
-    aae.start_decoder_at_models(starts, shares)
+    transfer.start_decoder_at_models(aae, starts, shares)
     if not n_steps:
         return
 
     ends = np.concatenate([[0], np.cumsum(shares)[:-1], [1]]).astype(np.float32)
     # Kinds as the prior has them: what standardizes codes cannot shift them.
     sizes = splits.proportional_counts(batch_size, [model.n_surfaces_ for model in shape_models])
-    first = autoencoder.first_weight(len(bases))
+    first = transfer.first_weight(len(bases))
     variables = aae.encoder.trainable_variables
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, n_steps))
     optimizer.build(variables)

@@ -8,7 +8,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..metrics.reconstruction import reconstruction_chamfer
-from ..models import autoencoder, batches, files, recipes, training
+from ..models import autoencoder, batches, files, recipes, training, transfer
 from ..shapes import folders, sources
 from ..shapes.clouds import normalize
 from ..shapes.shape_model import ShapeModel
@@ -210,7 +210,7 @@ def start(study, condition, seed):
     scale = normalize(points)[1].scale
     aae = autoencoder.AdversarialAutoencoder(recipe, scale, seed, condition.frozen)
     if condition.transferred:
-        aae.start_from(files.load(study.model_path("pretrained")))
+        transfer.start_from(aae, files.load(study.model_path("pretrained")))
     if condition.start == "shape models":
         shape_models = load_shape_models(study, condition.sockets).values()
         settings, limit = study["shape_model_start"], study["transfer"]["limit"]
@@ -218,7 +218,7 @@ def start(study, condition, seed):
     else:
         fixed_scale = scale if recipe.normalization == "dataset" else None
         first = normalize(points[:1], recipe.normalization, scale=fixed_scale)[0][0]
-        aae.start_decoder_at(first[: recipe.n_points])
+        transfer.start_decoder_at(aae, first[: recipe.n_points])
     return aae
 
 
@@ -457,7 +457,7 @@ is better but for coverage; 1-NN accuracy is best at 0.5. ± is over draws.
 
 ## Limits
 
-- A start for training on other shapes (`AdversarialAutoencoder.start_from`), no good model of
+- A start for training on other shapes (`aaelib.models.transfer.start_from`), no good model of
   everyday ones: table T3 has its errors. What it is worth for sockets is in table T4, in the
   conditions with and without transfer.
 

@@ -348,7 +348,7 @@ def with_refinement(aae, steps):
     if recipe == aae.recipe:
         return aae
     other = AdversarialAutoencoder(recipe, aae.scale, aae.seed)
-    other.start_from(aae)
+    other.set_weights(aae.get_weights())
     return other
 
 
