@@ -8,7 +8,7 @@ import pytest
 import trimesh
 from analytic import family, socket
 
-from aaelib.models import autoencoder, batches, losses, networks, recipes, training
+from aaelib.models import autoencoder, batches, losses, networks, recipes, training, transfer
 from aaelib.shapes.shape_model import ShapeModel
 from aaelib.shapes.sockets import SocketSurface
 
@@ -281,7 +281,8 @@ def tuned(shape_models, clouds, steps=30, seed=0):
         autoencoder.AdversarialAutoencoder(replace(CODES, **changes), SCALE) for _ in range(2)
     )
     for aae in (before, after):
-        aae.start_decoder_at_models(
+        transfer.start_decoder_at_models(
+            aae,
             [
                 (m.mean_[:, 1:9].reshape(-1, 3)[:64] / SCALE, np.zeros((1, 64, 3)))
                 for m in shape_models
