@@ -111,7 +111,7 @@ def _pretrained_card(study):
 
 ## Limits
 
-- A start for training on other shapes (`AdversarialAutoencoder.start_from`), no good model of
+- A start for training on other shapes (`aaelib.models.Start`), no good model of
   everyday ones: table T3 has its errors. What it is worth for sockets is in table T4, in the
   conditions with and without transfer.
 

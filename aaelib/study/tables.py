@@ -28,7 +28,7 @@ def sockets(shapes, surfaces, split):
 
     Parameters
     ----------
-    shapes : aaelib.data.Shapes
+    shapes : aaelib.shapes.Shapes
     surfaces : sequence of SocketSurface
     split : dict
         Part -> index array.
