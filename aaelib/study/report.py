@@ -464,7 +464,7 @@ def store_weights(run, stored):
     They go from the folder of a run to the one from which `aaelib.models.load` reads them by name.
     Raises ValueError, and copies nothing, if a file is above 16 MB.
     """
-    files = sorted(run.glob("*.npz"))
+    files = sorted(run.glob("[!.]*.npz"))
     for file in files:
         if (size := file.stat().st_size) > MAX_WEIGHTS_BYTES:
             raise ValueError(
