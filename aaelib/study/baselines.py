@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..metrics.generative import pairwise_chamfer
+from ..metrics.distances import pairwise_chamfer
 from ..shapes.clouds import normalize
 from ..shapes.folders import Shapes
 from ..shapes.shape_model import ShapeModel
