@@ -1,4 +1,4 @@
-"""Where a model's weights come from before it is trained on shapes."""
+"""Starts of training: random weights, a trained model, a cloud, or linear shape models."""
 
 from dataclasses import dataclass, field
 

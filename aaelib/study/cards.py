@@ -17,7 +17,7 @@ not been assessed by anyone, and must not be made for a patient.
 
 
 def weights_path(study, name):
-    """Where a run writes the models to take away."""
+    """The file of a model to take away."""
     return study.folder / "weights" / f"{name}.npz"
 
 

@@ -1,4 +1,4 @@
-"""What a model of any shapes is worth: all metrics and figures, with baselines beside it."""
+"""Report on a model of any shapes: all metrics and figures, beside those of baselines."""
 
 import json
 from contextlib import ExitStack
