@@ -13,13 +13,12 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from aaelib.metrics import distances
+from aaelib.metrics.distances import chamfer_distance, pairwise_chamfer
 from aaelib.metrics.generative import (
-    chamfer_distance,
     coverage,
     jensen_shannon_divergence,
     minimum_matching_distance,
     one_nearest_neighbor_accuracy,
-    pairwise_chamfer,
 )
 from aaelib.shapes import folders
 from aaelib.shapes.clouds import NORMALIZATIONS, normalize

@@ -20,7 +20,8 @@ from sklearn.metrics import cohen_kappa_score
 from sklearn.model_selection import StratifiedKFold, permutation_test_score
 from sklearn.preprocessing import StandardScaler
 
-from ..metrics.generative import one_nearest_neighbor_accuracy_of, pairwise_chamfer
+from ..metrics.distances import pairwise_chamfer
+from ..metrics.generative import one_nearest_neighbor_accuracy_of
 from ..shapes.clouds import normalize
 from ..shapes.sockets import SocketSurface
 from ..study import figures

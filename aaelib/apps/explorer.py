@@ -13,7 +13,7 @@ import traitlets
 from scipy.spatial import KDTree
 from scipy.stats import chi2
 
-from ..metrics.generative import pairwise_chamfer
+from ..metrics.distances import pairwise_chamfer
 from ..models import files
 from ..shapes import printing, sources
 from ..shapes.clouds import normalize

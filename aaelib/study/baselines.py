@@ -3,7 +3,7 @@
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..metrics.generative import pairwise_chamfer
+from ..metrics.distances import pairwise_chamfer
 from ..shapes.clouds import normalize
 from ..shapes.shape_model import ShapeModel
 

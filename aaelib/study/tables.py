@@ -7,13 +7,13 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..metrics import inference
+from ..metrics.distances import pairwise_chamfer
 from ..metrics.generative import (
     coverage_of,
     generative_metrics,
     jensen_shannon_divergence,
     minimum_matching_distance_of,
     one_nearest_neighbor_accuracy_of,
-    pairwise_chamfer,
 )
 from ..metrics.reconstruction import reconstruction_chamfer, reconstruction_errors, surface_distance
 from ..models import latent
