@@ -6,7 +6,7 @@ import trimesh
 from analytic import family, socket, sockets
 from scipy.spatial import cKDTree
 
-from aaelib.metrics.generative import chamfer_distance
+from aaelib.metrics.distances import chamfer_distance
 from aaelib.metrics.reconstruction import reconstruction_chamfer
 from aaelib.shapes.clouds import normalize
 from aaelib.shapes.folders import Shapes
