@@ -2,20 +2,22 @@
 
 import inspect
 import json
-import re
+import pkgutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 import typer
+from analytic import socket
 from typer.testing import CliRunner
 
-from aaelib.apps import cli
+from aaelib.apps import cli, own_shapes
 
-TINY = [
+TINY = [  # the recipe and settings of `egg_model`
     *("--set", "code_size=4", "--set", "encoder=8", "--set", "decoder=8"),
     *("--set", "discriminator=8", "--set", "encoder_points=null"),
-    *("--set", "refinement_steps=2", "--set", "finetuning_steps=0"),
+    *("--set", "refinement_steps=2", "--set", "finetuning_steps=2"),
     *("--points", "128", "--epochs", "2", "--steps", "2", "--batch-size", "4"),
 ]
 COMMANDS = typer.main.get_command(cli.app).commands
@@ -25,27 +27,6 @@ def run(*arguments):
     """Exit code, standard output and standard error of a command."""
     result = CliRunner().invoke(cli.app, [str(each) for each in arguments])
     return result.exit_code, result.stdout, result.stderr
-
-
-@pytest.fixture(scope="module")
-def shapes(tmp_path_factory):
-    """Clouds of balls that are stretched at random, in two classes."""
-    folder = tmp_path_factory.mktemp("shapes of my own") / "bälle"
-    rng = np.random.default_rng(0)
-    for kind in ("egg", "ball"):
-        (folder / kind).mkdir(parents=True)
-        for i in range(6):
-            np.save(folder / kind / f"{i}.npy", rng.normal(size=(128, 3)) * rng.uniform(10, 30, 3))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(shapes, tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "eggs.keras"
-    code, said, _ = run("train", shapes, path, *TINY, "--split", 0.5, 0.2, 0.3)
-    assert (code, path.exists()) == (0, True)
-    assert "6 training, 2 validation, 4 test shapes" in said
-    return path
 
 
 # Help and usage
@@ -63,16 +44,27 @@ def test_every_parameter_says_what_it_is(name):
     assert [each.name for each in COMMANDS[name].params if not each.help] == []
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "generate", "interpolate", "export"])
-def test_a_command_has_the_defaults_of_its_function(name):
-    from aaelib.apps import experiment
-
-    names = {"split": "shares", "select_from": "first_selectable", "out": "folder"}
-    function = inspect.signature(getattr(experiment, name)).parameters
-    for key, parameter in inspect.signature(getattr(cli, name)).parameters.items():
-        theirs = function.get(names.get(key, key))
-        if theirs is not None and parameter.default is not None:
-            assert parameter.default == theirs.default, key
+@pytest.mark.parametrize(
+    ("command", "function", "renamed"),
+    [
+        ("train", "models.Settings", {"select_from": "first_selectable", "shape_models": ""}),
+        ("train", "models.recipe", {"recipe": "name"}),
+        ("train", "shapes.split", {"split": "shares"}),
+        ("evaluate", "study.evaluate", {}),
+        ("generate", "apps.outputs.generate", {}),
+        ("interpolate", "apps.outputs.interpolate", {}),
+        ("export", "apps.outputs.export", {"points": "n_points"}),
+    ],
+)
+def test_a_command_has_the_defaults_of_its_function(command, function, renamed):
+    theirs = inspect.signature(pkgutil.resolve_name(f"aaelib.{function}")).parameters
+    shared = 0
+    for name, parameter in inspect.signature(getattr(cli, command)).parameters.items():
+        same = theirs.get(renamed.get(name, name))
+        if same and parameter.default is not None:
+            assert parameter.default == same.default, name
+            shared += same.default is not same.empty
+    assert shared
 
 
 def test_the_version_is_told():
@@ -124,98 +116,105 @@ def test_what_can_not_be_done_is_one_line_and_exits_with_1(arguments, said, tmp_
 
 
 def test_a_loss_that_is_not_finite_is_told_in_words(monkeypatch):
-    from aaelib.apps import experiment
-
     def diverge(*_, **__):
         raise FloatingPointError("epoch 3: the loss is not finite")
 
-    monkeypatch.setattr(experiment, "train", diverge)
+    monkeypatch.setattr(own_shapes, "train", diverge)
     assert run("train", "a", "b.keras")[::2] == (1, "aaelib: epoch 3: the loss is not finite\n")
 
 
-def test_options_reach_what_is_named_like_them(monkeypatch):
-    from aaelib.apps import experiment
+def given_by(monkeypatch, *options):
+    """What `own_shapes.train` is given by the options of a command."""
+    given = []
 
-    given = {}
-
-    def record(*_, **settings):
-        given.update(settings)
+    def record(*arguments, **settings):
+        given.extend((*arguments, settings))
         raise ValueError("enough")
 
-    monkeypatch.setattr(experiment, "train", record)
-    run(
-        *("train", "a", "b.keras", "--recipe", "paper", "--set", "code_size=8", "--points", 64),
+    monkeypatch.setattr(own_shapes, "train", record)
+    run("train", "a", "b.keras", *options)
+    return given
+
+
+def test_options_reach_what_is_named_like_them(monkeypatch):
+    given = given_by(
+        monkeypatch,
+        *("--recipe", "paper", "--set", "code_size=8", "--points", 64),
         *("--normalization", "dataset", "--split", 0.6, 0.3, 0.1, "--seed", 1, "--epochs", 2),
         *("--steps", 3, "--batch-size", 4, "--select-from", 5, "--rotate", "--jitter", 0.6),
         *("--weights-from", "sockets", "--network", "encoder", "--freeze", "decoder=hidden_1"),
         *("--shape-models", 0.7),
     )
-    assert given == {
-        "recipe": "paper",
-        "changes": {"code_size": "8", "n_points": 64, "normalization": "dataset"},
-        "shares": (0.6, 0.3, 0.1),
-        "seed": 1,
+    settings = {
         "epochs": 2,
-        "steps": 3,
+        "steps_per_epoch": 3,
         "batch_size": 4,
         "first_selectable": 5,
         "rotate": True,
         "jitter": 0.6,
-        "weights_from": "sockets",
-        "networks": ("encoder",),
-        "frozen": {"decoder": "hidden_1"},
-        "shape_models": 0.7,
+        "seed": 1,
     }
+    assert given == [
+        Path("a"),
+        Path("b.keras"),
+        ("paper", {"code_size": "8", "n_points": 64, "normalization": "dataset"}),
+        {"networks": ("encoder",), "frozen": {"decoder": "hidden_1"}},
+        settings,
+        {"shares": (0.6, 0.3, 0.1), "share": 0.7, "weights_from": "sockets"},
+    ]
+
+
+def test_without_options_recipe_and_start_are_as_they_are(monkeypatch):
+    assert given_by(monkeypatch)[2:4] == [("compact", {}), {"frozen": {}}]
 
 
 # One after the other
 
 
-def test_a_model_is_evaluated_on_what_it_has_not_seen(shapes, model, tmp_path):
-    code, said, _ = run("evaluate", model, shapes, "--out", tmp_path / "found", "--draws", 1)
+def test_options_name_the_same_run_as_arguments(eggs, egg_model):
+    before = egg_model.stat().st_mtime_ns
+    code, said, _ = run("train", eggs, egg_model, *TINY, "--split", 0.5, 0.2, 0.3)
     assert code == 0
-    assert "the 4 of 12 shapes that the model was neither trained on" in said
+    assert "8 training, 3 validation, 5 test shapes; epoch 1 of 2 is the best" in said
+    assert egg_model.stat().st_mtime_ns == before
+
+
+def test_a_model_is_evaluated_on_unseen_shapes(eggs, egg_model, tmp_path):
+    code, said, _ = run("evaluate", egg_model, eggs, "--out", tmp_path / "found", "--draws", 1)
+    assert code == 0
+    assert "the 5 of 16 shapes that the model was neither trained on" in said
     assert "one_nn_accuracy" in said
     found = json.loads((tmp_path / "found" / "metrics.json").read_text())
-    assert (found["model"], found["n"]) == ("eggs", 4)
+    assert (found["model"], found["n"]) == ("eggs", 5)
     assert (tmp_path / "found" / "index.html").exists()
 
 
-def test_a_recipe_file_and_an_option_that_changes_it(shapes, tmp_path):
+def test_a_model_is_trained_by_a_recipe_file_and_an_option_that_changes_it(eggs, tmp_path):
     file = tmp_path / "tiny.yaml"
-    file.write_text("base: paper\nencoder: [8]\ndecoder: [8]\ndiscriminator: [8]\ncode_size: 4\n")
+    file.write_text("encoder: [8]\ndecoder: [8]\ndiscriminator: [8]\nfinetuning_steps: 0\n")
     path = tmp_path / "m.keras"
     brief = ["--points", 64, "--epochs", 1, "--steps", 1, "--batch-size", 2]
-    code, *_ = run("train", shapes, path, "--recipe", file, "--set", "beta_1=0.8", *brief)
+    code, *_ = run("train", eggs, path, "--recipe", file, "--set", "beta_1=0.8", *brief)
     assert code == 0
     recipe = json.loads(path.with_suffix(".json").read_text())["settings"]["recipe"]
-    assert recipe["name"] == "tiny"
-    assert (recipe["beta_1"], recipe["n_points"], recipe["tnets"]) == (0.8, 64, True)
+    assert (recipe["name"], recipe["encoder"]) == ("tiny", [8])
+    assert (recipe["beta_1"], recipe["n_points"]) == (0.8, 64)
 
 
-def test_training_starts_from_weights_and_keeps_what_is_frozen(shapes, model, tmp_path):
-    path = tmp_path / "more.keras"
-    code, *_ = run(
-        *("train", shapes, path, *TINY, "--weights-from", model),
-        *("--network", "encoder", "--freeze", "encoder=point_1", "--rotate", "--jitter", 0.02),
-    )
-    assert code == 0
-    settings = json.loads(path.with_suffix(".json").read_text())["settings"]
-    assert (settings["networks"], settings["frozen"]) == (["encoder"], {"encoder": "point_1"})
-    assert (settings["rotate"], settings["jitter"]) == (True, 0.02)
-
-
-def test_samples_and_a_walk_between_two_shapes(shapes, model, tmp_path):
-    code, said, _ = run("generate", model, 2, tmp_path / "samples", "--seed", 3)
-    assert (code, said) == (0, f"2 files in {tmp_path / 'samples'}\n")
-    ends = sorted((tmp_path / "samples").iterdir())
-    code, said, _ = run("interpolate", model, *ends, tmp_path / "walk", "--steps", 3)
-    assert (code, said) == (0, f"4 files in {tmp_path / 'walk'}\n")
+def test_samples_and_an_interpolation_between_two_shapes(egg_model, tmp_path):
+    samples, walk = tmp_path / "samples", tmp_path / "walk"
+    assert run("generate", egg_model, 2, samples, "--seed", 3)[:2] == (0, f"2 files in {samples}\n")
+    ends = sorted(samples.iterdir())
+    said = run("interpolate", egg_model, *ends, walk, "--steps", 3)[:2]
+    assert said == (0, f"4 files in {walk}\n")
+    again = ["generate", egg_model, 1, samples]
+    code, _, error = run(*again)
+    assert (code, sorted(samples.iterdir())) == (1, ends)
+    assert "--overwrite" in error
+    assert run(*again, "--overwrite")[:2] == (0, f"1 files in {samples}\n")
 
 
 def test_a_socket_is_taken_home(tmp_path):
-    from analytic import socket
-
     np.save(tmp_path / "cup.npy", socket().sample(2048))
     code, said, _ = run("export", tmp_path / "cup.npy", tmp_path / "cup.3mf", "--thickness", 3)
     assert (code, said) == (0, f"{tmp_path / 'cup.3mf'}\n")
@@ -223,8 +222,6 @@ def test_a_socket_is_taken_home(tmp_path):
 
 
 def test_a_socket_in_metres_is_warned_of_in_words(tmp_path):
-    from analytic import socket
-
     np.save(tmp_path / "cup.npy", 0.001 * socket().sample(2048))
     code, _, error = run("export", tmp_path / "cup.npy", tmp_path / "cup.csv")
     assert code == 0
@@ -254,7 +251,8 @@ def test_what_can_not_be_resampled_is_listed_and_the_rest_is_written(tmp_path):
     assert "0 written, 1 kept" in run(*arguments)[1]
 
 
-def test_clouds_of_meshes_that_are_gone_are_removed_and_listed(tmp_path):
+@pytest.mark.parametrize(("mesh", "said"), [(None, "left over"), ("no mesh", "removed")])
+def test_clouds_without_a_mesh_and_of_a_refused_one_are_listed(tmp_path, mesh, said):
     source, target = tmp_path / "meshes", tmp_path / "clouds"
     source.mkdir()
     for name in ("here", "gone"):
@@ -262,10 +260,13 @@ def test_clouds_of_meshes_that_are_gone_are_removed_and_listed(tmp_path):
     arguments = ["resample", source, target, "--points", 50, "--workers", 1]
     run(*arguments)
     (source / "gone.off").unlink()
-    code, said, error = run(*arguments)
+    if mesh:
+        (source / "gone.off").write_text(mesh)
+    code, told, error = run(*arguments)
     assert code == 0
-    assert "1 kept, 0 refused, 1 removed" in said
-    assert error.count(f"{target / 'gone.npy'}: removed") == 1
+    assert f"1 {said}" in told
+    assert error.count(f"{target / 'gone.npy'}: {said}") == 1
+    assert (target / "gone.npy").exists() == (said == "left over")
 
 
 def test_resampling_that_reads_nothing_fails(tmp_path):
@@ -274,42 +275,3 @@ def test_resampling_that_reads_nothing_fails(tmp_path):
     code, _, error = run("resample", tmp_path / "meshes", tmp_path / "clouds", "--workers", 1)
     assert code == 1
     assert "bad.off" in error
-
-
-def test_the_readme_names_commands_and_options_that_there_are():
-    readme = (cli.ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme.split("## Shapes of your own\n")[1].split("\n## ")[0]
-    written = named_options(section)
-    assert written.keys() == {
-        *("resample", "train", "evaluate", "generate", "interpolate", "export")
-    }
-    assert sum(map(len, written.values())) > 15
-    for command, options in written.items():
-        assert options <= options_of(command), command
-    # An option of another command is no better than one that there is not.
-    misplaced = named_options(section.replace("--suffix", "--split"))
-    assert not misplaced["resample"] <= options_of("resample")
-
-
-def options_of(command):
-    return {
-        option
-        for parameter in COMMANDS[command].params
-        for option in (*parameter.opts, *parameter.secondary_opts)
-    }
-
-
-def named_options(section):
-    """Command -> options, from lines to type and from tables whose last column is ours."""
-    found, command = {}, None
-    for line in section.splitlines():
-        ours = line.strip("| ").split("|")[-1] if line.startswith("|") else line
-        if typed := re.match(r"aaelib (\S+)", line):
-            command = typed[1]
-        elif line.startswith("| `experiment."):  # the rows below go on with it
-            command = re.search(r"`aaelib (\S+)", ours)[1]
-        elif not line.startswith("| |"):
-            continue
-        options = re.findall(r"--[a-z]\S*?(?=[\s`=,;)]|$)", ours.split("#")[0])
-        found.setdefault(command, set()).update(options)
-    return found

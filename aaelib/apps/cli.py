@@ -242,7 +242,7 @@ def train(
         start,
         {
             "epochs": epochs,
-            "steps": steps,
+            "steps_per_epoch": steps,
             "batch_size": batch_size,
             "first_selectable": select_from,
             "rotate": rotate,

@@ -1,10 +1,12 @@
 """Shapes of one's own: what the command line adds to `models.train`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..models import devices, files, recipes, starts, training
+from ..models.networks import NETWORKS
 from ..shapes import folders, splits
 from ..shapes.shape_model import ShapeModel, transported
 from ..shapes.sockets import check_sockets, fit_surfaces
@@ -30,8 +32,8 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
     start : dict
         "networks", "frozen" of `Start`.
     settings : dict
-        Of `Settings`; an epoch has by default as many steps as all training shapes make, at least
-        50.
+        Of `Settings`; an epoch has by default (None) as many steps as all training shapes make, at
+        least 50.
     shares : sequence of float
         Of training, validation and test shapes.
     share : float
@@ -56,31 +58,30 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
         )
     source, changes = recipe
     recipe = recipes.load_recipe(source, **changes)
+    # What is out of range is said before files are read and shape models fitted.
+    model = None if weights_from is None else files.load(weights_from)
+    first_cloud = model is None or "decoder" not in start.get("networks", NETWORKS)
+    decoder = "shape models" if share else "cloud" if first_cloud else "as it is"
+    start = starts.Start(model, decoder=decoder, **start)
+    steps = settings.get("steps_per_epoch")
+    settings = training.Settings(share=share, **settings | {"steps_per_epoch": steps or 1})
     shapes = folders.load_clouds(folder, recipe.n_points)
     try:
-        parts = splits.split(shapes.kinds, shares, settings["seed"])
+        parts = splits.split(shapes.kinds, shares, settings.seed)
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error
-    training_shapes, fitted = shapes[parts["training"]], ()
+    training_shapes = shapes[parts["training"]]
     if share:
         check_sockets(shapes.points, shapes.files)
-        fitted = shape_models(training_shapes, path.with_suffix(".shape_models"), settings["seed"])
+        fitted = shape_models(training_shapes, path.with_suffix(".shape_models"), settings.seed)
         defaults = {"linear_models": len(fitted)} | _SHAPE_MODEL_RATES
         recipe = recipes.load_recipe(source, defaults, **changes)
-    model = None if weights_from is None else files.load(weights_from)
-    taken = model is not None and "decoder" in start["networks"]
-    decoder = "shape models" if fitted else "as it is" if taken else "cloud"
-    batch = settings.get("batch_size", 32)
-    steps = settings.pop("steps", None) or max(_LEAST_STEPS, -(-len(training_shapes) // batch))
-    return training.train(
-        shapes,
-        parts,
-        recipe,
-        starts.Start(model, decoder=decoder, shape_models=fitted, **start),
-        training.Settings(steps_per_epoch=steps, shape_models=fitted, share=share, **settings),
-        path,
-        {"folder": shapes.folder, "weights_from": weights_from and str(weights_from)},
-    )
+        start, settings = (replace(each, shape_models=fitted) for each in (start, settings))
+    if not steps:
+        steps = max(_LEAST_STEPS, -(-len(training_shapes) // settings.batch_size))
+        settings = replace(settings, steps_per_epoch=steps)
+    about = {"folder": shapes.folder, "weights_from": weights_from and str(weights_from)}
+    return training.train(shapes, parts, recipe, start, settings, path, about)
 
 
 def shape_models(shapes, folder, seed):

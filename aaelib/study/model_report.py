@@ -96,7 +96,8 @@ class Evaluation:
         """Paragraphs, and sections (title, caption, table or figure)."""
         about = self.about
         paragraphs = [
-            f"{about['which'][0].upper()}{about['which'][1:]}. Folder: {about['folder']}.",
+            f"{about['which'][0].upper()}{about['which'][1:]}."
+            + (f" Folder: {about['folder']}." if about["folder"] else ""),
             *about["notes"],
         ]
         sections = [

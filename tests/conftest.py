@@ -1,0 +1,95 @@
+"""Folders of small shapes, and tiny models of them that are trained once for all tests."""
+
+import numpy as np
+import pytest
+from analytic import sockets
+
+TINY = {
+    "n_points": 128,
+    "code_size": 4,
+    "encoder": (8,),
+    "decoder": (8,),
+    "discriminator": (8,),
+    "encoder_points": None,
+    "refinement_steps": 2,
+    "finetuning_steps": 2,
+}
+BRIEF = {"epochs": 2, "steps_per_epoch": 2, "batch_size": 4, "seed": 0}
+SHARES = (0.5, 0.2, 0.3)
+
+
+def write_clouds(folder, clouds):
+    """Write clouds by their names; return the folder."""
+    for name, points in clouds.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{name}.npy", points.astype(np.float32))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def eggs(tmp_path_factory):
+    """A folder of balls that are stretched at random, eight in each of two classes."""
+    rng = np.random.default_rng(0)
+    names = [f"{kind}/{kind}_{i}" for kind in ("egg", "ball") for i in range(8)]
+    clouds = {name: rng.normal(size=(128, 3)) * rng.uniform(10, 30, 3) for name in names}
+    return write_clouds(tmp_path_factory.mktemp("shapes of my own") / "bälle", clouds)
+
+
+@pytest.fixture(scope="session")
+def cups(tmp_path_factory):
+    """A folder of analytic sockets, eight of each kind."""
+    clouds = {
+        f"{kind}/{kind}_{i}": surface.sample(128, seed=i)
+        for kind, seed in (("TT", 0), ("TF", 1))
+        for i, surface in enumerate(sockets(8, seed))
+    }
+    return write_clouds(tmp_path_factory.mktemp("shapes") / "cups", clouds)
+
+
+@pytest.fixture(scope="session")
+def train_tiny():
+    """`own_shapes.train` with a tiny recipe and few steps, but for what is given."""
+    from aaelib.apps import own_shapes
+
+    def train(folder, path, source="compact", changes=(), start=(), settings=(), **others):
+        return own_shapes.train(
+            folder,
+            path,
+            (source, TINY | dict(changes)),
+            dict(start),
+            BRIEF | dict(settings),
+            **{"shares": SHARES, "share": 0.0} | others,
+        )
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def train_cups(train_tiny):
+    """The same for sockets, with shape models."""
+
+    def train(folder, path, **others):
+        changes = {"finetuning_steps": 0}
+        settings = {"changes": changes, "shares": (0.5, 0.25, 0.25), "share": 0.5}
+        return train_tiny(folder, path, **settings | others)
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def egg_model(eggs, train_tiny, tmp_path_factory):
+    """The file of a model of eggs."""
+    return train_tiny(eggs, tmp_path_factory.mktemp("models") / "eggs.keras").path
+
+
+@pytest.fixture(scope="session")
+def cup_model(cups, train_cups, tmp_path_factory):
+    """The file of a model of sockets, which started as shape models."""
+    return train_cups(cups, tmp_path_factory.mktemp("models") / "cups.keras").path
+
+
+@pytest.fixture(scope="session")
+def unit_model(eggs, train_tiny, tmp_path_factory):
+    """The file of a model of shapes without sizes."""
+    path = tmp_path_factory.mktemp("models") / "unit.keras"
+    return train_tiny(eggs, path, changes={"normalization": "unit-sphere"}).path

@@ -1,0 +1,178 @@
+"""What a model or a socket is taken home as: clouds, walls, measures, weights."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import trimesh
+from analytic import sockets
+
+from aaelib.apps import outputs
+from aaelib.models import files
+from aaelib.shapes.sockets import SocketSurface
+
+
+@pytest.fixture
+def cup(tmp_path_factory):
+    """A socket's surface, and the file of its cloud."""
+    surface = sockets(1)[0]
+    file = tmp_path_factory.mktemp("cup") / "cup.npy"
+    np.save(file, surface.sample(2048))
+    return surface, file
+
+
+@pytest.fixture
+def no_walls(monkeypatch):
+    def refuse(surface, path, thickness):
+        raise ValueError("a wall would cross itself")
+
+    monkeypatch.setattr(outputs.printing, "export", refuse)
+
+
+def names(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+# Samples and interpolations
+
+
+def test_samples_depend_on_the_seed_and_fewer_are_the_first_of_more(egg_model, tmp_path):
+    three, refused = outputs.generate(egg_model, 3, tmp_path / "three", seed=5)
+    two, _ = outputs.generate(egg_model, 2, tmp_path / "two", seed=5)
+    assert [file.name for file in three] == [f"sample_000{i}.npy" for i in range(3)]
+    assert refused == []
+    for one, other in zip(three, two, strict=False):
+        assert np.load(one).shape == (128, 3)
+        np.testing.assert_array_equal(np.load(one), np.load(other))
+
+
+def test_samples_of_sockets_come_as_walls(cup_model, tmp_path):
+    written, refused = outputs.generate(cup_model, 3, tmp_path, mesh="stl", thickness=2.0)
+    walls = [file for file in written if file.suffix == ".stl"]
+    assert len(walls) + len(refused) == 3
+    assert walls
+    assert all(trimesh.load_mesh(wall).is_watertight for wall in walls)
+
+
+def test_a_wall_that_can_not_be_made_is_listed_with_its_reason(cup_model, tmp_path, no_walls):
+    written, refused = outputs.generate(cup_model, 1, tmp_path, mesh="ply")
+    assert [file.name for file in written] == ["sample_0000.npy"]
+    assert refused == [(tmp_path / "sample_0000.ply", "a wall would cross itself")]
+
+
+def test_an_interpolation_leads_from_one_reconstruction_to_the_other(eggs, egg_model, tmp_path):
+    ends = [eggs / "egg" / "egg_0.npy", eggs / "ball" / "ball_0.npy"]
+    written, _ = outputs.interpolate(egg_model, *ends, tmp_path, steps=3)
+    assert [file.name for file in written] == [
+        *(f"step_{i}.npy" for i in range(3)),
+        "interpolation.html",
+    ]
+    aae = files.load(egg_model)
+    decoded = aae.decode(aae.encode(np.stack([np.load(end) for end in ends])))
+    for i in (0, -1):
+        np.testing.assert_allclose(np.load(written[:3][i]), decoded[i], rtol=1e-5, atol=1e-4)
+
+
+SAMPLES = ("sample", ["sample_0000.npy", "sample_0001.npy"])
+STEPS = ("step", ["interpolation.html", "plotly.min.js", "step_0.npy", "step_1.npy"])
+
+
+@pytest.fixture
+def write(eggs, egg_model):
+    """Write two samples, or an interpolation of two steps."""
+
+    def written(prefix, folder, **more):
+        if prefix == "sample":
+            return outputs.generate(egg_model, 2, folder, **more)
+        ends = [eggs / "egg" / f"egg_{i}.npy" for i in range(2)]
+        return outputs.interpolate(egg_model, *ends, folder, steps=2, **more)
+
+    return written
+
+
+@pytest.mark.parametrize("prefix", ["sample", "step"])
+def test_a_folder_with_files_in_it_is_left_alone(write, tmp_path, prefix):
+    (tmp_path / "note.txt").touch()
+    with pytest.raises(FileExistsError, match="has files in it"):
+        write(prefix, tmp_path)
+    assert names(tmp_path) == ["note.txt"]
+
+
+@pytest.mark.parametrize(("prefix", "made"), [SAMPLES, STEPS])
+def test_overwriting_removes_earlier_shapes_and_nothing_else(write, tmp_path, prefix, made):
+    left = [f"{prefix}_{rest}" for rest in ("0000.stl", "0002.npy", "0002.3mf", "0010.ply")]
+    kept = [f"{prefix}_0002.csv", f"{prefix}_mine.npy", f"re{prefix}_0002.npy"]
+    for name in (*left, *kept):
+        (tmp_path / name).touch()
+    write(prefix, tmp_path, overwrite=True)
+    assert names(tmp_path) == sorted([*made, *kept])
+
+
+def test_a_wall_that_is_refused_leaves_none_of_another_cloud(cup_model, tmp_path, no_walls):
+    (tmp_path / "sample_0000.stl").touch()
+    outputs.generate(cup_model, 1, tmp_path, mesh="stl", overwrite=True)
+    assert names(tmp_path) == ["sample_0000.npy"]
+
+
+def test_shapes_without_a_size_have_no_walls(unit_model, tmp_path):
+    with pytest.raises(ValueError, match="no size"):
+        outputs.generate(unit_model, 1, tmp_path / "out", mesh="stl")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"n": 0}, "n is 0"), ({"mesh": "obj"}, "obj"), ({"mesh": "stl", "thickness": 21}, "21 mm")],
+)
+def test_arguments_out_of_range_are_refused(cup_model, tmp_path, settings, said):
+    with pytest.raises(ValueError, match=said):
+        outputs.generate(cup_model, **{"n": 1, "folder": tmp_path / "out", **settings})
+    assert names(tmp_path) == []
+
+
+# Exports
+
+
+def test_a_socket_is_exported_as_a_wall(cup, tmp_path):
+    wall = outputs.export(cup[1], tmp_path / "cup.stl", thickness=3.0)
+    assert trimesh.load_mesh(wall).is_watertight
+
+
+@pytest.mark.parametrize("suffix", ["npy", "ply"])
+def test_a_cloud_and_a_mesh_are_exported_as_measures(cup, tmp_path, suffix):
+    surface, file = cup
+    if suffix == "ply":
+        file = file.with_suffix(".ply")
+        surface.mesh().export(file)
+    length = pd.read_csv(outputs.export(file, tmp_path / "cup.csv")).length_mm[0]
+    assert length == pytest.approx(surface.measure()["length_mm"], rel=0.02)
+
+
+def test_smoothing_changes_the_surface_that_is_exported(cup, tmp_path):
+    plain, smooth = (
+        pd.read_csv(outputs.export(cup[1], tmp_path / "cup.csv", smoothing=s)).volume_mm3[0]
+        for s in (0.0, 5.0)
+    )
+    expected = SocketSurface.from_points(np.load(cup[1]), smoothing=0.0).measure()["volume_mm3"]
+    assert plain == pytest.approx(expected, rel=1e-6)
+    assert plain != smooth
+
+
+def test_a_model_is_exported_as_weights(egg_model, tmp_path):
+    path = outputs.export(egg_model, tmp_path / "eggs.npz")
+    samples = [files.load(each).sample(2) for each in (egg_model, path)]
+    np.testing.assert_allclose(*samples, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "said"),
+    [
+        ("cup.npy", "cup.obj", "suffix '.obj'"),
+        ("cup.npy", "cup.npz", "can't be written as .npz"),
+        ("sockets", "cup.stl", "can't be written as .stl"),
+        ("none.npy", "cup.stl", "no file none.npy"),
+    ],
+)
+def test_impossible_exports_are_refused_by_name(tmp_path, source, out, said):
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        outputs.export(source, tmp_path / out)
+    assert names(tmp_path) == []

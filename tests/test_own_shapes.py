@@ -1,0 +1,170 @@
+"""Training on a folder of one's own: parts, starts, shape models, and what is refused."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from aaelib.apps import own_shapes
+from aaelib.models import files
+from aaelib.models.runs import card_of
+from aaelib.shapes import load_clouds
+from aaelib.study.model_report import evaluate
+
+
+class StartedError(Exception):
+    """Training has begun, with these arguments."""
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """Training that ends before it begins."""
+
+    def start(*arguments):
+        raise StartedError(*arguments)
+
+    monkeypatch.setattr(own_shapes.training, "train", start)
+
+
+def test_a_card_names_the_shapes_of_each_part(eggs, egg_model):
+    card = card_of(egg_model)
+    assert {part: len(names) for part, names in card["split"].items()} == {
+        "training": 8,
+        "validation": 3,
+        "test": 5,
+    }
+    names = [name for names in card["split"].values() for name in names]
+    there = {str(file.relative_to(eggs).with_suffix("")) for file in eggs.rglob("*.npy")}
+    assert sorted(names) == sorted(there)
+    assert (card["source"], card["folder"]) == ("bälle", str(eggs))
+    assert card["settings"]["recipe"]["code_size"] == 4
+    assert list(pd.read_csv(egg_model.with_suffix(".csv")).epoch) == [0, 1]
+
+
+def test_a_finished_run_is_found_finished(eggs, egg_model, train_tiny):
+    before = egg_model.stat().st_mtime_ns
+    run = train_tiny(eggs, egg_model)
+    assert egg_model.stat().st_mtime_ns == before
+    assert run.best_epoch == 1  # the first half is not selectable
+
+
+@pytest.mark.parametrize(("least", "batch_size", "steps"), [(50, 1, 50), (5, 1, 8), (2, 3, 3)])
+def test_an_epoch_has_by_default_as_many_steps_as_the_training_shapes_make(
+    eggs, train_tiny, stopped, monkeypatch, tmp_path, least, batch_size, steps
+):
+    monkeypatch.setattr(own_shapes, "_LEAST_STEPS", least)
+    settings = {"steps_per_epoch": None, "batch_size": batch_size}
+    with pytest.raises(StartedError) as started:
+        train_tiny(eggs, tmp_path / "m.keras", changes={"standardized": False}, settings=settings)
+    assert started.value.args[4].steps_per_epoch == steps
+
+
+@pytest.mark.parametrize(
+    ("start", "decoder"),
+    [({}, "as it is"), ({"networks": ("encoder",)}, "cloud"), ({"networks": ()}, "cloud")],
+)
+def test_a_decoder_that_is_not_taken_over_starts_at_the_first_cloud(
+    eggs, egg_model, train_tiny, stopped, tmp_path, start, decoder
+):
+    with pytest.raises(StartedError) as started:
+        train_tiny(eggs, tmp_path / "m.keras", start=start, weights_from=egg_model)
+    assert started.value.args[3].decoder == decoder
+
+
+def test_networks_that_are_taken_over_start_as_they_were(eggs, egg_model, train_tiny, tmp_path):
+    start = {"networks": ("encoder",), "frozen": {"encoder": "point_1"}}
+    run = train_tiny(eggs, tmp_path / "more.keras", start=start, weights_from=egg_model)
+    layers = [aae.encoder.get_layer("point_1") for aae in (run.model, files.load(egg_model))]
+    for mine, theirs in zip(*(layer.get_weights() for layer in layers), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert run.model.frozen == start["frozen"]
+    which = evaluate(run, load_clouds(eggs, 128), draws=1).about["which"]
+    assert which.endswith("eggs.keras, which may have seen them")
+
+
+# Shape models
+
+
+def test_a_decoder_that_starts_as_shape_models_stays_one(cups, cup_model):
+    aae = files.load(cup_model)
+    assert aae.recipe.linear_models == 2
+    assert not np.any(aae.decoder.get_layer("coordinates").kernel)
+    lengths = np.ptp(aae.sample(20)[..., 2], axis=1)
+    real = np.ptp(load_clouds(cups, 128).points[..., 2], axis=1)
+    assert 0.8 * min(real) < lengths.min() < lengths.max() < 1.2 * max(real)
+
+
+@pytest.mark.parametrize(
+    ("text", "rates"),
+    [
+        ("autoencoder_rate: 1e-5\nfinetuning_rate: 2e-5\n", (1e-5, 2e-5)),
+        ("base: compact\n", (0.0, 1e-4)),
+    ],
+)
+def test_a_recipe_file_takes_precedence_over_the_rates_for_shape_models(
+    cups, cup_model, train_cups, stopped, tmp_path, text, rates
+):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(StartedError) as started:
+        train_cups(cups, cup_model, source=file)
+    recipe = started.value.args[2]
+    assert (recipe.autoencoder_rate, recipe.finetuning_rate) == rates
+    assert recipe.linear_models == 2
+
+
+def test_shape_models_are_kept_beside_the_model_and_found_again(
+    cups, cup_model, train_cups, monkeypatch
+):
+    folder = cup_model.with_suffix(".shape_models")
+    assert sorted(file.name[:2] for file in folder.iterdir()) == ["TF", "TT"]
+    monkeypatch.setattr(own_shapes, "transported", None)
+    assert train_cups(cups, cup_model).card == card_of(cup_model)
+
+
+def test_a_class_of_one_socket_has_no_shape_model(cups, train_cups, tmp_path):
+    few = tmp_path / "few"
+    shutil.copytree(cups / "TT", few / "TT")
+    (few / "TF").mkdir()
+    shutil.copy(cups / "TF" / "TF_0.npy", few / "TF")
+    with pytest.raises(ValueError, match="'TF' has 1 training shape"):
+        train_cups(few, tmp_path / "m.keras", shares=(0.8, 0.2, 0), settings={"seed": 3})
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"settings": {"epochs": 0}}, "epochs is 0"),
+        ({"settings": {"steps_per_epoch": -1}}, "steps_per_epoch is -1"),
+        ({"settings": {"batch_size": 1}}, "batch_size is 1"),
+        ({"settings": {"jitter": -0.1}}, "jitter is -0.1"),
+        ({"settings": {"first_selectable": 10}}, "first_selectable is 10"),
+        ({"share": 1.0}, "share of shape models is 1.0"),
+        ({"start": {"networks": ("brain",)}}, "brain"),
+        ({"start": {"frozen": {"encoder": "point_9"}}}, "point_9"),
+        ({"weights_from": "sockets", "share": 0.5}, "not from both"),
+        ({"weights_from": "sockets"}, "encoder of recipe"),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(eggs, train_tiny, tmp_path, given, said):
+    with pytest.raises(ValueError, match=said):
+        train_tiny(eggs, tmp_path / "m.keras", **given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_is_a_keras_file(eggs, train_tiny, tmp_path):
+    with pytest.raises(ValueError, match=r"suffix '.h5'; a model is written as .keras"):
+        train_tiny(eggs, tmp_path / "m.h5")
+
+
+def test_too_few_shapes_are_named_with_their_folder(eggs, train_tiny, tmp_path):
+    few = tmp_path / "few"
+    few.mkdir()
+    for i in range(2):
+        shutil.copy(eggs / "egg" / f"egg_{i}.npy", few)
+    with pytest.raises(ValueError, match="few: 2 shapes can't be shared out"):
+        train_tiny(few, tmp_path / "m.keras")

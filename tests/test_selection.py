@@ -1,0 +1,95 @@
+"""Which shapes a model has not seen: told by points, and in its own folder by names as well."""
+
+import numpy as np
+import pytest
+
+from aaelib.shapes.folders import Shapes, digest
+from aaelib.study.selection import select
+
+KINDS = np.array(["egg", "ball"] * 8)
+POINTS = np.random.default_rng(0).normal(size=(16, 9, 3)).astype(np.float32)
+NAMES = np.array([f"{kind}_{i}" for i, kind in enumerate(KINDS)])
+PARTS = {"training": range(8), "validation": range(8, 11), "test": range(11, 16)}
+SPLIT = {part: {NAMES[i]: digest(POINTS[i]) for i in index} for part, index in PARTS.items()}
+CARD = {"folder": "/here", "split": SPLIT}
+
+
+def shapes(points=POINTS, names=NAMES, folder="/here"):
+    return Shapes(points, names, KINDS, "balls", folder)
+
+
+def test_shapes_that_the_model_has_not_seen_are_chosen():
+    found = select(CARD, shapes())
+    assert list(found.chosen) == list(PARTS["test"])
+    assert found.is_new.all()
+    assert list(found.trained) == list(PARTS["training"])
+    assert found.which == (
+        "the 5 of 16 shapes that the model was neither trained on nor selected by"
+    )
+
+
+def test_a_shape_is_known_by_its_points_under_any_name_in_any_folder():
+    moved = shapes(names=np.array([f"copy of {name}" for name in NAMES]), folder="/there")
+    found = select(CARD, moved)
+    assert list(found.chosen) == list(PARTS["test"])
+    assert list(found.trained) == list(PARTS["training"])
+    assert found.which.endswith("nor selected by (as far as points and names tell)")
+
+
+def test_a_shape_that_is_saved_anew_in_its_folder_is_known_by_its_name():
+    found = select(CARD, shapes(1.001 * POINTS))
+    assert list(found.chosen) == list(PARTS["test"])
+    assert list(found.trained) == list(PARTS["training"])
+
+
+@pytest.mark.parametrize("folder", ["/there", ""])
+def test_other_points_of_equal_names_in_another_folder_do_not_count_as_unseen(folder):
+    other = shapes(1.001 * POINTS, folder=folder)
+    found = select(CARD, other)
+    assert list(found.chosen) == list(PARTS["test"])
+    assert found.which == (
+        "the 5 of 16 shapes that the model was neither trained on nor selected by, without 11 that "
+        "have names of such (as far as points and names tell)"
+    )
+    assert found.n_trained == 0  # they are not known to be training shapes either
+    every = select(CARD, other, everything=True)
+    assert list(np.flatnonzero(every.is_new)) == list(PARTS["test"])
+    assert "trained on or selected by 0, and 11 more have names of such" in every.which
+
+
+def test_a_card_that_tells_training_and_validation_shapes_is_enough():
+    split = {part: SPLIT[part] for part in ("training", "validation")}
+    assert list(select({"split": split}, shapes()).chosen) == list(PARTS["test"])
+
+
+def test_without_a_card_all_shapes_are_chosen():
+    found = select({}, shapes())
+    assert list(found.chosen) == list(range(16))
+    assert found.which == "all 16 shapes; which of them the model was trained on is not known"
+    assert found.n_trained == 0
+
+
+def test_all_shapes_are_chosen_where_that_is_asked_for():
+    found = select(CARD, shapes(), everything=True)
+    assert list(np.flatnonzero(found.is_new)) == [*PARTS["validation"], *PARTS["test"]]
+    assert found.which == "all 16 shapes; the model was trained on or selected by 11"
+
+
+def test_of_many_shapes_some_of_each_class_are_drawn():
+    found = select(CARD, shapes(), everything=True, limit=4)
+    assert sorted(KINDS[found.chosen]) == ["ball", "ball", "egg", "egg"]
+    assert found.which.endswith("4 of them drawn")
+
+
+def test_of_many_training_shapes_some_are_drawn(monkeypatch):
+    monkeypatch.setattr("aaelib.study.selection.TRAINED_PER_SHAPE", 2)
+    found = select(CARD, shapes(), limit=3)
+    assert (len(found.trained), found.n_trained) == (6, 8)
+    assert set(found.trained) <= set(PARTS["training"])
+
+
+@pytest.mark.parametrize(("folder", "named"), [("/here", "/here"), ("", "balls")])
+def test_fewer_than_two_unseen_shapes_are_refused(folder, named):
+    known = shapes(folder=folder)[:12]
+    with pytest.raises(ValueError, match=f"{named}: the 1 of 12 shapes .*--all"):
+        select(CARD, known)
