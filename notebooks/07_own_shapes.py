@@ -77,7 +77,7 @@ run = models.train(
     models.Start(models.load(study.model_path("pretrained"))),
     models.Settings(seed=study.seed, **settings["training"]),
     here / "model.keras",
-    {"folder": clouds.folder, "weights_from": "pretrained.keras"},
+    {"weights_from": "pretrained.keras"},
 )
 study.figure(
     "own_training",

@@ -80,7 +80,7 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
     if not steps:
         steps = max(_LEAST_STEPS, -(-len(training_shapes) // settings.batch_size))
         settings = replace(settings, steps_per_epoch=steps)
-    about = {"folder": shapes.folder, "weights_from": weights_from and str(weights_from)}
+    about = {"weights_from": weights_from and str(weights_from)}
     return training.train(shapes, parts, recipe, start, settings, path, about)
 
 

@@ -162,6 +162,7 @@ def _card(shapes, parts, recipe, start, settings):
     }
     return {
         "source": shapes.source,
+        "folder": shapes.folder,
         "seed": settings.seed,
         "settings": plain
         | {
