@@ -10,14 +10,12 @@ from ..shapes.clouds import normalize
 from ..shapes.folders import Shapes
 from ..shapes.shape_model import ShapeModel
 
+# Their names in tables, in order; k is the size of the networks' code.
 NEAREST_SCAN, NEAREST = "nearest scan", "nearest training socket"
 LINEAR, LINEAR_ALL_MODES = "linear shape model, k numbers", "linear shape model, all modes"
 LINEAR_ALL_SOCKETS = "linear, all training sockets, k numbers"
 FLOOR = "sampling floor"
 NAMES = (NEAREST_SCAN, NEAREST, LINEAR, LINEAR_ALL_MODES, LINEAR_ALL_SOCKETS, FLOOR)
-
-
-"""Their names in tables, in order; k is the size of the networks' code."""
 
 DRAWN_PER_SOCKET = 3  # samples in a draw for each test socket, as in the original code
 
