@@ -214,7 +214,7 @@ def tree_chamfer():
     def loss(a, b):
         to_b = tf.numpy_function(search, [a, b], tf.int32, stateful=False)
         to_a = tf.numpy_function(search, [b, a], tf.int32, stateful=False)
-        return matched_loss()(a, b, to_b, to_a, "mean")
+        return matched_loss(a, b, to_b, to_a, "mean")
 
     return chamfer(loss)
 

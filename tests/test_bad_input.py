@@ -14,7 +14,7 @@ import trimesh
 from analytic import socket
 from killing import DeadlyFile
 
-from aaelib.models import autoencoder, files, recipes
+from aaelib.models import autoencoder, files, recipes, transfer
 from aaelib.shapes import folders, resampling, sources
 
 README = Path(__file__).resolve().parents[1] / "data" / "README.md"
@@ -417,7 +417,9 @@ def test_links_that_lead_in_a_circle(folder, tmp_path, says):
     elsewhere.mkdir()
     np.save(elsewhere / "far.npy", cloud())
     (folder / "sub").mkdir()
+    np.save(folder / "sub" / "in.npy", cloud())
     links = {
+        folder / "before sub": folder / "sub",
         folder / "sub" / "up": folder,
         folder / "above": tmp_path,
         folder / "out": elsewhere,
@@ -427,7 +429,7 @@ def test_links_that_lead_in_a_circle(folder, tmp_path, says):
     }
     for link, end in links.items():
         link.symlink_to(end, target_is_directory=True)
-    assert list(folders.load_clouds(folder, 10).names) == ["good", "out/far"]
+    assert list(folders.load_clouds(folder, 10).names) == ["good", "out/far", "sub/in"]
 
 
 @row("a link that leads nowhere")
@@ -615,9 +617,9 @@ def test_weights_of_another_architecture(says):
     model, other = tiny(), tiny(code_size=8)
     before = [weight.numpy() for weight in model.weights]
     with pytest.raises(ValueError, match=says):
-        model.start_from(other)
+        transfer.start_from(model, other)
     with pytest.raises(ValueError, match=r"the discriminator .* discriminator \(9,\) and \(8,\)"):
-        model.start_from(tiny(discriminator=(9,)))
+        transfer.start_from(model, tiny(discriminator=(9,)))
     for weight, old in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(weight, old)
 

@@ -7,7 +7,7 @@ from analytic import socket
 from scipy.spatial.transform import Rotation
 
 from aaelib.apps import design, limbs
-from aaelib.models import autoencoder, files, recipes
+from aaelib.models import autoencoder, files, recipes, transfer
 from aaelib.shapes.sockets import SocketSurface, export_stl
 
 GRID = {"n_angles": 72, "n_heights": 48}
@@ -71,7 +71,7 @@ def aae():
 
     center = corresponding(MEAN).mean(axis=0)
     modes = np.stack([corresponding(mode) for mode in MODES])
-    model.start_decoder_at_models([(corresponding(MEAN) - center, modes)], [1.0])
+    transfer.start_decoder_at_models(model, [(corresponding(MEAN) - center, modes)], [1.0])
     return model
 
 

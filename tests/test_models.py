@@ -1,14 +1,17 @@
 """The networks, the training step, saving and transfer."""
 
 import hashlib
+from functools import partial
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy.special import softmax
 from scipy.stats import norm
 
-from aaelib.models import autoencoder, files, losses, networks, recipes
+from aaelib.models import autoencoder, files, losses, networks, recipes, refinement, transfer
+from aaelib.shapes.clouds import normals
 
 TINY = {
     "n_points": 64,
@@ -22,10 +25,16 @@ TINY = {
 }
 
 
-def tiny(name="compact", seed=0, scale=100.0, **changes):
+def tiny(name="compact", seed=0, scale=100.0, frozen=None, **changes):
     return autoencoder.AdversarialAutoencoder(
-        recipes.recipe(name, **{**TINY, **changes}), scale, seed
+        recipes.recipe(name, **{**TINY, **changes}), scale, seed, frozen
     )
+
+
+def compiled(name="compact", **options):
+    model = tiny(name, **options)
+    model.compile()
+    return model
 
 
 @pytest.fixture
@@ -81,7 +90,7 @@ def test_transform_net_starts_as_the_identity_and_costs_nothing_there(clouds):
 @pytest.mark.parametrize("name", ["compact", "paper"])
 def test_mixed_precision_gives_nearly_the_same_codes_and_clouds(clouds, name):
     model, mixed = tiny(name), tiny(name, precision="mixed_bfloat16")
-    mixed.start_from(model)
+    transfer.start_from(mixed, model)
     codes = model.encode(clouds)
     # bfloat16 has 8 binary digits.
     np.testing.assert_allclose(mixed.encode(clouds), codes, atol=0.02 * np.abs(codes).max())
@@ -139,7 +148,7 @@ def test_samples_are_decoded_draws_of_the_prior():
 
 def test_decoder_starts_at_the_given_cloud(clouds):
     model = tiny()
-    model.start_decoder_at(normalized(clouds)[0])
+    transfer.start_decoder_at(model, normalized(clouds)[0])
     decoded = model.decode(np.zeros((1, 4)))
     np.testing.assert_allclose(decoded[0], 100 * normalized(clouds)[0], atol=1e-4)
 
@@ -151,8 +160,7 @@ def test_standardized_codes_have_the_moments_of_the_prior_in_a_batch(clouds):
 
 
 def test_calibrated_codes_of_the_clouds_have_the_moments_of_the_prior(clouds):
-    model = tiny(prior_std=0.2)
-    model.compile()
+    model = compiled(prior_std=0.2)
     model.calibrate([normalized(clouds)[:3], normalized(clouds)[3:]])
     codes = model.encode(clouds)
     np.testing.assert_allclose(codes.mean(axis=0), 0, atol=1e-5)
@@ -164,8 +172,7 @@ def test_calibrated_codes_of_the_clouds_have_the_moments_of_the_prior(clouds):
 
 @pytest.mark.parametrize("name", ["compact", "paper"])
 def test_a_step_moves_all_three_networks_and_optimizers(clouds, name):
-    model = tiny(name)
-    model.compile()
+    model = compiled(name)
     before = {n: getattr(model, n).get_weights() for n in networks.NETWORKS}
     step(model, clouds)
     for network in networks.NETWORKS:
@@ -189,8 +196,7 @@ def test_a_step_moves_all_three_networks_and_optimizers(clouds, name):
     ],
 )
 def test_training_learns_to_reconstruct(clouds, changes):
-    model = tiny(autoencoder_rate=1e-2, generator_rate=1e-2, **changes)
-    model.compile()
+    model = compiled(autoencoder_rate=1e-2, generator_rate=1e-2, **changes)
     start = model.evaluate(normalized(clouds), verbose=0, return_dict=True)["chamfer"]
     model.fit(normalized(clouds), epochs=150, batch_size=6, verbose=0)
     end = model.evaluate(normalized(clouds), verbose=0, return_dict=True)["chamfer"]
@@ -200,7 +206,7 @@ def test_training_learns_to_reconstruct(clouds, changes):
 @pytest.mark.parametrize("adversarial", ["cross-entropy", "wasserstein"])
 def test_discriminator_learns_to_tell_codes_from_the_prior(clouds, adversarial):
     """Without deception or reconstruction only the discriminator moves, and it must win."""
-    model = tiny(
+    model = compiled(
         adversarial=adversarial,
         reconstruction_weight=0.0,
         generator_weight=0.0,
@@ -208,7 +214,6 @@ def test_discriminator_learns_to_tell_codes_from_the_prior(clouds, adversarial):
         prior_std=0.01,
         standardized=False,
     )
-    model.compile()
     step(model, clouds, times=60)
     logs = model.evaluate(normalized(clouds), verbose=0, return_dict=True)
     assert logs["discriminator_accuracy"] > 0.9
@@ -217,7 +222,7 @@ def test_discriminator_learns_to_tell_codes_from_the_prior(clouds, adversarial):
 def test_deception_moves_codes_towards_the_prior(clouds):
     """With nothing to reconstruct, codes far from a narrow prior must come closer to it."""
     # A critic that learns faster than the encoder moves.
-    model = tiny(
+    model = compiled(
         reconstruction_weight=0.0,
         generator_weight=1.0,
         prior_std=0.05,
@@ -226,7 +231,6 @@ def test_deception_moves_codes_towards_the_prior(clouds):
         discriminator=(64,),
         discriminator_rate=5e-3,
     )
-    model.compile()
     before = np.abs(model.encode(clouds)).mean()
     step(model, clouds, times=100)
     assert np.abs(model.encode(clouds)).mean() < before / 2
@@ -236,8 +240,7 @@ def test_deception_moves_codes_towards_the_prior(clouds):
 def test_same_seed_trains_to_the_same_weights(clouds, name):
     results = []
     for _ in range(2):
-        model = tiny(name)
-        model.compile()
+        model = compiled(name)
         step(model, clouds, times=3)
         results.append(weights(model))
     np.testing.assert_array_equal(*results)
@@ -317,7 +320,7 @@ def of_model(model, weights):
 
 def test_draws_of_the_prior_are_draws_of_the_one_model_that_the_decoder_starts_at():
     model, start = tiny(linear_models=1, code_size=2, prior_std=PRIOR_STD), ellipsoid(0)
-    model.start_decoder_at_models([start], [1])
+    transfer.start_decoder_at_models(model, [start], [1])
     codes = model.draw_prior(20)
     expected = 100 * of_model(start, codes / PRIOR_STD)
     np.testing.assert_allclose(model.decode(codes), expected, atol=1e-3)
@@ -327,7 +330,7 @@ def test_modes_without_a_number_are_left_out_and_numbers_without_a_mode_do_nothi
     mean, modes = ellipsoid(0)
     short, long = (tiny(linear_models=1, code_size=size, prior_std=PRIOR_STD) for size in (1, 4))
     for model in (short, long):
-        model.start_decoder_at_models([(mean, modes)], [1])
+        transfer.start_decoder_at_models(model, [(mean, modes)], [1])
     expected = 100 * (mean + 2 * modes[0])
     np.testing.assert_allclose(short.decode([[2 * PRIOR_STD]])[0], expected, atol=1e-3)
     code = [[2 * PRIOR_STD, 0, 5, -7]]
@@ -342,7 +345,7 @@ def three_kinds():
     """A model that starts at three kinds of ellipsoids, and what they are."""
     model = tiny(linear_models=3, code_size=3, prior_std=PRIOR_STD)
     starts = [ellipsoid(seed) for seed in range(3)]
-    model.start_decoder_at_models(starts, SHARES)
+    transfer.start_decoder_at_models(model, starts, SHARES)
     return model, starts
 
 
@@ -383,27 +386,27 @@ def test_at_a_threshold_two_kinds_are_mixed_half_and_half(three_kinds):
 def test_a_decoder_starts_at_as_many_models_as_it_has(count):
     model = tiny(linear_models=2)
     with pytest.raises(ValueError, match=f"{count} shape models .* linear_models = 2"):
-        model.start_decoder_at_models([ellipsoid(0)] * count, [1 / max(count, 1)] * count)
+        transfer.start_decoder_at_models(model, [ellipsoid(0)] * count, [1 / max(count, 1)] * count)
 
 
 def test_unit_spheres_are_no_place_for_linear_models():
     model = tiny(linear_models=1, normalization="unit-sphere")
     with pytest.raises(ValueError, match=r"normalization is 'unit-sphere'"):
-        model.start_decoder_at_models([ellipsoid(0)], [1])
+        transfer.start_decoder_at_models(model, [ellipsoid(0)], [1])
 
 
 def test_a_model_without_modes_is_its_mean():
     mean, modes = ellipsoid(0)
     model = tiny(linear_models=1, code_size=2)
-    model.start_decoder_at_models([(mean, modes[:0])], [1])
+    transfer.start_decoder_at_models(model, [(mean, modes[:0])], [1])
     np.testing.assert_allclose(model.decode(model.draw_prior(1))[0], 100 * mean, atol=1e-4)
 
 
 def test_a_decoder_that_starts_at_a_cloud_has_no_other_mean(three_kinds):
     _, starts = three_kinds
     model, cloud = tiny(linear_models=3, code_size=3), ellipsoid(9)[0]
-    model.start_decoder_at_models(starts, SHARES)
-    model.start_decoder_at(cloud)
+    transfer.start_decoder_at_models(model, starts, SHARES)
+    transfer.start_decoder_at(model, cloud)
     np.testing.assert_allclose(model.decode(np.zeros((1, 3)))[0], 100 * cloud, atol=1e-4)
 
 
@@ -416,8 +419,16 @@ def ellipsoids():
     model = tiny(
         n_points=256, code_size=2, linear_models=1, prior_std=PRIOR_STD, refinement_steps=60
     )
-    model.start_decoder_at_models([ellipsoid(0, 256)], [1])
+    transfer.start_decoder_at_models(model, [ellipsoid(0, 256)], [1])
     return model
+
+
+def refined(model, clouds, codes):
+    """Codes refined from a start in mm, as `encode` refines those of the encoder."""
+    points = normalized(np.asarray(clouds, np.float32))
+    tensors = (np.float32(array) for array in (points, normals(points), codes))
+    graph = tf.function(partial(refinement.refine, model.decoder, model.recipe))
+    return graph(*map(tf.constant, tensors)).numpy()
 
 
 def chamfer(a, b):
@@ -430,7 +441,7 @@ def test_codes_of_clouds_of_the_decoder_are_found_again(ellipsoids, sampling, me
     weights = np.random.default_rng(3).uniform(-1.5, 1.5, (6, 2)).astype(np.float32)
     clouds = np.float32([100 * of_model(ellipsoid(sampling, 256), w) for w in weights])
     start = ellipsoids.draw_prior(6, seed=5)
-    found = ellipsoids.refine(clouds, start)
+    found = refined(ellipsoids, clouds, start)
     assert (found.shape, found.dtype) == ((6, 2), np.float32)
     # Nearest points are not always those that correspond: some codes stop a little before.
     off = np.abs(found / PRIOR_STD - weights)
@@ -444,10 +455,10 @@ def test_codes_of_clouds_of_the_decoder_are_found_again(ellipsoids, sampling, me
 def test_encoding_and_reconstructing_refine_what_the_encoder_finds(ellipsoids):
     clouds = ellipsoids.sample(4, seed=8)
     unrefined = tiny(n_points=256, code_size=2, linear_models=1, prior_std=PRIOR_STD)
-    unrefined.start_from(ellipsoids)
+    transfer.start_from(unrefined, ellipsoids)
     start = unrefined.encode(clouds)
     np.testing.assert_allclose(
-        ellipsoids.encode(clouds), ellipsoids.refine(clouds, start), atol=1e-5
+        ellipsoids.encode(clouds), refined(ellipsoids, clouds, start), atol=1e-5
     )
     better, worse = (chamfer(clouds, m.reconstruct(clouds)) for m in (ellipsoids, unrefined))
     assert better.mean() < worse.mean() / 2
@@ -455,12 +466,12 @@ def test_encoding_and_reconstructing_refine_what_the_encoder_finds(ellipsoids):
 
 def test_a_refined_code_does_not_depend_on_the_other_shapes(ellipsoids):
     clouds, start = ellipsoids.sample(5, seed=6), ellipsoids.draw_prior(5, seed=7)
-    together = ellipsoids.refine(clouds, start)
-    alone = [ellipsoids.refine(clouds[i : i + 1], start[i : i + 1])[0] for i in range(5)]
+    together = refined(ellipsoids, clouds, start)
+    alone = [refined(ellipsoids, clouds[i : i + 1], start[i : i + 1])[0] for i in range(5)]
     np.testing.assert_allclose(together, alone, atol=1e-4)
     order = [3, 1, 4, 0, 2]
     np.testing.assert_allclose(
-        ellipsoids.refine(clouds[order], start[order]), together[order], atol=1e-4
+        refined(ellipsoids, clouds[order], start[order]), together[order], atol=1e-4
     )
 
 
@@ -477,16 +488,16 @@ def test_refined_codes_are_finite_whatever_the_cloud(ellipsoids):
         "noise": spread,
     }
     start = np.concatenate([ellipsoids.draw_prior(1), 50 * rng.normal(size=(5, 2))])
-    found = ellipsoids.refine(np.stack(list(odd.values())), start)
+    found = refined(ellipsoids, np.stack(list(odd.values())), start)
     assert np.isfinite(found).all(), dict(zip(odd, found, strict=True))
-    few = ellipsoids.refine(spread[None, :3], start[:1])
+    few = refined(ellipsoids, spread[None, :3], start[:1])
     assert np.isfinite(few).all()
 
 
 def test_without_steps_codes_stay_as_they_are(clouds):
     model = tiny(refinement_steps=0)
     codes = model.draw_prior(6)
-    np.testing.assert_array_equal(model.refine(clouds, codes), codes)
+    np.testing.assert_array_equal(refined(model, clouds, codes), codes)
 
 
 # Saving
@@ -494,8 +505,7 @@ def test_without_steps_codes_stay_as_they_are(clouds):
 
 @pytest.mark.parametrize("name", ["compact", "paper"])
 def test_a_loaded_model_reconstructs_and_trains_on_as_the_saved_one(clouds, name, tmp_path):
-    model = tiny(name)
-    model.compile()
+    model = compiled(name)
     step(model, clouds, times=3)
     model.save(tmp_path / "model.keras")
     loaded = files.load(tmp_path / "model.keras")
@@ -521,7 +531,7 @@ def test_a_model_without_optimizers_is_not_saved(tmp_path):
 
 def test_a_loaded_model_with_linear_models_reconstructs_as_the_saved_one(clouds, tmp_path):
     model = tiny(code_size=3, refinement_steps=4)
-    model.start_decoder_at_models([ellipsoid(0), ellipsoid(1)], [0.6, 0.4])
+    transfer.start_decoder_at_models(model, [ellipsoid(0), ellipsoid(1)], [0.6, 0.4])
     model.compile()
     step(model, clouds)
     model.save(tmp_path / "model.keras")
@@ -532,8 +542,7 @@ def test_a_loaded_model_with_linear_models_reconstructs_as_the_saved_one(clouds,
 
 
 def test_fit_continues_after_loading(clouds, tmp_path):
-    model = tiny()
-    model.compile()
+    model = compiled()
     options = {"batch_size": 6, "shuffle": False, "verbose": 0}
     model.fit(normalized(clouds), epochs=2, **options)
     model.save(tmp_path / "model.keras")
@@ -555,9 +564,7 @@ def test_loading_refuses_what_is_not_there_and_what_is_another_model(tmp_path):
 
 
 def test_frozen_layers_do_not_learn_and_later_ones_do(clouds):
-    model = tiny()
-    model.freeze(encoder="point_1", decoder="hidden_1")
-    model.compile()
+    model = compiled(frozen={"encoder": "point_1", "decoder": "hidden_1"})
     before = {n: getattr(model, n).get_weights() for n in networks.NETWORKS}
     step(model, clouds, times=2)
     for network in ("encoder", "decoder"):
@@ -568,9 +575,7 @@ def test_frozen_layers_do_not_learn_and_later_ones_do(clouds):
 
 
 def test_a_frozen_model_comes_back_frozen(clouds, tmp_path):
-    model = tiny()
-    model.freeze(encoder="point_2")
-    model.compile()
+    model = compiled(frozen={"encoder": "point_2"})
     step(model, clouds)
     model.save(tmp_path / "model.keras")
     loaded = files.load(tmp_path / "model.keras")
@@ -582,22 +587,15 @@ def test_a_frozen_model_comes_back_frozen(clouds, tmp_path):
 
 def test_freezing_names_the_layers_that_there_are():
     with pytest.raises(ValueError, match="point_1"):
-        tiny().freeze(encoder="point_9")
+        tiny(frozen={"encoder": "point_9"})
     with pytest.raises(ValueError, match="discriminator"):
-        tiny().freeze(critic="hidden_1")
-
-
-def test_a_compiled_model_is_not_frozen_any_more():
-    model = tiny()
-    model.compile()
-    with pytest.raises(ValueError, match="freeze layers before"):
-        model.freeze(encoder="point_1")
+        tiny(frozen={"critic": "hidden_1"})
 
 
 def test_transfer_takes_only_the_named_networks(clouds):
     source, target = tiny(seed=1), tiny(seed=2)
     own_decoder = target.decoder.get_weights()
-    target.start_from(source, networks=("encoder",))
+    transfer.start_from(target, source, networks=("encoder",))
     np.testing.assert_array_equal(target.encode(clouds), source.encode(clouds))
     for a, b in zip(target.decoder.get_weights(), own_decoder, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -605,7 +603,7 @@ def test_transfer_takes_only_the_named_networks(clouds):
 
 def test_transfer_between_other_shapes_is_refused():
     with pytest.raises(ValueError, match="encoder"):
-        tiny().start_from(tiny(code_size=8))
+        transfer.start_from(tiny(), tiny(code_size=8))
 
 
 # Bad input
@@ -635,8 +633,7 @@ def test_no_shapes_are_an_error():
 
 
 def test_fit_takes_targets_as_other_autoencoders_do(clouds):
-    model = tiny()
-    model.compile()
+    model = compiled()
     model.fit(normalized(clouds), normalized(clouds), batch_size=6, verbose=0)
     assert int(model.autoencoder_optimizer.iterations) == 1
 
@@ -646,7 +643,7 @@ def test_fit_takes_targets_as_other_autoencoders_do(clouds):
 
 def test_exported_weights_reconstruct_almost_as_the_model_in_half_precision(clouds, tmp_path):
     model = tiny(refinement_steps=5, finetuning_steps=0)
-    model.start_decoder_at(normalized(clouds)[0])
+    transfer.start_decoder_at(model, normalized(clouds)[0])
     files.export_weights(model, tmp_path / "model.npz")
     loaded = files.load(tmp_path / "model.npz")
     assert loaded.recipe == model.recipe

@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 from scipy.spatial import cKDTree
 
-from aaelib.metrics import neighbors
 from aaelib.metrics.neighbors import mean_squared_distance, nearest, searchable
 from aaelib.models import losses
 from aaelib.models.losses import nearest_indices
@@ -62,7 +61,7 @@ def test_mean_squared_distance_is_numpys():
 @pytest.fixture(params=["_host_indices", "_blocked_indices"])
 def search(request, monkeypatch):
     """Either way to search, whatever device this machine has."""
-    function = getattr(neighbors, request.param)
+    function = getattr(losses, request.param)
     monkeypatch.setattr(losses, "_host_indices", function)
     monkeypatch.setattr(losses, "_blocked_indices", function)
 

@@ -1,14 +1,17 @@
 """The training step, in few passes, computes what the plain formulas compute in many."""
 
-from contextlib import nullcontext
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from aaelib.models import autoencoder, networks, recipes
+from aaelib.models import adversarial, autoencoder, networks, recipes
+from aaelib.models.draws import Draws
 
 N_POINTS = 200
 RECIPES = {
@@ -21,13 +24,17 @@ RECIPES = {
 }
 
 
-@pytest.fixture
-def points():
+def ellipsoids(count):
     """Normalized ellipsoids of various lengths."""
     rng = np.random.default_rng(0)
-    directions = rng.normal(size=(5, N_POINTS, 3))
+    directions = rng.normal(size=(count, N_POINTS, 3))
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    return tf.constant(directions * rng.uniform(0.3, 1, size=(5, 1, 3)), tf.float32)
+    return tf.constant(directions * rng.uniform(0.3, 1, size=(count, 1, 3)), tf.float32)
+
+
+@pytest.fixture
+def points():
+    return ellipsoids(5)
 
 
 def model_of(name, **changes):
@@ -56,10 +63,14 @@ def plain_transform(net, points):
     return points @ matrix, 1e-3 * tf.reduce_sum(departure**2) / 2
 
 
+def draws_of(model):
+    return Draws(model.seed, model.autoencoder_optimizer.iterations)
+
+
 def plain_codes(model, points, part, noise=None):
     """Codes from all points that the encoder sees, and the transforms' loss."""
-    encoder, loss = model.encoder, 0.0
-    features = model._draw_part(points, part)
+    encoder, loss, draws = model.encoder, 0.0, draws_of(model)
+    features = draws.part(points, model.recipe.encoder_points, f"{part} part")
     for layer in encoder.layers[1:]:
         if isinstance(layer, networks.TNet):
             features, departure = plain_transform(layer, features)
@@ -74,8 +85,7 @@ def plain_codes(model, points, part, noise=None):
         mean = encoder.get_layer("standardize")(mean, training=True)
         return encoder.get_layer("codes")(mean), loss
     std = encoder.get_layer("std")(features)
-    seed = model._step_seed(f"{noise or part} noise")
-    return mean + std * tf.random.stateless_normal(tf.shape(mean), seed), loss
+    return mean + std * draws.normal(tf.shape(mean), f"{noise or part} noise"), loss
 
 
 def plain_reconstruction(model, points, codes):
@@ -86,16 +96,21 @@ def plain_reconstruction(model, points, codes):
 
 
 def plain_deception(model, codes):
-    return model.recipe.generator_weight * model._generator_loss(model.discriminator(codes))
+    loss = adversarial.generator_loss(model.recipe.adversarial, model.discriminator(codes))
+    return model.recipe.generator_weight * loss
 
 
 def plain_criticism(model, codes, i):
+    r, critic, draws = model.recipe, model.discriminator, draws_of(model)
     codes = tf.stop_gradient(codes)
-    prior = model._prior(codes.shape, f"prior {i}")
-    loss = model._discriminator_loss(model.discriminator(prior), model.discriminator(codes))
-    if model.recipe.adversarial == "wasserstein":
-        loss += model.recipe.gradient_penalty * model._slope_penalty(prior, codes, i)
-    return model.recipe.discriminator_weight * loss
+    prior = draws.normal(codes.shape, f"prior {i}", r.prior_std)
+    loss = adversarial.discriminator_loss(r.adversarial, critic(prior), critic(codes))
+    if r.adversarial == "wasserstein":
+        share = draws.uniform((len(codes), 1), f"penalty {i}")
+        between = share * prior + (1 - share) * codes
+        penalty = adversarial.gradient_penalty(critic, between, r.prior_std)
+        loss += r.gradient_penalty * penalty
+    return r.discriminator_weight * loss
 
 
 def gradients(loss, variables):
@@ -257,18 +272,96 @@ def test_a_step_is_what_the_plain_formulas_make_of_it(points, name, plain_step):
         np.testing.assert_allclose(one, other, atol=1e-3 * largest + 2e-7, err_msg=one.path)
 
 
-def test_a_compiled_update_is_the_optimizers_own():
-    """With moments and a schedule; where there is a strategy, the update is not compiled."""
-    gradients = [tf.random.stateless_normal((4, 3), [0, i]) for i in range(3)]
-    results = []
-    for strategy in (None, tf.distribute.OneDeviceStrategy("CPU:0")):
-        with strategy.scope() if strategy else nullcontext():
-            variable = keras.Variable(tf.ones((4, 3)))
-            optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 4))
-            update = autoencoder._update(optimizer, [variable])
-        for gradient in gradients:
-            strategy.run(update, args=([gradient],)) if strategy else update([gradient])
-        assert int(optimizer.iterations) == 3
-        results.append(variable.numpy())
-    np.testing.assert_allclose(*results, rtol=1e-6)
-    assert np.abs(results[0] - 1).min() > 0.01
+# Replicas
+
+
+def change_by_a_step(rate, name, points, strategy=None, **changes):
+    """Change of all weights in a step of plain gradient descent, and the step's values."""
+    with (strategy or tf.distribute.get_strategy()).scope():
+        model = model_of(name, **changes)
+        model.compile(*(keras.optimizers.SGD(rate) for _ in networks.NETWORKS))
+    before = [variable.numpy() for variable in model.trainable_variables]
+    values = strategy.run(model.train_step, (points,)) if strategy else model.train_step(points)
+    pairs = zip(model.trainable_variables, before, strict=True)
+    return np.concatenate([(after.numpy() - old).ravel() for after, old in pairs]), values
+
+
+def assert_same_change(found, expected):
+    largest = np.abs(expected).max()
+    assert largest > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * largest + 2e-7)
+
+
+@pytest.mark.parametrize("name", ["compact", "paper"])
+def test_under_a_strategy_of_one_replica_a_step_is_the_same(points, name):
+    expected, values = change_by_a_step(0.01, name, points)
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    found, of_replica = change_by_a_step(0.01, name, points, strategy)
+    assert_same_change(found, expected)
+    for key, value in values.items():
+        np.testing.assert_allclose(of_replica[key], value[None], rtol=1e-4)
+
+
+# Draws of the prior are all zero but for rounding, and nothing else is drawn.
+WITHOUT_NOISE = {
+    "prior_std": 1e-6,
+    "adversarial": "cross-entropy",
+    "standardized": False,
+    "stochastic": False,
+    "encoder_points": None,
+    "generator_weight": 1.0,
+    "reduction": "mean",
+    "reconstruction_weight": 1.0,
+}
+
+
+def on_two_replicas(folder):
+    """Compute on two logical CPUs, which a process has to set up before anything else."""
+    cpu, part = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
+    tf.config.set_logical_device_configuration(cpu, [part, part])
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    found, points = {}, ellipsoids(6)
+    halves = strategy.experimental_distribute_values_from_function(
+        lambda context: points[context.replica_id_in_sync_group :: 2]
+    )
+    for name in RECIPES:
+        found[f"{name} one"], _ = change_by_a_step(0.1, name, points, **WITHOUT_NOISE)
+        found[f"{name} two"], _ = change_by_a_step(0.1, name, halves, strategy, **WITHOUT_NOISE)
+    draws = Draws(1, tf.Variable(3))
+    drawn = strategy.run(lambda: draws.normal((4,), "prior 0"))
+    found["draws"] = np.stack(strategy.experimental_local_results(drawn))
+    for name in RECIPES:
+        with strategy.scope():
+            model = model_of(name)
+            model.compile()
+        options = {"batch_size": 4, "verbose": 0, "epochs": 2}
+        history = model.fit(points[:4], validation_data=(points[:4],), **options).history
+        found[f"{name} history"] = np.ravel(list(history.values()))
+        kernels = strategy.experimental_local_results(model.decoder.weights[0].value)
+        found[f"{name} kernels"] = np.stack(kernels)
+    np.savez(Path(folder) / "found.npz", **found)
+
+
+@pytest.fixture(scope="module")
+def two_replicas(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("replicas")
+    code = "import sys, test_training_step as steps; steps.on_two_replicas(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, folder], cwd=Path(__file__).parent, check=True)
+    with np.load(folder / "found.npz") as found:
+        return dict(found)
+
+
+@pytest.mark.parametrize("name", ["compact", "paper"])
+def test_two_replicas_with_half_a_batch_each_step_as_one_device_with_all_of_it(two_replicas, name):
+    assert_same_change(two_replicas[f"{name} two"], two_replicas[f"{name} one"])
+
+
+def test_replicas_draw_other_numbers_than_each_other(two_replicas):
+    first, second = two_replicas["draws"]
+    assert (first != second).all()
+
+
+@pytest.mark.parametrize("name", ["compact", "paper"])
+def test_a_model_is_fitted_and_evaluated_on_two_replicas_and_stays_one(two_replicas, name):
+    assert np.isfinite(two_replicas[f"{name} history"]).all()
+    np.testing.assert_array_equal(*two_replicas[f"{name} kernels"])

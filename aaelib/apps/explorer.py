@@ -219,24 +219,7 @@ class Position:
 class DownloadButton(anywidget.AnyWidget):
     """A button that calls `press`, and can make the browser save a file."""
 
-    _esm = """
-    function render({ model, el }) {
-      const button = document.createElement("button");
-      button.className = "jupyter-button widget-button aaelib-download";
-      button.textContent = model.get("label");
-      button.onclick = () => model.send("make");
-      model.on("msg:custom", (message, buffers) => {
-        const url = URL.createObjectURL(new Blob(buffers, { type: "application/octet-stream" }));
-        const link = document.createElement("a");
-        link.href = url;
-        link.download = message.name;
-        link.click();
-        setTimeout(() => URL.revokeObjectURL(url), 60000);
-      });
-      el.appendChild(button);
-    }
-    export default { render };
-    """
+    _esm = Path(__file__).with_name("download.js")
     label = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, label, press):

@@ -1,4 +1,4 @@
-"""What a model or a socket is taken home as: clouds, walls to print, measures, weights."""
+"""Outputs of a model or a socket: clouds, walls to print, measurements, weights."""
 
 from pathlib import Path
 

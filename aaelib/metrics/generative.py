@@ -4,7 +4,7 @@ import numba
 import numpy as np
 from scipy.special import rel_entr
 
-from .distances import as_clouds, pairwise_chamfer
+from .distances import as_clouds, chamfer_matrix
 
 
 def minimum_matching_distance(generated, reference):
@@ -31,15 +31,16 @@ def minimum_matching_distance(generated, reference):
     ValueError
         If an array is not (n, n_points, 3) and finite.
     """
-    return minimum_matching_distance_of(_between(generated, reference))
+    return minimum_matching_distance_of(chamfer_matrix(*_checked(generated, reference)))
 
 
 def coverage(generated, reference):
     """
-    Fraction of the reference shapes that are the nearest one to some generated shape.
+    Fraction of the reference shapes that are nearest to some generated shape.
 
     COV-CD of Achlioptas et al. (2018), section 3.1. Reference shapes at the same distance all
-    count. Higher is better; it says nothing about how near they are, and can be no more than n / m.
+    count. Higher is better. Coverage does not depend on how near shapes are, and n generated shapes
+    cover at most n of the m reference shapes (more only with ties).
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def coverage(generated, reference):
     ValueError
         If an array is not (n, n_points, 3) and finite.
     """
-    return coverage_of(_between(generated, reference))
+    return coverage_of(chamfer_matrix(*_checked(generated, reference)))
 
 
 def one_nearest_neighbor_accuracy(generated, reference):
@@ -66,11 +67,11 @@ def one_nearest_neighbor_accuracy(generated, reference):
     Accuracy of telling generated from reference shapes by their nearest neighbour.
 
     The leave-one-out accuracy of a 1-NN classifier on the union of both sets (Lopez-Paz and Oquab,
-    2017; for point clouds, Yang et al., 2019, section 5.1). About 0.5, the best, for two samples of
-    one distribution; 1 for sets that are told apart; towards 0 for copies of the reference. Where
-    neighbours of both sets are equally near, the expected accuracy of a random choice among them.
+    2017; for point clouds, Yang et al., 2019, section 5.1). The best value is 0.5: both sets are
+    samples of one distribution. It is 1 for sets that are told apart, and near 0 for copies of the
+    reference shapes. Among neighbours at the same distance the classifier chooses at random.
 
-    Compare sets of the same size: with others, one distribution does not give 0.5.
+    The sets must be of the same size; otherwise one distribution does not give 0.5.
 
     Parameters
     ----------
@@ -89,64 +90,26 @@ def one_nearest_neighbor_accuracy(generated, reference):
     ValueError
         If an array is not (n, n_points, 3) and finite.
     """
-    generated, reference = as_clouds(generated, "generated"), as_clouds(reference, "reference")
+    generated, reference = _checked(generated, reference)
     return one_nearest_neighbor_accuracy_of(
-        pairwise_chamfer(generated),
-        pairwise_chamfer(generated, reference),
-        pairwise_chamfer(reference),
+        chamfer_matrix(generated, generated),
+        chamfer_matrix(generated, reference),
+        chamfer_matrix(reference, reference),
     )
 
 
 def minimum_matching_distance_of(between):
-    """
-    `minimum_matching_distance` of distances that are known.
-
-    Parameters
-    ----------
-    between : (n, m) array
-        Chamfer distances, generated shapes along the rows, reference shapes along the columns.
-
-    Returns
-    -------
-    float
-    """
+    """`minimum_matching_distance` from Chamfer distances (n generated, m reference shapes)."""
     return float(between.min(axis=0).mean())
 
 
 def coverage_of(between):
-    """
-    `coverage` of distances that are known.
-
-    Parameters
-    ----------
-    between : (n, m) array
-        Chamfer distances, generated shapes along the rows, reference shapes along the columns.
-
-    Returns
-    -------
-    float
-        In (0, 1].
-    """
+    """`coverage` from Chamfer distances (n generated, m reference shapes)."""
     return float(_nearest(between).any(axis=0).mean())
 
 
 def one_nearest_neighbor_accuracy_of(within_generated, between, within_reference):
-    """
-    `one_nearest_neighbor_accuracy` of distances that are known.
-
-    Parameters
-    ----------
-    within_generated : (n, n) array
-        Chamfer distances of the generated shapes from each other.
-    between : (n, m) array
-        Generated shapes along the rows, reference shapes along the columns.
-    within_reference : (m, m) array
-
-    Returns
-    -------
-    float
-        In [0, 1].
-    """
+    """`one_nearest_neighbor_accuracy` from Chamfer distances (n, n), (n, m) and (m, m)."""
     union = np.block([[within_generated, between], [between.T, within_reference]])
     np.fill_diagonal(union, np.inf)
     nearest = _nearest(union)
@@ -157,17 +120,17 @@ def one_nearest_neighbor_accuracy_of(within_generated, between, within_reference
 
 def jensen_shannon_divergence(generated, reference, resolution=28):
     """
-    Jensen-Shannon divergence of where the points of two sets of clouds lie.
+    Jensen-Shannon divergence of the voxel histograms of two sets of clouds.
 
-    Between the distributions of all points of either set over the voxels of a grid (Achlioptas et
-    al., 2018, section 3.1), with logarithms to base 2. Lower is better.
+    A histogram counts all points of a set in the voxels of a grid (Achlioptas et al., 2018, section
+    3.1). Logarithms are to base 2. Lower is better.
 
     Parameters
     ----------
     generated : array_like
-        (n, n_points, 3), in [-1, 1]. A point outside counts in the nearest voxel of the border.
+        (n, n_points, 3), in [-1, 1]. A point outside counts in the nearest voxel.
     reference : array_like
-        (m, m_points, 3), the same.
+        (m, m_points, 3), in [-1, 1].
     resolution : int
         Voxels along each edge of [-1, 1]^3.
 
@@ -181,20 +144,12 @@ def jensen_shannon_divergence(generated, reference, resolution=28):
     ValueError
         If an array is not (n, n_points, 3) and finite, or `resolution` is not positive.
     """
-    if resolution < 1:
-        raise ValueError(f"resolution is {resolution}; expected a positive number of voxels")
-    p, q = (
-        _occupancy(as_clouds(points, name, dtype=None), resolution)
-        for points, name in ((generated, "generated"), (reference, "reference"))
-    )
-    middle = (p + q) / 2
-    divergence = (rel_entr(p, middle).sum() + rel_entr(q, middle).sum()) / (2 * np.log(2))
-    return float(np.clip(divergence, 0, 1))
+    return _divergence(*_checked(generated, reference), resolution)
 
 
 def generative_metrics(generated, reference, resolution=28):
     """
-    Every metric of generated shapes, with each pair of shapes measured once.
+    Compute all metrics of generated shapes; each pair of shapes is measured once.
 
     Parameters
     ----------
@@ -216,28 +171,37 @@ def generative_metrics(generated, reference, resolution=28):
     ValueError
         If an array is not (n, n_points, 3) and finite, or `resolution` is not positive.
     """
-    divergence = jensen_shannon_divergence(generated, reference, resolution)
-    between = _between(generated, reference)
+    generated, reference = _checked(generated, reference)
+    divergence = _divergence(generated, reference, resolution)
+    between = chamfer_matrix(generated, reference)
     return {
         "minimum_matching_distance": minimum_matching_distance_of(between),
         "coverage": coverage_of(between),
         "jensen_shannon_divergence": divergence,
         "one_nearest_neighbor_accuracy": one_nearest_neighbor_accuracy_of(
-            pairwise_chamfer(generated), between, pairwise_chamfer(reference)
+            chamfer_matrix(generated, generated), between, chamfer_matrix(reference, reference)
         ),
     }
 
 
-def _between(generated, reference):
-    """(n, m) Chamfer distances, generated shapes along the rows."""
-    generated, reference = as_clouds(generated, "generated"), as_clouds(reference, "reference")
-    return pairwise_chamfer(generated, reference)
+def _checked(generated, reference):
+    return as_clouds(generated, "generated"), as_clouds(reference, "reference")
 
 
 def _nearest(distances):
     """Which entries are the smallest of their row, as a mask."""
-    # Equal clouds with their points in another order differ in the last digits of their distance.
+    # The order of points changes the last digits of a distance, which must not break a tie.
     return distances <= distances.min(axis=1, keepdims=True) * (1 + 1e-7)
+
+
+def _divergence(generated, reference, resolution):
+    """`jensen_shannon_divergence` of checked clouds."""
+    if resolution < 1:
+        raise ValueError(f"resolution is {resolution}; expected a positive number of voxels")
+    p, q = _occupancy(generated, resolution), _occupancy(reference, resolution)
+    middle = (p + q) / 2
+    divergence = (rel_entr(p, middle).sum() + rel_entr(q, middle).sum()) / (2 * np.log(2))
+    return float(np.clip(divergence, 0, 1))
 
 
 def _occupancy(clouds, resolution):
@@ -247,21 +211,17 @@ def _occupancy(clouds, resolution):
     return counts.ravel() / counts.sum()
 
 
-# NumPy would go over all points a dozen times: to shift, scale, round, clip and number them.
+# Compiled, this is one pass over the points; NumPy needs a dozen.
 @numba.njit(nogil=True)
 def _count(points, counts):
     """Count points (n, 3) in the voxels of [-1, 1]^3."""
     resolution = len(counts)
     for x, y, z in points:
-        counts[
-            _voxel(x, resolution),
-            _voxel(y, resolution),
-            _voxel(z, resolution),
-        ] += 1
+        counts[_voxel(x, resolution), _voxel(y, resolution), _voxel(z, resolution)] += 1
 
 
 @numba.njit(nogil=True)
 def _voxel(coordinate, resolution):
-    """Number of the voxel along one axis in which a coordinate lies, or the nearest to it."""
-    place = np.floor((np.float64(coordinate) + 1) * (resolution / 2))
+    """Index of the voxel along one axis that holds a coordinate, or is nearest to it."""
+    place = np.floor((coordinate + 1) * (resolution / 2))
     return int(min(max(place, 0), resolution - 1))

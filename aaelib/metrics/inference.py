@@ -1,4 +1,4 @@
-"""Whether a difference between conditions is more than chance: intervals, tests, answers."""
+"""Confidence intervals of differences between conditions, and a two-sample test."""
 
 from dataclasses import dataclass
 
@@ -6,20 +6,12 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import norm, t
 
-_BLOCK = 1000  # resamples, or permutations, that are in memory at once
+_BLOCK = 1000  # resamples or permutations in memory at a time
 
 
 @dataclass(frozen=True)
 class Difference:
-    """
-    A mean difference, second condition minus first, and its interval, in the unit of the errors.
-
-    Attributes
-    ----------
-    mean : float
-    low, high : float
-        Ends of the interval; NaN where there is nothing to tell them from.
-    """
+    """Mean of second condition minus first, and the ends of its interval (NaN if unknown)."""
 
     mean: float
     low: float
@@ -28,35 +20,16 @@ class Difference:
 
 def paired_bootstrap(a, b, n_resamples=10_000, level=0.95, seed=0):
     """
-    Interval of the mean difference of two conditions, for other seeds and other sockets.
+    Confidence interval of the mean difference b - a of errors (n_seeds, n_sockets).
 
-    Seeds and sockets are drawn with replacement, independently of each other, and the interval is
-    between percentiles of the means: the pigeonhole bootstrap (Owen 2007). It is on the
-    safe side where errors scatter from run to run and socket to socket alike. Where whole runs
-    differ it is too narrow for few of them: the simulated coverage of the 95 % interval, for 3
-    seeds and 40 sockets, is 0.98 without an effect of the seed, 0.94 where its standard deviation
-    is 0.3 times that between sockets, and 0.81 where they are equal.
+    Row i of both conditions has the same seed, column j the same socket. Seeds and sockets are
+    drawn with replacement, independently, and the interval lies between percentiles of the means:
+    the pigeonhole bootstrap (Owen 2007). With one seed only sockets are resampled, and the interval
+    holds for these two runs alone.
 
-    Parameters
-    ----------
-    a, b : (n_seeds, n_sockets) arrays
-        Errors of the two conditions, on the same sockets; row i of both is of the same seed. Of one
-        seed only sockets are resampled: the interval is for these two runs.
-    n_resamples : int
-    level : float
-        Of confidence, in (0, 1).
-    seed : int
-
-    Returns
-    -------
-    Difference
-        Of b - a.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or are other than that, there are fewer than 2 sockets, a value is not
-        finite, or `level` is out of range.
+    For 3 seeds and 40 sockets the simulated coverage of the 95 % interval is 0.98 without an effect
+    of the seed, 0.94 if the standard deviation of that effect is 0.3 times that between sockets,
+    and 0.81 if both are equal: with few seeds that differ much, the interval is too narrow.
     """
     difference = _paired(a, b, ndim=2)
     n_seeds, n_sockets = difference.shape
@@ -74,33 +47,12 @@ def paired_bootstrap(a, b, n_resamples=10_000, level=0.95, seed=0):
 
 def bootstrap_difference(a, b, n_resamples=10_000, level=0.95, seed=0):
     """
-    Interval of the mean difference of two conditions in what each seed has one number of.
+    Confidence interval of the mean difference b - a of one number a seed, such as coverage.
 
-    Such as coverage or Jensen-Shannon divergence. Seeds are drawn with replacement. The mean of 3
-    drawn seeds never lies beyond the lowest and the highest, so that the 95 % percentile interval
-    would hold the truth in 75 % of studies. Hence the percentiles are spread about the mean as
-    Student's interval of n seeds is, by sqrt(n / (n - 1)) t / z (the two reasons for which
-    Hesterberg 2015 widens percentile intervals of small samples): 94 % in simulation.
-
-    Parameters
-    ----------
-    a, b : (n_seeds,) arrays
-        Entry i of both is of the same seed.
-    n_resamples : int
-    level : float
-        Of confidence, in (0, 1).
-    seed : int
-
-    Returns
-    -------
-    Difference
-        Of b - a; of one seed the interval is (NaN, NaN).
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or are other than that, there are no seeds, a value is not finite, or
-        `level` is out of range.
+    Seeds (n_seeds,) are drawn with replacement. The means of few seeds scatter too little: the 95 %
+    percentile interval of 3 seeds would hold the truth in 75 % of studies. So it is widened by
+    sqrt(n / (n - 1)) t / z, as Student's interval is (Hesterberg 2015); then the truth is held in
+    94 % of simulated studies. With one seed the interval is (NaN, NaN).
     """
     difference = _paired(a, b, ndim=1)
     mean, n = difference.mean(), len(difference)
@@ -116,24 +68,10 @@ def bootstrap_difference(a, b, n_resamples=10_000, level=0.95, seed=0):
 
 def answer(difference, better="lower"):
     """
-    What a difference says to the claim that the second condition is better.
+    Decide by an interval whether the second condition is better.
 
-    Parameters
-    ----------
-    difference : Difference
-    better : {"lower", "higher"}
-        Which values are.
-
-    Returns
-    -------
-    str
-        "supported" where the whole interval is on the better side of 0, "not supported" where it is
-        on the other side, "not decidable here" where it reaches 0 or is not known.
-
-    Raises
-    ------
-    ValueError
-        If `better` is neither.
+    "supported" if the whole interval lies on the better side of 0, "not supported" if it lies on
+    the other side, "not decidable here" if it reaches 0 or is unknown.
     """
     if better not in ("lower", "higher"):
         raise ValueError(f"better is {better!r}; it can be 'lower' or 'higher'")
@@ -146,34 +84,11 @@ def answer(difference, better="lower"):
 
 def energy_test(a, b, n_permutations=999, seed=0):
     """
-    Whether two samples are of one distribution, by their energy distance.
+    Permutation test of whether samples (n, d) and (m, d) have one distribution.
 
-    2 E|X - Y| - E|X - X'| - E|Y - Y'|, with means over all pairs of the samples (Székely and Rizzo
-    2004, without their factor n m / (n + m), so that it does not grow with the samples): 0 for
-    equal samples only. The p-value is the share of random splits of all points into n and m, the
-    given one among them, whose distance is no smaller.
-
-    Memory is that of the (n + m, n + m) distances.
-
-    Parameters
-    ----------
-    a : (n, d) array
-    b : (m, d) array
-        In one unit.
-    n_permutations : int
-    seed : int
-
-    Returns
-    -------
-    statistic : float
-        0 or more, in the unit of the samples.
-    p : float
-        In [1 / (1 + n_permutations), 1].
-
-    Raises
-    ------
-    ValueError
-        If the samples are empty, not of one number of columns, or have values that are not finite.
+    Returns the energy distance 2 E|X - Y| - E|X - X'| - E|Y - Y'|, with means over all pairs
+    (Székely and Rizzo 2004, without the factor n m / (n + m)), and the p-value: the fraction of
+    random splits of the pooled points, the given one included, with no smaller distance.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not a.size or not b.size:
@@ -181,10 +96,10 @@ def energy_test(a, b, n_permutations=999, seed=0):
     _check_finite(a, b)
     pooled = np.concatenate([a, b])
     distances = cdist(pooled, pooled)
-    # The distance is -w D w, a third of the work of its three means.
+    # The distance is -w D w; its three means would take three times as long.
     weights = np.repeat([1 / len(a), -1 / len(b)], [len(a), len(b)])
     statistic = -weights @ distances @ weights
-    # Splits that are the given one, up to the order of points, must count in spite of rounding.
+    # Splits equal to the given one must count in spite of rounding.
     least = statistic - 1e-9 * distances.max()
     rng, as_far = np.random.default_rng(seed), 0
     for count in _blocks(n_permutations):
@@ -194,7 +109,7 @@ def energy_test(a, b, n_permutations=999, seed=0):
 
 
 def _paired(a, b, ndim):
-    """b - a, float, of one shape with `ndim` axes."""
+    """Check two arrays of errors and return b - a."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.shape != b.shape or a.ndim != ndim or not len(a):
         expected = "(n_seeds,)" if ndim == 1 else "(n_seeds, n_sockets)"
@@ -209,12 +124,12 @@ def _check_finite(a, b):
 
 
 def _blocks(count):
-    """Sizes of the blocks, at most `_BLOCK` each, in which so many are made."""
+    """Sizes of blocks, at most `_BLOCK` each, that sum to `count`."""
     return [min(_BLOCK, count - start) for start in range(0, count, _BLOCK)]
 
 
 def _weights(rng, count, n):
-    """(count, n): how often each of n is drawn when n are drawn with replacement, over n."""
+    """Weights (count, n) of n items in `count` resamples with replacement; rows sum to 1."""
     return rng.multinomial(n, np.full(n, 1 / n), size=count) / n
 
 

@@ -1,4 +1,4 @@
-"""Nearest neighbours of points: all pairs compared, on every core."""
+"""Nearest neighbours of points, by comparing all pairs."""
 
 import functools
 import os
@@ -8,17 +8,14 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-# The compiled search keeps the best so far of this many points in the processor's vector registers
-# and nearest cache, and takes this many of the points to choose from in one go.
+# The search keeps the best distances of this many queries in vector registers and the L1 cache,
+# and compares this many choices at a time.
 _LANES = 128
 _UNROLLED = 4
 
 
-# On the CPU -----------------------------------------------------------------------------------
-
-
 class Cloud(NamedTuple):
-    """A cloud that `nearest` can search in, made by `searchable`."""
+    """Points as given, and as (3, a multiple of the lanes) float32, padded with the last point."""
 
     points: np.ndarray
     lanes: np.ndarray
@@ -26,22 +23,10 @@ class Cloud(NamedTuple):
 
 def searchable(points, middle=None, size=1.0):
     """
-    A cloud made ready to be searched in, which is worth keeping for one that is used again.
+    Prepare points (n_points, 3) for `nearest`.
 
-    Parameters
-    ----------
-    points : numpy.ndarray
-        (n_points, 3).
-    middle, size : array_like, optional
-        Neighbours are compared in single precision, as (points - middle) / size: give the middle
-        and the size of clouds that are to be compared, and few digits are lost. Without, as they
-        are.
-
-    Returns
-    -------
-    Cloud
-        The points as they were given, and (3, n) float32, an axis a row, n the next multiple of
-        the number of lanes, filled with the last point.
+    It compares (points - middle) / size in single precision: with the middle and size of the clouds
+    to compare, few digits are lost.
     """
     n_points = len(points)
     lanes = np.empty((3, -(-n_points // _LANES) * _LANES), np.float32)
@@ -52,21 +37,11 @@ def searchable(points, middle=None, size=1.0):
 
 def nearest(queries, choices):
     """
-    Index of the point of `choices` that is nearest to each point of `queries`.
+    Index (n,) int32 of the point of the Cloud `choices` nearest to each point of `queries`.
 
-    All pairs are compared, 16 at a time where the processor has the registers. Up to some 30,000
-    points that is faster than to walk a k-d tree, whose every step waits for the one before.
-
-    Parameters
-    ----------
-    queries, choices : Cloud
-        (n, 3) and (m, 3).
-
-    Returns
-    -------
-    numpy.ndarray
-        (n,) int32, in [0, m). Of points whose distances single precision does not tell apart, any
-        one; 0 for a query with a value that is not finite.
+    Up to some 30,000 points this is faster than a k-d tree, whose every step waits for the one
+    before. Among points that single precision cannot tell apart, any one; 0 for a query that is not
+    finite.
     """
     indices = np.empty(queries.lanes.shape[1], np.int32)
     _search(queries.lanes, choices.lanes, indices)
@@ -75,7 +50,7 @@ def nearest(queries, choices):
 
 @numba.njit(nogil=True, fastmath={"contract"})
 def _search(queries, choices, indices):
-    """`nearest` by comparing all pairs; loops over lanes are what the compiler vectorises."""
+    """Search of `nearest`; the compiler vectorises the loops over lanes."""
     best, chosen = np.empty(_LANES, np.float32), np.empty(_LANES, np.int32)
     for start in range(0, queries.shape[1], _LANES):
         end = start + _LANES
@@ -89,7 +64,7 @@ def _search(queries, choices, indices):
                     j = first + step
                     dx, dy, dz = x - choices[0, j], y - choices[1, j], z - choices[2, j]
                     squared = dx * dx + dy * dy + dz * dz
-                    # Strictly smaller: what fills the last lanes is never preferred.
+                    # Strictly smaller, so that the padding is never preferred.
                     if squared < smallest:
                         smallest, index = squared, np.int32(j)
                 best[lane], chosen[lane] = smallest, index
@@ -98,11 +73,8 @@ def _search(queries, choices, indices):
 
 @numba.njit(nogil=True)
 def mean_squared_distance(a, b, indices):
-    """
-    Mean squared distance of the points of `a` (n_points, 3) to those of `b` with these indices.
-
-    Compiled because NumPy would hold Python's lock over it, and the other core would wait.
-    """
+    """Mean squared distance of points `a` (n, 3) to the points of `b` with these indices."""
+    # Compiled because NumPy would hold Python's lock, and the other cores would wait.
     total = 0.0
     for i in range(len(a)):
         j = indices[i]
@@ -113,5 +85,5 @@ def mean_squared_distance(a, b, indices):
 
 @functools.cache
 def threads():
-    """Threads for work that is done without holding Python's lock, one a core."""
+    """One thread a core, for work that releases Python's lock."""
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="neighbors")

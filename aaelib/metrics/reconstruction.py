@@ -1,4 +1,4 @@
-"""How far reconstructions are from their originals."""
+"""Errors of reconstructed shapes."""
 
 import numpy as np
 
@@ -7,26 +7,7 @@ from .distances import as_clouds, chamfer_distance
 
 
 def reconstruction_chamfer(points, reconstructed):
-    """
-    Chamfer distance of each reconstruction from its original, in the original's unit sphere.
-
-    Parameters
-    ----------
-    points : array_like
-        (n, n_points, 3), the originals, mm.
-    reconstructed : array_like
-        (n, m_points, 3), in the same order, mm.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n,), as `chamfer_distance`; comparable with Costa et al. (2022).
-
-    Raises
-    ------
-    ValueError
-        If an array is not (n, n_points, 3) and finite, or the numbers of shapes differ.
-    """
+    """Chamfer distances (n,) in the unit sphere of each original, as in Costa et al. (2022)."""
     unit_points, normalizer = normalize(as_clouds(points, "points"), "unit-sphere")
     reconstructed = as_clouds(reconstructed, "reconstructed")
     if len(reconstructed) != len(unit_points):
@@ -39,34 +20,10 @@ def reconstruction_chamfer(points, reconstructed):
 
 def reconstruction_errors(points, reconstructed, meshes):
     """
-    How far each reconstruction is from its own original.
+    Errors of each reconstruction: "chamfer" as `reconstruction_chamfer`, and "surface_mm".
 
-    Parameters
-    ----------
-    points : array_like
-        (n, n_points, 3), the originals, mm.
-    reconstructed : array_like
-        (n, m_points, 3), in the same order, mm.
-    meshes : sequence of trimesh.Trimesh
-        The originals' surfaces, mm.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        "chamfer", (n,): in the unit sphere of the original, as in Costa et al. (2022);
-        "surface_mm", (n,): mean distance in mm of the reconstruction's points to the surface.
-
-    Raises
-    ------
-    ValueError
-        If an array is not (n, n_points, 3) and finite, or the numbers of shapes differ.
+    The latter is the mean distance (n,), in mm, of its points to the original's surface, a mesh.
     """
-    points, reconstructed = as_clouds(points, "points"), as_clouds(reconstructed, "reconstructed")
-    if not len(points) == len(reconstructed) == len(meshes):
-        raise ValueError(
-            f"{len(points)} originals, {len(reconstructed)} reconstructions and {len(meshes)} "
-            "surfaces; there must be as many of each"
-        )
     pairs = zip(reconstructed, meshes, strict=True)
     return {
         "chamfer": reconstruction_chamfer(points, reconstructed),

@@ -1,11 +1,10 @@
 """Training batches: real clouds and fresh draws of shape models."""
 
 import numpy as np
+import tensorflow as tf
 
 from ..shapes.clouds import normalize
 from ..shapes.splits import proportional_counts
-
-# Training batches -----------------------------------------------------------------------------
 
 
 def batches(
@@ -25,8 +24,8 @@ def batches(
     """
     Training batches as a `tf.data.Dataset`: real clouds, and fresh draws of shape models.
 
-    Each batch is a function of `seed` and its step alone, so that a run that is resumed at
-    `first_step` sees what it would have seen.
+    A batch depends on `seed` and its step alone, so that a run resumed at `first_step` sees the
+    batches that it would have seen.
 
     Parameters
     ----------
@@ -35,11 +34,11 @@ def batches(
     scale : float
         Millimetres of a normalized unit ("dataset" normalization).
     n_steps : int
-        Number of the last batch.
+        End of the steps: batches are those of `first_step` to `n_steps` - 1.
     batch_size : int
     shape_models : sequence of ShapeModel
-        The augmentation; each gives as large a part of the drawn clouds as it has of all surfaces
-        fitted. None: real clouds only.
+        The augmentation. A model's part of the drawn clouds is its part of all surfaces fitted.
+        Empty: real clouds only.
     share : float
         Part of a batch that is drawn from the shape models, [0, 1].
     limit : float
@@ -57,8 +56,6 @@ def batches(
     tf.data.Dataset
         Of (batch_size, n_points, 3) float32 normalized clouds.
     """
-    import tensorflow as tf
-
     fixed_scale = scale if normalization == "dataset" else None
     real = tf.constant(normalize(clouds, normalization, scale=fixed_scale)[0], tf.float32)
     n_points = real.shape[1]
@@ -91,26 +88,11 @@ def batches(
 
 def draw_clouds(mean, modes, count, limit, key):
     """
-    Draw clouds of a shape model in TensorFlow.
+    Draw clouds of a shape model, given as `ShapeModel.point_basis`, with bounded weights.
 
-    Parameters
-    ----------
-    mean, modes : arrays
-        As `ShapeModel.point_basis` gives them.
-    count : int
-    limit : float
-        Bound of the weights, standard deviations.
-    key : (2,) int tensor
-        Of TensorFlow's stateless random numbers.
-
-    Returns
-    -------
-    clouds : (count, n_points, 3) float32 tensor
-        Of one pattern, drawn as well; in the unit of `mean`.
-    weights : (count, n_modes) float32 tensor
+    The points have one random pattern for all. Returns clouds (count, n_points, 3) in the unit of
+    `mean`, and weights (count, n_modes). `key` is one of TensorFlow's stateless generators.
     """
-    import tensorflow as tf
-
     for_pattern, for_weights = tf.unstack(tf.random.experimental.stateless_split(key, 2))
     pattern = tf.random.stateless_uniform([], for_pattern, 0, len(mean), tf.int32)
     weights = tf.random.stateless_parameterized_truncated_normal(
@@ -122,8 +104,6 @@ def draw_clouds(mean, modes, count, limit, key):
 
 def _normalized(points, scale):
     """`clouds.normalize` for tensors."""
-    import tensorflow as tf
-
     centred = points - tf.reduce_mean(points, axis=1, keepdims=True)
     if scale is None:
         scale = tf.reduce_max(tf.norm(centred, axis=-1, keepdims=True), axis=1, keepdims=True)
@@ -132,8 +112,6 @@ def _normalized(points, scale):
 
 def _turned(points, angles):
     """`clouds.rotate` for tensors."""
-    import tensorflow as tf
-
     cos, sin = tf.cos(angles)[:, None], tf.sin(angles)[:, None]
     x, y, z = tf.unstack(points, axis=-1)
     return tf.stack([cos * x - sin * y, sin * x + cos * y, z], axis=-1)

@@ -150,19 +150,3 @@ def _workers():
     if not understood:
         raise ValueError(f"TF_CONFIG is {text!r}; workers are named as in {_EXAMPLE}")
     return workers, own
-
-
-def n_replicas():
-    return 1
-
-
-def own_rows(draw, shape):
-    return draw(shape)
-
-
-def all_rows(tensor):
-    return tensor
-
-
-def averaged(gradients):
-    return gradients

@@ -1,4 +1,4 @@
-"""Trained models as files."""
+"""Files of trained models."""
 
 import json
 from pathlib import Path
@@ -18,17 +18,16 @@ SHIPPED = ("sockets", "pretrained")
 
 def export_weights(aae, path):
     """
-    Write what a model needs to be used, but not to be trained on, in about half the bytes.
+    Write a model's weights, without its optimizers, in about half the bytes.
 
-    Weights are half precision, but for what is added to coordinates of points (linear terms,
-    biases): half a thousandth of a socket's size would be seen in millimetres. The state of the
-    optimizers is left out.
+    Weights are stored in half precision, except biases and the terms of linear models: these are
+    added to coordinates, where half precision would be off by tenths of a millimetre.
 
     Parameters
     ----------
     aae : AdversarialAutoencoder
     path : Path
-        An `.npz` file, which `load` reads.
+        An `.npz` file, for `load`.
     """
     arrays = {"config": np.array(json.dumps(aae.get_config()))}
     for network in NETWORKS:
@@ -39,8 +38,8 @@ def export_weights(aae, path):
         np.savez(temporary, **arrays)
 
 
-def _imported(path):
-    """The model that `export_weights` wrote."""
+def _exported(path):
+    """Read a file of `export_weights`."""
     try:
         with np.load(path, allow_pickle=False) as file:
             aae = AdversarialAutoencoder.from_config(json.loads(str(file["config"])))
@@ -50,7 +49,7 @@ def _imported(path):
                 if not all(np.isfinite(weight).all() for weight in weights):
                     raise ValueError(f"weights of the {network} are not finite")
                 getattr(aae, network).set_weights(weights)
-    except Exception as error:  # bytes at random fail in many ways
+    except Exception as error:  # damaged files fail in many ways
         raise ValueError(
             f"{path} does not hold weights written by export_weights ({_brief(error)}); write or "
             "download it again"
@@ -59,7 +58,7 @@ def _imported(path):
 
 
 def _saved(path):
-    """The model that `AdversarialAutoencoder.save` wrote."""
+    """Read a file of `AdversarialAutoencoder.save`."""
     try:
         with ZipFile(path) as file:
             config = json.loads(file.read("config.json"))
@@ -68,7 +67,7 @@ def _saved(path):
         raise ValueError(
             f"{path} is no whole Keras file ({_brief(error)}); save or download it again"
         ) from error
-    # Before Keras makes anything of what is in there.
+    # Checked before Keras builds anything from the file.
     if '"class_name": "Lambda"' in json.dumps(config):
         raise ValueError(
             f"{path} is refused: it has a Lambda layer, code that would run here; accepted are "
@@ -97,7 +96,7 @@ def _brief(error):
 
 
 def _shipped(name):
-    """The file of a model that comes with the repository, if it is the one that was published."""
+    """Path of a model that comes with the repository, checked against its sha256."""
     file, registry = WEIGHTS / f"{name}.npz", WEIGHTS / "registry.txt"
     for needed in (file, registry):
         if not needed.exists():
@@ -115,7 +114,7 @@ def _shipped(name):
 
 def load(path):
     """
-    Load a model, ready to use; one saved by `AdversarialAutoencoder.save` also to train on.
+    Load a model; one saved by `AdversarialAutoencoder.save` can also be trained further.
 
     Parameters
     ----------
@@ -132,7 +131,7 @@ def load(path):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a model of this module.
+        If the file is damaged or holds something else.
     """
     path = _shipped(path) if path in SHIPPED else Path(path)
     if not path.exists():
@@ -140,7 +139,7 @@ def load(path):
             f"no model at {path}; `make reproduce` trains and saves them, and "
             f"{' and '.join(map(repr, SHIPPED))} come with the repository"
         )
-    readers = {".npz": _imported, ".keras": _saved}
+    readers = {".npz": _exported, ".keras": _saved}
     if path.suffix not in readers or not path.is_file():
         raise ValueError(f"{path} is no model; accepted: a file .keras, or .npz of export_weights")
     return readers[path.suffix](path)

@@ -1,4 +1,4 @@
-"""The latent space: interpolation, directions, and how alike codes and the prior are."""
+"""The latent space: interpolation, directions, and comparison of codes with the prior."""
 
 import numpy as np
 from scipy.stats import kurtosis, skew
@@ -15,7 +15,7 @@ def interpolate(a, b, steps):
     ----------
     a, b : (code_size,) array
     steps : int
-        How many, both ends included; 2 or more.
+        Number of codes, both ends included; 2 or more.
 
     Returns
     -------
@@ -32,16 +32,15 @@ def interpolate(a, b, steps):
     if steps < 2:
         raise ValueError(f"steps is {steps}; an interpolation has 2 or more")
     share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
-    # Both products, so that the ends are a and b to the last bit.
+    # Two products, so that the ends equal a and b exactly.
     return (1 - share) * a + share * b
 
 
 def direction(codes, has):
     """
-    What a characteristic is in the latent space: mean code with it minus mean code without.
+    Direction of a characteristic: mean code of shapes with it minus mean code of those without.
 
-    Adding it to a socket's code gives the socket the characteristic (Wu et al. 2016; as in the
-    paper's latent arithmetic).
+    Added to a code, it gives the shape the characteristic (latent arithmetic, Wu et al. 2016).
 
     Parameters
     ----------
@@ -56,7 +55,7 @@ def direction(codes, has):
     Raises
     ------
     ValueError
-        If all or none have it.
+        If all or none have it, or `has` has another length than `codes`.
     """
     codes, has = np.asarray(codes, np.float32), np.asarray(has, bool)
     if has.shape != codes.shape[:1]:
@@ -68,21 +67,11 @@ def direction(codes, has):
 
 def code_statistics(codes, prior_std):
     """
-    Moments of codes beside those of the prior N(0, prior_std^2 I), in units of prior_std.
+    Moments of codes (n, code_size), n > 1, in units of the prior's standard deviation.
 
-    Parameters
-    ----------
-    codes : (n, code_size) array
-        n > 1.
-    prior_std : float
-
-    Returns
-    -------
-    dict
-        "mean": root mean square of the codes' mean (prior: 0); "spread": their mean standard
-        deviation (prior: 1); "correlation": root mean square of the correlations between different
-        numbers of the code (prior: 0, apart from 1 / sqrt(n) by chance); "norm": mean length over
-        that of the prior, sqrt(code_size) (prior: about 1).
+    "mean" is the root mean square of the mean code (prior: 0), "spread" the mean standard deviation
+    (prior: 1), "correlation" the root mean square correlation between numbers of the code (prior: 0
+    plus 1 / sqrt(n) by chance), "norm" the mean length over sqrt(code_size) (prior: about 1).
     """
     codes = np.asarray(codes, float) / prior_std
     correlation = np.corrcoef(codes, rowvar=False)
@@ -97,25 +86,11 @@ def code_statistics(codes, prior_std):
 
 def prior_check(codes, prior_std, n_draws=1000, seed=0):
     """
-    How alike codes and the prior N(0, prior_std^2 I) are, in units of prior_std.
+    Compare codes (n, code_size), n > 1, with the prior, in units of its standard deviation.
 
-    Parameters
-    ----------
-    codes : (n, code_size) array
-        n > 1.
-    prior_std : float
-    n_draws : int
-        Draws of the prior that the codes are compared with.
-    seed : int
-        Of the draws and of the test's permutations.
-
-    Returns
-    -------
-    dict
-        What `code_statistics` has, and "skewness", "excess_kurtosis": mean absolute values over the
-        numbers of the code (prior: 0, apart from about 2 / sqrt(n) and 4 / sqrt(n) by chance);
-        "energy", "energy_p": distance and p-value of `significance.energy_test` between codes and
-        draws (prior: small, and uniform in [0, 1]).
+    Adds to `code_statistics` the mean absolute "skewness" and "excess_kurtosis" of the numbers of
+    the code (prior: about 2 / sqrt(n) and 4 / sqrt(n) by chance), and "energy" and "energy_p" of
+    `energy_test` between codes and `n_draws` draws of the prior.
     """
     draws = np.random.default_rng(seed).normal(size=(n_draws, np.shape(codes)[1]))
     energy, p = energy_test(np.asarray(codes, float) / prior_std, draws, seed=seed)
@@ -129,18 +104,10 @@ def prior_check(codes, prior_std, n_draws=1000, seed=0):
 
 def project(codes, *others):
     """
-    Codes in the plane of their two largest principal components, and other codes in that plane.
+    Project codes, and others, onto the first two principal components of `codes`.
 
-    Parameters
-    ----------
-    codes, *others : (n, code_size) arrays
-
-    Returns
-    -------
-    list of (n, 2) arrays
-        One for each argument.
-    explained : (2,) array
-        Shares of the variance of `codes` that the two axes hold, [0, 1].
+    Returns a list of (n, 2) arrays, one for each argument, and the shares (2,) of the variance of
+    `codes` along the two axes.
     """
     pca = PCA(2, svd_solver="full").fit(codes)
     return [pca.transform(each) for each in (codes, *others)], pca.explained_variance_ratio_

@@ -1,46 +1,23 @@
 """Differentiable losses of point clouds: Chamfer distance and point-to-plane distance."""
 
-import functools
-
 import numpy as np
 import tensorflow as tf
 
 from ..metrics.neighbors import nearest, searchable, threads
 
-# Distances that the accelerator's kernel holds at a time. Three arrays of so many float32 (a
-# difference, its square, the sum) live together: 64 MB.
+# Distances that the GPU search holds at a time. Three float32 arrays of this size (a difference,
+# its square, the sum) take 64 MB.
 _BLOCK = 64 * 2**20 // (3 * 4)
-
-
-# In TensorFlow --------------------------------------------------------------------------------
+_ANY_DIRECTION = 0.05  # weight of the squared distance whatever its direction
 
 
 def nearest_indices(a, b):
     """
-    Index of the point of `b` that is nearest to each point of `a`, cloud by cloud.
+    Index (n, n_points) int32 of the point of `b` nearest to each point of `a`, cloud by cloud.
 
-    Without a GPU the search runs on the host, see `nearest`; with one it compares all pairs there,
-    a block of them at a time, and nothing leaves the device.
-
-    Parameters
-    ----------
-    a : tf.Tensor
-        (n, n_points, 3) float32, the points that look for a neighbour.
-    b : tf.Tensor
-        (n, m_points, 3) float32, the points to choose from.
-
-    Returns
-    -------
-    tf.Tensor
-        (n, n_points) int32, in [0, m_points). Of several nearest points, any one.
-
-    Raises
-    ------
-    ValueError
-        If a tensor is not (n, n_points, 3).
+    Without a GPU the search runs on the host (`neighbors.nearest`). With one it compares all pairs
+    there, a block at a time.
     """
-    import tensorflow as tf
-
     for name, tensor in (("a", a), ("b", b)):
         if tensor.shape.rank != 3 or tensor.shape[-1] != 3:
             raise ValueError(f"{name} has shape {tensor.shape}; expected (n, n_points, 3)")
@@ -51,21 +28,15 @@ def nearest_indices(a, b):
 
 
 def _host_indices(a, b):
-    """`nearest_indices` by `nearest`, on every core."""
-    import tensorflow as tf
-
     return tf.numpy_function(_nearest_of_clouds, [a, b], tf.int32, stateful=False)
 
 
 def _nearest_of_clouds(a, b):
-    """`nearest_indices` of NumPy arrays."""
     return np.stack(list(threads().map(lambda x, y: nearest(searchable(x), searchable(y)), a, b)))
 
 
 def _blocked_indices(a, b):
-    """`nearest_indices` from all differences, a block of rows at a time."""
-    import tensorflow as tf
-
+    """Compare all pairs, a block of rows of `a` at a time."""
     n, n_points, m_points = tf.shape(a)[0], tf.shape(a)[1], tf.shape(b)[1]
     rows = tf.clip_by_value(_BLOCK // (n * m_points), 1, n_points)
     blocks = -(-n_points // rows)
@@ -74,40 +45,26 @@ def _blocked_indices(a, b):
     choices = tf.transpose(b, [2, 0, 1])[:, :, None, :]
 
     def nearest_in_block(block):
-        # Differences, not |a|^2 - 2 ab + |b|^2, whose rounding error in float32 is as large as the
-        # distance between neighbours. One coordinate after the other: no (n, rows, m_points, 3).
+        # Not |a|^2 - 2 ab + |b|^2, whose rounding error in float32 is as large as the distance
+        # between neighbours. One coordinate at a time avoids an array (n, rows, m_points, 3).
         squared = tf.math.squared_difference(block[0], choices[0])
         squared += tf.math.squared_difference(block[1], choices[1])
         squared += tf.math.squared_difference(block[2], choices[2])
         return tf.argmin(squared, axis=-1, output_type=tf.int32)
 
-    # One block at a time, or the blocks in flight would share out the memory all over again.
+    # One block at a time, so that only one takes memory.
     indices = tf.map_fn(
         nearest_in_block, per_block, fn_output_signature=tf.int32, parallel_iterations=1
     )
     return tf.reshape(tf.transpose(indices, [1, 0, 2]), [n, blocks * rows])[:, :n_points]
 
 
-_ANY_DIRECTION = 0.05  # of a squared distance that counts whatever its direction
-
-
 def plane_distance(points, point_normals, decoded):
     """
-    Chamfer distance that counts mainly the part along the normals of given points.
+    Chamfer distance (n,) that counts mainly the part along the normals of the given points.
 
-    As point-to-plane registration does (Chen and Medioni 1992); a twentieth of the squared
-    distance counts whatever its direction.
-
-    Parameters
-    ----------
-    points, point_normals : (n, n_points, 3) tensors
-        Given clouds, and unit vectors.
-    decoded : (n, m_points, 3) tensor
-
-    Returns
-    -------
-    (n,) tensor
-        Both directions summed.
+    As in point-to-plane registration (Chen and Medioni 1992); a twentieth of the squared distance
+    counts whatever its direction. Clouds are (n, n_points, 3), `decoded` (n, m_points, 3).
     """
     to_points, to_decoded = nearest_indices(decoded, points), nearest_indices(points, decoded)
     pairs = (
@@ -134,61 +91,42 @@ def chamfer_loss(a, b, reduction="mean"):
     .. math:: \\sum_i \\min_j \\|a_i - b_j\\|^2 + \\sum_j \\min_i \\|a_i - b_j\\|^2
 
     (Fan et al., 2017, section 3.2), each sum divided by its number of points when `reduction` is
-    "mean". The search for neighbours is not differentiated: where no tie occurs, the gradient with
-    the neighbours held fixed is the gradient of the minimum.
+    "mean". Neighbours are held fixed in the gradient, which is exact where no tie occurs.
 
-    Runs eagerly and inside a ``tf.function``. Without a GPU the search runs on the host and XLA
-    cannot compile it: there, give Keras's `compile` ``jit_compile=False``. A cloud with a value
-    that is not finite has the loss NaN.
+    The search runs eagerly and in a ``tf.function``, but without a GPU XLA cannot compile it. The
+    loss of a cloud that is not finite is NaN.
 
     Parameters
     ----------
-    a : tf.Tensor
-        (n, n_points, 3) float32.
-    b : tf.Tensor
-        (n, m_points, 3) float32, cloud by cloud the counterpart of `a`.
-    reduction : str
-        "mean" over points, or "sum" over points (Costa et al., 2022).
+    a : (n, n_points, 3) float32 tensor
+    b : (n, m_points, 3) float32 tensor
+        Cloud by cloud the counterpart of `a`.
+    reduction : {"mean", "sum"}
+        Over points; "sum" as in Costa et al. (2022).
 
     Returns
     -------
-    tf.Tensor
-        (n,) float32, in squared units of the clouds.
+    (n,) float32 tensor
+        In squared units of the clouds.
 
     Raises
     ------
     ValueError
         If `reduction` is neither, or a tensor is not (n, n_points, 3).
     """
-    import tensorflow as tf
-
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction is {reduction!r}; it can be 'mean' or 'sum'")
     a, b = tf.convert_to_tensor(a), tf.convert_to_tensor(b)
-    return matched_loss()(a, b, nearest_indices(a, b), nearest_indices(b, a), reduction)
+    return matched_loss(a, b, nearest_indices(a, b), nearest_indices(b, a), reduction)
 
 
-@functools.cache
-def matched_loss():
-    """
-    The Chamfer loss of clouds whose neighbours are known.
-
-    Returns
-    -------
-    callable
-        Of `a` and `b` as in `chamfer_loss`, of the indices into `b` that are nearest to `a` and
-        those into `a` that are nearest to `b`, and of `reduction`.
-    """
-    import tensorflow as tf
-
-    # Compiled, gather, difference and sum are one pass, as is the gradient: a tenth of the time.
-    @tf.function(jit_compile=True)
-    def loss(a, b, to_b, to_a, reduction):
-        reduce = tf.reduce_mean if reduction == "mean" else tf.reduce_sum
-        to_b, to_a = tf.gather(b, to_b, batch_dims=1), tf.gather(a, to_a, batch_dims=1)
-        return sum(
-            reduce(tf.reduce_sum(tf.math.squared_difference(*pair), axis=-1), axis=-1)
-            for pair in ((a, to_b), (b, to_a))
-        )
-
-    return loss
+# Compiled, gather, difference and sum are one pass, as is the gradient: a tenth of the time.
+@tf.function(jit_compile=True)
+def matched_loss(a, b, to_b, to_a, reduction):
+    """`chamfer_loss` of clouds whose nearest points are known, as indices into `b` and `a`."""
+    reduce = tf.reduce_mean if reduction == "mean" else tf.reduce_sum
+    to_b, to_a = tf.gather(b, to_b, batch_dims=1), tf.gather(a, to_a, batch_dims=1)
+    return sum(
+        reduce(tf.reduce_sum(tf.math.squared_difference(*pair), axis=-1), axis=-1)
+        for pair in ((a, to_b), (b, to_a))
+    )

@@ -14,12 +14,9 @@ class TNet(layers.Layer):
     """
     A learnt linear transform of every point, the identity at first (Qi et al. 2017).
 
-    Its layers per point are linear, as in the code published with Costa et al. (2022); PointNet's
-    have ReLU units.
-
-    (n, n_points, channels) -> (n, n_points, channels), in the precision of the points. The
-    departure of the transform from an orthogonal one is added to the model's losses with the weight
-    1e-3.
+    It keeps the shape (n, n_points, channels) and the precision of the points, and adds 1e-3 times
+    the transform's deviation from orthogonality to the model's losses. Layers per point are linear,
+    as in the code published with Costa et al. (2022); those of PointNet have ReLU units.
     """
 
     def __init__(self, **kwargs):
@@ -46,9 +43,9 @@ class TNet(layers.Layer):
         return tf.matmul(points, tf.cast(matrix, points.dtype))
 
     def point_features(self, points):
-        """What is pooled over points (n, n_points, 1024), but for the bias."""
-        # Linear layers one after the other are one linear layer, and multiplying few kernels is
-        # cheaper than many points. Where a layer is narrower than the points, it goes first.
+        """Features (n, n_points, 1024) to be pooled over points, without the bias."""
+        # A product of linear layers is one linear layer, and multiplying kernels is cheaper than
+        # multiplying points. A first layer narrower than the points is applied by itself.
         kernels = [layer.kernel for layer in self.point_layers]
         if kernels[0].shape[1] < kernels[0].shape[0]:
             points, kernels = tf.matmul(points, tf.cast(kernels[0], points.dtype)), kernels[1:]
@@ -57,7 +54,7 @@ class TNet(layers.Layer):
     def matrix(self, pooled):
         """Transforms (n, channels, channels) from pooled features (n, 1024)."""
         first, *others = self.point_layers
-        # A bias is the same for all points: it goes through the later layers once.
+        # The bias is the same for all points, so it passes the later layers only once.
         bias = first.bias[None]
         for layer in others:
             bias = layer(bias)
@@ -87,7 +84,7 @@ def encoder(recipe):
             center=False,
             scale=False,
             epsilon=1e-6,
-            # Of the whole batch, when replicas share it: the same but for rounding.
+            # Moments of the whole batch if replicas share it.
             synchronized=tf.distribute.has_strategy(),
             name="standardize",
         )(mean)
@@ -101,25 +98,11 @@ def encoder(recipe):
 
 def critical_points(encoder, points):
     """
-    The points that alone decide the codes of a batch.
+    Reduce clouds (n, n_points, 3) to the points that decide their codes, (n, k, 3).
 
-    They are the points at which some maximum over points is attained (the critical set of Qi et
-    al. 2017, theorem 2). For them the encoder gives the codes of the whole clouds, and as nothing
-    else passes a maximum, the gradient of the whole clouds; so only they need a forward
-    pass that is remembered and a backward pass.
-
-    Parameters
-    ----------
-    encoder : keras.Model
-        Made by `encoder`.
-    points : tf.Tensor
-        (n, n_points, 3) normalized clouds.
-
-    Returns
-    -------
-    tf.Tensor
-        (n, k, 3), k that of the cloud with most critical points; the others are filled up with
-        points of theirs.
+    These are the points that attain some maximum over points (the critical set of Qi et al. 2017,
+    theorem 2). Their codes and gradients are those of the whole clouds, so only they need a pass
+    with gradients. k is the largest number in a cloud; others are padded with points of their own.
     """
     features, critical = points, tf.zeros(tf.shape(points)[:2], tf.bool)
     names = [layer.name for layer in encoder.layers]
@@ -136,13 +119,13 @@ def critical_points(encoder, points):
     return tf.gather(points, chosen, batch_dims=1)
 
 
-# XLA reads the features twice, where separate operations write and read them several times more.
+# Compiled, this reads the features twice; separate operations write and read them several times.
 @tf.function(jit_compile=True)
 def _pool(features):
-    """Maxima over points (n, channels) of features (n, n_points, channels), and who attains one."""
+    """Maxima (n, channels) over points, and a mask (n, n_points) of points that attain one."""
     maxima = tf.reduce_max(features, axis=1, keepdims=True)
     minima = tf.reduce_min(features, axis=1, keepdims=True)
-    # A unit that is off at every point passes no gradient on.
+    # A ReLU unit that is off at every point passes no gradient.
     attained = (features >= maxima) & ((maxima != 0) | (minima != 0))
     return maxima[:, 0], tf.reduce_any(attained, axis=-1)
 
@@ -150,19 +133,13 @@ def _pool(features):
 @keras.saving.register_keras_serializable("aaelib")
 class LinearModels(layers.Layer):
     """
-    Linear shape models side by side, each with a gate: codes (n, code_size) -> (n, 3 n_points).
+    Gated sum of linear shape models: codes (n, code_size) -> (n, 3 n_points).
 
     .. math:: \\sum_k g_k(z) (\\mu_k + M_k z), \\quad g(z) = \\mathrm{softmax}(G z + h)
 
-    A mixture of experts (Jacobs et al. 1991) whose experts are shape models: what lies between two
-    kinds of shape is often neither. Means and modes are zero at first;
-    `AdversarialAutoencoder.start_decoder_at_models` sets what else they can start from.
-
-    Parameters
-    ----------
-    count : int
-        How many models.
-    n_points : int
+    A mixture of experts (Jacobs et al. 1991), here of `count` models with means mu and modes M, all
+    zero at first: one linear model would blend kinds of shape that have nothing between them. See
+    `transfer.start_decoder_at_models`.
     """
 
     def __init__(self, count, n_points, **kwargs):
@@ -174,10 +151,10 @@ class LinearModels(layers.Layer):
 
     def build(self, shape):
         code_size = shape[-1]
-        # Random, or all models would learn the same.
+        # Random, so that the models do not all learn the same.
         self.gate_kernel = self.add_weight(shape=(code_size, self.count), name="gate_kernel")
         self.gate_bias = self.add_weight(shape=(self.count,), initializer="zeros", name="gate_bias")
-        # Of each model its mean, then its modes.
+        # The mean of each model, then its modes.
         self.terms = self.add_weight(
             shape=(self.count, 1 + code_size, 3 * self.n_points), initializer="zeros", name="terms"
         )
@@ -211,7 +188,7 @@ def discriminator(recipe):
     """Codes (n, code_size) -> one number each: high for codes that look drawn from the prior."""
     codes = keras.Input((recipe.code_size,), name="codes")
     features = codes
-    # A critic's slope is penalised: leaky units keep it from being flat.
+    # The gradient penalty needs a slope everywhere, so a critic has leaky units.
     activation = "leaky_relu" if recipe.adversarial == "wasserstein" else "relu"
     for i, width in enumerate(recipe.discriminator, start=1):
         features = layers.Dense(width, activation=activation, name=f"hidden_{i}")(features)

@@ -1,4 +1,4 @@
-"""What an adversarial autoencoder is made of and how it learns."""
+"""Recipes: the architecture of an adversarial autoencoder and the settings of its training."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ import yaml
 @dataclass(frozen=True)
 class Recipe:
     """
-    What an adversarial autoencoder is made of and how it learns.
+    The architecture of an adversarial autoencoder and the settings of its training.
 
     Parameters
     ----------
     name : str
-        What tables and files call it.
+        Its name in tables and files.
     n_points : int
         Points of a reconstructed cloud.
     code_size : int
@@ -24,24 +24,25 @@ class Recipe:
     prior_std : float
         Standard deviation of the prior N(0, prior_std^2) on each number of the code.
     encoder, decoder, discriminator : tuple of int
-        Widths of the hidden layers: shared per point, of the code, of the code.
+        Widths of the hidden layers. Those of the encoder act on each point, the others on the code.
     linear_models : int
-        Linear shape models that the decoder adds to its layers' output, each with a gate that
-        opens by the code, see `LinearModels`; none in the paper.
+        Number of linear shape models that the decoder adds to its layers' output, each times a
+        gate that depends on the code, see `LinearModels`. 0 in the paper.
     encoder_points : int or None
         Points that the encoder sees at once. A training step draws that many at random; `encode`
-        splits a whole cloud in parts of that size and averages their codes. None: all at once.
+        splits a cloud into parts of that size and averages their codes. None: all points.
     tnets : bool
         Learnt input (3 x 3) and feature transforms, as in PointNet (Qi et al. 2017).
     stochastic : bool
-        Codes are drawn from N(mean, std^2) with two heads; otherwise the code is the mean.
+        The encoder gives a mean and a standard deviation, and codes of training are drawn from
+        N(mean, std^2). Otherwise the code is the mean.
     standardized : bool
-        The encoder ends in a batch normalization that gives codes the prior's mean and spread;
-        left to the discriminator is the shape of their distribution.
+        The encoder ends in a batch normalization to the prior's mean and standard deviation. Then
+        the discriminator shapes the rest of the distribution only.
     adversarial : {"cross-entropy", "wasserstein"}
-        The discriminator's loss: that of Goodfellow et al. (2014), as in the paper, or the
-        Wasserstein critic with gradient penalty (Gulrajani et al. 2017), as in 3dAAE
-        (Zamorski et al. 2020).
+        The discriminator's loss: that of Goodfellow et al. (2014), as in the paper, or that of a
+        Wasserstein critic with gradient penalty (Gulrajani et al. 2017), as in 3dAAE (Zamorski et
+        al. 2020).
     critic_steps : int
         Discriminator updates in one training step.
     gradient_penalty : float
@@ -51,30 +52,29 @@ class Recipe:
     reconstruction_weight, discriminator_weight, generator_weight : float
         Weights of the three losses.
     shared_pass : bool
-        Encode once in a step. The encoder then learns from the sum of reconstruction and generator
-        loss (generator optimizer), the decoder from reconstruction (autoencoder optimizer).
-        Otherwise three separate updates, as in the paper; the encoder, which does not change
-        between the discriminator's update and its own, runs once for both.
+        Encode once in a step. The generator optimizer then updates the encoder by the sum of
+        reconstruction and generator loss, the autoencoder optimizer the decoder by the
+        reconstruction loss. Otherwise three separate updates, as in the paper.
     autoencoder_rate, discriminator_rate, generator_rate : float
         Learning rates (of Adam).
     decay : {"cosine", "constant"}
-        How the learning rates go on: down to zero over the run, or unchanged.
+        Schedule of the learning rates: down to zero over the run, or unchanged.
     beta_1, beta_2 : float
         Decay of Adam's moments.
     normalization : {"dataset", "unit-sphere"}
-        See `aaelib.clouds.normalize`. With "unit-sphere" what is decoded has no size of its own.
+        See `aaelib.shapes.normalize`. With "unit-sphere" decoded clouds have no size of their own.
     refinement_steps : int
         Steps by which `encode` and `reconstruct` improve the encoder's codes, see
-        `AdversarialAutoencoder.refine`; none in the paper.
+        `refinement.refine`. 0 in the paper.
     finetuning_steps : int
-        Steps in which the decoder, after training, learns at refined codes, see
-        `aaelib.training.finetune_decoder`; none in the paper.
+        Steps after training in which the decoder learns from refined codes, see
+        `training.finetune_decoder`. 0 in the paper.
     finetuning_rate : float
-        Their learning rate (of Adam), which falls to zero.
+        Their first learning rate (of Adam); it falls to zero.
     precision : {"float32", "mixed_bfloat16"}
-        Of the arithmetic in encoder and decoder, but for their outputs; weights and losses are
-        always float32. "mixed_bfloat16" is meant for accelerators with units for it; on a CPU
-        it was slower (`make bench` measures by how much).
+        Precision of encoder and decoder, except for their outputs; weights and losses are always
+        float32. "mixed_bfloat16" is for accelerators that support it. On a CPU it is slower
+        (`make bench`).
     """
 
     name: str = "compact"
@@ -113,7 +113,7 @@ class Recipe:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if not _is_accepted(field, value):
-                # YAML 1.1 wants a point before the e.
+                # YAML 1.1 requires a decimal point before the e.
                 hint = " (text; in YAML 1e-4 is text, 1.0e-4 a number)" * isinstance(value, str)
                 raise ValueError(
                     f"recipe: {field.name} is {value!r}{hint if field.name in _RANGES else ''}; "
@@ -123,7 +123,7 @@ class Recipe:
                 object.__setattr__(self, field.name, tuple(value))
 
 
-# What entries of a recipe can be; of widths, each of them. Bounds are inclusive.
+# Accepted values of entries, and of each width. Bounds are inclusive.
 _CHOICES = {
     "adversarial": ("cross-entropy", "wasserstein"),
     "reduction": ("mean", "sum"),
@@ -157,7 +157,7 @@ _RANGES = {
 
 
 def _is_accepted(field, value):
-    """Whether a value is of an entry's type and in its range."""
+    """Check an entry's type and range."""
     if field.name in _CHOICES:
         return isinstance(value, str) and value in _CHOICES[field.name]
     if field.name not in _RANGES:
@@ -175,7 +175,7 @@ def _is_accepted(field, value):
 
 
 def _accepted(field):
-    """The same in words."""
+    """Accepted values of an entry in words."""
     if field.name in _CHOICES:
         return " or ".join(map(repr, _CHOICES[field.name]))
     if field.name not in _RANGES:
@@ -221,7 +221,7 @@ RECIPES = {
 }
 
 
-def recipe(name="compact", **changes):
+def recipe(name="compact", /, **changes):
     """
     A recipe by name, with some of its entries changed.
 
@@ -229,7 +229,7 @@ def recipe(name="compact", **changes):
     ----------
     name : {"compact", "paper"}
     **changes
-        Entries of `Recipe` to replace.
+        Entries of `Recipe` to replace, the recipe's `name` included.
 
     Returns
     -------
@@ -248,42 +248,23 @@ def recipe(name="compact", **changes):
     return dataclasses.replace(RECIPES[name], **changes)
 
 
-# Recipes --------------------------------------------------------------------------------------
-
-
 def load_recipe(source="compact", /, defaults=None, **changes):
     """
-    A recipe by name or from a file, with some of its entries changed.
+    A recipe by name or from a YAML file, with some of its entries changed.
 
-    Parameters
-    ----------
-    source : str or Path
-        A name in `aaelib.models.RECIPES`, or a YAML file (`.yaml`, `.yml`): entries of
-        `aaelib.models.Recipe`, and `base`, the name of the recipe that has all others ("compact"
-        where it is missing). The recipe's `name` is the file's, unless an entry says another.
-    defaults : dict, optional
-        Entries that take the place of the base recipe's, but not of the file's.
-    **changes
-        Entries to replace. Text is read as the entry's type asks for: "1e-3", "64,128", "null".
-
-    Returns
-    -------
-    aaelib.models.Recipe
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        For an unknown name or entry, or a value of another type or out of range.
+    A file (`.yaml`, `.yml`) holds entries of `Recipe`, and `base`, the name of the recipe with the
+    other entries ("compact" by default). Without a `name` the recipe is named after the file.
+    `defaults` take the place of the base's entries, not of the file's. Text in `changes` is read as
+    the entry's type requires: "1e-3", "64,128", "null".
     """
+    defaults = defaults or {}
     if not _is_file(source):
-        return _recipe(str(source), (defaults or {}) | changes)
+        return recipe(str(source), **_typed(defaults | changes))
     entries = _read_recipe(Path(source))
     base = entries.pop("base", "compact")
     try:
         named = {"name": Path(source).stem}
-        return _recipe(base, (defaults or {}) | named | entries | changes)
+        return recipe(base, **_typed(defaults | named | entries | changes))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{source}: {error}") from error
 
@@ -292,19 +273,12 @@ def _is_file(source):
     return Path(source).suffix.lower() in (".yaml", ".yml")
 
 
-def _recipe(base, entries):
-    # The name is an entry, too, of which `models.recipe` takes the base's.
-    renamed = {"name": str(entries["name"])} if "name" in entries else {}
-    others = {key: value for key, value in entries.items() if key != "name"}
-    return dataclasses.replace(recipe(base, **_typed(others)), **renamed)
-
-
 def _read_recipe(file):
     if not file.exists():
         raise FileNotFoundError(f"no recipe file {file}")
     try:
         entries = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except Exception as error:  # values such as dates that are none fail in ways of their own
+    except Exception as error:  # values such as invalid dates raise errors of other types
         raise ValueError(f"{file} is not YAML: {error}") from error
     if not isinstance(entries, dict):
         raise ValueError(
@@ -315,12 +289,12 @@ def _read_recipe(file):
 
 
 def _typed(entries):
-    """Entries whose text is read by the type that `Recipe` gives them."""
+    """Entries with text read by the types of `Recipe`; a name may look like a number."""
     types = {field.name: field.type for field in dataclasses.fields(Recipe)}
     return {
         key: _parsed(value, types.get(key, str)) if isinstance(value, str) else value
         for key, value in entries.items()
-    }
+    } | ({"name": str(entries["name"])} if "name" in entries else {})
 
 
 def _parsed(text, kind):
@@ -328,7 +302,7 @@ def _parsed(text, kind):
         return text
     try:
         value = yaml.safe_load(f"[{text.strip('[]() ')}]" if kind is tuple else text)
-    except Exception:  # no value, which `Recipe` refuses by name
+    except Exception:  # `Recipe` refuses the text
         return text
     if isinstance(value, str) and kind is float:
         try:

@@ -1,4 +1,4 @@
-"""What a training run keeps on disk: the state to go on from, then the model with its card."""
+"""Files of a training run: the state to go on from, then the model with its history and card."""
 
 import functools
 import hashlib
@@ -63,7 +63,7 @@ class Run:
 
 
 def card_of(path):
-    """The card beside a trained model, as a dict; empty while there is none."""
+    """The card beside a trained model, as a dict; empty without one."""
     file = path.with_suffix(".json")
     if not (file.exists() and path.exists()):
         return {}
@@ -81,7 +81,7 @@ def card_of(path):
 
 def load_with_card(model):
     """
-    Load a model with its card (empty where there is none) and its name.
+    Load a model with its card (empty without one) and its name.
 
     `model` is a `.keras` or `.npz` file, "sockets" or "pretrained", a `Run` or an
     `AdversarialAutoencoder`.
@@ -125,7 +125,7 @@ class State:
     folder : Path
     fingerprint : str
     clear : bool
-        Whether this process may remove or move what is of another run.
+        Whether this process may remove or move the state of a different run.
     """
 
     def __init__(self, folder, fingerprint, clear=True):

@@ -1,4 +1,4 @@
-"""Where a model's weights come from before it is trained on shapes."""
+"""Starts of training: random weights, a trained model, a cloud, or linear shape models."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,8 @@ from scipy.spatial.distance import cdist
 
 from ..shapes.clouds import normalize
 from ..shapes.splits import proportional_counts
-from .autoencoder import AdversarialAutoencoder, first_weight
+from . import transfer
+from .autoencoder import AdversarialAutoencoder
 from .batches import draw_clouds
 from .networks import NETWORKS, critical_points
 from .progress import run_steps
@@ -93,13 +94,13 @@ class Start:
         scale = normalize(points)[1].scale if self.scale is None else self.scale
         aae = AdversarialAutoencoder(recipe, scale, seed, self.frozen)
         if self.model is not None:
-            aae.start_from(self.model, self.networks)
+            transfer.start_from(aae, self.model, self.networks)
         if self.decoder == "shape models":
             _start_at_shape_models(aae, self, seed)
         elif self.decoder == "cloud":
             fixed_scale = aae.scale if recipe.normalization == "dataset" else None
             first = normalize(points[:1], recipe.normalization, scale=fixed_scale)[0][0]
-            aae.start_decoder_at(first[: recipe.n_points])
+            transfer.start_decoder_at(aae, first[: recipe.n_points])
         return aae
 
 
@@ -113,7 +114,7 @@ def _start_at_shape_models(aae, start, seed):
     counts = [model.n_surfaces_ for model in shape_models]
     shares = np.array(counts, float) / sum(counts)
     starts = [(mean[0, o], modes[0][:, o]) for (mean, modes), o in zip(bases, orders, strict=True)]
-    aae.start_decoder_at_models(starts, shares)
+    transfer.start_decoder_at_models(aae, starts, shares)
     if not start.steps:
         return
     regression = EncoderRegression(aae.encoder, r)
@@ -156,7 +157,7 @@ def _drawer(recipe, bases, counts, limit, seed, batch_size=32):
     sizes = proportional_counts(batch_size, counts)
     shares = np.array(counts, float) / sum(counts)
     ends = np.concatenate([[0], np.cumsum(shares)[:-1], [1]]).astype(np.float32)
-    first = first_weight(len(bases))
+    first = transfer.first_weight(len(bases))
 
     def draw(step):
         number = tf.cast(step, tf.int32)

@@ -113,7 +113,7 @@ def train(shapes, parts, recipe, start, settings, path, about=None):
         (`.json`). If they are there and belong to this very run, nothing is trained. Until then a
         folder (`.resume`) keeps what is needed to go on.
     about : dict, optional
-        What else the card shall say; a run with another card is another run.
+        Further entries of the card; a run with a different card is a different run.
 
     Returns
     -------

@@ -9,6 +9,7 @@ import trimesh
 from scipy.interpolate import PchipInterpolator
 from shapely import Polygon
 from tqdm.auto import tqdm
+from trimesh.transformations import rotation_matrix
 
 from . import clouds
 from .writing import replacing
@@ -47,19 +48,14 @@ def generate(n_per_family, n_points=2048, seed=0):
         If `n_per_family` is smaller than 1.
     """
     if n_per_family < 1:
-        raise ValueError(
-            f"n_per_family is {n_per_family}: a corpus needs at least 1 shape of each family."
-        )
-    labels = np.repeat(list(FAMILIES), n_per_family)
-    indices = np.tile(np.arange(n_per_family), len(FAMILIES))
-    points = np.empty((len(labels), n_points, 3), dtype=np.float32)
-    shapes = zip(labels, indices, strict=True)
-    for row, (family, index) in enumerate(
-        tqdm(shapes, total=len(labels), desc="corpus", unit="shape", leave=False)
-    ):
+        raise ValueError(f"n_per_family is {n_per_family}; a corpus needs 1 shape of each or more")
+    shapes = [(family, index) for family in FAMILIES for index in range(n_per_family)]
+    points = []
+    for family, index in tqdm(shapes, desc="corpus", unit="shape", leave=False):
         mesh, sampling_seed = _drawn(family, index, seed)
-        points[row] = clouds.resample(mesh, n_points, seed=sampling_seed)
-    return clouds.normalize(points, normalization="unit-sphere")[0], labels
+        points.append(clouds.resample(mesh, n_points, seed=sampling_seed))
+    points = clouds.normalize(np.stack(points), normalization="unit-sphere")[0]
+    return points, np.array([family for family, _ in shapes])
 
 
 def export(folder, n_per_family, families, seed=0):
@@ -170,10 +166,8 @@ def _legs(rng, width, depth, height, radius, count=4):
     tops = tops * (1 - 2 * radius / min(width, depth))
     if rng.random() < 0.5:
         return [_box([2 * radius, 2 * radius, height], [x, y, 0.0]) for x, y in tops]
-    feet = tops * rng.uniform(1.0, 1.25)
-    return [
-        _rod([*foot, 0.0], [*top, height], radius) for foot, top in zip(feet, tops, strict=True)
-    ]
+    splay = rng.uniform(1.0, 1.25)
+    return [_rod([*(splay * top), 0.0], [*top, height], radius) for top in tops]
 
 
 def _back(rng, width, height, thickness):
@@ -414,7 +408,7 @@ def chair(rng):
     radius = rng.uniform(0.035, 0.07)
     parts = [_box([width, depth, plate], [0, 0, seat])]
     parts += _legs(rng, width, depth, seat, radius)
-    lean = trimesh.transformations.rotation_matrix(-rng.uniform(0.0, 0.3), [1, 0, 0])
+    lean = rotation_matrix(-rng.uniform(0.0, 0.3), [1, 0, 0])
     rest = _back(rng, width, back, 0.08).apply_transform(lean)
     parts.append(rest.apply_translation([0, depth / 2 - 0.04, seat + plate]))
     if rng.random() < 0.4:
@@ -559,7 +553,7 @@ def monitor(rng):
     ]
     if rng.random() < 0.3:
         tube = trimesh.creation.cone(radius=0.5, height=rng.uniform(0.5, 0.9), sections=24)
-        turn = trimesh.transformations.rotation_matrix(-np.pi / 2, [1, 0, 0])
+        turn = rotation_matrix(-np.pi / 2, [1, 0, 0])
         tube = tube.apply_transform(turn).apply_scale([0.9, 1.0, 0.9 * height])
         screen.append(tube.apply_translation([0, thickness / 2, rise + height / 2]))
     depth = rng.uniform(0.2, 0.35)
@@ -568,9 +562,7 @@ def monitor(rng):
     else:
         foot = _box([rng.uniform(0.3, 0.6), depth, 0.03], [0, 0.02, 0])
     neck = _box([rng.uniform(0.06, 0.2), 0.05, rise + 0.3 * height], [0, thickness / 2 + 0.025, 0])
-    tilt = trimesh.transformations.rotation_matrix(
-        -rng.uniform(0.0, 0.2), [1, 0, 0], [0, 0, rise + height / 2]
-    )
+    tilt = rotation_matrix(-rng.uniform(0.0, 0.2), [1, 0, 0], [0, 0, rise + height / 2])
     return _join(_join(*screen).apply_transform(tilt), neck, foot)
 
 
@@ -596,13 +588,11 @@ def box(rng):
     wall, flap = 0.02, rng.uniform(0.25, 0.5) * depth
     parts = [_box([width, depth, wall], [0, 0, 0])]
     for quarter, (length, reach) in enumerate([(width, depth), (depth, width)] * 2):
-        turn = trimesh.transformations.rotation_matrix(quarter * np.pi / 2, [0, 0, 1])
-        swing = trimesh.transformations.rotation_matrix(rng.uniform(0.2, 2.4), [1, 0, 0])
+        turn = rotation_matrix(quarter * np.pi / 2, [0, 0, 1])
+        swing = rotation_matrix(rng.uniform(0.2, 2.4), [1, 0, 0])
         lid = _box([length, wall, flap], [0, 0, 0]).apply_transform(swing)
-        side = _join(
-            _box([length, wall, height], [0, -reach / 2, 0]),
-            lid.apply_translation([0, -reach / 2, height]),
-        )
+        lid = lid.apply_translation([0, -reach / 2, height])
+        side = _join(_box([length, wall, height], [0, -reach / 2, 0]), lid)
         parts.append(side.apply_transform(turn))
     return _join(*parts)
 

@@ -1,4 +1,4 @@
-"""Public shapes from the network: SocketSSM and ModelNet, whole or not there at all."""
+"""Download SocketSSM and ModelNet, whole or not at all."""
 
 import os
 import re
@@ -104,16 +104,16 @@ def unpack(archive, folder):
     ----------
     archive : str or Path
     folder : str or Path
-        What there will be; it must not be there yet.
+        The folder to make; it must not exist yet.
 
     Raises
     ------
     FileExistsError
         If there is such a folder.
     ValueError
-        If the archive is none or damaged, or has a member that is encrypted, a link, in another
-        folder, or would be written outside of it, or if it unpacks to more than 100 times its size.
-        The message names the archive and the member.
+        If the file is not an archive or damaged, or has a member that is encrypted, a link, in
+        another folder, or would be written outside of it, or if it unpacks to more than 100 times
+        its size. The message names the archive and the member.
     OSError
         If the disk is full.
     """
@@ -135,20 +135,7 @@ def unpack(archive, folder):
 
 
 def _complete(folder, fill):
-    """
-    A folder that `fill` makes elsewhere first: what is under way has a hidden name.
-
-    Parameters
-    ----------
-    folder : Path
-    fill : callable
-        Of the path at which to make the folder; what it leaves beside that is kept if it fails.
-
-    Returns
-    -------
-    Path
-        `folder`.
-    """
+    """Let `fill(path)` make a folder, in a hidden one that is kept if it fails; return it."""
     work = folder.with_name(f".{folder.name}")
     if not folder.is_dir():
         with locked(folder, patience=0):
@@ -164,7 +151,7 @@ def _complete(folder, fill):
 
 
 def _fetch_sockets(folder):
-    """Every file of the registry, and no other, in a folder."""
+    """Download every file of the registry into a folder, and remove all others."""
     registry = pooch.create(folder, _SOCKETSSM_URL, retry_if_failed=_RETRIES)
     registry.load_registry(DATA / "SocketSSM-registry.txt")
     for name in tqdm(registry.registry, desc=folder.name):
@@ -175,7 +162,7 @@ def _fetch_sockets(folder):
 
 
 def _fetch_archive(url, sha256, folder):
-    """The folder of an archive; the archive stays beside it."""
+    """Download an archive beside `folder`, and unpack it."""
     name = f"{folder.name}.zip"
     registry = pooch.create(
         folder.parent,
@@ -194,7 +181,7 @@ def _fetch_archive(url, sha256, folder):
 
 
 def _fetch(registry, name):
-    """The path of a file of a registry, downloaded if it is not there or not the right one."""
+    """Download a file of a registry if it is missing or wrong; return its path."""
 
     def download(url, output_file, _):
         partial = Path(output_file).with_name(f".{Path(name).name}.part")
@@ -215,29 +202,13 @@ def _fetch(registry, name):
 
 def _receive(url, partial):
     """
-    Bring the first part of a file, or none, to its end.
+    Download the rest of a file to `partial`, and return if it has bytes of an earlier answer.
 
-    What is there is not asked for again (Range; RFC 9110, section 14), if the file is still the
-    same (If-Range, section 13.1.5). A server that knows neither sends all of it.
+    The server is asked for the missing part only (Range; RFC 9110, section 14), if the file is
+    still the same (If-Range, section 13.1.5). A server that knows neither sends all of it. The
+    version (an entity tag or a date) is kept beside `partial`.
 
-    Parameters
-    ----------
-    url : str
-    partial : Path
-        Keeps what has come if the connection is lost. What it is a part of (an entity tag or a
-        date) is kept beside it.
-
-    Returns
-    -------
-    bool
-        Whether the file has bytes of an earlier answer.
-
-    Raises
-    ------
-    requests.RequestException
-        If another attempt may help.
-    OSError
-        If none will: the server refuses, or the disk is full.
+    Raises a RequestException if another attempt may help, else an OSError.
     """
     version = partial.with_suffix(".version")
     start = partial.stat().st_size if partial.exists() else 0
@@ -262,9 +233,9 @@ def _receive(url, partial):
 
 def _accepted_start(response, start):
     """
-    From which byte on an answer has the file: `start` or 0, and None for anything else.
+    Return the byte at which an answer begins, `start` or 0, or None for any other answer.
 
-    Raises HTTPError, or an OSError that is none where another attempt would not help.
+    Raises a RequestException if another attempt may help, else an OSError.
     """
     if response.status_code == 206:
         answered = re.fullmatch(r"bytes (\d+)-\d+/\S+", response.headers.get("Content-Range", ""))
@@ -283,7 +254,7 @@ def _accepted_start(response, start):
 
 
 def _total(response):
-    """The size of the whole file, where an answer says it."""
+    """Get the size of the whole file, if an answer says it."""
     return _number(response.headers.get("Content-Range", "").rpartition("/")[2])
 
 
@@ -292,7 +263,7 @@ def _number(text):
 
 
 def _remember_version(response, file):
-    """Keep what tells whether the server's file is still the same; a weak entity tag does not."""
+    """Keep the version of the server's file; a weak entity tag is not one."""
     tag = response.headers.get("ETag", "W/")
     version = response.headers.get("Last-Modified") if tag.startswith("W/") else tag
     file.unlink(missing_ok=True)
@@ -321,7 +292,7 @@ def _append(response, file, start):
 
 
 def _check_content(url, file, known_hash, resumed):
-    """Remove a file that has another sha256 than the published one, and say so."""
+    """Remove a file whose sha256 is not the published one, and raise."""
     expected, found = known_hash.removeprefix("sha256:"), pooch.file_hash(str(file))
     if found == expected:
         return
@@ -340,7 +311,7 @@ def _check_content(url, file, known_hash, resumed):
 
 @contextmanager
 def _unpackable(archive):
-    """An open archive; whatever is wrong with it is a ValueError that names it."""
+    """Open an archive, and turn its faults into a ValueError that names it."""
     try:
         with _opened(archive) as file:
             yield file
@@ -361,7 +332,7 @@ def _opened(archive):
 
 
 def _checked_members(file, top):
-    """The members of an open archive without what a Mac left, if there is nothing wrong."""
+    """List the members of an open archive, without a Mac's; raise if one is wrong."""
     members = [member for member in file.infolist() if not _is_left_by_a_mac(member.filename)]
     if not members:
         raise ValueError(f"has no files; expected the folder {top}/")
@@ -383,7 +354,7 @@ def _is_left_by_a_mac(name):
 
 
 def _fault(member, top):
-    """What is wrong with a member of an archive that should hold the folder `top`, if anything."""
+    """Say what is wrong with a member of an archive that should hold the folder `top`, or None."""
     name, path = member.filename, PurePosixPath(member.filename)
     if path.is_absolute() or ".." in path.parts or "\\" in name or PureWindowsPath(name).drive:
         return "would leave the folder"
@@ -422,7 +393,7 @@ def _pieces(file, member):
 
 
 def _check_space(folder, needed):
-    """Refuse to begin what would not fit; bytes."""
+    """Raise if the disk has fewer free bytes than needed."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OSError(
@@ -433,7 +404,7 @@ def _check_space(folder, needed):
 
 @contextmanager
 def _named_on_failure(path):
-    """Name the file in errors of writing it: those of a full disk don't."""
+    """Name the file in errors of writing it, as those of a full disk don't."""
     try:
         yield
     except requests.RequestException:

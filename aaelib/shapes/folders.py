@@ -180,15 +180,10 @@ def find(folder, suffixes=None):
 
 
 def _accepted(suffixes):
-    if suffixes is None:
-        return SUFFIXES
-    suffixes = [suffixes] if isinstance(suffixes, str) else suffixes
+    suffixes = [suffixes] if isinstance(suffixes, str) else suffixes or SUFFIXES
     wanted = {"." + suffix.lower().lstrip(".") for suffix in suffixes}
-    if unknown := wanted - SUFFIXES:
-        raise ValueError(
-            f"unknown suffixes {', '.join(sorted(unknown))}; accepted: "
-            f"{', '.join(sorted(SUFFIXES))}"
-        )
+    if unknown := ", ".join(sorted(wanted - SUFFIXES)):
+        raise ValueError(f"unknown suffixes {unknown}; accepted: {', '.join(sorted(SUFFIXES))}")
     return wanted
 
 
@@ -199,17 +194,15 @@ def walk(folder):
 
     def enters(path):
         real = path.resolve()
-        is_repeated = real in seen or (
-            path.is_symlink() and (real.is_relative_to(root) or root.is_relative_to(real))
-        )
+        in_line = real.is_relative_to(root) or root.is_relative_to(real)
+        if real in seen or (path.is_symlink() and in_line):
+            return False
         seen.add(real)
-        return not is_repeated
+        return True
 
     for place, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
         place = Path(place)
-        folders[:] = [
-            name for name in sorted(folders) if not name.startswith(".") and enters(place / name)
-        ]
+        folders[:] = [f for f in sorted(folders) if not f.startswith(".") and enters(place / f)]
         yield from (place / name for name in files if not name.startswith("."))
 
 
@@ -289,7 +282,7 @@ def _is_cloud(file):
 
 def _read_array(file):
     try:
-        # Not np.load, which would open archives too.
+        # np.load would open archives, too.
         with file.open("rb") as stream:
             return np.lib.format.read_array(stream, allow_pickle=False)
     except Exception as error:  # a header can be wrong in many ways
@@ -329,10 +322,10 @@ def _described(bad, total):
     reasons = [bad[file] for file in sorted(bad)]
     if len(reasons) == 1:
         return reasons[0]
-    more = [f"and {len(reasons) - _SHOWN} more"] if len(reasons) > _SHOWN else []
-    return "\n  ".join(
-        [f"{len(reasons)} of {total} files can't be used:", *reasons[:_SHOWN], *more]
-    )
+    lines = [f"{len(reasons)} of {total} files can't be used:", *reasons[:_SHOWN]]
+    if len(reasons) > _SHOWN:
+        lines.append(f"and {len(reasons) - _SHOWN} more")
+    return "\n  ".join(lines)
 
 
 def read_each(files, n_points, seed, workers=None):

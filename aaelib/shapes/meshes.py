@@ -10,7 +10,7 @@ from trimesh.exchange.load import mesh_formats
 from trimesh.exchange.ply import load_ply
 from trimesh.exchange.stl import load_stl
 
-# What trimesh reads, but for Python objects, a variant of STL, and points without faces.
+# Formats of trimesh, without Python objects, a variant of STL, and points without faces.
 SUFFIXES = frozenset(f".{name}" for name in mesh_formats() - {"dict", "dict64", "stl_ascii", "xyz"})
 
 # ModelNet40 has files that run header and counts together: "OFF490 518 0".
@@ -31,12 +31,12 @@ def read(path):
     vertices : numpy.ndarray
         (n, 3) floats, as precise as the file has them, in its unit.
     faces : numpy.ndarray
-        (m, 3) integers, indices of vertices; as the file has them: none are merged or left out.
+        (m, 3) integers, indices of vertices. None are merged or left out.
 
     Raises
     ------
     ValueError
-        If the file can't be read, naming it.
+        If the file can't be read. The message names it.
     """
     path = Path(path)
     try:
@@ -64,7 +64,7 @@ def _read(path):
 
 
 def _checked(name, array, kinds):
-    """Rows of three numbers of these kinds: a damaged file may give lists, or rows of two."""
+    """Check for rows of three numbers: a damaged file may give lists, or rows of two."""
     if not array.size:
         return np.empty((0, 3), int)
     if array.ndim != 2 or array.shape[1] != 3 or array.dtype.kind not in kinds:
@@ -73,7 +73,7 @@ def _checked(name, array, kinds):
 
 
 def _read_off(path):
-    """A file of nothing but triangles; None of any other. Trimesh makes a list of every line."""
+    """Read a file of triangles only, else None; trimesh would make a list of every line."""
     with path.open("rb") as file:
         header = _OFF_HEADER.match(file.read(1000))
         if not header:
@@ -93,7 +93,7 @@ def _read_off(path):
 
 
 def _check_off(file, n_vertices, n_faces):
-    """Raise if lines are missing, or the end of the last one: trimesh would do without them."""
+    """Raise if lines are missing, or the end of the last one: trimesh would not notice."""
     found, last = 0, b"0"
     for line in file:
         if words := line.split(b"#")[0].split():
@@ -105,7 +105,7 @@ def _check_off(file, n_vertices, n_faces):
 
 
 def _check_ply(file):
-    """The same of a PLY file in ASCII; the size of a binary one is checked by trimesh."""
+    """Raise if lines of a PLY file in ASCII are missing; trimesh checks binary files."""
     header = [line.split() for line in takewhile(lambda line: line.strip() != b"end_header", file)]
     if [b"format", b"ascii", b"1.0"] not in header:
         return
@@ -132,11 +132,7 @@ def _read_stl(path):
 
 
 def _arrays(found):
-    """
-    Vertices and faces of what a reader of trimesh found; None where that is no mesh of triangles.
-
-    Trimesh's scenes and meshes would hold several copies.
-    """
+    """Get vertices and faces from a reader's dict, else None; a trimesh would hold copies."""
     vertices, faces = (np.asarray(found.get(name, ())) for name in ("vertices", "faces"))
     are_triangles = faces.ndim == 2 and faces.shape[1] == 3 and vertices.ndim == 2
     return (vertices, faces) if are_triangles else None

@@ -33,7 +33,7 @@ class ShapeModel:
     mean_ : (angles, heights, 3) array
         Mean surface, mm.
     modes_ : (n_modes, angles, heights, 3) array
-        What one standard deviation of each mode adds, mm; the largest first.
+        Displacement by one standard deviation of each mode, mm; the largest first.
     variance_fractions_ : (n_modes,) array
         Share of the training surfaces' total variance, [0, 1].
     n_surfaces_ : int
@@ -51,7 +51,7 @@ class ShapeModel:
     @classmethod
     def fit(cls, surfaces, n_modes=None, template=None):
         """
-        Fit by principal component analysis.
+        Fit a model to surfaces by principal component analysis.
 
         Parameters
         ----------
@@ -95,7 +95,7 @@ class ShapeModel:
 
     def surface(self, weights):
         """
-        The surface of given weights.
+        Build the surface of given weights.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class ShapeModel:
 
     def weights(self, surface, n_modes=None, fit="surface"):
         """
-        Weights of the surface of the model that is nearest to a given one.
+        Find the weights of the model's surface that is nearest to a given one.
 
         Parameters
         ----------
@@ -121,11 +121,11 @@ class ShapeModel:
         n_modes : int, optional
             How many modes may be used; all by default.
         fit : {"surface", "vertices"}
-            "vertices" has the smallest squared distances between corresponding vertices, an
+            "vertices" minimises the squared distances between corresponding vertices, an
             orthogonal projection. "surface" counts mainly their part along the surface's normal
-            (point-to-plane, Chen and Medioni 1992): where on a smooth wall a vertex sits is no
-            property of the shape. On the public sockets that makes the distance between the
-            surfaces a quarter smaller.
+            (point-to-plane, Chen and Medioni 1992), because sliding along a smooth wall does not
+            change the shape. On the public sockets it makes the distance between the surfaces a
+            quarter smaller.
 
         Returns
         -------
@@ -136,7 +136,7 @@ class ShapeModel:
 
     def reconstruct(self, surface, n_modes=None, fit="surface"):
         """
-        The surface of the model that is nearest to `surface`, put where that one is.
+        Find the model's surface that is nearest to `surface`, and move it there.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class ShapeModel:
         return SocketSurface(self.surface(weights).vertices + _centre(surface) + move)
 
     def _fit(self, surface, n_modes, fit):
-        """Weights, and how far the fit moves the whole surface, mm."""
+        """Find weights, and how far the fit moves the whole surface, mm."""
         if fit not in ("surface", "vertices"):
             raise ValueError(f"fit is {fit!r}; accepted: 'surface', 'vertices'")
         n_modes = self.n_modes if n_modes is None else n_modes
@@ -171,7 +171,7 @@ class ShapeModel:
         return found[:n_modes], found[n_modes:]
 
     def draw_weights(self, n, seed=0, limit=2.5):
-        """Weights (n, n_modes): standard normal, none beyond `limit` standard deviations."""
+        """Draw weights (n, n_modes): standard normal, none beyond `limit` standard deviations."""
         if limit <= 0:
             raise ValueError(f"limit is {limit}; it must be above 0 standard deviations")
         rng = np.random.default_rng(seed)
@@ -196,11 +196,11 @@ class ShapeModel:
 
     def point_basis(self, n_points=2048, n_patterns=8, seed=0):
         """
-        The model of points spread over the surface, for drawing clouds by a matrix product.
+        Build linear models of clouds, so that a matrix product draws a cloud.
 
-        A pattern is a set of evenly spread places on the mean surface, or on the template where
-        there is one (a face and its barycentric coordinates); on every other surface the same
-        places are linear in the vertices, and so in the weights.
+        A pattern is a set of evenly spread places (a face and its barycentric coordinates) on the
+        mean surface, or on the template if there is one. On every other surface the same places are
+        linear in the vertices, and so in the weights.
 
         Parameters
         ----------
@@ -213,7 +213,6 @@ class ShapeModel:
         modes : (n_patterns, n_modes, n_points, 3) float32 array
         """
         mesh = SocketSurface(self.mean_ if self.template_ is None else self.template_).mesh()
-        # The mesh merges the pole: the grid's vertices are found again by the mesh's faces.
         stacked = np.concatenate([self.mean_[None], self.modes_])
         vertices = np.stack([SocketSurface(grid).mesh().vertices for grid in stacked])
         basis = np.empty((n_patterns, len(stacked), n_points, 3), np.float32)
@@ -227,7 +226,7 @@ class ShapeModel:
 
     def sample_clouds(self, n, n_points=2048, seed=0, limit=2.5):
         """
-        Draw clouds with independent normal weights, their points as dense as the model has them.
+        Draw clouds with independent normal weights, with the density of `point_basis`.
 
         Parameters
         ----------
@@ -247,7 +246,7 @@ class ShapeModel:
         return np.stack([means[p] + np.tensordot(w, modes[p], 1) for p, w in drawn])
 
     def compactness(self):
-        """Share of the variance (n_modes,) that the first 1, 2, ... modes explain, [0, 1]."""
+        """Sum the shares of variance of the first 1, 2, ... modes: (n_modes,) in [0, 1]."""
         return np.cumsum(self.variance_fractions_)
 
     def save(self, path):
@@ -289,28 +288,26 @@ class ShapeModel:
         """Raise for arrays that do not belong together, as those of a damaged file."""
         grid = SocketSurface(self.mean_).vertices.shape
         template = self.mean_ if self.template_ is None else self.template_
-        for name, array, expected in (
-            ("modes", self.modes_, (self.n_modes, *grid)),
-            ("variance_fractions", self.variance_fractions_, (self.n_modes,)),
-            ("template", template, grid),
-        ):
-            if array.shape != expected or not np.isfinite(array).all():
-                raise ValueError(
-                    f"{name} has shape {array.shape}, not {expected}, or is not finite"
-                )
+        arrays = self.modes_, self.variance_fractions_, template
+        found = tuple(array.shape for array in arrays)
+        expected = (self.n_modes, *grid), (self.n_modes,), grid
+        if found != expected:
+            raise ValueError(f"shapes of modes, shares and template are {found}, not {expected}")
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ValueError("it has values that are not finite")
 
 
 def transported(surfaces, clouds, n_points=2048, ranks=(4, 8, 12), seed=0):
     """
-    A shape model whose correspondence is that of the points of clouds.
+    Fit a shape model whose correspondence follows the density of clouds.
 
-    A grid by angle and arc length takes no notice of where a cloud's points are dense. Where clouds
-    are samples of one shape that was deformed, density tells how far each part was stretched, and
-    so what corresponds. Here evenly spread places on each surface are assigned to the points of its
-    cloud, one to one and by the least sum of squared distances (optimal transport; Peyré and
-    Cuturi 2019, section 2.2). The positions of all surfaces are smoothed to a linear model with few
-    modes, put back on their surfaces and assigned again, with more modes each time. Then the nodes
-    of the grids slide along their surfaces as the places did.
+    A grid by angle and arc length ignores where a cloud's points are dense. If clouds are samples
+    of one shape that was deformed, density tells how far each part was stretched, and so which
+    places correspond. Evenly spread places on each surface are assigned to the points of its cloud,
+    one to one and by the least sum of squared distances (optimal transport; Peyré and Cuturi 2019,
+    section 2.2). The places of all surfaces are smoothed to a linear model with few modes, put back
+    on their surfaces and assigned again, with more modes each time. Then the nodes of the grids
+    slide along their surfaces as the places did.
 
     Parameters
     ----------
@@ -327,8 +324,8 @@ def transported(surfaces, clouds, n_points=2048, ranks=(4, 8, 12), seed=0):
     Returns
     -------
     ShapeModel
-        Of the slid surfaces. Its template is the mean of the grids before, so that clouds drawn
-        from it are as dense as the given ones.
+        Model of the slid surfaces. Its template is the mean of the original grids, so that drawn
+        clouds are as dense as the given ones.
     """
     clouds = np.random.default_rng(seed).permutation(np.asarray(clouds, float), axis=1)
     clouds = clouds[:, :n_points]
@@ -352,12 +349,12 @@ def transported(surfaces, clouds, n_points=2048, ranks=(4, 8, 12), seed=0):
 
 
 def _assigned(places, cloud):
-    """The points of a cloud, in the order of the places that they are assigned to."""
+    """Reorder the points of a cloud as the places that they are assigned to."""
     return cloud[linear_sum_assignment(cdist(places, cloud, "sqeuclidean"))[1]]
 
 
 def _low_rank(places, rank):
-    """Places (n, n_points, 3), smoothed to the first modes of their variation."""
+    """Smooth places (n, n_points, 3) to the first modes of their variation."""
     centres = places.mean(axis=1, keepdims=True)
     flat = (places - centres).reshape(len(places), -1)
     pca = PCA(rank, svd_solver="full").fit(flat)
@@ -369,7 +366,7 @@ def _on_surface(surface, points):
 
 
 def _slid(surface, moves):
-    """A surface whose nodes have slid along it, those of the brim along the brim."""
+    """Slide a surface's nodes along it, those of the brim along the brim."""
     moved = surface.vertices + moves
     slid = _on_surface(surface, moved.reshape(-1, 3)).reshape(moved.shape)
     brim = surface.vertices[:, -1]
@@ -382,7 +379,7 @@ def _slid(surface, moves):
 
 def generalization(surfaces, n_modes):
     """
-    How well a model describes a socket that it has not seen: leave-one-out error (Davies 2002).
+    Measure how well a model describes an unseen socket: leave-one-out error (Davies 2002).
 
     Parameters
     ----------
@@ -409,7 +406,7 @@ def generalization(surfaces, n_modes):
 
 def specificity(model, surfaces, n_modes, n_samples=100, seed=0):
     """
-    How near what a model generates is to a real socket (Davies 2002).
+    Measure how near a model's samples are to real sockets (Davies 2002).
 
     Parameters
     ----------
@@ -443,7 +440,7 @@ _ANYWHERE, _AT_BRIM = 0.02, 0.3
 
 
 def _surface_terms(departures, surface):
-    """Departures (k, angles, heights, 3) as rows (k, terms) of the surface fit."""
+    """Flatten departures (k, angles, heights, 3) to rows (k, terms) of the surface fit."""
     weights = np.full(departures.shape[1:], _ANYWHERE)
     weights[:, -1] = _AT_BRIM
     along_normal = np.einsum("kahx,ahx->kah", departures, _normals(surface))
@@ -452,7 +449,7 @@ def _surface_terms(departures, surface):
 
 
 def _normals(surface):
-    """Outward unit normals (angles, heights, 3) at a surface's vertices."""
+    """Compute outward unit normals (angles, heights, 3) at a surface's vertices."""
     angles, heights = surface.vertices.shape[:2]
     of_mesh = surface.mesh().vertex_normals
     pole = np.broadcast_to(of_mesh[0], (angles, 1, 3))
@@ -460,7 +457,7 @@ def _normals(surface):
 
 
 def vertex_distance(a, b):
-    """Mean distance in mm between the corresponding vertices of two surfaces, both centred."""
+    """Average the distance in mm of corresponding vertices of two surfaces, both centred."""
     return float(np.linalg.norm(_centred(a) - _centred(b), axis=-1).mean())
 
 

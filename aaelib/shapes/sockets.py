@@ -47,26 +47,25 @@ def check_sockets(points, names):
     sizes = np.ptp(points, axis=1).max(axis=1)
     odd = (sizes < SIZES[0]) | (sizes > SIZES[1])
     if odd.any():
-        first = np.argmax(odd)
-        warnings.warn(
-            f"{_some(names, odd)}: the longest side is {sizes[first]:.3g}, and sockets have "
-            f"{SIZES[0]:.0f} to {SIZES[1]:.0f} mm: {_unit_hint(sizes[first])}",
-            stacklevel=2,
-        )
+        size = sizes[np.argmax(odd)]
+        expected = f"sockets have {SIZES[0]:.0f} to {SIZES[1]:.0f} mm"
+        _warn(names, odd, f"the longest side is {size:.3g}, and {expected}: {_unit_hint(size)}")
     turned = _end_widths(points, top=False) > _WIDER * _end_widths(points, top=True)
     if turned.any():
-        warnings.warn(
-            f"{_some(names, turned)}: upside down, it seems: the lower end is the wider one, and "
-            "sockets have their closed end at low z, their open brim at high z; turn them, as by "
-            "points * [1, -1, -1]",
-            stacklevel=2,
-        )
+        _warn(names, turned, _TURNED)
 
 
-def _some(names, chosen):
-    """Name the first one that is chosen, and count the others."""
+_TURNED = (
+    "upside down, it seems: the lower end is the wider one, and sockets have their closed end at "
+    "low z, their open brim at high z; turn them, as by points * [1, -1, -1]"
+)
+
+
+def _warn(names, chosen, message):
+    """Name the first socket that is chosen, and count the others."""
     others = chosen.sum() - 1
-    return f"{names[np.argmax(chosen)]}" + (f" and {others} more" if others else "")
+    who = f"{names[np.argmax(chosen)]}" + (f" and {others} more" if others else "")
+    warnings.warn(f"{who}: {message}", stacklevel=3)
 
 
 def _unit_hint(size):

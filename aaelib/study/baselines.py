@@ -1,11 +1,11 @@
-"""What a sceptic would use, or suspect: the nearest scan, copies of it, a linear shape model."""
+"""Baselines: the nearest known shape, linear shape models, and the sampling floor."""
 
 from typing import NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..metrics.generative import pairwise_chamfer
+from ..metrics.distances import pairwise_chamfer
 from ..shapes.clouds import normalize
 from ..shapes.folders import Shapes
 from ..shapes.shape_model import ShapeModel
@@ -17,7 +17,7 @@ FLOOR = "sampling floor"
 NAMES = (NEAREST_SCAN, NEAREST, LINEAR, LINEAR_ALL_MODES, LINEAR_ALL_SOCKETS, FLOOR)
 
 
-"""What tables call them, in their order; k is the size of the networks' code."""
+"""Their names in tables, in order; k is the size of the networks' code."""
 
 DRAWN_PER_SOCKET = 3  # samples in a draw for each test socket, as in the original code
 
@@ -60,13 +60,13 @@ class Known(NamedTuple):
 
 
 def nearest_known(unseen, known, seeds):
-    """The nearest known shape as reconstruction, and known shapes drawn at random."""
+    """Contender: the nearest known shape as reconstruction, known shapes at random as samples."""
     points = known.shapes.points
     return nearest(unseen.points, points), [redrawn(points, len(unseen), seed) for seed in seeds]
 
 
 def linear(unseen, known, seeds, n_modes):
-    """The nearest surfaces of linear shape models, and draws of them."""
+    """Contender: the nearest surfaces of linear shape models, and draws of these models."""
     fitted = fit_shape_models(*known)
     n_points, wanted = unseen.points.shape[1], np.tile(unseen.kinds, DRAWN_PER_SOCKET)
     return (
@@ -76,7 +76,7 @@ def linear(unseen, known, seeds, n_modes):
 
 
 def floor(unseen, seeds):
-    """Other points on the same surfaces, and draws of such."""
+    """Contender: other points on the same surfaces, which no reconstruction can be nearer than."""
     n_points, again = unseen.points.shape[1], DRAWN_PER_SOCKET * unseen.surfaces
     return (
         resampled(unseen.surfaces, n_points),
@@ -85,7 +85,7 @@ def floor(unseen, seeds):
 
 
 def learnt_from(unseen, known, n_modes):
-    """Reconstructions of unseen sockets from known ones without a network: name -> clouds, mm."""
+    """Name -> reconstructions (mm) of unseen sockets from known ones, without a network."""
     return {
         LINEAR: linear(unseen, known, (), n_modes)[0],
         "nearest socket": nearest(unseen.points, known.shapes.points),
@@ -93,7 +93,7 @@ def learnt_from(unseen, known, n_modes):
 
 
 def fit_shape_models(shapes, surfaces):
-    """Linear shape models, kind by kind, of surfaces that correspond by angle and arc length."""
+    """Kind -> linear shape model of surfaces that correspond by angle and arc length."""
     return {
         str(kind): ShapeModel.fit([surfaces[i] for i in np.flatnonzero(shapes.kinds == kind)])
         for kind in np.unique(shapes.kinds)
@@ -102,19 +102,10 @@ def fit_shape_models(shapes, surfaces):
 
 def redrawn(clouds, n, seed=0):
     """
-    Real clouds drawn at random, as if they had been generated: `DRAWN_PER_SOCKET` times n of them.
+    Draw `DRAWN_PER_SOCKET` times n real clouds at random, as a generator's samples.
 
-    No cloud is twice among the first n, nor among the next, if there are as many: a copy would be
-    the nearest neighbour of its twin, and the 1-NN accuracy of real clouds no longer 0.5.
-
-    Parameters
-    ----------
-    clouds : (m, n_points, 3) array
-    n, seed : int
-
-    Returns
-    -------
-    (DRAWN_PER_SOCKET * n, n_points, 3) array
+    Within each n no cloud is drawn twice while there are enough: a copy would be the nearest
+    neighbour of its twin, and the 1-NN accuracy of real clouds no longer 0.5.
     """
     rng = np.random.default_rng(seed)
     rounds = -(-n // len(clouds))
@@ -127,21 +118,9 @@ def redrawn(clouds, n, seed=0):
 
 def nearest(points, training):
     """
-    For each cloud the training cloud that is nearest in shape, brought to its place and size.
+    For each cloud (mm), the known cloud of the most similar shape, moved and scaled onto it.
 
-    Nearest is by Chamfer distance in unit spheres; what this baseline does not get for free is
-    shape.
-
-    Parameters
-    ----------
-    points : (n, n_points, 3) array
-    training : (m, m_points, 3) array
-        Both in mm.
-
-    Returns
-    -------
-    (n, m_points, 3) float32 array
-        In mm.
+    Similar by Chamfer distance in unit spheres, so that this baseline is judged by shape alone.
     """
     unit_points, normalizer = normalize(points, "unit-sphere")
     unit_training = normalize(training, "unit-sphere")[0]
@@ -150,41 +129,28 @@ def nearest(points, training):
 
 
 def nearest_distances(clouds, training):
-    """
-    How far each cloud is from the training cloud that is nearest in shape.
-
-    Parameters
-    ----------
-    clouds : (n, n_points, 3) array
-    training : (m, m_points, 3) array
-        Both in mm.
-
-    Returns
-    -------
-    (n,) float64 array
-        Chamfer distances in unit spheres.
-    """
+    """Chamfer distance in unit spheres of each cloud (mm) to the nearest training cloud."""
     units = [normalize(each, "unit-sphere")[0] for each in (clouds, training)]
     return pairwise_chamfer(*units).min(axis=1)
 
 
 def memorising(of_generated, of_test):
     """
-    Whether generated sockets are copies: nearer to a training socket than unseen real ones are.
+    Compare how near generated and unseen real sockets are to training sockets.
 
     Parameters
     ----------
     of_generated, of_test : (n,), (k,) arrays
-        `nearest_distances` of generated sockets, and of real ones that were not trained on, to the
-        training sockets. The points of all are to be spread alike.
+        `nearest_distances` of generated sockets, and of real sockets that were not trained on. The
+        points of all clouds must be spread alike.
 
     Returns
     -------
     dict of str to float
         "generated", "test": medians; "ratio": the first over the second, far below 1 for copies;
         "share_nearer": share of the generated sockets that are nearer than all but the nearest 5 %
-        of the test sockets. 0.05 is expected of sockets like the test sockets, and 1 / (k + 1)
-        where these are fewer than 19.
+        of the test sockets. For sockets like the test sockets 0.05 is expected, or 1 / (k + 1)
+        with fewer than 19 of them.
     """
     # Of all definitions of a quantile, the one below which 5 % of further draws are expected.
     near = np.quantile(of_test, 0.05, method="weibull")
@@ -199,24 +165,10 @@ def memorising(of_generated, of_test):
 
 def linear_reconstructions(shape_models, surfaces, kinds, n_points=2048, seed=0, n_modes=None):
     """
-    Clouds on the surfaces of a linear shape model that are nearest to given surfaces.
+    Clouds (mm) on the surfaces of linear shape models that are nearest to given surfaces.
 
-    Parameters
-    ----------
-    shape_models : dict
-        Kind -> ShapeModel.
-    surfaces : sequence of SocketSurface
-    kinds : sequence of str
-        The kind of each: the linear model is told, the network is not.
-    n_points : int
-    seed : int
-    n_modes : int, optional
-        Of each model; all by default, and where there are fewer.
-
-    Returns
-    -------
-    (n, n_points, 3) float32 array
-        In mm.
+    The linear model is told the kind of each socket, the network is not. `n_modes` limits the modes
+    of each model; by default all are used.
     """
     nearby = []
     for surface, kind in zip(surfaces, kinds, strict=True):
@@ -226,25 +178,7 @@ def linear_reconstructions(shape_models, surfaces, kinds, n_points=2048, seed=0,
 
 
 def linear_samples(shape_models, kinds, n_points=2048, seed=0, n_modes=None):
-    """
-    Clouds drawn from linear shape models with normal weights.
-
-    Parameters
-    ----------
-    shape_models : dict
-        Kind -> ShapeModel.
-    kinds : sequence of str
-        The kind of each.
-    n_points : int
-    seed : int
-    n_modes : int, optional
-        Of each model; all by default, and where there are fewer.
-
-    Returns
-    -------
-    (len(kinds), n_points, 3) float32 array
-        In mm.
-    """
+    """Clouds (mm) drawn from linear shape models with normal weights, one for each of `kinds`."""
     drawn = np.empty(len(kinds), object)
     for i, kind in enumerate(np.unique(kinds)):
         model, places = shape_models[str(kind)], np.flatnonzero(np.asarray(kinds) == kind)
@@ -254,20 +188,7 @@ def linear_samples(shape_models, kinds, n_points=2048, seed=0, n_modes=None):
 
 
 def resampled(surfaces, n_points=2048, seed=0):
-    """
-    Fresh points on surfaces: of a real surface, the floor that no reconstruction gets below.
-
-    Parameters
-    ----------
-    surfaces : sequence of SocketSurface
-    n_points : int
-    seed : int
-
-    Returns
-    -------
-    (n, n_points, 3) float32 array
-        In mm.
-    """
+    """Evenly spread points (n, n_points, 3), mm, on surfaces, drawn independently of each other."""
     bar = tqdm(surfaces, desc="sampling surfaces", leave=False)
     # A seed of its own for each: points on two surfaces are drawn independently.
     return np.stack([s.sample(n_points, seed=10_000 * seed + i) for i, s in enumerate(bar)])

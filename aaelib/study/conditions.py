@@ -173,7 +173,7 @@ def study_recipe(study, condition=None):
 
 
 def shape_models_path(study, sockets, kind):
-    """Where notebook 01 writes the shape model of a set of sockets."""
+    """The file to which notebook 01 writes the shape model of a set of sockets."""
     return study.folder / "models" / f"shape_model_{kind}_{re.sub(' ', '_', sockets)}.npz"
 
 
@@ -183,7 +183,7 @@ def load_shape_models(study, sockets="scans"):
 
 
 def start(study, condition):
-    """Where a condition's first weights come from (`Start`)."""
+    """The `Start` of a condition."""
     settings = study["shape_model_start"]
     from_models = condition.start == "shape models"
     shape_models = load_shape_models(study, condition.sockets) if from_models else {}

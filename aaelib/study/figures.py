@@ -226,6 +226,18 @@ def training_curves(histories, columns, best):
     return figure
 
 
+def run_curves(run):
+    """Curves of one training run (`models.Run`), with its selected epoch."""
+    name = run.model.recipe.name
+    columns = {
+        "chamfer": "Chamfer distance, training",
+        "val_chamfer": "Chamfer distance, validation",
+        "val_jsd": "JSD of samples, validation",
+        "val_discriminator_accuracy": "accuracy of the discriminator",
+    }
+    return training_curves({name: run.history}, columns, {name: run.best_epoch})
+
+
 def latent_map(xy, kinds, names, prior_xy, explained):
     """
     Codes of shapes on a plane of the latent space, over the prior.

@@ -1,4 +1,4 @@
-"""What a model of any shapes is worth: all metrics and figures, with baselines beside it."""
+"""Report on a model of any shapes: all metrics and figures, beside those of baselines."""
 
 import json
 from contextlib import ExitStack
@@ -277,10 +277,6 @@ def _pictures(aae, name, shapes, unseen, mine, evaluated, near):
     order = np.argsort(of_model[metric])
     some = order[np.linspace(0, len(order) - 1, min(5, len(order))).round().astype(int)]
     worst = order[::-1][:2]
-    spread = tables.summary(evaluated, over="draws")
-    shown = {
-        key: title for key, (title, _) in evaluation.METRICS.items() if spread[key].notna().any()
-    }
     what = (
         "coloured by distance to each other; Chamfer distance (unit sphere) below each"
         if unseen.surfaces is None
@@ -291,13 +287,7 @@ def _pictures(aae, name, shapes, unseen, mine, evaluated, near):
     first, last = (Path(end).name for end in shapes.names[ends])
     pictures = {
         "comparison": (
-            figures.bars_with_baselines(
-                spread,
-                shown,
-                spread[[f"{key}_sd" for key in shown]].rename(columns=lambda c: c[:-3]),
-                [row for row in spread.index if row != name],
-                {key: way for key, (_, way) in evaluation.METRICS.items()},
-            ),
+            _bars(evaluated, name),
             "The table as bars; error bars are standard deviations over draws.",
         ),
         "reconstructions": (
@@ -333,6 +323,21 @@ def _pictures(aae, name, shapes, unseen, mine, evaluated, near):
         f"The first samples of the prior, {unit}.",
     )
     return pictures
+
+
+def _bars(evaluated, name):
+    """The metrics of a model and its baselines as bars."""
+    spread = tables.summary(evaluated, over="draws")
+    shown = {
+        key: title for key, (title, _) in evaluation.METRICS.items() if spread[key].notna().any()
+    }
+    return figures.bars_with_baselines(
+        spread,
+        shown,
+        spread[[f"{key}_sd" for key in shown]].rename(columns=lambda c: c[:-3]),
+        [row for row in spread.index if row != name],
+        {key: way for key, (_, way) in evaluation.METRICS.items()},
+    )
 
 
 def _beside(unseen, shapes, reconstructed, index, errors):

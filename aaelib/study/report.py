@@ -15,6 +15,7 @@ import pooch
 from ..shapes.writing import locked, replacing
 
 ROOT = Path(__file__).resolve().parents[2]
+TEMPLATES = Path(__file__).parent / "templates"
 MAX_STORED_BYTES = 3_000_000
 MAX_WEIGHTS_BYTES = 16_000_000
 
@@ -27,117 +28,6 @@ _LOG = re.compile(
     r"To enable the following instructions:"
 )
 _PROGRESS = re.compile(r"\d+%\|.*\||\d+it \[\d")  # as tqdm draws it, with and without a total
-
-_STYLE = """
-body { max-width: 1100px; margin: 0 auto; padding: 1em 1.5em 4em; line-height: 1.5; color: #222;
-       font-family: system-ui, sans-serif; }
-a { color: #0b5cad; }
-table { border-collapse: collapse; font-size: 0.9em; display: block; overflow-x: auto; }
-th, td { padding: 0.25em 0.8em; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
-section { margin-top: 2.5em; }
-.caption { color: #555; }
-"""
-
-# The frame of a notebook's page: nbconvert's, without what it fetches from other hosts.
-_PAGE = """
-{%- extends 'index.html.j2' -%}
-{%- block html_head_js -%}
-{%- if resources.plotly %}<script src="{{ resources.plotly }}"></script>{% endif -%}
-{%- endblock html_head_js -%}
-{%- block jupyter_widgets -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}{%- endblock -%}
-{%- block html_head_js_mermaidjs -%}{%- endblock -%}
-{%- block html_head_css -%}
-<style>main { max-width: 1200px; margin: 0 auto; } .plotly-figure { width: 100%; }</style>
-{%- endblock -%}
-{%- block body_header -%}
-{{ super() }}
-<p class="jp-RenderedHTMLCommon"><a href="{{ resources.index }}">Contents of the report</a></p>
-{%- endblock -%}
-{%- block body_footer -%}
-{%- if resources.plotly %}<script>{{ resources.draw }}</script>{% endif -%}
-{{ super() }}
-{%- endblock -%}
-"""
-
-# A browser keeps about 16 WebGL contexts alive, and a 3D figure takes one for each of its scenes:
-# only figures near the screen are drawn, and those that leave it give theirs back. The button that
-# sends a figure's data to plotly's servers goes: shapes may be of patients.
-_DRAW = """
-const observer = new IntersectionObserver(entries => entries.forEach(({target, isIntersecting}) => {
-  if (!isIntersecting) return Plotly.purge(target);
-  const figure = JSON.parse(target.nextElementSibling.textContent);
-  const config = {responsive: true, displaylogo: false, ...figure.config, showSendToCloud: false};
-  Plotly.newPlot(target, {...figure, config});
-}), {rootMargin: "50%"});
-document.querySelectorAll(".plotly-figure").forEach(figure => {
-  figure.style.minHeight = figure.dataset.height + "px";
-  observer.observe(figure);
-});
-"""
-
-_FIGURE = """
-<div class="plotly-figure" data-height="{{ height }}"></div>
-<script type="application/json">{{ figure }}</script>
-{% if png %}<noscript><img src="data:image/png;base64,{{ png }}" alt="figure"></noscript>{% endif %}
-"""
-
-_HEAD = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
-<style>{{ style }}</style>
-"""
-
-_INDEX = """</head>
-<body>
-<h1>Generative models of prosthetic sockets</h1>
-<p>Profile: <b>{{ profile }}</b>{% if sources %}. Data: {{ sources | join("; ") }}{% endif %}.</p>
-<section>
-<h2>Notebooks</h2>
-<ol>
-{% for page, title in notebooks %}<li><a href="{{ page }}">{{ title }}</a></li>
-{% endfor %}</ol>
-</section>
-{% if figures %}<section>
-<h2>Figures</h2>
-<ul>
-{% for name, caption in figures -%}
-<li><a href="figures/{{ name }}.html">{{ name }}</a> <span class="caption">{{ caption }}</span></li>
-{% endfor %}</ul>
-</section>{% endif %}
-{% if tables %}<section>
-<h2>Tables</h2>
-{% for name, caption, table in tables -%}
-<h3 id="{{ name }}"><a href="tables/{{ name }}.csv">{{ name }}</a></h3>
-<p class="caption">{{ caption }}</p>
-{{ table | safe }}
-{% endfor %}</section>{% endif %}
-</body>
-</html>
-"""
-
-# One file that can be sent: plotly.js is in it.
-_WHOLE_PAGE = """<script>{{ plotly | safe }}</script>
-</head>
-<body>
-<h1>{{ title }}</h1>
-{% for paragraph in paragraphs %}<p>{{ paragraph }}</p>
-{% endfor %}
-{% for heading, caption, content in sections -%}
-<section>
-<h2>{{ heading }}</h2>
-<p class="caption">{{ caption }}</p>
-{{ content | safe }}
-</section>
-{% endfor %}
-<script>{{ draw | safe }}</script>
-</body>
-</html>
-"""
 
 
 def execute(notebook, output, profile):
@@ -221,7 +111,7 @@ def to_html(executed, html_path):
     resources = {
         "metadata": {"name": _title(notebook, Path(executed).stem)},
         "index": "../index.html",
-        "draw": _DRAW,
+        "draw": (TEMPLATES / "draw.js").read_text(),
     }
     if _for_the_page(notebook):
         from .figures import share_plotly
@@ -229,7 +119,9 @@ def to_html(executed, html_path):
         share_plotly(html_path.parent.parent / "figures")
         resources["plotly"] = "../figures/plotly.min.js"
     notebook.metadata.pop("widgets", None)
-    page, _ = HTMLExporter(raw_template=_PAGE).from_notebook_node(notebook, resources)
+    page, _ = HTMLExporter(
+        raw_template=(TEMPLATES / "notebook.html.j2").read_text()
+    ).from_notebook_node(notebook, resources)
     with replacing(html_path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
@@ -255,11 +147,10 @@ def _for_the_page(notebook):
 
 
 def _live_figure(data):
-    """HTML of a figure that _DRAW draws."""
-    from jinja2 import Template
-
+    """HTML of a figure that `templates/draw.js` draws."""
     figure = data[_PLOTLY]
-    return Template(_FIGURE).render(
+    return render(
+        "figure.html.j2",
         # "</script>" in a label would end the element that holds it.
         figure=json.dumps(figure).replace("<", "\\u003c"),
         height=int(figure.get("layout", {}).get("height") or 450),
@@ -289,7 +180,7 @@ def write_index(results_dir):
     tables = _in_order(results / "tables", "*.csv")
     _write_page(
         results / "index.html",
-        _HEAD + _INDEX,
+        "index.html.j2",
         title=f"Report: {results.name}",
         profile=results.name,
         sources=sorted({entry["source"] for entry in captions.values() if "source" in entry}),
@@ -311,21 +202,27 @@ def write_page(path, title, paragraphs, sections):
 
     _write_page(
         path,
-        _HEAD + _WHOLE_PAGE,
+        "evaluation.html.j2",
         title=title,
         plotly=get_plotlyjs(),
-        draw=_DRAW,
         paragraphs=paragraphs,
         sections=[(heading, caption, _content(each)) for heading, caption, each in sections],
     )
 
 
 def _write_page(path, template, **values):
-    from jinja2 import Environment
-
-    page = Environment(autoescape=True).from_string(template).render(style=_STYLE, **values)
+    page = render(template, **values)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def render(template, **values):
+    """Fill in one of the `templates`; HTML in values is escaped on pages."""
+    from jinja2 import Environment, FileSystemLoader, select_autoescape
+
+    escape = select_autoescape(["html.j2"])
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=escape)
+    return environment.get_template(template).render(**values)
 
 
 def _content(content):
@@ -464,7 +361,7 @@ def store_weights(run, stored):
     They go from the folder of a run to the one from which `aaelib.models.load` reads them by name.
     Raises ValueError, and copies nothing, if a file is above 16 MB.
     """
-    files = sorted(run.glob("*.npz"))
+    files = sorted(run.glob("[!.]*.npz"))
     for file in files:
         if (size := file.stat().st_size) > MAX_WEIGHTS_BYTES:
             raise ValueError(

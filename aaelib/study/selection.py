@@ -1,4 +1,4 @@
-"""Which of some shapes a model has not seen, by the card beside it."""
+"""Select the shapes that a model has not seen, by the card beside it."""
 
 from dataclasses import dataclass
 

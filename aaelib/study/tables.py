@@ -28,7 +28,7 @@ def sockets(shapes, surfaces, split):
 
     Parameters
     ----------
-    shapes : aaelib.data.Shapes
+    shapes : aaelib.shapes.Shapes
     surfaces : sequence of SocketSurface
     split : dict
         Part -> index array.
@@ -64,7 +64,7 @@ def sockets(shapes, surfaces, split):
 
 
 def splits(shapes, split):
-    """Which socket is in which part: a row a socket."""
+    """The part that each socket is in: a row a socket."""
     part = np.empty(len(shapes), dtype=object)
     for name, index in split.items():
         part[index] = name
@@ -176,20 +176,20 @@ def generators(drawn, reference):
 
 def summary(evaluated, over="seeds"):
     """
-    T4: models or baselines, by what they reconstruct and what they generate.
+    T4: mean errors of reconstruction and metrics of generation, a row a contender.
 
     Parameters
     ----------
     evaluated : dict
-        Name -> list of what `Unseen.evaluate` gave, one for each seed.
+        From `evaluation.compare`: name -> a list of results, one for each seed.
     over : {"seeds", "draws"}
-        What `..._sd` is a standard deviation over: the means of the seeds, or the draws of the
-        only one. NaN where there are fewer than two.
+        Whether `..._sd` is the standard deviation over seeds, or over the draws of a single seed.
+        NaN where there are fewer than two.
 
     Returns
     -------
     pandas.DataFrame
-        A row each; a column for each of `METRICS`, its mean, followed by its `..._sd`.
+        For each of `METRICS` a column with its mean, then one with its `..._sd`.
     """
     rows = {}
     for name, runs in evaluated.items():
@@ -209,15 +209,15 @@ def _mean(values):
 
 def claims(evaluated, listed):
     """
-    What the differences between models say to claims that one is better than another.
+    Test claims that one contender is better than another, metric by metric.
 
     Parameters
     ----------
     evaluated : dict
-        Name -> list of what `Unseen.evaluate` gave, one for each seed. What has one only, such as a
-        baseline, is compared with each seed of the other.
+        From `evaluation.compare`. A contender without seeds, such as a baseline, is compared with
+        each seed of the other.
     listed : sequence of (claim, worse, better, metrics)
-        Words, the name of what is claimed to be worse, that of the better, names in `METRICS`.
+        The claim in words, the names of the two contenders, names in `METRICS`.
 
     Returns
     -------
@@ -243,7 +243,7 @@ def claims(evaluated, listed):
 
 
 def _values(runs, metric):
-    """(n_seeds, n_sockets) errors, or (n_seeds,) means over draws: for 1-NN, of |x - 0.5|."""
+    """Errors (n_seeds, n_sockets), or means over draws (n_seeds,); for 1-NN accuracy |x - 0.5|."""
     if metric not in GENERATIVE.values():
         return np.stack([run[metric] for run in runs])
     values = np.array([_mean(run[metric]) for run in runs])
@@ -252,14 +252,14 @@ def _values(runs, metric):
 
 def learning_curve(unseen, varied, evaluated, others):
     """
-    Errors of reconstruction by how many sockets were learnt from.
+    Errors of reconstruction against the number of sockets that were learnt from.
 
     Parameters
     ----------
     unseen : Unseen
     varied : sequence of (number of sockets, Condition)
     evaluated : dict
-        What `evaluation.compare` gave.
+        From `evaluation.compare`.
     others : dict
         Number of sockets -> {model: reconstruction of the test sockets (n, n_points, 3) in mm}.
 
@@ -281,20 +281,7 @@ def learning_curve(unseen, varied, evaluated, others):
 
 
 def by_kind(kinds, evaluated):
-    """
-    Mean reconstruction errors of each kind of socket.
-
-    Parameters
-    ----------
-    kinds : (n,) array of str
-    evaluated : dict
-        Name -> list of what `Unseen.evaluate` gave, one for each seed.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each name, columns such as "TT chamfer" and "TT surface_mm".
-    """
+    """Mean errors of reconstruction by kind: a row a contender, columns such as "TT chamfer"."""
     return pd.DataFrame(
         {
             name: {
@@ -310,7 +297,7 @@ def by_kind(kinds, evaluated):
 
 def error_maps(unseen, reconstructions, means):
     """
-    Where on the sockets of each kind reconstructions are off, on average.
+    Mean absolute errors of reconstruction over the surface of each kind of socket.
 
     Parameters
     ----------
@@ -322,11 +309,9 @@ def error_maps(unseen, reconstructions, means):
 
     Returns
     -------
-    meshes : list of trimesh.Trimesh
-    values : list of arrays
-        Mean absolute errors in mm (`sockets.surface_errors`) at the vertices of each mesh.
-    labels : list of str
-        Kind, name and mean; kind by kind.
+    meshes, values, labels : lists
+        Meshes, errors in mm (`sockets.surface_errors`) at their vertices, and titles with the mean;
+        kind by kind.
     """
     errors = {
         name: np.abs(surface_errors(clouds, unseen.surfaces))
@@ -343,21 +328,7 @@ def error_maps(unseen, reconstructions, means):
 
 
 def prior_checks(aaes, points):
-    """
-    How alike codes of shapes and the prior are (`latent.prior_check`).
-
-    Parameters
-    ----------
-    aaes : dict
-        Name -> AdversarialAutoencoder.
-    points : (n, n_points, 3) array
-        mm.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Two rows for each model: the encoder's own codes, and those refined.
-    """
+    """Compare codes of shapes (mm) with the prior: two rows a model, encoded and refined codes."""
     rows = {}
     for name, aae in aaes.items():
         codes = {"encoder's": aae.encode(points, refinement_steps=0), "refined": aae.encode(points)}

@@ -1,0 +1,106 @@
+"""Starts of a model: another model's networks, a cloud, or linear shape models."""
+
+import numpy as np
+from scipy.stats import norm
+
+from .networks import NETWORKS
+
+_GATE_SLOPE = 20.0  # a standard deviation; two kinds mix within a tenth of one
+
+
+def freeze(aae, network, last):
+    """Keep the layers of a network up to the one named `last` from learning."""
+    if network not in NETWORKS:
+        raise ValueError(f"no network {network!r} to freeze; accepted: {NETWORKS}")
+    layers = getattr(aae, network).layers
+    names = [layer.name for layer in layers]
+    if last not in names:
+        raise ValueError(f"{network} has no layer {last!r}; it has {names}")
+    for layer in layers[: names.index(last) + 1]:
+        layer.trainable = False
+
+
+def start_from(aae, other, networks=NETWORKS):
+    """Copy the weights of another model's networks."""
+    if unknown := sorted(set(networks) - set(NETWORKS)):
+        raise ValueError(f"unknown networks {unknown}; accepted: {NETWORKS}")
+    # Check all of them before any is changed.
+    for network in networks:
+        mine, theirs = getattr(aae, network), getattr(other, network)
+        if [w.shape for w in mine.weights] != [w.shape for w in theirs.weights]:
+            raise ValueError(
+                f"the {network} of recipe {other.recipe.name!r} has other shapes than that of "
+                f"{aae.recipe.name!r}: {_differences(other.recipe, aae.recipe)}; make these "
+                "entries the same, or leave that network out"
+            )
+    for network in networks:
+        getattr(aae, network).set_weights(getattr(other, network).get_weights())
+
+
+def _differences(theirs, mine):
+    """Entries of two recipes that differ and change shapes of weights, in words."""
+    keys = ("n_points", "code_size", *NETWORKS, "linear_models", "tnets", "stochastic")
+    pairs = {key: (getattr(theirs, key), getattr(mine, key)) for key in (*keys, "standardized")}
+    return ", ".join(f"{key} {a} and {b}" for key, (a, b) in pairs.items() if a != b)
+
+
+def start_decoder_at(aae, cloud):
+    """Let the decoder's last bias be a normalized cloud (n_points, 3)."""
+    last = aae.decoder.get_layer("coordinates")
+    last.set_weights([last.get_weights()[0], np.asarray(cloud).reshape(-1)])
+    if aae.recipe.linear_models:
+        linear = aae.decoder.get_layer("linear")
+        gate_kernel, gate_bias, terms = linear.get_weights()
+        terms[:, 0] = 0
+        linear.set_weights([gate_kernel, gate_bias, terms])
+
+
+def start_decoder_at_models(aae, models, shares):
+    """
+    Let the decoder be linear shape models, one a kind of shape; its other layers add nothing.
+
+    The first number of a code chooses the kind, by intervals with the kinds' shares of the prior;
+    the others are weights of the modes. With one model all are weights. So draws of the prior are
+    draws of the shape models.
+
+    Parameters
+    ----------
+    aae : AdversarialAutoencoder
+    models : sequence of (mean, modes)
+        (n_points, 3) and (n_modes, n_points, 3), normalized; modes are scaled to one standard
+        deviation. Modes beyond the size of the code are left out.
+    shares : sequence of float
+        One a model, with the sum 1.
+    """
+    recipe = aae.recipe
+    if not models or len(models) != recipe.linear_models:
+        raise ValueError(
+            f"{len(models)} shape models for a recipe with linear_models = "
+            f"{recipe.linear_models}; they must be as many, and one or more"
+        )
+    if recipe.normalization != "dataset":
+        raise ValueError(
+            f"the recipe's normalization is {recipe.normalization!r}; a decoder starts as "
+            'shape models with "dataset" only, in which draws of them stay linear'
+        )
+    linear, last = aae.decoder.get_layer("linear"), aae.decoder.get_layer("coordinates")
+    gate_kernel, gate_bias, terms = map(np.zeros_like, linear.get_weights())
+    first = first_weight(len(models))
+    if first:
+        # At a threshold the logits of its two kinds are equal.
+        thresholds = norm.ppf(np.cumsum(shares)[:-1])
+        gate_kernel[0] = _GATE_SLOPE * np.arange(len(models)) / recipe.prior_std
+        gate_bias[1:] = -_GATE_SLOPE * np.cumsum(thresholds)
+    for term, (mean, modes) in zip(terms, models, strict=True):
+        used = min(len(modes), recipe.code_size - first)
+        term[0] = np.reshape(mean, -1)
+        term[1 + first : 1 + first + used] = (
+            np.reshape(modes[:used], (used, term.shape[1])) / recipe.prior_std
+        )
+    linear.set_weights([gate_kernel, gate_bias, terms])
+    last.set_weights([np.zeros_like(weights) for weights in last.get_weights()])
+
+
+def first_weight(n_models):
+    """Index of the number of a code that is the weight of the first mode."""
+    return 1 if n_models > 1 else 0
