@@ -122,11 +122,13 @@ def on_two_devices(tmp_path_factory):
     return folder, outcomes(start(folder, *worker.RECIPES, "--devices", 2))[0]
 
 
+@pytest.mark.slow
 def test_two_devices_of_a_host_have_the_losses_of_one(alone, on_two_devices):
     """Both recipes: batch normalization, a critic; transforms, noise, and three plain descents."""
     assert_like_one_process(on_two_devices[1], alone)
 
 
+@pytest.mark.slow
 def test_gradients_that_are_summed_are_noticed(alone, tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "RATE", 2 * worker.RATE)
     summed = worker.train(tmp_path / "run.keras", "paper")
