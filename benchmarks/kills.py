@@ -138,7 +138,10 @@ def reproduction(checkout):
 
 def train(results):
     """Train the small network, and keep the last state that the run could have gone on from."""
-    from aaelib.models import autoencoder, batches, recipes, training
+    from aaelib.models import recipes, training
+    from aaelib.models.runs import State
+    from aaelib.models.starts import Start
+    from aaelib.shapes.folders import Shapes
 
     recipe = recipes.recipe(
         "compact",
@@ -152,20 +155,18 @@ def train(results):
         finetuning_steps=3,
     )
     clouds = np.random.default_rng(0).normal(size=(24, 64, 3)).astype(np.float32) * [20, 20, 60]
-    finish = training._finish
+    shapes = Shapes(clouds, np.arange(24).astype(str), np.full(24, "TT"), "random")
+    parts = {"training": np.arange(16), "validation": np.arange(16, 24)}
+    settings = training.Settings(EPOCHS, STEPS, 8, 0, jitter=0.01, rotate=True)
+    finish = State.finish
 
-    def keep_and_finish(path, state, *others):
+    def keep_and_finish(state, *others):
         shutil.copytree(state.folder, results / "last", dirs_exist_ok=True)
-        return finish(path, state, *others)
+        return finish(state, *others)
 
-    def draw(first_step, n_steps):
-        return batches.batches(
-            clouds[:16], 100, n_steps, 8, jitter=0.01, rotate=True, first_step=first_step
-        )
-
-    training._finish = keep_and_finish
-    aae = autoencoder.AdversarialAutoencoder(recipe, scale=100)
-    training.train(aae, draw, clouds[16:], results / "run.keras", EPOCHS, STEPS)
+    State.finish = keep_and_finish
+    path = results / "run.keras"
+    training.train(shapes, parts, recipe, Start(scale=100.0), settings, path)
 
 
 # Kills ----------------------------------------------------------------------------------------

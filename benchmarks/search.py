@@ -23,12 +23,13 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from aaelib.models import training
+from aaelib.models.runs import card_of
 from aaelib.shapes import sources
 from aaelib.shapes.writing import replacing
-from aaelib.study import conditions, tables
+from aaelib.study import conditions
 from aaelib.study.baselines import DRAWN_PER_SOCKET
 from aaelib.study.conditions import Condition
+from aaelib.study.evaluation import Unseen
 from aaelib.study.workspace import Study
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "search"
@@ -338,29 +339,30 @@ def measured(profile, trial):
     study = _TrialStudy(profile, trial.profile)
     path = study.model_path(trial.condition.slug, SEED)
     # The clock knows nothing of an earlier process.
-    new = not training.card_of(path) and not path.with_suffix(".resume").exists()
+    new = not card_of(path) and not path.with_suffix(".resume").exists()
     begun = time.perf_counter()
-    aae, history, best = conditions.train(study, trial.condition, SEED)
+    run = conditions.train(study, trial.condition, SEED)
     seconds = time.perf_counter() - begun
-    if trial.refinement_steps is not None:
-        aae, new = tables.with_refinement(aae, trial.refinement_steps), False
     shapes, surfaces, split = study.load_shapes("sockets")
     index = split["validation"]
-    return scores(aae, tables.Unseen(shapes[index], [surfaces[i] for i in index])) | {
-        "discriminator_accuracy": history.val_discriminator_accuracy[best],
-        "training_s": seconds if new else np.nan,
+    unseen = Unseen(shapes[index], [surfaces[i] for i in index])
+    return scores(run.model, unseen, trial.refinement_steps) | {
+        "discriminator_accuracy": run.history.val_discriminator_accuracy[run.best_epoch],
+        "training_s": seconds if new and trial.refinement_steps is None else np.nan,
     }
 
 
-def scores(aae, unseen):
+def scores(aae, unseen, refinement_steps=None):
     """
     How well a model reconstructs sockets, with refined codes and without, and generates such.
 
     Parameters
     ----------
     aae : AdversarialAutoencoder
-    unseen : aaelib.tables.Unseen
+    unseen : Unseen
         Sockets that it was not trained on.
+    refinement_steps : int, optional
+        By default those of its recipe.
 
     Returns
     -------
@@ -368,8 +370,9 @@ def scores(aae, unseen):
         Means, by `COLUMNS`.
     """
     drawn = aae.sample(DRAWN_PER_SOCKET * len(unseen), DRAWS_SEED)
-    found = unseen.evaluate(aae.reconstruct(unseen.points), [drawn])
-    unrefined = unseen.evaluate(tables.with_refinement(aae, 0).reconstruct(unseen.points), ())
+    steps = aae.recipe.refinement_steps if refinement_steps is None else refinement_steps
+    found = unseen.evaluate(aae.reconstruct(unseen.points, refinement_steps=steps), [drawn])
+    unrefined = unseen.evaluate(aae.reconstruct(unseen.points, refinement_steps=0), ())
     for name in ("chamfer", "surface_mm"):
         found[f"unrefined_{name}"] = unrefined[name]
     return {name: float(np.mean(values)) for name, values in found.items()}

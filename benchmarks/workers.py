@@ -185,11 +185,9 @@ def work(name, batch, steps):
         aae = autoencoder.AdversarialAutoencoder(recipes.recipe(name))
         aae.compile(**training.optimizers(aae.recipe, _WARM + steps))
     batches = tf.data.Dataset.from_tensors(tf.constant(sockets(batch))).repeat()
-    aae.fit(
-        devices.shared_out(batches), steps_per_epoch=_WARM + steps, callbacks=[clock], verbose=0
-    )
+    aae.fit(devices.shared(batches), steps_per_epoch=_WARM + steps, callbacks=[clock], verbose=0)
     measured = {"steps": np.diff(ends[_WARM - 1 :]).tolist()}
-    if devices.n_workers() > 1:
+    if devices.strategy():
         size = traffic(name).bytes // 4
         measured |= {"empty": _sum_time(1), "full": _sum_time(size), "bytes": 4 * size}
     return measured

@@ -12,6 +12,8 @@ from aaelib.shapes.clouds import normalize
 from aaelib.shapes.folders import Shapes
 from aaelib.shapes.shape_model import ShapeModel
 from aaelib.study import baselines
+from aaelib.study.baselines import Known
+from aaelib.study.evaluation import Unseen
 
 
 @pytest.fixture(scope="module")
@@ -178,27 +180,27 @@ def test_points_on_two_equal_surfaces_are_drawn_independently():
 
 @pytest.fixture(scope="module")
 def study():
-    """Twenty sockets, ten of either kind: shapes and surfaces."""
+    """Parts of twenty sockets, ten of either kind: unseen ones, scans, and all but the unseen."""
     real = sockets(10, seed=3) + sockets(10, seed=4, length=400)
     points = np.stack([surface.sample(150, seed=i) for i, surface in enumerate(real)])
     kinds = np.array(["TT"] * 10 + ["TF"] * 10)
-    return Shapes(points, np.arange(20).astype(str), kinds, "analytic"), real
-
-
-TEST, SCANS = np.array([0, 1, 10, 11]), np.array([2, 3, 4, 12, 13, 14])
-TRAINING = np.setdiff1d(np.arange(20), TEST)
+    shapes = Shapes(points, np.arange(20).astype(str), kinds, "analytic")
+    test, scans = np.array([0, 1, 10, 11]), np.array([2, 3, 4, 12, 13, 14])
+    training = np.setdiff1d(np.arange(20), test)
+    of = [(shapes[index], [real[i] for i in index]) for index in (test, scans, training)]
+    return Unseen(*of[0]), Known(*of[1]), Known(*of[2])
 
 
 def test_every_baseline_reconstructs_each_socket_and_draws_a_multiple(study):
-    shapes, real = study
-    found = baselines.contestants(shapes, real, TEST, SCANS, TRAINING, 2, [7, 8])
+    unseen, scans, _ = study
+    found = baselines.of_study(*study, 2, [7, 8])
     assert tuple(found) == baselines.NAMES
     for reconstruction, draws in found.values():
         assert len(reconstruction) == 4
         assert [len(draw) for draw in draws] == [12, 12]
         assert not np.array_equal(*draws)
     error = {
-        name: reconstruction_chamfer(shapes.points[TEST], reconstruction).mean()
+        name: reconstruction_chamfer(unseen.points, reconstruction).mean()
         for name, (reconstruction, _) in found.items()
     }
     assert min(error, key=error.get) == baselines.FLOOR
@@ -207,25 +209,23 @@ def test_every_baseline_reconstructs_each_socket_and_draws_a_multiple(study):
     for name in (baselines.LINEAR, baselines.FLOOR):
         lengths = np.ptp(found[name][1][0][..., 2], axis=1)
         np.testing.assert_array_equal(lengths > 300, [False, False, True, True] * 3)
-    scans = {cloud.tobytes() for cloud in shapes.points[SCANS]}
-    assert {cloud.tobytes() for cloud in found[baselines.NEAREST_SCAN][1][0]} <= scans
+    known = {cloud.tobytes() for cloud in scans.shapes.points}
+    assert {cloud.tobytes() for cloud in found[baselines.NEAREST_SCAN][1][0]} <= known
 
 
 def test_more_sockets_to_learn_from_give_no_worse_a_nearest_one(study):
-    shapes, real = study
-    few, all_of_them = (
-        baselines.learnt_from(shapes, real, index, TEST, 2) for index in (SCANS, TRAINING)
-    )
+    unseen, scans, training = study
+    few, all_of_them = (baselines.learnt_from(unseen, known, 2) for known in (scans, training))
     assert list(few) == [baselines.LINEAR, "nearest socket"]
     few, all_of_them = (
-        reconstruction_chamfer(shapes.points[TEST], found["nearest socket"])
+        reconstruction_chamfer(unseen.points, found["nearest socket"])
         for found in (few, all_of_them)
     )
     assert (all_of_them <= few + 1e-9).all()
 
 
 def test_shape_models_are_fitted_to_the_sockets_of_their_kind(study):
-    fitted = baselines.fit_shape_models(*study, SCANS)
+    fitted = baselines.fit_shape_models(*study[1])
     assert {kind: model.n_surfaces_ for kind, model in fitted.items()} == {"TT": 3, "TF": 3}
     assert np.ptp(fitted["TF"].mean_[..., 2]) > 1.5 * np.ptp(fitted["TT"].mean_[..., 2])
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from analytic import sockets
 
-from aaelib.models import autoencoder, networks, recipes, training
+from aaelib.models import autoencoder, networks, recipes
 from aaelib.shapes import folders, sources, splits
 from aaelib.shapes.shape_model import ShapeModel
 from aaelib.study import conditions, workspace
@@ -217,7 +217,7 @@ def same_weights(one, other, network):
 
 
 def test_a_start_at_a_scan_decodes_it(made):
-    aae = conditions.start(made, conditions.CONDITIONS["neither"], seed=1)
+    aae = conditions.before_training(made, conditions.CONDITIONS["neither"], seed=1)
     shapes, _, split = made.load_shapes("sockets")
     scan = shapes.points[split["scans"][0]]
     expected = (scan - scan.mean(axis=0))[:32]
@@ -229,7 +229,7 @@ def test_a_start_at_a_scan_decodes_it(made):
 
 
 def test_a_start_at_shape_models_decodes_them(fitted):
-    aae = conditions.start(fitted, conditions.CONDITIONS["all training sockets"], seed=0)
+    aae = conditions.before_training(fitted, conditions.CONDITIONS["all training sockets"], seed=0)
     shape_models = conditions.load_shape_models(fitted, "training")
     for shape_model, first in zip(shape_models.values(), (-2, 2), strict=True):
         decoded = aae.decode(aae.recipe.prior_std * np.array([[first, 0, 1, 0]]))[0]
@@ -247,11 +247,11 @@ def test_a_transferred_start_has_the_pretrained_weights_and_its_frozen_layers(ma
     pretrained.compile()
     pretrained.save(made.model_path("pretrained"))
     condition = conditions.ablations(made)["frozen layers"][1][1]
-    aae = conditions.start(made, condition, seed=0)
+    aae = conditions.before_training(made, condition, seed=0)
     assert same_weights(aae, pretrained, "encoder")
     assert same_weights(aae, pretrained, "discriminator")
     assert aae.frozen == {"encoder": "point_1"}
-    alone = conditions.start(made, conditions.CONDITIONS["neither"], seed=0)
+    alone = conditions.before_training(made, conditions.CONDITIONS["neither"], seed=0)
     assert not same_weights(aae, alone, "encoder")
 
 
@@ -261,17 +261,33 @@ def test_a_transferred_start_has_the_pretrained_weights_and_its_frozen_layers(ma
 @pytest.mark.parametrize("name", ["shape-model start", "original recipe"])
 def test_a_condition_is_trained_once(fitted, monkeypatch, name):
     condition = conditions.CONDITIONS[name]
-    aae, history, best = conditions.train(fitted, condition, seed=0)
-    assert (len(history), best) == (1, 0)
-    path = fitted.model_path(condition.slug, 0)
-    card = training.card_of(path)
-    known = {"source": "analytic sockets", "condition": name, "seed": 0, "best_epoch": best}
-    assert known.items() <= card.items()
-    assert aae.recipe == conditions.study_recipe(fitted, condition)
+    run = conditions.train(fitted, condition, seed=0)
+    assert (len(run.history), run.best_epoch) == (1, 0)
+    assert run.path == fitted.model_path(condition.slug, 0)
+    known = {"source": "analytic sockets", "condition": name, "seed": 0, "best_epoch": 0}
+    assert known.items() <= run.card.items()
+    assert run.model.recipe == conditions.study_recipe(fitted, condition)
 
     def fit(*args, **kwargs):
         raise AssertionError("it is trained already")
 
     monkeypatch.setattr(autoencoder.AdversarialAutoencoder, "fit", fit)
-    again, *_ = conditions.train(fitted, condition, seed=0)
-    assert all(same_weights(aae, again, network) for network in networks.NETWORKS)
+    again = conditions.train(fitted, condition, seed=0)
+    assert all(same_weights(run.model, again.model, network) for network in networks.NETWORKS)
+
+
+def test_every_run_of_the_study_is_trained(made, monkeypatch):
+    monkeypatch.setattr(conditions, "train", lambda study, condition, seed: condition.slug)
+    trained = conditions.train_all(made)
+    assert trained == {(c.name, seed): c.slug for c, seed in conditions.runs(made)}
+
+
+def test_errors_on_validation_sockets_have_a_row_for_each_run_of_a_condition(fitted):
+    condition = conditions.CONDITIONS["shape-model start"]
+    run = conditions.train(fitted, condition, seed=0)
+    trained = {(condition.name, 0): run, ("code size 3", 0): None}
+    (row,) = conditions.on_validation(fitted, trained).to_dict("records")
+    assert (row["condition"], row["run"], row["best_epoch"]) == (condition.name, 0, 0)
+    assert (row["steps_before"], row["steps"], row["steps_after"]) == (2, 2, 1)
+    assert row["gap"] == row["validation_chamfer"] / row["trained_chamfer"]
+    assert row["validation_jsd"] == pytest.approx(run.history.val_jsd[0], abs=0.1)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from analytic import family
-from test_training import Run
+from test_training import train
 
 from aaelib.metrics import distances, generative, reconstruction
 from aaelib.models import autoencoder, batches, recipes
@@ -66,7 +66,7 @@ def results(folder):
     samples = aae.sample(6, seed=SEED)
     cells = generative.generative_metrics(samples / 300, points / 300)
     cells["chamfer"] = reconstruction.reconstruction_chamfer(points, aae.reconstruct(points))
-    trained, history, best = Run(points[:, :32], Path(folder) / "run.keras", SEED).train()
+    run = train(Path(folder) / "run.keras", SEED, points[:, :32])
     return {
         "global generators": digest(*draws),
         "weights": weights,
@@ -75,8 +75,8 @@ def results(folder):
         "clouds": digest(points, corpus.generate(1, 64, SEED)[0]),
         "samples": digest(samples),
         "table": digest(*cells.values()),
-        "trained weights": digest(*trained.get_weights()),
-        "trained history": digest(history.to_numpy(), best),
+        "trained weights": digest(*run.model.get_weights()),
+        "trained history": digest(run.history.to_numpy(), run.best_epoch),
     }
 
 

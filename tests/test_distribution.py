@@ -18,10 +18,8 @@ import worker
 from aaelib.models import autoencoder, devices, files, networks, recipes
 from benchmarks import workers
 
-# Single precision adds up in another order. Adam divides by the size of a gradient, which enlarges
-# that where a gradient is nearly zero; the divergence of samples counts points in voxels, and so
-# moves in jumps.
-CURVE, DIVERGENCE = {"rtol": 1e-4, "atol": 2e-6}, {"rtol": 0, "atol": 5e-3}
+SEEDS = range(4)
+LOSSES = ["chamfer", "discriminator_loss", "val_chamfer", "val_discriminator_loss", "val_jsd"]
 PATIENCE = 240  # s, after which a worker hangs
 
 
@@ -76,32 +74,45 @@ def start_two(folder, *arguments, of_the_second=()):
     ]
 
 
-def assert_same_curve(found, expected):
-    """Two histories, but for rounding, and the same best epoch."""
-    assert found["best"] == expected["best"]
-    found, expected = (pd.DataFrame(run["history"]) for run in (found, expected))
-    assert list(found) == list(expected)
-    for name in expected:
-        tolerance = DIVERGENCE if name == "val_jsd" else CURVE
-        np.testing.assert_allclose(found[name], expected[name], **tolerance, err_msg=name)
-
-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """Runs of one process on one device."""
+    """Losses of one process on one device by recipe, (n_seeds, n_epochs, n_losses)."""
     folder = tmp_path_factory.mktemp("alone")
-    return {name: worker.train(folder / f"{name}.keras", name) for name in worker.RECIPES}
+    return {
+        name: np.stack(
+            [losses(worker.train(folder / f"{name}_{seed}.keras", name, seed)) for seed in SEEDS]
+        )
+        for name in worker.RECIPES
+    }
+
+
+def losses(run):
+    return pd.DataFrame(run["history"])[LOSSES].to_numpy()
+
+
+def assert_like_one_process(outcome, alone):
+    """
+    Losses within four standard deviations, over seeds, of the mean of one process.
+
+    Four seeds tell a variance badly, so that of each loss is averaged over epochs. By plain
+    gradient descent (recipe "paper") gradients that were summed in place of averaged would be
+    updates twice as large, which is five to eight standard deviations off.
+    """
+    assert outcome["replicas"] == 2
+    for name, expected in alone.items():
+        off = np.abs(losses(outcome[name]) - expected.mean(axis=0))
+        spread = np.sqrt(expected.var(axis=0, ddof=1).mean(axis=0))
+        assert (off < 4 * spread).all(), f"{name}:\n{off / spread}"
 
 
 # One host
 
 
-def test_a_host_of_one_device_shares_nothing_out():
+def test_a_host_of_one_device_gets_batches_as_they_are():
     batches = tf.data.Dataset.range(4).batch(2)
     assert devices.strategy() is None
     assert devices.is_chief()
-    assert devices.shared_out(batches) is batches
-    assert devices.shown_to_all(batches) is batches
+    assert devices.shared(batches) is devices.repeated(batches) is batches
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +122,18 @@ def on_two_devices(tmp_path_factory):
     return folder, outcomes(start(folder, *worker.RECIPES, "--devices", 2))[0]
 
 
-def test_two_devices_of_a_host_have_the_loss_curve_of_one(alone, on_two_devices):
+@pytest.mark.slow
+def test_two_devices_of_a_host_have_the_losses_of_one(alone, on_two_devices):
     """Both recipes: batch normalization, a critic; transforms, noise, and three plain descents."""
-    found = on_two_devices[1]
-    assert found["replicas"] == 2
-    for name, expected in alone.items():
-        assert_same_curve(found[name], expected)
+    assert_like_one_process(on_two_devices[1], alone)
+
+
+@pytest.mark.slow
+def test_gradients_that_are_summed_are_noticed(alone, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "RATE", 2 * worker.RATE)
+    summed = worker.train(tmp_path / "run.keras", "paper")
+    with pytest.raises(AssertionError, match="paper"):
+        assert_like_one_process({"replicas": 2, "paper": summed}, {"paper": alone["paper"]})
 
 
 def test_a_model_that_devices_trained_is_one_like_others(on_two_devices):
@@ -130,8 +147,8 @@ def test_a_model_that_devices_trained_is_one_like_others(on_two_devices):
 
 def test_a_batch_that_replicas_cannot_share_evenly_is_refused(monkeypatch):
     monkeypatch.setattr(devices, "strategy", lambda: SimpleNamespace(num_replicas_in_sync=3))
-    with pytest.raises(ValueError, match=r"batches of 4 .* among 3 replicas"):
-        devices.shared_out(tf.data.Dataset.from_tensors(tf.zeros((4, 8, 3))))
+    with pytest.raises(ValueError, match="3 replicas cannot share batches of 4 evenly"):
+        devices.shared(tf.data.Dataset.from_tensors(tf.zeros((4, 8, 3))))
 
 
 # Several hosts
@@ -139,16 +156,9 @@ def test_a_batch_that_replicas_cannot_share_evenly_is_refused(monkeypatch):
 
 @pytest.fixture
 def tf_config(monkeypatch):
-    """Set TF_CONFIG for this process, where nothing has asked for it yet."""
-
-    def set_to(text):
-        monkeypatch.setenv("TF_CONFIG", text)
-        devices._workers.cache_clear()
-
-    strategies = devices.strategy
-    monkeypatch.setattr(devices, "strategy", strategies.__wrapped__)
-    yield set_to
-    devices._workers.cache_clear()
+    """Set TF_CONFIG for this process, where nothing has asked for a strategy yet."""
+    monkeypatch.setattr(devices, "strategy", devices.strategy.__wrapped__)
+    return lambda text: monkeypatch.setenv("TF_CONFIG", text)
 
 
 def config(jobs, role, index):
@@ -166,44 +176,42 @@ def config(jobs, role, index):
 )
 def test_the_chief_is_named_so_or_the_first_worker(tf_config, jobs, role, index, chief):
     tf_config(config(jobs, role, index))
-    assert devices.n_workers() == 2
     assert devices.is_chief() == chief
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    "text",
     [
-        ("{", "cannot be read"),
-        (config({"ps": ["a:1"], "worker": ["b:1"]}, "ps", 0), r"roles \['ps'\]"),
-        (config({"worker": ["a:1", "b:1"]}, "worker", 2), "none of"),
+        "{",
+        "[]",
+        config({"ps": ["a:1"], "worker": ["b:1"]}, "ps", 0),
+        config({"worker": ["a:1", "b:1"]}, "worker", 2),
     ],
 )
-def test_a_cluster_that_is_not_understood_is_refused_with_an_example(tf_config, text, why):
+def test_a_cluster_that_is_not_understood_is_refused_with_an_example(tf_config, text):
     tf_config(text)
-    with pytest.raises(ValueError, match=f"TF_CONFIG is .*{why}.*host0:2222"):
+    with pytest.raises(ValueError, match=r"TF_CONFIG is .*host0:2222"):
         devices.strategy()
 
 
 def test_a_cluster_is_to_be_joined_before_anything_is_computed(tf_config):
     tf.zeros(1)
     tf_config(config({"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "worker", 0))
-    with pytest.raises(RuntimeError, match="first thing"):
+    with pytest.raises(RuntimeError, match="right after the imports"):
         devices.strategy()
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """Two processes that train together, from first weights that differ by a rounding."""
+    """Two processes that train together."""
     folder = tmp_path_factory.mktemp("together")
     return folder, outcomes(*start_two(folder, *worker.RECIPES))
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_loss_curve_of_one(alone, together):
+def test_two_processes_have_the_losses_of_one(alone, together):
     for found in together[1]:
-        assert found["replicas"] == 2
-        for name, expected in alone.items():
-            assert_same_curve(found[name], expected)
+        assert_like_one_process(found, alone)
 
 
 @pytest.mark.slow
@@ -226,7 +234,7 @@ def test_only_the_chief_writes(together):
 @pytest.mark.slow
 def test_processes_that_were_given_other_data_are_refused(together):
     for outcome in together[1]:
-        assert "start all workers with the same code, recipe, data" in outcome["refused"]
+        assert "start all of them with the same code, recipe, data" in outcome["refused"]
 
 
 @pytest.mark.slow
@@ -242,13 +250,12 @@ def test_a_process_that_is_killed_stops_the_other_and_both_started_again_end_as_
     state = json.loads((tmp_path / "compact.resume" / "state.json").read_text())
     assert len(state["history"]) == 2
 
-    folder, uninterrupted = together
+    uninterrupted = together[1]
     again = outcomes(*start_two(tmp_path, "compact"))
     assert again[0]["compact"] == again[1]["compact"]
-    assert_same_curve(again[0]["compact"], uninterrupted[0]["compact"])
-    ours, theirs = (files.load(path / "compact.keras") for path in (tmp_path, folder))
-    one, other = (aae.reconstruct(worker.CLOUDS) for aae in (ours, theirs))
-    np.testing.assert_allclose(one, other, atol=0.1)  # mm, of 100
+    one, other = losses(again[0]["compact"]), losses(uninterrupted[0]["compact"])
+    np.testing.assert_array_equal(one[:2], other[:2])  # kept
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-6)
     assert not (tmp_path / "compact.resume").exists()
 
 

@@ -8,7 +8,9 @@ import pytest
 import trimesh
 from analytic import family, socket
 
-from aaelib.models import autoencoder, batches, losses, networks, recipes, training, transfer
+from aaelib.models import autoencoder, losses, networks, recipes, runs, training
+from aaelib.models.starts import Start
+from aaelib.shapes.folders import Shapes
 from aaelib.shapes.shape_model import ShapeModel
 from aaelib.shapes.sockets import SocketSurface
 
@@ -23,29 +25,18 @@ RECIPE = recipes.recipe(
     refinement_steps=3,
     finetuning_steps=3,
 )
+CLOUDS = np.random.default_rng(0).normal(size=(8, 32, 3)).astype(np.float32) * [20, 20, 60]
 EPOCHS, STEPS = 4, 3
 
 
-@pytest.fixture
-def clouds():
-    return np.random.default_rng(0).normal(size=(8, 32, 3)).astype(np.float32) * [20, 20, 60]
-
-
-class Run:
-    """A small run."""
-
-    def __init__(self, clouds, path, seed=0, **changes):
-        self.clouds, self.path, self.seed = clouds, path, seed
-        self.recipe = replace(RECIPE, **changes)
-
-    def draw(self, first_step, n_steps):
-        return batches.batches(
-            self.clouds[:6], 100, n_steps, batch_size=4, first_step=first_step, seed=self.seed
-        )
-
-    def train(self):
-        aae = autoencoder.AdversarialAutoencoder(self.recipe, scale=100, seed=self.seed)
-        return training.train(aae, self.draw, self.clouds[6:], self.path, EPOCHS, STEPS)
+def train(path, seed=0, points=CLOUDS, scale=100.0, first_selectable=0, about=None, **changes):
+    """Train a tiny model; all but the last two clouds are for training."""
+    index = np.arange(len(points))
+    shapes = Shapes(points, index.astype(str), np.full(len(points), "TT"), "random")
+    parts = {"training": index[:-2], "validation": index[-2:]}
+    recipe = replace(RECIPE, **changes)
+    settings = training.Settings(EPOCHS, STEPS, 4, first_selectable, seed=seed)
+    return training.train(shapes, parts, recipe, Start(scale=scale), settings, path, about)
 
 
 def changed_networks(one, other):
@@ -57,127 +48,161 @@ def changed_networks(one, other):
     return [n for n, arrays in pairs.items() if not all(np.array_equal(a, b) for a, b in arrays)]
 
 
-def test_best_epoch_is_the_one_of_lowest_validation_jsd(clouds, tmp_path):
-    aae, history, best = Run(clouds, tmp_path / "run.keras", finetuning_steps=0).train()
-    assert list(history.index) == list(range(EPOCHS))
-    assert training.card_of(tmp_path / "run.keras")["best_epoch"] == best
-    assert best == history.val_jsd.idxmin()
-    assert training.prior_jsd(aae, clouds[6:]) == pytest.approx(history.val_jsd.min(), abs=1e-12)
+def assert_same(one, other):
+    """Two runs are the same, bit for bit."""
+    assert one.best_epoch == other.best_epoch
+    pd.testing.assert_frame_equal(one.history, other.history, check_exact=True)
+    assert changed_networks(one.model, other.model) == []
 
 
-def test_fine_tuning_comes_after_the_best_epoch_and_changes_its_decoder_alone(clouds, tmp_path):
-    plain, history, best = Run(clouds, tmp_path / "plain.keras", finetuning_steps=0).train()
-    tuned, tuned_history, tuned_best = Run(clouds, tmp_path / "tuned.keras").train()
-    assert tuned_best == best
-    pd.testing.assert_frame_equal(tuned_history, history)
-    assert changed_networks(plain, tuned) == ["decoder"]
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing happened to."""
+    return train(tmp_path_factory.mktemp("whole") / "run.keras")
 
 
-def test_a_run_killed_while_it_is_fine_tuned_ends_as_if_it_had_not_been(
-    clouds, tmp_path, monkeypatch
+def noted_fits(monkeypatch):
+    """The first epoch of each `fit` from now on, a list that grows."""
+    first_epochs, fit = [], autoencoder.AdversarialAutoencoder.fit
+
+    def noted(*args, initial_epoch=0, **kwargs):
+        first_epochs.append(initial_epoch)
+        return fit(*args, initial_epoch=initial_epoch, **kwargs)
+
+    monkeypatch.setattr(autoencoder.AdversarialAutoencoder, "fit", noted)
+    return first_epochs
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    return noted_fits(monkeypatch)
+
+
+def test_the_best_epoch_is_the_one_of_lowest_validation_jsd(tmp_path):
+    run = train(tmp_path / "run.keras", finetuning_steps=0)
+    assert list(run.history.index) == list(range(EPOCHS))
+    assert run.card["best_epoch"] == run.best_epoch == run.history.val_jsd.idxmin()
+    jsd = training.prior_jsd(run.model, CLOUDS[-2:])
+    assert jsd == pytest.approx(run.history.val_jsd.min(), abs=1e-12)
+
+
+def test_fine_tuning_comes_after_the_best_epoch_and_changes_its_decoder_alone(whole, tmp_path):
+    plain = train(tmp_path / "plain.keras", finetuning_steps=0)
+    pd.testing.assert_frame_equal(plain.history, whole.history)
+    assert changed_networks(plain.model, whole.model) == ["decoder"]
+
+
+@pytest.mark.parametrize("moment", ["an epoch is kept", "a model is written", "it is fine-tuned"])
+def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
+    whole, tmp_path, monkeypatch, fits, moment
 ):
-    whole, *_ = Run(clouds, tmp_path / "whole.keras").train()
-    finetune = training.finetune_decoder
-    with monkeypatch.context() as patch:
+    keep, save, finetune = (
+        runs.State.keep,
+        autoencoder.AdversarialAutoencoder.save,
+        training.finetune_decoder,
+    )
 
-        def killed(*args, **kwargs):
-            finetune(*args, **kwargs)
+    def killed_after_keep(self, aae, row, best):
+        keep(self, aae, row, best)
+        if row["epoch"] == 1:
             raise KeyboardInterrupt
 
-        patch.setattr(training, "finetune_decoder", killed)
-        with pytest.raises(KeyboardInterrupt):
-            Run(clouds, tmp_path / "cut.keras").train()
-    assert not (tmp_path / "cut.keras").exists()
-    again, *_ = Run(clouds, tmp_path / "cut.keras").train()
-    for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    def killed_in_save(self, filepath, **kwargs):
+        if "epoch-2" in str(filepath):
+            filepath.write_bytes(b"half a file")
+            raise KeyboardInterrupt
+        save(self, filepath, **kwargs)
 
+    def killed_after_finetuning(*args, **kwargs):
+        finetune(*args, **kwargs)
+        raise KeyboardInterrupt
 
-def test_a_run_that_was_killed_ends_as_if_it_had_not_been(clouds, tmp_path, monkeypatch):
-    whole, history, best = Run(clouds, tmp_path / "whole.keras").train()
-
-    keep = training._State.keep
     with monkeypatch.context() as patch:
-
-        def killed(self, aae, row, best):
-            keep(self, aae, row, best)
-            if row["epoch"] == 1:
-                raise KeyboardInterrupt
-
-        patch.setattr(training._State, "keep", killed)
+        owner, name, killed = {
+            "an epoch is kept": (runs.State, "keep", killed_after_keep),
+            "a model is written": (autoencoder.AdversarialAutoencoder, "save", killed_in_save),
+            "it is fine-tuned": (training, "finetune_decoder", killed_after_finetuning),
+        }[moment]
+        patch.setattr(owner, name, killed)
         with pytest.raises(KeyboardInterrupt):
-            Run(clouds, tmp_path / "cut.keras").train()
-    assert not (tmp_path / "cut.keras").exists()
-
-    steps_seen = []
-    resumed = Run(clouds, tmp_path / "cut.keras")
-    draw = resumed.draw
-    resumed.draw = lambda first, n: steps_seen.append(first) or draw(first, n)
-    again, resumed_history, resumed_best = resumed.train()
-    assert resumed_best == best
-    assert max(steps_seen) == 2 * STEPS
-    pd.testing.assert_frame_equal(history, resumed_history)
-    for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+            train(tmp_path / "run.keras")
+    assert not (tmp_path / "run.keras").exists()
+    assert_same(train(tmp_path / "run.keras"), whole)
+    assert fits == ([0] if moment == "it is fine-tuned" else [0, 2])
 
 
-def test_killed_while_a_model_is_written_falls_back_to_the_epoch_before(
-    clouds, tmp_path, monkeypatch
-):
-    whole, *_ = Run(clouds, tmp_path / "whole.keras").train()
-    save = autoencoder.AdversarialAutoencoder.save
-    with monkeypatch.context() as patch:
+def test_the_state_of_all_three_optimizers_is_kept(tmp_path, monkeypatch):
+    """Without it the moments of Adam, and the fall of the rates, would begin anew."""
+    kept, keep = [], runs.State.keep
 
-        def torn(self, filepath, **kwargs):
-            if "epoch-2" in str(filepath):
-                filepath.write_bytes(b"half a file")
-                raise KeyboardInterrupt
-            save(self, filepath, **kwargs)
+    def noted(self, aae, row, best):
+        keep(self, aae, row, best)
+        kept.append((aae, self.load(self.model)))
 
-        patch.setattr(autoencoder.AdversarialAutoencoder, "save", torn)
-        with pytest.raises(KeyboardInterrupt):
-            Run(clouds, tmp_path / "cut.keras").train()
-    again, *_ = Run(clouds, tmp_path / "cut.keras").train()
-    for a, b in zip(whole.get_weights(), again.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    monkeypatch.setattr(runs.State, "keep", noted)
+    train(tmp_path / "run.keras")
+    trained, loaded = kept[-1]
+    for player in ("autoencoder", "discriminator", "generator"):
+        one, other = (getattr(aae, f"{player}_optimizer") for aae in (trained, loaded))
+        assert int(other.iterations) >= EPOCHS * STEPS
+        for a, b in zip(one.variables, other.variables, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
-def test_a_finished_run_is_not_trained_again_but_another_one_is(clouds, tmp_path, monkeypatch):
-    path = tmp_path / "run.keras"
-    first, *_ = Run(clouds, path).train()
-    fits = []
-    fit = autoencoder.AdversarialAutoencoder.fit
-    monkeypatch.setattr(
-        autoencoder.AdversarialAutoencoder, "fit", lambda *a, **k: fits.append(1) or fit(*a, **k)
-    )
-    again, *_ = Run(clouds, path).train()
+def test_a_finished_run_is_found_and_not_even_its_first_model_is_made(whole, monkeypatch, fits):
+    def begin(*args):
+        raise AssertionError("it is trained already")
+
+    monkeypatch.setattr(Start, "begin", begin)
+    assert_same(train(whole.path), whole)
     assert not fits
-    np.testing.assert_array_equal(first.reconstruct(clouds), again.reconstruct(clouds))
-    Run(clouds * 1.1, path).train()
-    Run(clouds, path, seed=1).train()
-    assert len(fits) == 2
-    assert not path.with_suffix(".resume").exists()
+    assert [file.name for file in whole.path.parent.glob("*.resume")] == []
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(clouds, tmp_path):
-    run = Run(clouds, tmp_path / "run.keras")
-    run.draw = lambda first, n: batches.batches(run.clouds[:6], 1e-25, n, 4, first_step=first)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"points": np.float32(CLOUDS * 1.1)},
+        {"seed": 1},
+        {"critic_steps": 2},
+        {"first_selectable": 1},
+        {"scale": 110.0},
+        {"about": {"condition": "another"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_run_with_other_data_or_settings_is_trained(whole, tmp_path, fits, change):
+    path = tmp_path / "run.keras"
+    for suffix in (".keras", ".csv", ".json"):
+        path.with_suffix(suffix).write_bytes(whole.path.with_suffix(suffix).read_bytes())
+    train(path, **change)
+    assert fits == [0]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(FloatingPointError, match="learning rates"):
-        run.train()
+        train(tmp_path / "run.keras", scale=1e-25)
 
 
-def test_epochs_before_the_first_selectable_are_not_selected(clouds, tmp_path):
-    run = Run(clouds, tmp_path / "run.keras")
-    aae = autoencoder.AdversarialAutoencoder(RECIPE, scale=100)
-    *_, best = training.train(aae, run.draw, clouds[6:], run.path, EPOCHS, STEPS, EPOCHS - 1)
-    assert best == EPOCHS - 1
+def test_epochs_before_the_first_selectable_are_not_selected(tmp_path):
+    run = train(tmp_path / "run.keras", first_selectable=EPOCHS - 1)
+    assert run.best_epoch == EPOCHS - 1
 
 
-def test_a_run_that_could_select_nothing_does_not_start(clouds, tmp_path):
-    run = Run(clouds, tmp_path / "run.keras")
-    aae = autoencoder.AdversarialAutoencoder(RECIPE, scale=100)
-    with pytest.raises(ValueError, match="first_selectable is 4"):
-        training.train(aae, run.draw, clouds[6:], run.path, EPOCHS, STEPS, EPOCHS)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"first_selectable": 10}, "first_selectable is 10; it can be 0 to 9"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"steps_per_epoch": 0}, "steps_per_epoch is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"jitter": float("nan")}, "jitter is nan"),
+        ({"share": 1.5}, r"share of shape models is 1\.5"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        training.Settings(**settings)
 
 
 # Before training: a start at shape models
@@ -202,10 +227,9 @@ def shape_models():
     return [ShapeModel.fit(family(12), 2), ShapeModel.fit(wide, 2)]
 
 
-def at_shape_models(shape_models, n_steps=100, seed=0, **changes):
-    aae = autoencoder.AdversarialAutoencoder(replace(CODES, **changes), SCALE, seed=0)
-    training.start_at_shape_models(aae, shape_models, n_steps=n_steps, seed=seed)
-    return aae
+def at_shape_models(shape_models, steps=100, seed=0, **changes):
+    start = Start(decoder="shape models", shape_models=shape_models, steps=steps, scale=SCALE)
+    return start.begin(np.zeros((1, 64, 3)), replace(CODES, **changes), seed)
 
 
 @pytest.fixture(scope="module")
@@ -245,9 +269,9 @@ def test_a_started_decoder_decodes_the_surfaces_of_the_shape_models(shape_models
 def test_a_start_depends_on_its_seed_alone(shape_models):
     first, again, other = (at_shape_models(shape_models, 3, seed=seed) for seed in (1, 1, 2))
     assert changed_networks(first, again) == []
-    assert changed_networks(first, other) == ["encoder", "decoder"]
-    fresh = autoencoder.AdversarialAutoencoder(CODES, SCALE, seed=0)
-    assert "discriminator" not in changed_networks(fresh, first)
+    assert "encoder" in changed_networks(first, other)
+    fresh = autoencoder.AdversarialAutoencoder(CODES, SCALE, seed=1)
+    assert changed_networks(fresh, first) == ["encoder", "decoder"]
 
 
 def test_a_start_at_one_shape_model_has_no_number_for_the_kind(shape_models):
@@ -263,6 +287,27 @@ def test_as_many_shape_models_as_the_recipe_has(shape_models):
         at_shape_models(shape_models[:1])
 
 
+def test_a_start_takes_the_networks_that_it_is_told_of_another_model():
+    other = autoencoder.AdversarialAutoencoder(CODES, SCALE, seed=9)
+    start = Start(model=other, networks=("encoder",), frozen={"encoder": "point_1"})
+    aae = start.begin(CLOUDS, CODES)
+    assert changed_networks(aae, other) == ["decoder", "discriminator"]
+    assert aae.frozen == {"encoder": "point_1"}
+    assert aae.scale == pytest.approx(
+        np.linalg.norm(CLOUDS - CLOUDS.mean(axis=1, keepdims=True), axis=-1).max()
+    )
+
+
+def test_a_start_that_cannot_be_is_refused(started):
+    for wrong, message in (
+        ({"networks": ("coder",)}, r"unknown networks \['coder'\]; accepted"),
+        ({"decoder": "linear"}, "'linear'; accepted: 'as it is', 'cloud', 'shape models'"),
+        ({"model": started, "decoder": "shape models"}, "not from both"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Start(**wrong)
+
+
 # After it: the decoder at refined codes
 
 
@@ -274,27 +319,18 @@ def waves():
     return np.float32((points - points.mean(axis=1, keepdims=True)) / SCALE)
 
 
-def tuned(shape_models, clouds, steps=30, seed=0):
-    """A model before and after its decoder was fine-tuned."""
+def tuned(clouds, steps=30, seed=0):
+    """A model before and after its decoder was fine-tuned; both start at one coarse cloud."""
+    coarse = family(1)[0].vertices[:, 1:9].reshape(1, -1, 3)[:, :64]
     changes = {"refinement_steps": 20, "finetuning_steps": steps, "finetuning_rate": 1e-2}
-    before, after = (
-        autoencoder.AdversarialAutoencoder(replace(CODES, **changes), SCALE) for _ in range(2)
-    )
-    for aae in (before, after):
-        transfer.start_decoder_at_models(
-            aae,
-            [
-                (m.mean_[:, 1:9].reshape(-1, 3)[:64] / SCALE, np.zeros((1, 64, 3)))
-                for m in shape_models
-            ],
-            [0.5, 0.5],
-        )
+    start, recipe = Start(decoder="cloud", scale=SCALE), replace(CODES, **changes)
+    before, after = (start.begin(coarse, recipe) for _ in range(2))
     training.finetune_decoder(after, clouds, seed=seed)
     return before, after
 
 
-def test_fine_tuning_changes_the_decoder_alone_and_brings_it_nearer(shape_models, waves):
-    before, after = tuned(shape_models, waves)
+def test_fine_tuning_changes_the_decoder_alone_and_brings_it_nearer(waves):
+    before, after = tuned(waves)
     assert changed_networks(before, after) == ["decoder"]
     codes = before.codes(waves)
     errors = [
@@ -304,13 +340,13 @@ def test_fine_tuning_changes_the_decoder_alone_and_brings_it_nearer(shape_models
     assert errors[1].mean() < errors[0].mean() / 2
 
 
-def test_no_steps_of_fine_tuning_change_nothing(shape_models, waves):
-    before, after = tuned(shape_models, waves, steps=0)
+def test_no_steps_of_fine_tuning_change_nothing(waves):
+    before, after = tuned(waves, steps=0)
     assert changed_networks(before, after) == []
 
 
-def test_fine_tuning_depends_on_its_seed(shape_models, waves):
+def test_fine_tuning_depends_on_its_seed(waves):
     many = np.concatenate([waves] * 7)
-    first, again, other = (tuned(shape_models, many, 3, seed)[1] for seed in (0, 0, 1))
+    first, again, other = (tuned(many, 3, seed)[1] for seed in (0, 0, 1))
     assert changed_networks(first, again) == []
     assert changed_networks(first, other) == ["decoder"]

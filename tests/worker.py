@@ -14,9 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from aaelib.models import autoencoder, batches, devices, recipes, training
+from aaelib.models import autoencoder, devices, recipes, training
+from aaelib.models.starts import Start
+from aaelib.shapes.folders import Shapes
 
-EPOCHS, STEPS, BATCH = 4, 3, 4
+EPOCHS, STEPS, BATCH, SEED = 4, 5, 8, 0
 _SMALL = {"n_points": 32, "code_size": 4, "encoder_points": 16, "critic_steps": 2}
 _SMALL |= {"decoder": (8,), "discriminator": (8,)}
 RECIPES = {
@@ -25,8 +27,10 @@ RECIPES = {
     ),
     "paper": recipes.recipe("paper", encoder=(8, 8), **_SMALL),
 }
-# Three for validation, which two replicas can share only if they all see all of them.
-CLOUDS = np.random.default_rng(0).normal(size=(9, 32, 3)).astype(np.float32) * [20, 20, 60]
+# 33 for validation: the second batch of them has one row, fewer than there are replicas.
+RATE = 0.02
+CLOUDS = np.random.default_rng(0).normal(size=(57, 32, 3)).astype(np.float32) * [20, 20, 60]
+PARTS = {"training": np.arange(24), "validation": np.arange(24, 57)}
 
 
 class Watch(keras.callbacks.Callback):
@@ -47,7 +51,7 @@ class Watch(keras.callbacks.Callback):
 def descent(recipe, n_steps):
     """Optimizers that, unlike Adam, notice the size of a gradient."""
     return {
-        f"{player}_optimizer": keras.optimizers.SGD(0.02)
+        f"{player}_optimizer": keras.optimizers.SGD(RATE)
         for player in ("autoencoder", "discriminator", "generator")
     }
 
@@ -56,28 +60,18 @@ def digest(model):
     return hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest()
 
 
-def train(path, name, killed_at=None, first_factor=1.0, validation_factor=1.0):
+def train(path, name, seed=SEED, killed_at=None, factor=1.0):
     """
-    Train one recipe.
+    Train one recipe, "compact" by Adam or "paper" by gradient descent.
 
-    Parameters
-    ----------
-    path : Path
-    name : {"compact", "paper"}
-    killed_at : int, optional
-        After this step the process kills itself.
-    first_factor, validation_factor : float
-        Of the first weights and the validation clouds, for workers that do not agree.
-
-    Returns
-    -------
-    dict
+    The first weights do not depend on the seed. After step `killed_at` the process kills itself.
+    `factor` multiplies the clouds, for workers that have other data.
     """
-    aae = autoencoder.AdversarialAutoencoder(RECIPES[name], scale=100, seed=3)
+    shapes = Shapes(CLOUDS * factor, np.arange(57).astype(str), np.full(57, "TT"), "random")
+    first = autoencoder.AdversarialAutoencoder(RECIPES[name], scale=100)
     rng = np.random.default_rng(0)  # transforms that are not the identity, which would cost nothing
-    aae.set_weights(
-        [first_factor * (w + 0.05 * rng.normal(size=w.shape)) for w in aae.get_weights()]
-    )
+    first.set_weights([w + 0.05 * rng.normal(size=w.shape) for w in first.get_weights()])
+    settings = training.Settings(EPOCHS, STEPS, BATCH, 0, seed=seed)
     watch, fit = Watch(killed_at), autoencoder.AdversarialAutoencoder.fit
 
     def watched(*args, callbacks, **kwargs):
@@ -87,19 +81,13 @@ def train(path, name, killed_at=None, first_factor=1.0, validation_factor=1.0):
         patches.enter_context(mock.patch.object(autoencoder.AdversarialAutoencoder, "fit", watched))
         if name == "paper":
             patches.enter_context(mock.patch.object(training, "optimizers", descent))
-        aae, history, best = training.train(
-            aae,
-            lambda first, n: batches.batches(CLOUDS[:6], 100, n, BATCH, first_step=first, seed=3),
-            CLOUDS[6:] * validation_factor,
-            path,
-            EPOCHS,
-            STEPS,
-        )
+        start = Start(model=first, scale=100.0)
+        run = training.train(shapes, PARTS, RECIPES[name], start, settings, path)
     return {
-        "history": history.to_dict("list"),
-        "best": best,
+        "history": run.history.to_dict("list"),
+        "best": run.best_epoch,
         "trained": watch.weights,
-        "returned": digest(aae),
+        "returned": digest(run.model),
     }
 
 
@@ -133,16 +121,15 @@ def main():
     strategy = devices.strategy()
     changed = note_writing(arguments.folder)
     outcome = {"replicas": strategy.num_replicas_in_sync, "chief": devices.is_chief()}
-    # Hosts of different processors round differently: the chief's first weights are everybody's.
-    factor = 1.0 if devices.is_chief() else 1.0 + 1e-6
-    if devices.n_workers() > 1:
+    if strategy.num_replicas_in_sync > arguments.devices:
         try:
-            train(arguments.folder / "other.keras", "compact", validation_factor=factor)
+            factor = 1.0 if devices.is_chief() else 1.1
+            train(arguments.folder / "other.keras", "compact", factor=factor)
         except ValueError as error:
             outcome["refused"] = str(error)
     for name in arguments.recipes:
         path = arguments.folder / f"{name}.keras"
-        outcome[name] = train(path, name, arguments.killed_at, first_factor=factor)
+        outcome[name] = train(path, name, killed_at=arguments.killed_at)
     print(json.dumps(outcome | {"changed": changed}))
 
 

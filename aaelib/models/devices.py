@@ -47,6 +47,47 @@ def scope():
     return strategy().scope() if strategy() else nullcontext()
 
 
+def shared(batches):
+    """
+    Training batches of which each replica gets its share of the rows, step by step.
+
+    Keras would give whole batches to one host or the other, so that a run that goes on after a kill
+    would see other batches, or run out of them.
+
+    Raises
+    ------
+    ValueError
+        If replicas cannot share a batch evenly.
+    """
+    if not strategy():
+        return batches
+    size, n_replicas = batches.element_spec.shape[0], strategy().num_replicas_in_sync
+    if size % n_replicas:
+        raise ValueError(
+            f"{n_replicas} replicas cannot share batches of {size} evenly; choose a batch size "
+            "that is a multiple of it, or fewer devices (CUDA_VISIBLE_DEVICES)"
+        )
+
+    def of_host(context):
+        parts = batches.unbatch().batch(size // n_replicas)
+        # Without end: hosts would otherwise ask each other before each step whether one is left.
+        return parts.shard(context.num_input_pipelines, context.input_pipeline_id).repeat()
+
+    return strategy().distribute_datasets_from_function(of_host)
+
+
+def repeated(batches):
+    """Batches that each replica gets in full: a small one may not have rows for all replicas."""
+    if not strategy():
+        return batches
+
+    def of_host(context):
+        n_local = context.num_replicas_in_sync // context.num_input_pipelines
+        return batches.flat_map(lambda batch: tf.data.Dataset.from_tensors(batch).repeat(n_local))
+
+    return strategy().distribute_datasets_from_function(of_host)
+
+
 def is_chief():
     """Whether this process writes the files: the first of the workers."""
     workers, own = _workers()

@@ -207,9 +207,11 @@ def _train(training, validation, recipe, start, settings, path, card, known_by):
         )
 
     if state.epoch < settings.epochs:
+        unseen = _validation_batches(validation.points, aae)
         aae.fit(
-            draw(state.epoch * settings.steps_per_epoch, settings.n_steps),
-            validation_data=_validation_batches(validation.points, aae),
+            devices.shared(draw(state.epoch * settings.steps_per_epoch, settings.n_steps)),
+            validation_data=devices.repeated(unseen.repeat()),
+            validation_steps=len(unseen),
             initial_epoch=state.epoch,
             epochs=settings.epochs,
             steps_per_epoch=settings.steps_per_epoch,
