@@ -1,7 +1,6 @@
 """A progress bar for Keras' `fit`."""
 
 import keras
-import tensorflow as tf
 from tqdm.auto import tqdm
 
 
@@ -27,15 +26,3 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.bar.close()
-
-
-def run_steps(model, batches, name):
-    """Take one training step of a compiled model for each batch."""
-
-    @tf.function
-    def step(*batch):
-        model.train_step(batch)
-
-    model.optimizer.build(model.trainable_variables)
-    for batch in tqdm(batches, desc=name, leave=False):
-        step(*batch)

@@ -14,7 +14,7 @@ from . import transfer
 from .autoencoder import AdversarialAutoencoder
 from .batches import draw_clouds
 from .networks import NETWORKS, critical_points
-from .progress import run_steps
+from .progress import ProgressBar
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,11 @@ def _start_at_shape_models(aae, start, seed):
         jit_compile=False,
     )
     draw = _drawer(r, bases, counts, start.limit, seed)
-    run_steps(
-        regression,
+    regression.fit(
         tf.data.Dataset.range(start.steps).map(draw, num_parallel_calls=2).prefetch(2),
-        "encoder of the shape models",
+        callbacks=[ProgressBar("encoder of the shape models")],
+        shuffle=False,
+        verbose=0,
     )
 
 

@@ -17,7 +17,7 @@ from . import devices
 from .autoencoder import AdversarialAutoencoder
 from .batches import batches
 from .losses import chamfer_loss, plane_distance
-from .progress import ProgressBar, run_steps
+from .progress import ProgressBar
 from .runs import Run, State, card_of, fingerprint, refuse_folders
 
 _FINETUNING_BATCHES = 12  # whose codes are refined; with 6 the decoder learns them by heart
@@ -323,12 +323,13 @@ def finetune_decoder(aae, clouds, batch_size=16, seed=0):
     tuning = DecoderTuning(aae.decoder, r)
     rate = keras.optimizers.schedules.CosineDecay(r.finetuning_rate, r.finetuning_steps)
     tuning.compile(keras.optimizers.Adam(rate), jit_compile=False)
-    run_steps(
-        tuning,
+    tuning.fit(
         tf.data.Dataset.from_tensor_slices(np.stack(chosen)).map(
             lambda rows: tuple(tf.gather(array, rows) for array in arrays)
         ),
-        "decoder at refined codes",
+        callbacks=[ProgressBar("decoder at refined codes")],
+        shuffle=False,
+        verbose=0,
     )
 
 
