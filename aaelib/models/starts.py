@@ -14,7 +14,7 @@ from . import transfer
 from .autoencoder import AdversarialAutoencoder
 from .batches import draw_clouds
 from .networks import NETWORKS, critical_points
-from .progress import ProgressBar
+from .progress import ProgressBar, WithoutMetrics
 
 
 @dataclass(frozen=True)
@@ -131,17 +131,15 @@ def _start_at_shape_models(aae, start, seed):
     )
 
 
-class EncoderRegression(keras.Model):
+class EncoderRegression(WithoutMetrics):
     """Least squares of the encoder's codes against the codes that clouds were drawn from."""
 
     def __init__(self, encoder, recipe):
         super().__init__()
         self.encoder, self.recipe = encoder, recipe
-        self.built = True
 
-    def train_step(self, data):
+    def train_step(self, points, codes):
         """One batch: clouds (n, n_points, 3) and their codes (n, code_size)."""
-        points, codes = data
         seen = critical_points(self.encoder, points)
         with tf.GradientTape() as tape:
             found = self.encoder(seen, training=True)
@@ -149,7 +147,6 @@ class EncoderRegression(keras.Model):
             loss = tf.reduce_mean((found - codes) ** 2) / self.recipe.prior_std**2
         variables = self.encoder.trainable_variables
         self.optimizer.apply(tape.gradient(loss, variables), variables)
-        return {"loss": loss}
 
 
 def _drawer(recipe, bases, counts, limit, seed, batch_size=32):

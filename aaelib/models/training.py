@@ -17,7 +17,7 @@ from . import devices
 from .autoencoder import AdversarialAutoencoder
 from .batches import batches
 from .losses import chamfer_loss, plane_distance
-from .progress import ProgressBar
+from .progress import ProgressBar, WithoutMetrics
 from .runs import Run, State, card_of, fingerprint, refuse_folders
 
 _FINETUNING_BATCHES = 12  # whose codes are refined; with 6 the decoder learns them by heart
@@ -333,21 +333,18 @@ def finetune_decoder(aae, clouds, batch_size=16, seed=0):
     )
 
 
-class DecoderTuning(keras.Model):
+class DecoderTuning(WithoutMetrics):
     """Learning of the decoder at fixed codes, by Chamfer and point-to-plane distance."""
 
     def __init__(self, decoder, recipe):
         super().__init__()
         self.decoder, self.recipe = decoder, recipe
-        self.built = True
 
-    def train_step(self, data):
+    def train_step(self, points, towards, codes):
         """One batch: clouds and their normals (n, n_points, 3), and codes (n, code_size)."""
-        points, towards, codes = data
         with tf.GradientTape() as tape:
             decoded = self.decoder(codes)
             distance = chamfer_loss(points, decoded) + plane_distance(points, towards, decoded)
             loss = self.recipe.reconstruction_weight * tf.reduce_mean(distance) / 2
         variables = self.decoder.trainable_variables
         self.optimizer.apply(tape.gradient(loss, variables), variables)
-        return {"loss": loss}
