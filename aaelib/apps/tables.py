@@ -1,4 +1,4 @@
-"""Tables of what people do with a trained model: directions, sockets made to measure, walls."""
+"""Tables of design with a trained model: directions, sockets made to measure, walls."""
 
 from itertools import product
 

@@ -374,7 +374,7 @@ class AdversarialAutoencoder(keras.Model):
         Raises
         ------
         ValueError
-            If the codes have another shape, or there are none.
+            If the codes are empty or of a wrong shape.
         """
         codes = np.asarray(codes, np.float32)
         if codes.ndim != 2 or codes.shape[1] != self.recipe.code_size:

@@ -106,7 +106,7 @@ def _shipped(name):
     published = dict(line.split() for line in registry.read_text().splitlines() if line.strip())
     if pooch.file_hash(str(file)) != published.get(file.name):
         raise ValueError(
-            f"{file} is not the file that {registry} names: its sha256 is another; get it again "
+            f"{file} is not the file that {registry} names: its sha256 differs; get it again "
             "from the repository"
         )
     return file

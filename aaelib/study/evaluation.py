@@ -61,7 +61,7 @@ class Unseen:
         reconstruction : (n, n_points, 3) array
             Of each shape, mm.
         draws : iterable of (k n, m_points, 3) arrays
-            Generated shapes, mm: a whole multiple of the unseen ones in each; there may be none.
+            Generated shapes, mm: a whole multiple of the unseen ones in each. May be empty.
 
         Returns
         -------
@@ -133,7 +133,7 @@ def compare(unseen, contenders, total=None):
     Returns
     -------
     dict
-        Name -> list of what `Unseen.evaluate` gave.
+        Name -> list of results of `Unseen.evaluate`.
     """
     found = {}
     for name, (reconstruction, draws) in tqdm(contenders, desc="evaluation", total=total):
