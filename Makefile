@@ -72,7 +72,7 @@ inputs = $(filter-out aaelib/study/report.py aaelib/study/verification.py,$(wild
 reproduce: $(run)/index.html ## Run what is missing of the study and write its report [PROFILE=default]
 	@echo "The report: $(run)/index.html"
 
-$(run)/index.html: $(executed) aaelib/study/report.py | $(environment)
+$(run)/index.html: $(executed) aaelib/study/report.py $(wildcard aaelib/study/templates/*) | $(environment)
 	$(python) -m aaelib report --profile $(PROFILE)
 
 # Shapes of one's own are in the last notebook alone.
