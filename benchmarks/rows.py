@@ -109,7 +109,7 @@ def steps(fed):
     """Training steps of the compact recipe, on fresh batches or on one again and again."""
     import tensorflow as tf
 
-    from aaelib.models import autoencoder, batches, recipes
+    from aaelib.models import autoencoder, batches, recipes, training
     from aaelib.shapes import sources
     from aaelib.shapes.shape_model import ShapeModel
     from aaelib.shapes.sockets import fit_surfaces
@@ -119,11 +119,10 @@ def steps(fed):
     aae = autoencoder.AdversarialAutoencoder(recipes.recipe("compact"))
     aae.compile()
     train_step = tf.function(aae.train_step)
-    batches = iter(
-        batches.batches(
-            scans, 200.0, 10**6, BATCH, [shape_model], share=0.8, jitter=0.01, rotate=True
-        )
+    settings = training.Settings(
+        batch_size=BATCH, shape_models=[shape_model], share=0.8, jitter=0.01, rotate=True
     )
+    batches = iter(batches.batches(scans, 200.0, settings)(0, 10**6))
     one = next(batches)
 
     def run():

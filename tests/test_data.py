@@ -11,6 +11,7 @@ from scipy.stats import kstest, truncnorm
 
 from aaelib.models.batches import batches as batches_of
 from aaelib.models.batches import draw_clouds
+from aaelib.models.training import Settings
 from aaelib.shapes import folders, sources, splits
 from aaelib.shapes.clouds import normalize
 from aaelib.shapes.shape_model import ShapeModel
@@ -434,8 +435,11 @@ def shape_models():
     ]
 
 
-def batches(clouds, n_steps=3, batch_size=8, **options):
-    return np.stack(list(batches_of(clouds, SCALE, n_steps, batch_size, **options)))
+def batches(
+    clouds, n_steps=3, batch_size=8, first_step=0, normalization="dataset", scale=SCALE, **options
+):
+    settings = Settings(batch_size=batch_size, **options)
+    return np.stack(list(batches_of(clouds, scale, settings, normalization)(first_step, n_steps)))
 
 
 def is_real(points, clouds, normalization="dataset"):
@@ -455,7 +459,8 @@ def test_batches_without_augmentation_are_real_clouds(clouds, normalization):
 
 
 def test_batches_know_their_shape(clouds):
-    assert batches_of(clouds, SCALE, 1, 8).element_spec.shape == (8, N_POINTS, 3)
+    drawn = batches_of(clouds, SCALE, Settings(batch_size=8))(0, 1)
+    assert drawn.element_spec.shape == (8, N_POINTS, 3)
 
 
 def test_batches_depend_on_the_seed_and_a_resumed_run_sees_the_same(clouds, shape_models):
@@ -557,7 +562,7 @@ def test_drawn_clouds_fill_the_unit_sphere(clouds, shape_models):
 def test_drawn_clouds_keep_their_size_on_the_scale_of_the_set(clouds, shape_models):
     found = batches(clouds, shape_models=shape_models, share=1.0)
     assert (np.linalg.norm(found, axis=-1).max(axis=-1).std(axis=1) > 0.01).all()
-    doubled = np.stack(list(batches_of(clouds, 2 * SCALE, 3, 8, shape_models, 1.0)))
+    doubled = batches(clouds, scale=2 * SCALE, shape_models=shape_models, share=1.0)
     np.testing.assert_allclose(doubled, found / 2, atol=1e-6)
 
 

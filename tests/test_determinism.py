@@ -17,7 +17,7 @@ from analytic import family
 from test_training import train
 
 from aaelib.metrics import distances, generative, reconstruction
-from aaelib.models import autoencoder, batches, recipes
+from aaelib.models import autoencoder, batches, recipes, training
 from aaelib.shapes import clouds, corpus, resampling
 from aaelib.shapes.shape_model import ShapeModel
 
@@ -44,10 +44,15 @@ def digest(*arrays):
 def drawn_batches():
     """Of everything that batches draw: real clouds, shape models, angles, noise."""
     real = np.stack([surface.sample(64, seed=i) for i, surface in enumerate(family(6))])
-    drawn = batches.batches(
-        real, 150.0, 3, 8, [ShapeModel.fit(family(), 2)], 0.5, jitter=0.01, rotate=True, seed=SEED
+    settings = training.Settings(
+        batch_size=8,
+        shape_models=[ShapeModel.fit(family(), 2)],
+        share=0.5,
+        jitter=0.01,
+        rotate=True,
+        seed=SEED,
     )
-    return [batch.numpy() for batch in drawn]
+    return [batch.numpy() for batch in batches.batches(real, 150.0, settings)(0, 3)]
 
 
 def results(folder):

@@ -28,7 +28,7 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
     path : Path
         Of the model (`.keras`).
     recipe : tuple of (str, dict)
-        A name or a YAML file, and entries to change (`recipes.load_recipe`).
+        A name or a YAML file, and entries to change (`recipes.recipe`).
     start : dict
         "networks", "frozen" of `Start`.
     settings : dict
@@ -57,7 +57,7 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
             "shapes, too"
         )
     source, changes = recipe
-    recipe = recipes.load_recipe(source, **changes)
+    recipe = recipes.recipe(source, **changes)
     # What is out of range is said before files are read and shape models fitted.
     model = None if weights_from is None else files.load(weights_from)
     first_cloud = model is None or "decoder" not in start.get("networks", NETWORKS)
@@ -75,7 +75,7 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
         check_sockets(shapes.points, shapes.files)
         fitted = shape_models(training_shapes, path.with_suffix(".shape_models"), settings.seed)
         defaults = {"linear_models": len(fitted)} | _SHAPE_MODEL_RATES
-        recipe = recipes.load_recipe(source, defaults, **changes)
+        recipe = recipes.recipe(source, defaults, **changes)
         start, settings = (replace(each, shape_models=fitted) for each in (start, settings))
     if not steps:
         steps = max(_LEAST_STEPS, -(-len(training_shapes) // settings.batch_size))

@@ -47,6 +47,8 @@ class AdversarialAutoencoder(keras.Model):
     frozen : dict, optional
         Network ("encoder", "decoder", "discriminator") -> name of its last layer that does not
         learn.
+    name : str, optional
+        As of any Keras model.
 
     Attributes
     ----------
@@ -58,8 +60,8 @@ class AdversarialAutoencoder(keras.Model):
         If `frozen` names an unknown network or layer.
     """
 
-    def __init__(self, recipe=RECIPES["compact"], scale=1.0, seed=0, frozen=None, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, recipe=RECIPES["compact"], scale=1.0, seed=0, frozen=None, name=None):
+        super().__init__(name=name)
         self.recipe = Recipe(**recipe) if isinstance(recipe, dict) else recipe
         # Clouds in unit spheres have lost their size in millimetres.
         self.scale = float(scale) if self.recipe.normalization == "dataset" else 1.0
@@ -110,21 +112,20 @@ class AdversarialAutoencoder(keras.Model):
         **kwargs
             Passed to `keras.Model.compile`.
         """
-        r = self.recipe
+        defaults = optimizers(self.recipe)
         # XLA cannot compile the search for nearest neighbours on the host.
-        kwargs.setdefault("jit_compile", False)
-        super().compile(optimizer=autoencoder_optimizer or self._adam(r.autoencoder_rate), **kwargs)
-        self.discriminator_optimizer = discriminator_optimizer or self._adam(r.discriminator_rate)
-        self.generator_optimizer = generator_optimizer or self._adam(r.generator_rate)
+        kwargs = {"jit_compile": False} | kwargs
+        super().compile(autoencoder_optimizer or defaults["autoencoder_optimizer"], **kwargs)
+        self.discriminator_optimizer = (
+            discriminator_optimizer or defaults["discriminator_optimizer"]
+        )
+        self.generator_optimizer = generator_optimizer or defaults["generator_optimizer"]
         self._update_autoencoder = _update(self.optimizer, self._autoencoder_variables())
         self._update_discriminator = _update(
             self.discriminator_optimizer, self.discriminator.trainable_variables
         )
         self._update_generator = _update(self.generator_optimizer, self.encoder.trainable_variables)
         self._draws = Draws(self.seed, self.optimizer.iterations)
-
-    def _adam(self, rate):
-        return keras.optimizers.Adam(rate, beta_1=self.recipe.beta_1, beta_2=self.recipe.beta_2)
 
     @property
     def autoencoder_optimizer(self):
@@ -137,7 +138,12 @@ class AdversarialAutoencoder(keras.Model):
         }
 
     def compile_from_config(self, config):
-        self.compile(**{k: keras.saving.deserialize_keras_object(v) for k, v in config.items()})
+        # By names of Keras' optimizers alone: a file cannot name anything else to be made.
+        for each in config.values():
+            rate = each["config"]["learning_rate"]
+            if isinstance(rate, dict):
+                each["config"]["learning_rate"] = _made(keras.optimizers.schedules, rate)
+        self.compile(**{name: _made(keras.optimizers, each) for name, each in config.items()})
 
     @property
     def metrics(self):
@@ -356,7 +362,7 @@ class AdversarialAutoencoder(keras.Model):
         -------
         (n, code_size) float32 array
         """
-        return self.codes(self._normalize(points)[0], refinement_steps)
+        return self.codes(self.normalize(points)[0], refinement_steps)
 
     def decode(self, codes):
         """
@@ -397,7 +403,7 @@ class AdversarialAutoencoder(keras.Model):
         (n, n_points, 3) float32 array
             In mm.
         """
-        normalized, normalizer = self._normalize(points)
+        normalized, normalizer = self.normalize(points)
         reconstructed = _in_batches(self._decode, self.codes(normalized, refinement_steps))
         return normalizer.undo(reconstructed).astype(np.float32)
 
@@ -430,7 +436,8 @@ class AdversarialAutoencoder(keras.Model):
             return codes
         return _in_batches(self._refiner(steps), normalized, normals(normalized), codes)
 
-    def _normalize(self, points):
+    def normalize(self, points):
+        """Normalize clouds (n, n_points, 3) in mm, see `aaelib.shapes.normalize`."""
         points = np.asarray(points, np.float32)
         if points.ndim != 3 or points.shape[-1] != 3:
             raise ValueError(f"points have shape {points.shape}, not (n, n_points, 3)")
@@ -448,6 +455,26 @@ def _in_batches(function, *arrays, size=64):
         batch = [tf.constant(array[i : i + size], tf.float32) for array in arrays]
         parts.append(function(*batch).numpy())
     return np.concatenate(parts)
+
+
+def optimizers(recipe, n_steps=None):
+    """The optimizers of a recipe, as `compile` takes them; without `n_steps` rates do not fall."""
+
+    def adam(rate, updates=1):
+        if n_steps and recipe.decay == "cosine":
+            rate = keras.optimizers.schedules.CosineDecay(rate, n_steps * updates)
+        return keras.optimizers.Adam(rate, beta_1=recipe.beta_1, beta_2=recipe.beta_2)
+
+    return {
+        "autoencoder_optimizer": adam(recipe.autoencoder_rate),
+        "discriminator_optimizer": adam(recipe.discriminator_rate, recipe.critic_steps),
+        "generator_optimizer": adam(recipe.generator_rate),
+    }
+
+
+def _made(module, described):
+    """Make an object of a Keras module from the name of its class and its configuration."""
+    return getattr(module, described["class_name"])(**described["config"])
 
 
 def _n_replicas():

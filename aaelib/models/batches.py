@@ -7,25 +7,13 @@ from ..shapes.clouds import normalize
 from ..shapes.splits import proportional_counts
 
 
-def batches(
-    clouds,
-    scale,
-    n_steps,
-    batch_size=32,
-    shape_models=(),
-    share=0.8,
-    limit=2.5,
-    jitter=0.0,
-    rotate=False,
-    normalization="dataset",
-    first_step=0,
-    seed=0,
-):
+def batches(clouds, scale, settings, normalization="dataset"):
     """
-    Training batches as a `tf.data.Dataset`: real clouds, and fresh draws of shape models.
+    A drawer of training batches: real clouds, and fresh draws of shape models.
 
-    A batch depends on `seed` and its step alone, so that a run resumed at `first_step` sees the
-    batches that it would have seen.
+    A batch depends on the seed and its step alone, so that a run that goes on at some step sees the
+    batches that it would have seen. A shape model's part of the drawn clouds is its part of all
+    surfaces fitted.
 
     Parameters
     ----------
@@ -33,57 +21,47 @@ def batches(
         Real clouds, mm.
     scale : float
         Millimetres of a normalized unit ("dataset" normalization).
-    n_steps : int
-        End of the steps: batches are those of `first_step` to `n_steps` - 1.
-    batch_size : int
-    shape_models : sequence of ShapeModel
-        The augmentation. A model's part of the drawn clouds is its part of all surfaces fitted.
-        Empty: real clouds only.
-    share : float
-        Part of a batch that is drawn from the shape models, [0, 1].
-    limit : float
-        Bound of the drawn weights, standard deviations.
-    jitter : float
-        Standard deviation of the noise on every coordinate, normalized units.
-    rotate : bool
-        Turn each cloud about the long axis by a random angle.
+    settings : Settings
+        What batches hold.
     normalization : {"dataset", "unit-sphere"}
-    first_step : int
-    seed : int
 
     Returns
     -------
-    tf.data.Dataset
-        Of (batch_size, n_points, 3) float32 normalized clouds.
+    function
+        Of a first step and the end of the steps, to a `tf.data.Dataset` of (batch_size, n_points,
+        3) float32 normalized clouds.
     """
-    fixed_scale = scale if normalization == "dataset" else None
+    s, fixed_scale = settings, scale if normalization == "dataset" else None
     real = tf.constant(normalize(clouds, normalization, scale=fixed_scale)[0], tf.float32)
     n_points = real.shape[1]
-    bases = [m.point_basis(n_points, seed=seed) for m in shape_models]
-    drawn = round(share * batch_size) if bases else 0
-    counts = proportional_counts(drawn, [m.n_surfaces_ for m in shape_models])
+    bases = [model.point_basis(n_points, seed=s.seed) for model in s.shape_models]
+    drawn = round(s.share * s.batch_size) if bases else 0
+    counts = proportional_counts(drawn, [model.n_surfaces_ for model in s.shape_models])
 
     def batch(step):
-        keys = tf.random.experimental.stateless_split(tf.stack([seed, tf.cast(step, tf.int32)]), 8)
-        chosen = tf.random.stateless_uniform(
-            [batch_size - drawn], keys[0], 0, real.shape[0], tf.int32
+        keys = tf.random.experimental.stateless_split(
+            tf.stack([s.seed, tf.cast(step, tf.int32)]), 8
         )
+        n_real = s.batch_size - drawn
+        chosen = tf.random.stateless_uniform([n_real], keys[0], 0, real.shape[0], tf.int32)
         parts = [tf.gather(real, chosen)]
         for i, (mean, modes) in enumerate(bases):
             key = tf.random.experimental.stateless_fold_in(keys[1], i)
-            cloud, _ = draw_clouds(mean, modes, counts[i], limit, key)
+            cloud, _ = draw_clouds(mean, modes, counts[i], s.limit, key)
             parts.append(_normalized(cloud, fixed_scale))
         points = tf.concat(parts, axis=0)
-        if rotate:
-            points = _turned(
-                points, tf.random.stateless_uniform([batch_size], keys[2], 0, 2 * np.pi)
-            )
-        if jitter:
-            points += tf.random.stateless_normal(tf.shape(points), keys[3], stddev=jitter)
-        return tf.ensure_shape(points, (batch_size, n_points, 3))
+        if s.rotate:
+            angles = tf.random.stateless_uniform([s.batch_size], keys[2], 0, 2 * np.pi)
+            points = _turned(points, angles)
+        if s.jitter:
+            points += tf.random.stateless_normal(tf.shape(points), keys[3], stddev=s.jitter)
+        return tf.ensure_shape(points, (s.batch_size, n_points, 3))
 
-    steps = tf.data.Dataset.range(first_step, n_steps)
-    return steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+    def draw(first_step, end):
+        steps = tf.data.Dataset.range(first_step, end)
+        return steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+    return draw
 
 
 def draw_clouds(mean, modes, count, limit, key):

@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
-import keras
 import numpy as np
 import pooch
 
@@ -40,71 +40,34 @@ def export_weights(aae, path):
 
 def _exported(path):
     """Read a file of `export_weights`."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            aae = AdversarialAutoencoder.from_config(json.loads(str(file["config"])))
-            for network in NETWORKS:
-                count = len(getattr(aae, network).weights)
-                weights = [file[f"{network}_{i}"] for i in range(count)]
-                if not all(np.isfinite(weight).all() for weight in weights):
-                    raise ValueError(f"weights of the {network} are not finite")
-                getattr(aae, network).set_weights(weights)
-    except Exception as error:  # damaged files fail in many ways
-        raise ValueError(
-            f"{path} does not hold weights written by export_weights ({_brief(error)}); write or "
-            "download it again"
-        ) from error
+    with np.load(path, allow_pickle=False) as file:
+        aae = AdversarialAutoencoder(**json.loads(str(file["config"])))
+        for network in NETWORKS:
+            count = len(getattr(aae, network).weights)
+            weights = [file[f"{network}_{i}"] for i in range(count)]
+            if not all(np.isfinite(weight).all() for weight in weights):
+                raise ValueError(f"weights of the {network} are not finite")
+            getattr(aae, network).set_weights(weights)
     return aae
 
 
 def _saved(path):
     """Read a file of `AdversarialAutoencoder.save`."""
-    try:
-        with ZipFile(path) as file:
-            config = json.loads(file.read("config.json"))
-            made = config["class_name"]
-    except Exception as error:  # as above
-        raise ValueError(
-            f"{path} is no whole Keras file ({_brief(error)}); save or download it again"
-        ) from error
-    # Checked before Keras builds anything from the file.
-    if '"class_name": "Lambda"' in json.dumps(config):
-        raise ValueError(
-            f"{path} is refused: it has a Lambda layer, code that would run here; accepted are "
-            "models that AdversarialAutoencoder.save has written, which have none"
-        )
-    if made != AdversarialAutoencoder.__name__:
-        raise ValueError(
-            f"{path} holds a {made}, not an AdversarialAutoencoder; name a file that its save has "
-            "written"
-        )
-    try:
-        aae = keras.saving.load_model(path, safe_mode=True)
-        if not isinstance(aae, AdversarialAutoencoder):
-            raise TypeError(f"it is a {type(aae)}")
-    except Exception as error:  # as above
-        raise ValueError(
-            f"{path} holds no AdversarialAutoencoder that can be made again ({_brief(error)}); "
-            "save or download it again"
-        ) from error
+    # Not `keras.saving.load_model`, which builds whatever layers a file names.
+    with ZipFile(path) as file, TemporaryDirectory() as folder:
+        saved = json.loads(file.read("config.json"))
+        if saved["class_name"] != AdversarialAutoencoder.__name__:
+            raise TypeError(f"it is a {saved['class_name']}")
+        aae = AdversarialAutoencoder(**saved["config"])
+        aae.compile_from_config(saved["compile_config"])
+        aae.load_weights(file.extract("model.weights.h5", folder))
     return aae
-
-
-def _brief(error):
-    what = " ".join(f"{type(error).__name__}: {error}".split())
-    return what if len(what) <= 300 else what[:300] + "..."
 
 
 def _shipped(name):
     """Path of a model that comes with the repository, checked against its sha256."""
     file, registry = WEIGHTS / f"{name}.npz", WEIGHTS / "registry.txt"
-    for needed in (file, registry):
-        if not needed.exists():
-            raise FileNotFoundError(
-                f"{needed} is missing; it comes with the repository: get it again from there"
-            )
-    published = dict(line.split() for line in registry.read_text().splitlines() if line.strip())
-    if pooch.file_hash(str(file)) != published.get(file.name):
+    if file.exists() and f"{file.name} {pooch.file_hash(file)}" not in registry.read_text():
         raise ValueError(
             f"{file} is not the file that {registry} names: its sha256 differs; get it again "
             "from the repository"
@@ -142,4 +105,11 @@ def load(path):
     readers = {".npz": _exported, ".keras": _saved}
     if path.suffix not in readers or not path.is_file():
         raise ValueError(f"{path} is no model; accepted: a file .keras, or .npz of export_weights")
-    return readers[path.suffix](path)
+    try:
+        return readers[path.suffix](path)
+    except Exception as error:  # damaged files fail in many ways
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ValueError(
+            f"{path} holds no AdversarialAutoencoder that can be read ({cause}); name a file that "
+            "its save or export_weights has written, or get it again"
+        ) from error

@@ -9,7 +9,6 @@ from keras import layers
 NETWORKS = ("encoder", "decoder", "discriminator")
 
 
-@keras.saving.register_keras_serializable("aaelib")
 class TNet(layers.Layer):
     """
     A learnt linear transform of every point, the identity at first (Qi et al. 2017).
@@ -130,7 +129,6 @@ def _pool(features):
     return maxima[:, 0], tf.reduce_any(attained, axis=-1)
 
 
-@keras.saving.register_keras_serializable("aaelib")
 class LinearModels(layers.Layer):
     """
     Gated sum of linear shape models: codes (n, code_size) -> (n, 3 n_points).
@@ -145,9 +143,6 @@ class LinearModels(layers.Layer):
     def __init__(self, count, n_points, **kwargs):
         super().__init__(**kwargs)
         self.count, self.n_points = count, n_points
-
-    def get_config(self):
-        return {**super().get_config(), "count": self.count, "n_points": self.n_points}
 
     def build(self, shape):
         code_size = shape[-1]

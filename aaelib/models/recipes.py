@@ -1,14 +1,35 @@
 """Recipes: the architecture of an adversarial autoencoder and the settings of its training."""
 
-import dataclasses
-from dataclasses import dataclass
-from numbers import Integral, Real
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Literal
 
 import yaml
+from pydantic import BeforeValidator, Field
+
+from .checked import checked
 
 
-@dataclass(frozen=True)
+def _widths_in(text):
+    """Split text of the command line, such as "64,128"."""
+    return text.strip("[]() ").split(",") if isinstance(text, str) else text
+
+
+def _none_in(text):
+    """Read YAML's word for None."""
+    return None if isinstance(text, str) and text == "null" else text
+
+
+Points = Annotated[int, Field(ge=1, le=1_000_000)]
+Width = Annotated[int, Field(ge=1, le=100_000)]
+Widths = Annotated[tuple[Width, ...], Field(min_length=1), BeforeValidator(_widths_in)]
+Steps = Annotated[int, Field(ge=0, le=1_000_000)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Rate = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, le=0.99999)]
+
+
+@checked
 class Recipe:
     """
     The architecture of an adversarial autoencoder and the settings of its training.
@@ -78,115 +99,36 @@ class Recipe:
     """
 
     name: str = "compact"
-    n_points: int = 2048
-    code_size: int = 16
-    prior_std: float = 0.2
-    encoder: tuple = (64, 128, 256, 256)
-    decoder: tuple = (256, 512, 1024)
-    discriminator: tuple = (256, 256)
-    linear_models: int = 2
-    encoder_points: int | None = 512
+    n_points: Points = 2048
+    code_size: Width = 16
+    prior_std: Annotated[float, Field(ge=1e-6, le=1e3)] = 0.2
+    encoder: Widths = (64, 128, 256, 256)
+    decoder: Widths = (256, 512, 1024)
+    discriminator: Widths = (256, 256)
+    linear_models: Annotated[int, Field(ge=0, le=1000)] = 2
+    encoder_points: Annotated[Points | None, BeforeValidator(_none_in)] = 512
     tnets: bool = False
     stochastic: bool = False
     standardized: bool = True
-    adversarial: str = "wasserstein"
-    critic_steps: int = 3
-    gradient_penalty: float = 10.0
-    reduction: str = "mean"
-    reconstruction_weight: float = 100.0
-    discriminator_weight: float = 1.0
-    generator_weight: float = 0.03
+    adversarial: Literal["cross-entropy", "wasserstein"] = "wasserstein"
+    critic_steps: Annotated[int, Field(ge=1, le=1000)] = 3
+    gradient_penalty: Weight = 10.0
+    reduction: Literal["mean", "sum"] = "mean"
+    reconstruction_weight: Weight = 100.0
+    discriminator_weight: Weight = 1.0
+    generator_weight: Weight = 0.03
     shared_pass: bool = True
-    autoencoder_rate: float = 1e-3
-    discriminator_rate: float = 5e-4
-    generator_rate: float = 1e-3
-    decay: str = "cosine"
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    normalization: str = "dataset"
-    refinement_steps: int = 100
-    finetuning_steps: int = 200
-    finetuning_rate: float = 3e-4
-    precision: str = "float32"
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not _is_accepted(field, value):
-                # YAML 1.1 requires a decimal point before the e.
-                hint = " (text; in YAML 1e-4 is text, 1.0e-4 a number)" * isinstance(value, str)
-                raise ValueError(
-                    f"recipe: {field.name} is {value!r}{hint if field.name in _RANGES else ''}; "
-                    f"accepted: {_accepted(field)}"
-                )
-            if field.type is tuple:
-                object.__setattr__(self, field.name, tuple(value))
-
-
-# Accepted values of entries, and of each width. Bounds are inclusive.
-_CHOICES = {
-    "adversarial": ("cross-entropy", "wasserstein"),
-    "reduction": ("mean", "sum"),
-    "decay": ("cosine", "constant"),
-    "normalization": ("dataset", "unit-sphere"),
-    "precision": ("float32", "mixed_bfloat16"),
-}
-_RANGES = {
-    "n_points": (1, 1_000_000),
-    "code_size": (1, 100_000),
-    "prior_std": (1e-6, 1e3),
-    "encoder": (1, 100_000),
-    "decoder": (1, 100_000),
-    "discriminator": (1, 100_000),
-    "linear_models": (0, 1000),
-    "encoder_points": (1, 1_000_000),
-    "critic_steps": (1, 1000),
-    "gradient_penalty": (0.0, 1e6),
-    "reconstruction_weight": (0.0, 1e6),
-    "discriminator_weight": (0.0, 1e6),
-    "generator_weight": (0.0, 1e6),
-    "autoencoder_rate": (0.0, 1.0),
-    "discriminator_rate": (0.0, 1.0),
-    "generator_rate": (0.0, 1.0),
-    "beta_1": (0.0, 0.99999),
-    "beta_2": (0.0, 0.99999),
-    "refinement_steps": (0, 1_000_000),
-    "finetuning_steps": (0, 1_000_000),
-    "finetuning_rate": (0.0, 1.0),
-}
-
-
-def _is_accepted(field, value):
-    """Check an entry's type and range."""
-    if field.name in _CHOICES:
-        return isinstance(value, str) and value in _CHOICES[field.name]
-    if field.name not in _RANGES:
-        return isinstance(value, field.type)
-    if field.type is tuple:
-        values, kind = value, Integral
-        if not isinstance(values, list | tuple) or not values:
-            return False
-    else:
-        if value is None:
-            return field.type == int | None
-        values, kind = (value,), Real if field.type is float else Integral
-    low, high = _RANGES[field.name]
-    return all(isinstance(v, kind) and not isinstance(v, bool) and low <= v <= high for v in values)
-
-
-def _accepted(field):
-    """Accepted values of an entry in words."""
-    if field.name in _CHOICES:
-        return " or ".join(map(repr, _CHOICES[field.name]))
-    if field.name not in _RANGES:
-        return {bool: "true or false", str: "text"}[field.type]
-    low, high = _RANGES[field.name]
-    what = {
-        float: "a number",
-        tuple: "a list of whole numbers, one a layer, each",
-        int | None: "None or a whole number",
-    }.get(field.type, "a whole number")
-    return f"{what} from {low:g} to {high:g}"
+    autoencoder_rate: Rate = 1e-3
+    discriminator_rate: Rate = 5e-4
+    generator_rate: Rate = 1e-3
+    decay: Literal["cosine", "constant"] = "cosine"
+    beta_1: Decay = 0.9
+    beta_2: Decay = 0.999
+    normalization: Literal["dataset", "unit-sphere"] = "dataset"
+    refinement_steps: Steps = 100
+    finetuning_steps: Steps = 200
+    finetuning_rate: Rate = 3e-4
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
 
 RECIPES = {
@@ -221,15 +163,21 @@ RECIPES = {
 }
 
 
-def recipe(name="compact", /, **changes):
+def recipe(source="compact", defaults=None, /, **changes):
     """
-    A recipe by name, with some of its entries changed.
+    A recipe by name or from a YAML file, with some of its entries changed.
 
     Parameters
     ----------
-    name : {"compact", "paper"}
+    source : {"compact", "paper"} or Path
+        A file (`.yaml`, `.yml`) holds entries of `Recipe`, and `base`, the name of the recipe with
+        the other entries ("compact" by default). Without a `name` the recipe is named after the
+        file.
+    defaults : dict, optional
+        Entries that take the place of the named recipe's or the base's, not of the file's.
     **changes
-        Entries of `Recipe` to replace, the recipe's `name` included.
+        Entries to replace, the recipe's `name` included. Text is read as the entry's type requires:
+        "1e-3", "64,128", "null".
 
     Returns
     -------
@@ -237,76 +185,29 @@ def recipe(name="compact", /, **changes):
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
-        For an unknown name or entry, or a value out of range.
+        For an unknown recipe or entry, a value out of range, or a file that is not YAML.
     """
-    if name not in RECIPES:
-        raise ValueError(f"unknown recipe {name!r}; accepted: {sorted(RECIPES)}")
-    known = {field.name for field in dataclasses.fields(Recipe)}
-    if unknown := sorted(set(changes) - known):
-        raise ValueError(f"recipe {name!r}: unknown entries {unknown}; accepted: {sorted(known)}")
-    return dataclasses.replace(RECIPES[name], **changes)
-
-
-def load_recipe(source="compact", /, defaults=None, **changes):
-    """
-    A recipe by name or from a YAML file, with some of its entries changed.
-
-    A file (`.yaml`, `.yml`) holds entries of `Recipe`, and `base`, the name of the recipe with the
-    other entries ("compact" by default). Without a `name` the recipe is named after the file.
-    `defaults` take the place of the base's entries, not of the file's. Text in `changes` is read as
-    the entry's type requires: "1e-3", "64,128", "null".
-    """
-    defaults = defaults or {}
-    if not _is_file(source):
-        return recipe(str(source), **_typed(defaults | changes))
-    entries = _read_recipe(Path(source))
-    base = entries.pop("base", "compact")
+    entries = {"base": source}
+    if Path(source).suffix.lower() in (".yaml", ".yml"):
+        entries = {"base": "compact", "name": Path(source).stem} | _read(Path(source))
+    base = entries.pop("base")
+    if base not in list(RECIPES):
+        raise ValueError(f"recipe {source}: there is no {base!r}; accepted: {sorted(RECIPES)}")
     try:
-        named = {"name": Path(source).stem}
-        return recipe(base, **_typed(defaults | named | entries | changes))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{source}: {error}") from error
+        return replace(RECIPES[base], **{**(defaults or {}), **entries, **changes})
+    except ValueError as error:
+        raise ValueError(f"recipe {source}: {error}") from None
 
 
-def _is_file(source):
-    return Path(source).suffix.lower() in (".yaml", ".yml")
-
-
-def _read_recipe(file):
-    if not file.exists():
-        raise FileNotFoundError(f"no recipe file {file}")
+def _read(file):
+    """Read entries from a YAML file."""
+    text = file.read_bytes()
     try:
-        entries = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return {str(key): value for key, value in yaml.safe_load(text).items()}
     except Exception as error:  # values such as invalid dates raise errors of other types
-        raise ValueError(f"{file} is not YAML: {error}") from error
-    if not isinstance(entries, dict):
         raise ValueError(
-            f"{file} holds {type(entries).__name__}, not entries of a recipe; write lines such as "
-            "`code_size: 32`"
-        )
-    return entries
-
-
-def _typed(entries):
-    """Entries with text read by the types of `Recipe`; a name may look like a number."""
-    types = {field.name: field.type for field in dataclasses.fields(Recipe)}
-    return {
-        key: _parsed(value, types.get(key, str)) if isinstance(value, str) else value
-        for key, value in entries.items()
-    } | ({"name": str(entries["name"])} if "name" in entries else {})
-
-
-def _parsed(text, kind):
-    if kind is str:
-        return text
-    try:
-        value = yaml.safe_load(f"[{text.strip('[]() ')}]" if kind is tuple else text)
-    except Exception:  # `Recipe` refuses the text
-        return text
-    if isinstance(value, str) and kind is float:
-        try:
-            return float(value)  # YAML wants 1.0e-3 where everyone writes 1e-3
-        except ValueError:
-            return value
-    return value
+            f"{file} does not hold YAML with entries of a recipe, such as `code_size: 32`: {error}"
+        ) from error

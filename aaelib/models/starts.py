@@ -1,8 +1,8 @@
 """Starts of training: random weights, a trained model, a cloud, or linear shape models."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Literal
 
-import keras
 import numpy as np
 import tensorflow as tf
 from scipy.optimize import linear_sum_assignment
@@ -13,11 +13,12 @@ from ..shapes.splits import proportional_counts
 from . import transfer
 from .autoencoder import AdversarialAutoencoder
 from .batches import draw_clouds
+from .checked import checked
+from .descent import descend
 from .networks import NETWORKS, critical_points
-from .progress import ProgressBar, WithoutMetrics
 
 
-@dataclass(frozen=True)
+@checked
 class Start:
     """
     Where a model's weights come from before training.
@@ -50,22 +51,15 @@ class Start:
     """
 
     model: AdversarialAutoencoder | None = None
-    networks: tuple = NETWORKS
+    networks: tuple[Literal["encoder", "decoder", "discriminator"], ...] = NETWORKS
     frozen: dict = field(default_factory=dict)
-    decoder: str = "as it is"
+    decoder: Literal["as it is", "cloud", "shape models"] = "as it is"
     shape_models: tuple = ()
     steps: int = 200
     limit: float = 2.5
     scale: float | None = None
 
     def __post_init__(self):
-        if unknown := sorted(set(self.networks) - set(NETWORKS)):
-            raise ValueError(f"unknown networks {unknown}; accepted: {NETWORKS}")
-        if self.decoder not in ("as it is", "cloud", "shape models"):
-            raise ValueError(
-                f"the decoder starts {self.decoder!r}; accepted: 'as it is', 'cloud', "
-                "'shape models'"
-            )
         taken = self.model is not None and "decoder" in self.networks
         if taken and self.decoder == "shape models":
             raise ValueError(
@@ -98,9 +92,7 @@ class Start:
         if self.decoder == "shape models":
             _start_at_shape_models(aae, self, seed)
         elif self.decoder == "cloud":
-            fixed_scale = aae.scale if recipe.normalization == "dataset" else None
-            first = normalize(points[:1], recipe.normalization, scale=fixed_scale)[0][0]
-            transfer.start_decoder_at(aae, first[: recipe.n_points])
+            transfer.start_decoder_at(aae, aae.normalize(points[:1])[0][0, : recipe.n_points])
         return aae
 
 
@@ -117,36 +109,16 @@ def _start_at_shape_models(aae, start, seed):
     transfer.start_decoder_at_models(aae, starts, shares)
     if not start.steps:
         return
-    regression = EncoderRegression(aae.encoder, r)
-    regression.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, start.steps)),
-        jit_compile=False,
-    )
     draw = _drawer(r, bases, counts, start.limit, seed)
-    regression.fit(
-        tf.data.Dataset.range(start.steps).map(draw, num_parallel_calls=2).prefetch(2),
-        callbacks=[ProgressBar("encoder of the shape models")],
-        shuffle=False,
-        verbose=0,
-    )
+    drawn = tf.data.Dataset.range(start.steps).map(draw, num_parallel_calls=2).prefetch(2)
 
+    def loss(points, codes):
+        found = aae.encoder(critical_points(aae.encoder, points), training=True)
+        found = found[0] if r.stochastic else found
+        return tf.reduce_mean((found - codes) ** 2) / r.prior_std**2
 
-class EncoderRegression(WithoutMetrics):
-    """Least squares of the encoder's codes against the codes that clouds were drawn from."""
-
-    def __init__(self, encoder, recipe):
-        super().__init__()
-        self.encoder, self.recipe = encoder, recipe
-
-    def train_step(self, points, codes):
-        """One batch: clouds (n, n_points, 3) and their codes (n, code_size)."""
-        seen = critical_points(self.encoder, points)
-        with tf.GradientTape() as tape:
-            found = self.encoder(seen, training=True)
-            found = found[0] if self.recipe.stochastic else found
-            loss = tf.reduce_mean((found - codes) ** 2) / self.recipe.prior_std**2
-        variables = self.encoder.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
+    name = "encoder of the shape models"
+    descend(aae.encoder.trainable_variables, loss, drawn, 2e-3, name)
 
 
 def _drawer(recipe, bases, counts, limit, seed, batch_size=32):
@@ -155,7 +127,7 @@ def _drawer(recipe, bases, counts, limit, seed, batch_size=32):
     sizes = proportional_counts(batch_size, counts)
     shares = np.array(counts, float) / sum(counts)
     ends = np.concatenate([[0], np.cumsum(shares)[:-1], [1]]).astype(np.float32)
-    first = transfer.first_weight(len(bases))
+    first = transfer.first_weight(bases)
 
     def draw(step):
         number = tf.cast(step, tf.int32)

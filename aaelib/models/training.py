@@ -1,30 +1,33 @@
 """Train a model on shapes: the one way, which goes on where an earlier call was cut off."""
 
-import dataclasses
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import keras
 import numpy as np
 import tensorflow as tf
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from tqdm.keras import TqdmCallback
 
 from ..metrics.generative import jensen_shannon_divergence
 from ..shapes.clouds import normalize, normals
 from ..shapes.folders import digest
 from ..shapes.writing import locked
 from . import devices
-from .autoencoder import AdversarialAutoencoder
+from .autoencoder import AdversarialAutoencoder, optimizers
 from .batches import batches
+from .checked import checked
+from .descent import descend
 from .losses import chamfer_loss, plane_distance
-from .progress import ProgressBar, WithoutMetrics
 from .runs import Run, State, card_of, fingerprint, refuse_folders
 
 _FINETUNING_BATCHES = 12  # whose codes are refined; with 6 the decoder learns them by heart
 _EVERY = 4  # points by which they are: the codes are as good, in less than half the time
 
 
-@dataclass(frozen=True)
+@checked
 class Settings:
     """
     How long a model is trained, and what its batches hold.
@@ -53,31 +56,24 @@ class Settings:
         For a value out of range, naming it.
     """
 
-    epochs: int = 10
-    steps_per_epoch: int = 50
-    batch_size: int = 32
+    epochs: PositiveInt = 10
+    steps_per_epoch: PositiveInt = 50
+    batch_size: PositiveInt = 32
     first_selectable: int | None = None
     shape_models: tuple = ()
-    share: float = 0.8
+    share: Annotated[float, Field(ge=0, le=1)] = 0.8
     limit: float = 2.5
-    jitter: float = 0.0
+    jitter: NonNegativeFloat = 0.0
     rotate: bool = False
     seed: int = 0
 
     def __post_init__(self):
         if self.first_selectable is None:
             object.__setattr__(self, "first_selectable", self.epochs // 2)
-        for name in ("epochs", "steps_per_epoch", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         if not 0 <= self.first_selectable < self.epochs:
             raise ValueError(
                 f"first_selectable is {self.first_selectable}; it can be 0 to {self.epochs - 1}"
             )
-        if not self.jitter >= 0:
-            raise ValueError(f"jitter is {self.jitter}; it must be 0 or more")
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"the share of shape models is {self.share}; it can be 0 to 1")
 
     @property
     def n_steps(self):
@@ -155,22 +151,19 @@ def train(shapes, parts, recipe, start, settings, path, about=None):
 
 def _card(shapes, parts, recipe, start, settings):
     """What is written beside a model: its shapes, settings and recipe."""
-    plain = {
-        field.name: getattr(settings, field.name)
-        for field in dataclasses.fields(settings)
-        if field.name not in ("shape_models", "share", "limit", "seed")
+    apart = ("shape_models", "share", "limit", "seed")
+    plain = {name: value for name, value in vars(settings).items() if name not in apart}
+    plain |= {
+        "networks": list(start.networks) if start.model is not None else [],
+        "frozen": start.frozen,
+        "shape_models": settings.share if settings.shape_models else 0.0,
+        "recipe": asdict(recipe),
     }
     return {
         "source": shapes.source,
         "folder": shapes.folder,
         "seed": settings.seed,
-        "settings": plain
-        | {
-            "networks": list(start.networks) if start.model is not None else [],
-            "frozen": start.frozen,
-            "shape_models": settings.share if settings.shape_models else 0.0,
-            "recipe": dataclasses.asdict(recipe),
-        },
+        "settings": plain,
         "split": {
             part: {str(shapes.names[i]): digest(shapes.points[i]) for i in index}
             for part, index in parts.items()
@@ -190,22 +183,7 @@ def _train(training, validation, recipe, start, settings, path, card, known_by):
             aae.set_weights(first.get_weights())
             aae.compile(**optimizers(recipe, settings.n_steps))
 
-    def draw(first_step, n_steps):
-        return batches(
-            training.points,
-            aae.scale,
-            n_steps,
-            settings.batch_size,
-            shape_models=settings.shape_models,
-            share=settings.share,
-            limit=settings.limit,
-            jitter=settings.jitter,
-            rotate=settings.rotate,
-            normalization=recipe.normalization,
-            first_step=first_step,
-            seed=settings.seed,
-        )
-
+    draw = batches(training.points, aae.scale, settings, recipe.normalization)
     if state.epoch < settings.epochs:
         unseen = _validation_batches(validation.points, aae)
         aae.fit(
@@ -218,7 +196,7 @@ def _train(training, validation, recipe, start, settings, path, card, known_by):
             callbacks=[
                 _Calibrate(draw(0, 4)),
                 _SelectAndKeep(state, validation.points, settings.first_selectable),
-                *[ProgressBar(path.stem, keep=True)] * devices.is_chief(),
+                *[TqdmCallback(desc=path.stem)] * devices.is_chief(),
             ],
             shuffle=False,
             verbose=0,
@@ -240,27 +218,10 @@ def _state(folder, known_by):
     return state
 
 
-def optimizers(recipe, n_steps):
-    """The three optimizers of a recipe for a run of so many steps, as `compile` takes them."""
-
-    def adam(rate, updates):
-        if recipe.decay == "cosine":
-            rate = keras.optimizers.schedules.CosineDecay(rate, updates)
-        return keras.optimizers.Adam(rate, beta_1=recipe.beta_1, beta_2=recipe.beta_2)
-
-    return {
-        "autoencoder_optimizer": adam(recipe.autoencoder_rate, n_steps),
-        "discriminator_optimizer": adam(recipe.discriminator_rate, n_steps * recipe.critic_steps),
-        "generator_optimizer": adam(recipe.generator_rate, n_steps),
-    }
-
-
 def _validation_batches(points, aae, size=32):
     """Normalized validation clouds in batches."""
-    scale = aae.scale if aae.recipe.normalization == "dataset" else None
-    clouds = normalize(points, aae.recipe.normalization, scale=scale)[0].astype(np.float32)
     # Mixed: clouds often come kind by kind, and a batch of one kind has other statistics than all.
-    clouds = np.random.default_rng(0).permutation(clouds)
+    clouds = np.random.default_rng(0).permutation(aae.normalize(points)[0])
     return tf.data.Dataset.from_tensor_slices(clouds).batch(size)
 
 
@@ -320,31 +281,14 @@ def finetune_decoder(aae, clouds, batch_size=16, seed=0):
     rng = np.random.default_rng(seed)
     size = min(batch_size, len(clouds))
     chosen = [rng.choice(len(clouds), size, replace=False) for _ in range(r.finetuning_steps)]
-    tuning = DecoderTuning(aae.decoder, r)
-    rate = keras.optimizers.schedules.CosineDecay(r.finetuning_rate, r.finetuning_steps)
-    tuning.compile(keras.optimizers.Adam(rate), jit_compile=False)
-    tuning.fit(
-        tf.data.Dataset.from_tensor_slices(np.stack(chosen)).map(
-            lambda rows: tuple(tf.gather(array, rows) for array in arrays)
-        ),
-        callbacks=[ProgressBar("decoder at refined codes")],
-        shuffle=False,
-        verbose=0,
+    batches = tf.data.Dataset.from_tensor_slices(np.stack(chosen)).map(
+        lambda rows: tuple(tf.gather(array, rows) for array in arrays)
     )
 
+    def loss(points, towards, codes):
+        decoded = aae.decoder(codes)
+        distance = chamfer_loss(points, decoded) + plane_distance(points, towards, decoded)
+        return r.reconstruction_weight * tf.reduce_mean(distance) / 2
 
-class DecoderTuning(WithoutMetrics):
-    """Learning of the decoder at fixed codes, by Chamfer and point-to-plane distance."""
-
-    def __init__(self, decoder, recipe):
-        super().__init__()
-        self.decoder, self.recipe = decoder, recipe
-
-    def train_step(self, points, towards, codes):
-        """One batch: clouds and their normals (n, n_points, 3), and codes (n, code_size)."""
-        with tf.GradientTape() as tape:
-            decoded = self.decoder(codes)
-            distance = chamfer_loss(points, decoded) + plane_distance(points, towards, decoded)
-            loss = self.recipe.reconstruction_weight * tf.reduce_mean(distance) / 2
-        variables = self.decoder.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
+    name = "decoder at refined codes"
+    descend(aae.decoder.trainable_variables, loss, batches, r.finetuning_rate, name)

@@ -22,8 +22,6 @@ def freeze(aae, network, last):
 
 def start_from(aae, other, networks=NETWORKS):
     """Copy the weights of another model's networks."""
-    if unknown := sorted(set(networks) - set(NETWORKS)):
-        raise ValueError(f"unknown networks {unknown}; accepted: {NETWORKS}")
     # Check all of them before any is changed.
     for network in networks:
         mine, theirs = getattr(aae, network), getattr(other, network)
@@ -85,7 +83,7 @@ def start_decoder_at_models(aae, models, shares):
         )
     linear, last = aae.decoder.get_layer("linear"), aae.decoder.get_layer("coordinates")
     gate_kernel, gate_bias, terms = map(np.zeros_like, linear.get_weights())
-    first = first_weight(len(models))
+    first = first_weight(models)
     if first:
         # At a threshold the logits of its two kinds are equal.
         thresholds = norm.ppf(np.cumsum(shares)[:-1])
@@ -101,6 +99,6 @@ def start_decoder_at_models(aae, models, shares):
     last.set_weights([np.zeros_like(weights) for weights in last.get_weights()])
 
 
-def first_weight(n_models):
+def first_weight(models):
     """Index of the number of a code that is the weight of the first mode."""
-    return 1 if n_models > 1 else 0
+    return int(len(models) > 1)

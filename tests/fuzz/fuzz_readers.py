@@ -124,7 +124,7 @@ def limb_seeds(suffix):
 def read_recipe(path):
     from aaelib.models import recipes
 
-    recipes.load_recipe(path)
+    recipes.recipe(path)
 
 
 def recipe_seeds(_):
