@@ -269,11 +269,3 @@ def test_the_traffic_of_a_step_is_the_gradients_of_all_its_updates():
         for network in networks.NETWORKS
     )
     assert workers.traffic("compact").bytes == encoder + decoder + 3 * critic
-
-
-def test_a_ring_sends_what_it_adds_up_almost_twice_and_as_many_messages_as_it_is_long():
-    traffic = workers.Traffic({"one": (600, 1, 2), "other": (800, 3, 1)})
-    assert traffic.seconds(1, 1.0, 1.0) == 0
-    assert traffic.seconds(2, 1.0, 0.0) == 2000
-    assert traffic.seconds(1000, 1.0, 0.0) == pytest.approx(2 * 2000, rel=2e-3)
-    assert traffic.seconds(3, np.inf, 1.0) == 2 * 2 * 5

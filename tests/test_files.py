@@ -43,17 +43,7 @@ def on_a_small_disk(tmp_path):
     return run
 
 
-def test_a_block_that_ends_well_replaces_the_file(tmp_path):
-    file = tmp_path / "new" / "table.csv"
-    with replacing(file) as temporary:
-        assert (temporary.suffix, temporary.name[0]) == (".csv", ".")
-        temporary.write_text("whole")
-        assert not file.exists()
-    assert file.read_text() == "whole"
-    assert list(file.parent.iterdir()) == [file]
-
-
-def test_a_block_that_raises_leaves_what_was_there(tmp_path):
+def test_a_block_that_raises_leaves_what_was_there_and_one_that_ends_well_replaces_it(tmp_path):
     file = tmp_path / "table.csv"
     file.write_text("before")
 
@@ -65,6 +55,12 @@ def test_a_block_that_raises_leaves_what_was_there(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         cut_off()
     assert file.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [file]
+    with replacing(file) as temporary:
+        assert (temporary.suffix, temporary.name[0]) == (".csv", ".")
+        temporary.write_text("after")
+        assert file.read_text() == "before"
+    assert file.read_text() == "after"
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -78,7 +74,6 @@ def write_h5(file):
 
 WRITERS = {
     "page.html": lambda file: file.write_text("x" * 10_000),
-    "array.npy": lambda file: np.save(file, np.zeros(10_000)),
     "arrays.npz": lambda file: np.savez(file, np.zeros(10_000)),
     "table.csv": lambda file: pd.DataFrame(np.zeros((1000, 9))).to_csv(file),
     "weights.h5": write_h5,
@@ -121,26 +116,6 @@ def test_a_full_disk_is_said_to_be_full_and_once_there_is_room_the_file_is_writt
     assert "see that there is room and that you may write there, then run again" in full
     assert "'new/table.csv'" in full
     assert (written, files) == ("written", "table.csv")
-
-
-def test_a_read_only_disk_is_said_to_be_so_and_keeps_what_it_has(on_a_small_disk):
-    written, refused, size = on_a_small_disk(
-        '$python -c "$code"; mount -o remount,ro none .\n'
-        '$python -c "$code"; cat new/table.csv | wc -c',
-        WRITE,
-    ).splitlines()
-    assert (written, size) == ("written", "150000")
-    assert "Read-only file system" in refused
-    assert "'new/table.csv'" in refused
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
-def test_a_folder_that_one_may_not_write_to_is_said_to_be_so(tmp_path):
-    (tmp_path / "table.csv").write_text("before")
-    tmp_path.chmod(0o555)
-    refused = pytest.raises(PermissionError, match=r"that you may write there.*table\.csv")
-    with refused, replacing(tmp_path / "table.csv") as temporary:
-        temporary.write_text("after")
 
 
 def test_a_folder_in_the_place_of_a_file_is_refused_before_the_work(tmp_path):
@@ -188,9 +163,6 @@ def test_a_killed_process_leaves_what_was_there_and_no_table_that_a_search_finds
     assert subprocess.run([sys.executable, "-c", code, file]).returncode == 1
     assert file.read_text() == "before"
     assert [f for f in tmp_path.iterdir() if not f.name.startswith(".")] == [file]
-    with replacing(file) as temporary:
-        temporary.write_text("after")
-    assert file.read_text() == "after"
 
 
 # One at a time
@@ -233,18 +205,7 @@ def test_a_lock_ends_with_a_killed_process(tmp_path):
             pass
 
 
-def test_who_comes_second_waits_for_one_that_is_about_to_end(tmp_path):
+def test_who_comes_second_waits_for_one_that_is_about_to_end_and_leaves_nothing_behind(tmp_path):
     with held(tmp_path / "run", seconds=0.5), locked(tmp_path / "run", patience=30):
-        pass
-
-
-def test_a_lock_leaves_nothing_behind_and_can_be_taken_again(tmp_path):
-    for _ in range(2):
-        with locked(tmp_path / "run"):
-            assert [file.name for file in tmp_path.iterdir()] == [".run.lock"]
-        assert list(tmp_path.iterdir()) == []
-
-
-def test_paths_are_held_one_by_one(tmp_path):
-    with held(tmp_path / "one"), locked(tmp_path / "other", patience=0):
-        pass
+        assert [file.name for file in tmp_path.iterdir()] == [".run.lock"]
+    assert list(tmp_path.iterdir()) == []

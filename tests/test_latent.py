@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
 
 from aaelib.models import latent
 
@@ -46,18 +45,6 @@ def test_a_direction_is_what_the_ones_with_it_have_more():
     codes = np.array([[1, 5], [3, 5], [0, 1], [0, 3], [0, 5]])
     found = latent.direction(codes, [True, True, False, False, False])
     np.testing.assert_array_equal(found, [2, 2])
-
-
-def test_the_opposite_characteristic_is_the_opposite_direction(codes):
-    has = codes[:, 0] > 0
-    np.testing.assert_array_equal(latent.direction(codes, has), -latent.direction(codes, ~has))
-
-
-def test_a_direction_does_not_see_what_all_have(codes):
-    has = np.arange(50) < 20
-    np.testing.assert_allclose(
-        latent.direction(codes + 3, has), latent.direction(codes, has), atol=1e-5
-    )
 
 
 def test_a_characteristic_of_all_or_none_is_refused(codes):
@@ -143,11 +130,3 @@ def test_a_plane_of_codes_is_found_with_its_shares():
     # Axes are orthonormal: distances in the plane stay what they were.
     np.testing.assert_allclose(np.linalg.norm(xy, axis=1), np.linalg.norm(places, axis=1))
     assert abs(np.corrcoef(xy.T)[0, 1]) < 1e-9
-
-
-def test_others_are_put_into_the_same_plane(codes):
-    (xy, again, mean), explained = latent.project(codes, codes, codes.mean(axis=0, keepdims=True))
-    np.testing.assert_allclose(again, xy, atol=1e-6)
-    np.testing.assert_allclose(mean, 0, atol=1e-6)
-    ratios = PCA().fit(codes).explained_variance_ratio_
-    np.testing.assert_allclose(explained, ratios[:2], rtol=1e-4)

@@ -73,9 +73,7 @@ def noted_fits(monkeypatch):
     return first_epochs
 
 
-@pytest.fixture
-def fits(monkeypatch):
-    return noted_fits(monkeypatch)
+fits = pytest.fixture(noted_fits, name="fits")
 
 
 def test_the_best_epoch_is_the_one_of_lowest_validation_jsd(tmp_path):
@@ -131,24 +129,6 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
     assert fits == ([0] if moment == "it is fine-tuned" else [0, 2])
 
 
-def test_the_state_of_all_three_optimizers_is_kept(tmp_path, monkeypatch):
-    """Without it the moments of Adam, and the fall of the rates, would begin anew."""
-    kept, keep = [], runs.State.keep
-
-    def noted(self, aae, row, best):
-        keep(self, aae, row, best)
-        kept.append((aae, self.load(self.model)))
-
-    monkeypatch.setattr(runs.State, "keep", noted)
-    train(tmp_path / "run.keras")
-    trained, loaded = kept[-1]
-    for player in ("autoencoder", "discriminator", "generator"):
-        one, other = (getattr(aae, f"{player}_optimizer") for aae in (trained, loaded))
-        assert int(other.iterations) >= EPOCHS * STEPS
-        for a, b in zip(one.variables, other.variables, strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
 def test_a_finished_run_is_found_and_not_even_its_first_model_is_made(whole, monkeypatch, fits):
     def begin(*args):
         raise AssertionError("it is trained already")
@@ -165,7 +145,6 @@ def test_a_finished_run_is_found_and_not_even_its_first_model_is_made(whole, mon
         {"points": np.float32(CLOUDS * 1.1)},
         {"seed": 1},
         {"critic_steps": 2},
-        {"first_selectable": 1},
         {"scale": 110.0},
         {"about": {"condition": "another"}},
     ],
@@ -280,11 +259,6 @@ def test_a_start_at_one_shape_model_has_no_number_for_the_kind(shape_models):
     np.testing.assert_allclose(found, expected - expected.mean(axis=0), atol=1e-3)
 
 
-def test_as_many_shape_models_as_the_recipe_has(shape_models):
-    with pytest.raises(ValueError, match="1 shape models"):
-        at_shape_models(shape_models[:1])
-
-
 def test_a_start_takes_the_networks_that_it_is_told_of_another_model():
     other = autoencoder.AdversarialAutoencoder(CODES, SCALE, seed=9)
     start = Start(model=other, networks=("encoder",), frozen={"encoder": "point_1"})
@@ -336,15 +310,3 @@ def test_fine_tuning_changes_the_decoder_alone_and_brings_it_nearer(waves):
         for aae in (before, after)
     ]
     assert errors[1].mean() < errors[0].mean() / 2
-
-
-def test_no_steps_of_fine_tuning_change_nothing(waves):
-    before, after = tuned(waves, steps=0)
-    assert changed_networks(before, after) == []
-
-
-def test_fine_tuning_depends_on_its_seed(waves):
-    many = np.concatenate([waves] * 7)
-    first, again, other = (tuned(many, 3, seed)[1] for seed in (0, 0, 1))
-    assert changed_networks(first, again) == []
-    assert changed_networks(first, other) == ["decoder"]

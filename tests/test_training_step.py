@@ -170,24 +170,6 @@ def test_points_that_no_unit_of_a_transform_sees_are_critical_where_the_others_a
     assert (maxima.numpy() == 0).any()
 
 
-def test_critical_points_in_mixed_precision_have_the_codes_of_the_whole_clouds(points):
-    encoder = model_of("paper", precision="mixed_bfloat16").encoder
-    critical = networks.critical_points(encoder, points)
-    assert critical.shape[1] < N_POINTS
-    for one, other in zip(encoder(critical), encoder(points), strict=True):
-        np.testing.assert_allclose(one, other, atol=0.01 * np.abs(other).max())
-
-
-def test_transform_is_that_of_its_layers_one_after_the_other(points):
-    encoder = model_of("paper").encoder
-    features = {"input_transform": points, "feature_transform": tf.random.normal((2, 40, 128))}
-    for name, inputs in features.items():
-        net = encoder.get_layer(name)
-        expected, departure = plain_transform(net, inputs)
-        np.testing.assert_allclose(net(inputs), expected, atol=1e-4)
-        np.testing.assert_allclose(sum(net.losses), departure, rtol=1e-4)
-
-
 # Whole steps
 
 
@@ -290,16 +272,6 @@ def assert_same_change(found, expected):
     largest = np.abs(expected).max()
     assert largest > 1e-3
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * largest + 2e-7)
-
-
-@pytest.mark.parametrize("name", ["compact", "paper"])
-def test_under_a_strategy_of_one_replica_a_step_is_the_same(points, name):
-    expected, values = change_by_a_step(0.01, name, points)
-    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-    found, of_replica = change_by_a_step(0.01, name, points, strategy)
-    assert_same_change(found, expected)
-    for key, value in values.items():
-        np.testing.assert_allclose(of_replica[key], value[None], rtol=1e-4)
 
 
 # Draws of the prior are all zero but for rounding, and nothing else is drawn.

@@ -57,7 +57,7 @@ class AdversarialAutoencoder(keras.Model):
     Raises
     ------
     ValueError
-        If `frozen` names an unknown network or layer.
+        If `frozen` names an unknown layer, or an entry of the recipe is refused.
     """
 
     def __init__(self, recipe=RECIPES["compact"], scale=1.0, seed=0, frozen=None, name=None):

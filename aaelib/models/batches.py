@@ -31,31 +31,30 @@ def batches(clouds, scale, settings, normalization="dataset"):
         Of a first step and the end of the steps, to a `tf.data.Dataset` of (batch_size, n_points,
         3) float32 normalized clouds.
     """
-    s, fixed_scale = settings, scale if normalization == "dataset" else None
+    seed, batch_size = settings.seed, settings.batch_size
+    fixed_scale = scale if normalization == "dataset" else None
     real = tf.constant(normalize(clouds, normalization, scale=fixed_scale)[0], tf.float32)
     n_points = real.shape[1]
-    bases = [model.point_basis(n_points, seed=s.seed) for model in s.shape_models]
-    drawn = round(s.share * s.batch_size) if bases else 0
-    counts = proportional_counts(drawn, [model.n_surfaces_ for model in s.shape_models])
+    bases = [model.point_basis(n_points, seed=seed) for model in settings.shape_models]
+    drawn = round(settings.share * batch_size) if bases else 0
+    counts = proportional_counts(drawn, [model.n_surfaces_ for model in settings.shape_models])
 
     def batch(step):
-        keys = tf.random.experimental.stateless_split(
-            tf.stack([s.seed, tf.cast(step, tf.int32)]), 8
-        )
-        n_real = s.batch_size - drawn
-        chosen = tf.random.stateless_uniform([n_real], keys[0], 0, real.shape[0], tf.int32)
+        keys = tf.random.experimental.stateless_split(tf.stack([seed, tf.cast(step, tf.int32)]), 8)
+        n_real = batch_size - drawn
+        chosen = tf.random.stateless_uniform([n_real], keys[0], 0, len(real), tf.int32)
         parts = [tf.gather(real, chosen)]
         for i, (mean, modes) in enumerate(bases):
             key = tf.random.experimental.stateless_fold_in(keys[1], i)
-            cloud, _ = draw_clouds(mean, modes, counts[i], s.limit, key)
+            cloud, _ = draw_clouds(mean, modes, counts[i], settings.limit, key)
             parts.append(_normalized(cloud, fixed_scale))
         points = tf.concat(parts, axis=0)
-        if s.rotate:
-            angles = tf.random.stateless_uniform([s.batch_size], keys[2], 0, 2 * np.pi)
+        if settings.rotate:
+            angles = tf.random.stateless_uniform([batch_size], keys[2], 0, 2 * np.pi)
             points = _turned(points, angles)
-        if s.jitter:
-            points += tf.random.stateless_normal(tf.shape(points), keys[3], stddev=s.jitter)
-        return tf.ensure_shape(points, (s.batch_size, n_points, 3))
+        if settings.jitter:
+            points += tf.random.stateless_normal(tf.shape(points), keys[3], stddev=settings.jitter)
+        return tf.ensure_shape(points, (batch_size, n_points, 3))
 
     def draw(first_step, end):
         steps = tf.data.Dataset.range(first_step, end)

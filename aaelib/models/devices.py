@@ -140,13 +140,10 @@ def _workers():
     try:
         config = json.loads(text)
         jobs, task = config.get("cluster", {}), config.get("task", {})
-        workers = [
-            (role, i) for role in ("chief", "worker") for i in range(len(jobs.get(role, ())))
-        ]
+        workers = [(role, i) for role in sorted(jobs) for i in range(len(jobs[role]))]
         own = task.get("type"), task.get("index")
-        understood = not jobs or (set(jobs) <= {"chief", "worker"} and own in workers)
-    except (AttributeError, TypeError, ValueError):
-        understood = False
-    if not understood:
-        raise ValueError(f"TF_CONFIG is {text!r}; workers are named as in {_EXAMPLE}")
+        if jobs and not (set(jobs) <= {"chief", "worker"} and own in workers):
+            raise ValueError("these are no workers")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"TF_CONFIG is {text!r}; workers are named as in {_EXAMPLE}") from error
     return workers, own

@@ -67,21 +67,16 @@ def plane_distance(points, point_normals, decoded):
     counts whatever its direction. Clouds are (n, n_points, 3), `decoded` (n, m_points, 3).
     """
     to_points, to_decoded = nearest_indices(decoded, points), nearest_indices(points, decoded)
-    pairs = (
-        (
-            decoded - tf.gather(points, to_points, batch_dims=1),
-            tf.gather(point_normals, to_points, batch_dims=1),
-        ),
-        (tf.gather(decoded, to_decoded, batch_dims=1) - points, point_normals),
-    )
-    return sum(
-        tf.reduce_mean(
-            tf.reduce_sum(way * normal, axis=-1) ** 2
-            + _ANY_DIRECTION * tf.reduce_sum(way**2, axis=-1),
-            axis=1,
-        )
-        for way, normal in pairs
-    )
+    there = decoded - tf.gather(points, to_points, batch_dims=1)
+    back = tf.gather(decoded, to_decoded, batch_dims=1) - points
+    total = 0.0
+    for way, normal in (
+        (there, tf.gather(point_normals, to_points, batch_dims=1)),
+        (back, point_normals),
+    ):
+        along = tf.reduce_sum(way * normal, axis=-1) ** 2
+        total += tf.reduce_mean(along + _ANY_DIRECTION * tf.reduce_sum(way**2, axis=-1), axis=1)
+    return total
 
 
 def chamfer_loss(a, b, reduction="mean"):

@@ -66,12 +66,11 @@ class TNet(layers.Layer):
 
 def encoder(recipe):
     """PointNet: (n, any number of points, 3) -> codes (n, code_size), or their mean and std."""
+    dense = functools.partial(layers.Dense, activation="relu", dtype=recipe.precision)
     points = keras.Input((None, 3), name="points")
     features = TNet(name="input_transform")(points) if recipe.tnets else points
     for i, width in enumerate(recipe.encoder, start=1):
-        features = layers.Dense(
-            width, activation="relu", name=f"point_{i}", dtype=recipe.precision
-        )(features)
+        features = dense(width, name=f"point_{i}")(features)
         if recipe.tnets and i == 2:
             features = TNet(name="feature_transform")(features)
     # The maximum over points does not depend on their order.
@@ -164,12 +163,10 @@ class LinearModels(layers.Layer):
 
 def decoder(recipe):
     """Codes (n, code_size) -> clouds (n, n_points, 3)."""
-    codes = keras.Input((recipe.code_size,), name="codes")
-    features = codes
+    dense = functools.partial(layers.Dense, activation="relu", dtype=recipe.precision)
+    codes = features = keras.Input((recipe.code_size,), name="codes")
     for i, width in enumerate(recipe.decoder, start=1):
-        features = layers.Dense(
-            width, activation="relu", name=f"hidden_{i}", dtype=recipe.precision
-        )(features)
+        features = dense(width, name=f"hidden_{i}")(features)
     coordinates = layers.Dense(3 * recipe.n_points, name="coordinates")(features)
     if recipe.linear_models:
         linear = LinearModels(recipe.linear_models, recipe.n_points, name="linear")(codes)
@@ -181,8 +178,7 @@ def decoder(recipe):
 
 def discriminator(recipe):
     """Codes (n, code_size) -> one number each: high for codes that look drawn from the prior."""
-    codes = keras.Input((recipe.code_size,), name="codes")
-    features = codes
+    codes = features = keras.Input((recipe.code_size,), name="codes")
     # The gradient penalty needs a slope everywhere, so a critic has leaky units.
     activation = "leaky_relu" if recipe.adversarial == "wasserstein" else "relu"
     for i, width in enumerate(recipe.discriminator, start=1):

@@ -68,15 +68,12 @@ def card_of(path):
     if not (file.exists() and path.exists()):
         return {}
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(card, dict):
-            raise TypeError(f"it holds {type(card).__name__}")
+        return dict(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{file} is no card of a model ({error}); move it away, and train again if the model "
             "is to have one"
         ) from error
-    return card
 
 
 def load_with_card(model):
@@ -100,9 +97,9 @@ def fingerprint(parts, recipe, start, settings, card):
     for layer in _CODE:
         for file in sorted((Path(__file__).parents[1] / layer).glob("*.py")):
             digest.update(file.read_bytes())
-    known = [vars(start) | {"model": None}, vars(settings)]
-    plain = [{**each, "shape_models": None} for each in known] + [asdict(recipe), card]
-    digest.update(json.dumps(plain, sort_keys=True).encode())
+    apart = {"model": None, "shape_models": None}
+    known = [vars(start) | apart, vars(settings) | apart, asdict(recipe), card]
+    digest.update(json.dumps(known, sort_keys=True).encode())
     arrays = [shapes.points for shapes in parts]
     arrays += [] if start.model is None else start.model.get_weights()
     for model in (*start.shape_models, *settings.shape_models):
@@ -131,31 +128,28 @@ class State:
     def __init__(self, folder, fingerprint, clear=True):
         self.folder, self.file, self.fingerprint = folder, folder / "state.json", fingerprint
         self.history, self.best = [], None
-        if folder.exists() and not folder.is_dir():
-            raise FileExistsError(
-                f"{folder} is a file; a run keeps there, in a folder, what it needs to go on: move "
-                "it away, then run again"
-            )
-        owner = self._read()
-        if owner != fingerprint:
-            self.history, self.best = [], None
-            if clear and folder.exists():
-                self._clear(is_whole=owner is not None)
+        saved = self._read()
+        if saved.get("fingerprint") == fingerprint:
+            self.history, self.best = saved["history"], saved["best"]
+        elif clear and saved:
+            self._put_aside()
+        elif clear and folder.is_dir():
+            shutil.rmtree(folder)
+        if clear:
+            folder.mkdir(parents=True, exist_ok=True)  # fails now if a file is in its place
 
     def _read(self):
-        """Take over what is saved; return its fingerprint, None if it is not whole."""
+        """Read what is saved; nothing if it is not whole."""
         try:
             saved = json.loads(self.file.read_text())
-            self.history, self.best = saved["history"], saved["best"]
-            needed = [self.model] + ([] if self.best is None else [self.best_model])
-            return saved["fingerprint"] if all(model.exists() for model in needed) else None
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return None
+            last, best = len(saved["history"]) - 1, saved["best"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        needed = [f"epoch-{last}.keras"] + [f"best-{best}.keras"] * (best is not None)
+        return saved if all((self.folder / name).exists() for name in needed) else {}
 
-    def _clear(self, is_whole):
-        if not is_whole:
-            shutil.rmtree(self.folder)
-            return
+    def _put_aside(self):
+        """Keep the state of a different run, in place of one put aside earlier."""
         aside = self.folder.with_name(f"{self.folder.name}-before")
         shutil.rmtree(aside, ignore_errors=True)
         os.replace(self.folder, aside)

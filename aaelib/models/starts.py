@@ -17,6 +17,8 @@ from .checked import checked
 from .descent import descend
 from .networks import NETWORKS, critical_points
 
+Network = Literal[NETWORKS]
+
 
 @checked
 class Start:
@@ -51,8 +53,8 @@ class Start:
     """
 
     model: AdversarialAutoencoder | None = None
-    networks: tuple[Literal["encoder", "decoder", "discriminator"], ...] = NETWORKS
-    frozen: dict = field(default_factory=dict)
+    networks: tuple[Network, ...] = NETWORKS
+    frozen: dict[Network, str] = field(default_factory=dict)
     decoder: Literal["as it is", "cloud", "shape models"] = "as it is"
     shape_models: tuple = ()
     steps: int = 200

@@ -10,8 +10,6 @@ _GATE_SLOPE = 20.0  # a standard deviation; two kinds mix within a tenth of one
 
 def freeze(aae, network, last):
     """Keep the layers of a network up to the one named `last` from learning."""
-    if network not in NETWORKS:
-        raise ValueError(f"no network {network!r} to freeze; accepted: {NETWORKS}")
     layers = getattr(aae, network).layers
     names = [layer.name for layer in layers]
     if last not in names:
