@@ -1,7 +1,6 @@
 """Files are written whole or not at all, and by one process at a time."""
 
 import errno
-import os
 import resource
 import signal
 import subprocess
@@ -25,22 +24,6 @@ def largest_file(n_bytes):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-@pytest.fixture
-def on_a_small_disk(tmp_path):
-    """Run a shell script in a folder that is a disk of 200 kB; return what it prints."""
-    alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
-    mount = f"mount -t tmpfs -o size=200k none {tmp_path} && cd {tmp_path}"
-    if not sys.platform.startswith("linux") or subprocess.run([*alone, mount]).returncode:
-        pytest.skip("this system lets us mount no disk of memory")
-
-    def run(script, code):
-        environment = os.environ | {"python": sys.executable, "code": code}
-        command = [*alone, f"{mount}\n{script}"]
-        return subprocess.run(command, env=environment, capture_output=True, text=True).stdout
-
-    return run
 
 
 def test_a_block_that_raises_leaves_what_was_there_and_one_that_ends_well_replaces_it(tmp_path):
@@ -93,29 +76,6 @@ def test_a_file_that_does_not_fit_is_named_and_what_was_there_stays(tmp_path, na
         write()
     assert file.read_text() == "before"
     assert list(tmp_path.iterdir()) == [file]
-
-
-WRITE = """
-from aaelib.shapes.writing import replacing
-try:
-    with replacing("new/table.csv") as temporary:
-        temporary.write_text("x" * 150_000)
-    print("written")
-except OSError as error:
-    print(error)
-"""
-
-
-def test_a_full_disk_is_said_to_be_full_and_once_there_is_room_the_file_is_written(on_a_small_disk):
-    full, written, files = on_a_small_disk(
-        'head -c 100000 /dev/zero > other; $python -c "$code"\n'
-        'rm other; $python -c "$code"; ls -A new',
-        WRITE,
-    ).splitlines()
-    assert "No space left on device" in full
-    assert "see that there is room and that you may write there, then run again" in full
-    assert "'new/table.csv'" in full
-    assert (written, files) == ("written", "table.csv")
 
 
 def test_a_folder_in_the_place_of_a_file_is_refused_before_the_work(tmp_path):
