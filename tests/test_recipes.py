@@ -62,6 +62,7 @@ def test_a_recipe_can_be_renamed(file):
         ("- 1\n", "does not hold YAML"),
         ("encoder: [\n", "does not hold YAML"),
         ("code_sise: 3\n", "code_sise is 3: no such entry; accepted: .*'code_size'"),
+        ("self: 3\n", "self is 3: no such entry"),
         ("base: huge\n", "there is no 'huge'; accepted: .*'paper'"),
         ("encoder: 64, fast\n", r"encoder\.1 is ' fast': input should be a valid integer"),
         ("adversarial: never\n", "adversarial is 'never': input should be 'cross-entropy' or"),

@@ -19,7 +19,7 @@ def checked(cls):
     initialize = made.__init__
 
     @functools.wraps(initialize)
-    def __init__(self, *args, **kwargs):
+    def __init__(self, /, *args, **kwargs):
         try:
             initialize(self, *args, **kwargs)
         except pydantic.ValidationError as error:
