@@ -257,9 +257,10 @@ def learning_curve(unseen, varied, evaluated, others):
     Parameters
     ----------
     unseen : Unseen
-    varied : sequence of (number of sockets, Condition)
+    varied : dict
+        Number of sockets -> Condition.
     evaluated : dict
-        From `evaluation.compare`.
+        Condition's name -> results, one for each seed.
     others : dict
         Number of sockets -> {model: reconstruction of the test sockets (n, n_points, 3) in mm}.
 
@@ -269,7 +270,7 @@ def learning_curve(unseen, varied, evaluated, others):
         A row for each training run and other model, with columns "sockets", "chamfer" and
         "surface_mm" (means).
     """
-    found = [(n, "AAE", run) for n, condition in varied for run in evaluated[condition.name]]
+    found = [(n, "AAE", run) for n, condition in varied.items() for run in evaluated[condition.name]]
     for n, models in others.items():
         found += [(n, name, unseen.evaluate(clouds, ())) for name, clouds in models.items()]
     rows = [
@@ -327,13 +328,9 @@ def error_maps(unseen, reconstructions, means):
     return meshes, values, labels
 
 
-def prior_checks(aaes, points):
-    """Compare codes of shapes (mm) with the prior: two rows a model, encoded and refined codes."""
-    rows = {}
-    for name, aae in aaes.items():
-        codes = {"encoder's": aae.encode(points, refinement_steps=0), "refined": aae.encode(points)}
-        for which, each in codes.items():
-            rows[f"{name}, {which}"] = latent.prior_check(each, aae.recipe.prior_std)
+def prior_checks(codes, prior_std):
+    """Compare codes with the prior: a row for each array of them."""
+    rows = {name: latent.prior_check(each, prior_std) for name, each in codes.items()}
     return pd.DataFrame(rows).T.rename_axis("codes")
 
 
