@@ -385,9 +385,7 @@ distances = {
     f"test sockets, to {len(training_points)} training sockets": baselines.nearest_distances(
         unseen.points, training_points
     ),
-    "samples, neither": baselines.nearest_distances(
-        evaluated["neither"][0]["samples"], scans
-    ),
+    "samples, neither": baselines.nearest_distances(evaluated["neither"][0]["samples"], scans),
     f"test sockets, to {len(scans)} scans": baselines.nearest_distances(unseen.points, scans),
 }
 of_best, test_to_training, of_plain, test_to_scans = distances.values()

@@ -65,12 +65,10 @@ def sockets(shapes, surfaces, split):
 
 def splits(shapes, split):
     """The part that each socket is in: a row a socket."""
-    part = np.empty(len(shapes), dtype=object)
-    for name, index in split.items():
-        part[index] = name
-    return pd.DataFrame({"socket": shapes.names, "kind": shapes.kinds, "part": part}).set_index(
-        "socket"
-    )
+    table = pd.DataFrame({"kind": shapes.kinds, "part": ""}, pd.Index(shapes.names, name="socket"))
+    for part, index in split.items():
+        table.iloc[index, 1] = part
+    return table
 
 
 def shape_model_curves(model, surfaces, n_modes, n_samples=100, seed=0):
@@ -181,7 +179,7 @@ def summary(evaluated, over="seeds"):
     Parameters
     ----------
     evaluated : dict
-        From `evaluation.compare`: name -> a list of results, one for each seed.
+        Name -> list of what `Unseen.evaluate` gives, one for each seed.
     over : {"seeds", "draws"}
         Whether `..._sd` is the standard deviation over seeds, or over the draws of a single seed.
         NaN where there are fewer than two.
@@ -214,7 +212,7 @@ def claims(evaluated, listed):
     Parameters
     ----------
     evaluated : dict
-        From `evaluation.compare`. A contender without seeds, such as a baseline, is compared with
+        As for `summary`. A contender without seeds, such as a baseline, is compared with
         each seed of the other.
     listed : sequence of (claim, worse, better, metrics)
         The claim in words, the names of the two contenders, names in `METRICS`.
@@ -270,15 +268,11 @@ def learning_curve(unseen, varied, evaluated, others):
         A row for each training run and other model, with columns "sockets", "chamfer" and
         "surface_mm" (means).
     """
-    found = [(n, "AAE", run) for n, condition in varied.items() for run in evaluated[condition.name]]
+    found = [(n, "AAE", run) for n, each in varied.items() for run in evaluated[each.name]]
     for n, models in others.items():
         found += [(n, name, unseen.evaluate(clouds, ())) for name, clouds in models.items()]
-    rows = [
-        {"model": name, "sockets": n, "chamfer": _mean(run["chamfer"])}
-        | {"surface_mm": _mean(run["surface_mm"])}
-        for n, name, run in found
-    ]
-    return pd.DataFrame(rows)
+    rows = [(name, n, run["chamfer"].mean(), run["surface_mm"].mean()) for n, name, run in found]
+    return pd.DataFrame(rows, columns=["model", "sockets", "chamfer", "surface_mm"])
 
 
 def by_kind(kinds, evaluated):

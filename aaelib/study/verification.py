@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ..shapes.sources import BUNDLED_CORPUS, BUNDLED_SOCKETS
@@ -49,7 +49,7 @@ class Tolerance:
         The cell may hold anything.
     """
 
-    why: Annotated[str, Field(min_length=1)]
+    why: Annotated[str, Field(min_length=1, validate_default=True)] = ""
     table: str = "*"
     row: str = "*"
     column: str = "*"
@@ -86,16 +86,16 @@ def load_tolerances(path):
     Raises ValueError for a rule without a reason, with an unknown key, or with a value of the wrong
     type.
     """
-    rules = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    try:
-        return TypeAdapter(list[Tolerance]).validate_python(rules)
-    except ValidationError as error:
-        # YAML 1.1 reads 1e-3 as a text: it wants 0.001 or 1.0e-3.
-        wrong = error.errors()[0]
-        number, key = wrong["loc"][:2]
-        raise ValueError(
-            f"{path}, rule {number + 1}: {key} is {wrong['input']!r}; {wrong['msg']}"
-        ) from error
+    tolerances = []
+    for rule in yaml.safe_load(Path(path).read_text(encoding="utf-8")):
+        try:
+            tolerances.append(Tolerance(**rule))
+        except ValidationError as error:
+            # YAML 1.1 reads 1e-3 as a text: it wants 0.001 or 1.0e-3.
+            wrong = error.errors()[0]
+            given = f"{wrong['loc'][0]} is {wrong['input']!r}; {wrong['msg']}"
+            raise ValueError(f"{path}, rule {len(tolerances) + 1}: {given}") from error
+    return tolerances
 
 
 # Comparing ------------------------------------------------------------------------------------
@@ -159,7 +159,8 @@ def compare(fresh, reference, tolerances):
     differences = pd.DataFrame(differences, columns=_COLUMNS).sort_values(
         "verdict", key=lambda verdicts: verdicts.map(VERDICTS.index), kind="stable"
     )
-    differences = differences.fillna({"row": "", "column": "", "tolerance": ""})
+    texts = ["row", "column", "tolerance"]
+    differences[texts] = differences[texts].astype(object).fillna("")
     counts = pd.DataFrame(counts, index=["cells", "equal"]).T.rename_axis("table")
     tally = pd.crosstab(differences["table"], differences["verdict"])
     counts = counts.join(tally.reindex(columns=VERDICTS[::-1]), how="outer").fillna(0).astype(int)
@@ -202,16 +203,17 @@ def _compare_tables(table, fresh, reference, tolerances):
     records = _only_one("row", fresh.index, reference.index)
     records += _only_one("column", fresh.columns, reference.columns)
     reference, fresh = reference.align(fresh, join="inner")
-    cells = reference.compare(fresh).stack(0).dropna(how="all")
-    for (row, column), pair in cells.iterrows():
+    cells = reference.compare(fresh, result_names=("reference", "fresh")).stack(0)
+    cells = cells.reindex(columns=["reference", "fresh"]).dropna(how="all")
+    numbers = cells.apply(pd.to_numeric, errors="coerce")
+    cells["difference"] = numbers["fresh"] - numbers["reference"]
+    cells["relative_difference"] = cells["difference"] / numbers["reference"].abs()
+    pairs = numbers.itertuples(index=False)
+    for ((row, column), cell), pair in zip(cells.iterrows(), pairs, strict=True):
         rule = next((t for t in tolerances if t.fits(table, row, column)), EXACT)
-        old, new = pd.to_numeric(pair, errors="coerce")
-        records.append(
-            {"row": row, "column": column, "reference": pair["self"], "fresh": pair["other"]}
-            | {"difference": new - old, "relative_difference": (new - old) / abs(old)}
-            | {"tolerance": str(rule)}
-            | {"verdict": "within tolerance" if rule.allows(old, new) else "moved"}
-        )
+        verdict = "within tolerance" if rule.allows(*pair) else "moved"
+        record = {"row": row, "column": column, "tolerance": str(rule), "verdict": verdict}
+        records.append(record | cell.to_dict())
     return [{"table": table} | record for record in records], reference.size
 
 
@@ -228,7 +230,7 @@ def _names(table):
 
 def _by_name(table, columns):
     """Index a table by the names of its rows; its other cells become numbers or texts."""
-    names = table[columns].agg(", ".join, axis=1)
+    names = pd.Series([", ".join(row) for row in table[columns].to_numpy()], dtype=str)
     again = names.groupby(names).cumcount()
     names = names.where(again == 0, names + " (" + (again + 1).astype(str) + ")")
     return table.drop(columns=columns).map(_value).astype(object).set_axis(names)
