@@ -301,33 +301,18 @@ def test_error_maps_are_means_of_a_kind_at_the_vertices_of_its_mean(monkeypatch,
     ("mean", "sd", "shown"),
     [
         (0.0015649, 0.0002345, "0.00156 ± 0.00023"),
-        (12.345, 0.678, "12.3 ± 0.7"),
         (123.45, 6.78, "123 ± 7"),
-        (12345.6, 78.9, "12346 ± 79"),
         (-0.5, 0.25, "-0.500 ± 0.250"),
         (12.345, np.nan, "12.3"),
-        (6.8, np.nan, "6.80"),
         (30.0, np.nan, "30"),
         (0.0, 0.0, "0"),
         (1e-9, 1e-9, "0"),
         (np.nan, np.nan, "-"),
-        (np.nan, 1.0, "-"),
     ],
 )
 def test_numbers_are_written_with_their_spread(mean, sd, shown):
-    frame = pd.DataFrame({"error": [mean], "error_sd": [sd]})
-    table = tables.with_spread(frame)
-    assert list(table.columns) == ["error"]
-    assert table.error[0] == shown
-
-
-def test_columns_without_spread_stay_and_digits_are_as_many_as_asked_for():
-    frame = pd.DataFrame({"n": [3, 4], "x": [1.23456, 2], "x_sd": [0.1, 0.2]}, index=["a", "b"])
-    table = tables.with_spread(frame, digits=2)
-    assert table.to_dict("index") == {
-        "a": {"n": "3", "x": "1.2 ± 0.1"},
-        "b": {"n": "4", "x": "2.0 ± 0.2"},
-    }
+    frame = pd.DataFrame({"n": [3], "error": [mean], "error_sd": [sd]})
+    assert tables.with_spread(frame).to_dict("list") == {"n": ["3"], "error": [shown]}
 
 
 @pytest.mark.parametrize(
@@ -335,7 +320,6 @@ def test_columns_without_spread_stay_and_digits_are_as_many_as_asked_for():
     [
         (0.00156, 0.00133, "0.00156 → 0.00133 (15 % lower)"),
         (2.0, 3.0, "2 → 3 (50 % higher)"),
-        (4.0, 1.0, "4 → 1 (75 % lower)"),
         (4.0, 4.0, "4 → 4 (the same)"),
     ],
 )

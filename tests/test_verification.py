@@ -132,7 +132,6 @@ def test_an_empty_table_is_equal_to_itself(runs):
     ("rule", "fresh", "verdict"),
     [
         ({"relative": 0.1}, "0.549", "within tolerance"),
-        ({"relative": 0.1}, "0.451", "within tolerance"),
         ({"relative": 0.1}, "0.551", "moved"),
         ({"absolute": 0.1}, "0.599", "within tolerance"),
         ({"absolute": 0.1}, "0.601", "moved"),
@@ -140,9 +139,8 @@ def test_an_empty_table_is_equal_to_itself(runs):
         ({"relative": 0.1, "absolute": 0.1}, "0.599", "within tolerance"),
         ({"relative": 0.1, "absolute": 0.1}, "0.601", "moved"),
         ({"any": True}, "a text", "within tolerance"),
-        ({"relative": 0.1, "column": "cov*"}, "0.51", "within tolerance"),
         ({"relative": 0.1, "column": "chamfer"}, "0.51", "moved"),
-        ({"relative": 0.1, "column": "chamfer|coverage"}, "0.51", "within tolerance"),
+        ({"relative": 0.1, "column": "chamfer|cov*"}, "0.51", "within tolerance"),
         ({"relative": 0.1, "row": "nearest*"}, "0.51", "moved"),
         ({"relative": 0.1, "table": "sockets"}, "0.51", "moved"),
     ],
@@ -167,22 +165,8 @@ def test_every_stated_tolerance_has_a_reason_and_is_reached():
     assert len(set(cells)) == len(cells)
     assert cells.index(("*", "*", "*")) == len(cells) - 1
     assert all(len(rule.why.split()) > 1 for rule in RULES)
-
-
-@pytest.mark.parametrize(
-    ("table", "row", "column", "stated"),
-    [
-        ("T1_data", "TT, test", "sockets", "exact"),
-        ("T1_data", "TT, test", "length_mm", "0.1 %"),
-        ("T3_pretraining", "JSD, validation", "value", "0.03"),
-        ("T4_augmentation_transfer", "augmentation", "chamfer", "15 %"),
-        ("T4_augmentation_transfer", "augmentation", "chamfer_sd", "60 % or 0.0001"),
-        ("T4_augmentation_transfer", "linear shape model", "chamfer", "2 %"),
-        ("conditions", "neither", "best_epoch", "any"),
-    ],
-)
-def test_stated_tolerances_reach_the_cells_that_they_are_for(table, row, column, stated):
-    assert str(next(rule for rule in RULES if rule.fits(table, row, column))) == stated
+    of_chamfer = ("T4_augmentation_transfer", "augmentation", "chamfer_sd")
+    assert str(next(rule for rule in RULES if rule.fits(*of_chamfer))) == "60 % or 0.0001"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +178,6 @@ def test_stated_tolerances_reach_the_cells_that_they_are_for(table, row, column,
         ("{why: noise, absolute: -1}", "absolute"),
         ("{why: noise, absolute: .inf}", "absolute"),
         ("{why: noise, any: 1}", "any"),
-        ("{why: noise, row: 1}", "row"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused_by_name(tmp_path, rule, key):

@@ -18,7 +18,7 @@ from ..shapes.sources import KINDS
 from ..shapes.writing import replacing
 from .evaluation import Unseen, measure_once
 
-_OF_BATCHES = ("batch_size", "share", "limit", "jitter", "rotate")
+_LENGTH = ("epochs", "steps_per_epoch", "first_selectable")
 
 
 @dataclass(frozen=True)
@@ -98,30 +98,18 @@ def ablations(study):
         What is varied -> {its value: Condition}; nothing of which the profile has one value only.
         A value that one of `CONDITIONS` has is that one.
     """
-    recipe, sets = study_recipe(study), socket_sets(study)
-    few = {
-        f"{n} scans": _shape_model_start(f"{n} scans", sockets=f"{n} scans")
-        for n in study["few_scans"]
-    }
-    varied = {
-        "frozen layers": {"none": CONDITIONS["augmentation + transfer"]}
-        | {
-            f"encoder to {layer}": Condition(
-                f"frozen to {layer}", transferred=True, frozen={"encoder": layer}
-            )
-            for layer in study["frozen_to"]
-        },
-        "code size": {recipe.code_size: CONDITIONS["shape-model start"]}
-        | {
-            size: _shape_model_start(f"code size {size}", changes={"code_size": size})
-            for size in study["code_sizes"]
-        },
-        "sockets": {len(sets[name]): condition for name, condition in few.items()}
-        | {
-            len(sets["scans"]): CONDITIONS["shape-model start"],
-            len(sets["training"]): CONDITIONS[BEST],
-        },
-    }
+    frozen = {"none": CONDITIONS["augmentation + transfer"]}
+    for layer in study["frozen_to"]:
+        name, kept = f"frozen to {layer}", {"encoder": layer}
+        frozen[f"encoder to {layer}"] = Condition(name, transferred=True, frozen=kept)
+    sizes = {study_recipe(study).code_size: CONDITIONS["shape-model start"]}
+    for size in study["code_sizes"]:
+        sizes[size] = _shape_model_start(f"code size {size}", changes={"code_size": size})
+    sets, names = socket_sets(study), [f"{n} scans" for n in study["few_scans"]]
+    numbers = {len(sets[name]): _shape_model_start(name, sockets=name) for name in names}
+    numbers[len(sets["scans"])] = CONDITIONS["shape-model start"]
+    numbers[len(sets["training"])] = CONDITIONS[BEST]
+    varied = {"frozen layers": frozen, "code size": sizes, "sockets": numbers}
     return {what: values for what, values in varied.items() if len(values) > 1}
 
 
@@ -134,11 +122,9 @@ def runs(study):
     list of (Condition, seed)
     """
     listed = [(condition, seed) for condition in CONDITIONS.values() for seed in study["seeds"]]
-    for varied in ablations(study).values():
-        for condition in varied.values():
-            if condition.name not in CONDITIONS:
-                listed += [(condition, seed) for seed in study["ablation_seeds"]]
-    return listed
+    varied = [c for values in ablations(study).values() for c in values.values()]
+    others = [condition for condition in varied if condition.name not in CONDITIONS]
+    return listed + [(condition, seed) for condition in others for seed in study["ablation_seeds"]]
 
 
 def socket_sets(study):
@@ -164,14 +150,14 @@ def socket_sets(study):
     return sets
 
 
-def study_recipe(study, condition=None):
+def study_recipe(study, condition=FACTORS[0]):
     """The recipe of a profile, or of one of its conditions."""
-    if condition is not None and condition.original:
+    if condition.original:
         return recipes.recipe("paper", **study["original"]["changes"])
-    changes = {} if condition is None else condition.changes
-    if condition is not None and condition.start == "shape models":
-        changes = {**study["shape_model_start"]["changes"], **changes}
-    return recipes.recipe(study["recipe"]["name"], **{**study["recipe"]["changes"], **changes})
+    changes = dict(study["recipe"]["changes"])
+    if condition.start == "shape models":
+        changes |= study["shape_model_start"]["changes"]
+    return recipes.recipe(study["recipe"]["name"], **changes | condition.changes)
 
 
 def shape_models_path(study, sockets, kind):
@@ -220,16 +206,13 @@ def train(study, condition, seed):
     """Train one condition with one seed, or find it trained; return its `Run`."""
     shapes, _, split = study.load_shapes("sockets")
     shape_models = load_shape_models(study, condition.sockets) if condition.augmented else {}
-    length = study["original"] if condition.original else study["transfer"]
-    settings = {name: study["transfer"][name] for name in _OF_BATCHES}
-    settings |= {name: length[name] for name in ("epochs", "steps_per_epoch", "first_selectable")}
+    settings = dict(study["transfer"])
+    if condition.original:
+        settings |= {name: study["original"][name] for name in _LENGTH}
+    parts = {part: split[part] for part in ("validation", "test")}
     return training.train(
         shapes,
-        {
-            "training": socket_sets(study)[condition.sockets],
-            "validation": split["validation"],
-            "test": split["test"],
-        },
+        {"training": socket_sets(study)[condition.sockets], **parts},
         study_recipe(study, condition),
         start(study, condition, seed),
         training.Settings(shape_models=tuple(shape_models.values()), seed=seed, **settings),

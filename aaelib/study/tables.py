@@ -191,13 +191,13 @@ def summary(evaluated, over="seeds"):
     """
     rows = {}
     for name, runs in evaluated.items():
-        rows[name] = {}
+        rows[name] = row = {}
         for metric in METRICS:
             values = np.array([_mean(run[metric]) for run in runs])
             if over == "draws" and metric in GENERATIVE.values():
                 values = runs[0][metric]
-            rows[name][metric] = _mean(values)
-            rows[name][f"{metric}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan
+            row[metric] = _mean(values)
+            row[f"{metric}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan
     return pd.DataFrame(rows).T.rename_axis("model")
 
 
@@ -331,30 +331,27 @@ def prior_checks(codes, prior_std):
 # To read --------------------------------------------------------------------------------------
 
 
-def with_spread(frame, digits=3):
+def with_spread(frame):
     """
     A table to read: "mean ± sd" in place of each pair of columns `x`, `x_sd`.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-    digits : int
-        Significant digits of the mean.
 
     Returns
     -------
     pandas.DataFrame
-        Of str.
+        Of str, with three significant digits of the mean.
     """
-    shown = {}
+    shown = pd.DataFrame(index=frame.index)
     for column in frame.columns[~frame.columns.str.endswith("_sd")]:
         spread = frame.get(f"{column}_sd", pd.Series(np.nan, frame.index))
-        pairs = zip(frame[column], spread, strict=True)
-        shown[column] = [_spread(mean, sd, digits) for mean, sd in pairs]
-    return pd.DataFrame(shown, index=frame.index)
+        shown[column] = [_spread(*pair) for pair in zip(frame[column], spread, strict=True)]
+    return shown
 
 
-def _spread(mean, sd, digits):
+def _spread(mean, sd):
     if np.isnan(mean):
         return "-"
     if abs(mean) < 1e-5:  # the rounding of single precision
@@ -363,7 +360,7 @@ def _spread(mean, sd, digits):
         sd = np.nan
     if np.isnan(sd) and float(mean).is_integer():
         return f"{mean:.0f}"
-    places = max(0, digits - 1 - int(np.floor(np.log10(abs(mean)))))
+    places = max(0, 2 - int(np.floor(np.log10(abs(mean)))))
     return f"{mean:.{places}f}" + ("" if np.isnan(sd) else f" ± {sd:.{places}f}")
 
 
