@@ -86,7 +86,7 @@ CONDITIONS = {condition.name: condition for condition in (*FACTORS, *OTHERS)}
 
 def ablations(study):
     """
-    What else is varied, one thing at a time.
+    Ablations of the profile: conditions that differ in one thing.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ def ablations(study):
     Returns
     -------
     dict
-        What is varied -> {its value: Condition}; nothing of which the profile has one value only.
-        A value that one of `CONDITIONS` has is that one.
+        What is varied -> {its value: Condition}. What has a single value in the profile is left
+        out; a value that one of `CONDITIONS` has stands for that one.
     """
     frozen = {"none": CONDITIONS["augmentation + transfer"]}
     for layer in study["frozen_to"]:

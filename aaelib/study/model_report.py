@@ -202,7 +202,7 @@ def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, 
 
 
 def _baselines(unseen, files, trained, code_size, seeds):
-    """Contenders beside the model: as many as the shapes and the known ones allow."""
+    """The baselines that the shapes and the training shapes allow, as `compare` takes them."""
     contenders = {}
     is_linear = unseen.surfaces is not None and len(trained)
     known = Known(trained, fit_surfaces(trained.points) if is_linear else None)
@@ -219,7 +219,7 @@ def _baselines(unseen, files, trained, code_size, seeds):
 
 
 def _sampled_anew(files, shape, seeds):
-    """The sampling floor of meshes in files."""
+    """Contender: other points on the same meshes."""
     # The shapes themselves have the seed 0.
     first, *others = (
         folders.read_all(files, shape[1], seed, title="sampling floor")
@@ -229,7 +229,7 @@ def _sampled_anew(files, shape, seeds):
 
 
 def _notes(about, contenders, code_size):
-    """What is said of the baselines: a list of paragraphs."""
+    """Paragraphs about the baselines."""
     text = report.render(
         "card_evaluation.md.j2",
         nearest=NEAREST,

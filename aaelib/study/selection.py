@@ -85,7 +85,7 @@ def select(card, shapes, everything=False, limit=200, seed=0):
 
 def _known(card, shapes):
     """
-    Which shapes a model was trained on, selected by and kept from, and which may be such.
+    Masks of the shapes that a model was trained on, selected by or kept from, and of namesakes.
 
     A shape is known by its points, wherever its file lies, and in the folder that the model was
     trained on also by its name: there it may have been saved anew. Elsewhere a shape that has the

@@ -148,7 +148,7 @@ def shape_models(curves, models, unseen):
 
 def generators(drawn, reference):
     """
-    How alike sets of clouds are to real ones.
+    Generative metrics of sets of clouds against real ones.
 
     Parameters
     ----------
@@ -369,7 +369,7 @@ def _spread(mean, sd):
 
 def change(frame, column, start, end):
     """
-    One sentence part: how a column moves from one row to another.
+    Change of a column from one row to another, in words.
 
     Parameters
     ----------
@@ -391,7 +391,7 @@ def change(frame, column, start, end):
 
 def answers(claims, claim):
     """
-    One sentence part: what each metric says to a claim.
+    Answers of the metrics to a claim, in words.
 
     Parameters
     ----------
