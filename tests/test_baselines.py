@@ -181,23 +181,15 @@ def test_every_baseline_reconstructs_each_socket_and_draws_a_multiple(study):
     }
     assert min(error, key=error.get) == baselines.FLOOR
     assert error[baselines.NEAREST] <= error[baselines.NEAREST_SCAN]
+    few = baselines.learnt_from(unseen, scans, 2)
+    np.testing.assert_array_equal(few["nearest socket"], found[baselines.NEAREST_SCAN][0])
+    np.testing.assert_array_equal(few[baselines.LINEAR], found[baselines.LINEAR][0])
     # As many of a kind as among the test sockets, in each part of a draw.
     for name in (baselines.LINEAR, baselines.FLOOR):
         lengths = np.ptp(found[name][1][0][..., 2], axis=1)
         np.testing.assert_array_equal(lengths > 300, [False, False, True, True] * 3)
     known = {cloud.tobytes() for cloud in scans.shapes.points}
     assert {cloud.tobytes() for cloud in found[baselines.NEAREST_SCAN][1][0]} <= known
-
-
-def test_more_sockets_to_learn_from_give_no_worse_a_nearest_one(study):
-    unseen, scans, training = study
-    few, all_of_them = (baselines.learnt_from(unseen, known, 2) for known in (scans, training))
-    assert list(few) == [baselines.LINEAR, "nearest socket"]
-    few, all_of_them = (
-        reconstruction_chamfer(unseen.points, found["nearest socket"])
-        for found in (few, all_of_them)
-    )
-    assert (all_of_them <= few + 1e-9).all()
 
 
 def test_real_clouds_are_drawn_without_repeats_in_a_part(clouds):
