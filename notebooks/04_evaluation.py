@@ -185,17 +185,7 @@ print("each has an answer:", set(claims.answer) <= answers)
 
 # %%
 varied = conditions.ablations(study)
-named = {
-    f"{what}: {value}": evaluated[condition.name]
-    for what, values in varied.items()
-    for value, condition in values.items()
-}
-steps = conditions.study_recipe(study, CONDITIONS[BEST]).refinement_steps
-named |= {
-    f"refinement: {steps} steps": evaluated[BEST],
-    "refinement: none": evaluation.unrefined(evaluated[BEST]),
-}
-ablations = tables.summary(named)
+ablations = tables.summary(conditions.ablated(study, evaluated))
 absent = " and ".join(each for each in ("frozen layers", "code size") if each not in varied)
 study.table(
     "T4_ablations",
@@ -436,7 +426,7 @@ floor, real = comparison.loc[baselines.FLOOR], comparison.loc[baselines.NEAREST]
 few = comparison.loc["shape-model start"]
 few_linear = comparison.loc[baselines.LINEAR]
 memory = memorising.loc[BEST]
-refinement = ablations.loc[[f"refinement: {steps} steps", "refinement: none"]]
+refined, one_pass = ablations.chamfer.filter(like="refinement: ")
 study.conclude(
     "Chamfer distance of reconstruction: augmentation alone "
     + tables.change(comparison, "chamfer", "neither", "augmentation")
@@ -478,8 +468,7 @@ study.conclude(
     + ", JSD "
     + tables.change(comparison, "jsd", before, BEST)
     + f"; {tables.answers(claims, 'training adds to the start')}.",
-    f"Refinement of codes: Chamfer distance {refinement.chamfer.iloc[1]:.5f} without, "
-    f"{refinement.chamfer.iloc[0]:.5f} with it.",
+    f"Refinement of codes: Chamfer distance {one_pass:.5f} without, {refined:.5f} with it.",
     f"The test sockets' own surfaces, sampled evenly, come to Chamfer distance {floor.chamfer:.5f}, "
     f"fidelity {floor.fidelity:.5f} and coverage {floor.coverage:.2f}"
     + (

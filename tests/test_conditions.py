@@ -103,9 +103,10 @@ def test_a_profile_without_ablations_trains_the_conditions_alone(made, parameter
     assert [condition.name for condition, seed in conditions.runs(made) if not seed] == list(
         CONDITIONS
     )
-    assert {what: list(values) for what, values in conditions.ablations(made).items()} == {
-        "sockets": [20, 30]
-    }
+    unrefined = {f"unrefined_{metric}": np.zeros(0) for metric in evaluation.METRICS}
+    found = conditions.ablated(made, {name: [unrefined] for name in CONDITIONS})
+    assert list(found) == ["sockets: 20", "sockets: 30", "refinement: 1 steps", "refinement: none"]
+    assert found["refinement: none"][0].keys() == evaluation.METRICS.keys()
 
 
 # Sockets

@@ -16,7 +16,7 @@ from ..models.starts import Start
 from ..shapes.shape_model import ShapeModel
 from ..shapes.sources import KINDS
 from ..shapes.writing import replacing
-from .evaluation import Unseen, measure_once
+from .evaluation import Unseen, measure_once, unrefined
 
 _LENGTH = ("epochs", "steps_per_epoch", "first_selectable")
 
@@ -111,6 +111,32 @@ def ablations(study):
     numbers[len(sets["training"])] = CONDITIONS[BEST]
     varied = {"frozen layers": frozen, "code size": sizes, "sockets": numbers}
     return {what: values for what, values in varied.items() if len(values) > 1}
+
+
+def ablated(study, evaluated):
+    """
+    Results of the ablations, and of `BEST` with and without refinement of its codes.
+
+    Parameters
+    ----------
+    study : Study
+    evaluated : dict
+        What `evaluate_all` gives.
+
+    Returns
+    -------
+    dict
+        "what: value" -> list of results, as `tables.summary` takes them.
+    """
+    found = {
+        f"{what}: {value}": evaluated[condition.name]
+        for what, values in ablations(study).items()
+        for value, condition in values.items()
+    }
+    steps = study_recipe(study, CONDITIONS[BEST]).refinement_steps
+    found[f"refinement: {steps} steps"] = evaluated[BEST]
+    found["refinement: none"] = unrefined(evaluated[BEST])
+    return found
 
 
 def runs(study):
