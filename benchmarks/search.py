@@ -90,32 +90,26 @@ def trials(study):
         Key -> Trial.
     """
     start = dataclasses.replace(conditions.CONDITIONS["shape-model start"], sockets="training")
-
-    def varied(key, **changes):
-        condition = dataclasses.replace(start, name=key, changes=changes)
-        return Trial(", ".join(f"{name} {value}" for name, value in changes.items()), condition)
-
-    def scan(key, what, reference, **changes):
-        # With the study's own rates: the base's are for a decoder that is right from the start.
-        condition = dataclasses.replace(start, name=key, start="scan", changes=changes)
-        return Trial(what, condition, reference=reference)
-
-    def in_profile(key, what, **sections):
-        return Trial(what, dataclasses.replace(start, name=key), sections)
-
     base = dataclasses.replace(start, name="base")
     found = {"base": Trial("base: shape-model start, all training sockets", base, reference=None)}
-    found["scan"] = scan("scan", "decoder starts as a scan, the study's own rates", None)
-    found["scan-rate-3e-4"] = scan(
-        "scan-rate-3e-4", "scan start, autoencoder_rate 0.0003", "scan", autoencoder_rate=3e-4
+
+    def add(key, what, reference="base", profile=None, **others):
+        condition = dataclasses.replace(start, name=key, **others)
+        found[key] = Trial(what, condition, profile or {}, reference=reference)
+
+    # With the study's own rates: the base's are for a decoder that is right from the start.
+    add("scan", "decoder starts as a scan, the study's own rates", None, start="scan")
+    for key, entry, value in (
+        ("scan-rate-3e-4", "autoencoder_rate", 3e-4),
+        ("plain-decoder", "linear_models", 0),
+    ):
+        add(key, f"scan start, {entry} {value}", "scan", start="scan", changes={entry: value})
+    add(
+        "regression-1",
+        "encoder reads shape models for 1 step only",
+        profile={"shape_model_start": {"steps": 1}},
     )
-    found["plain-decoder"] = scan(
-        "plain-decoder", "scan start, linear_models 0", "scan", linear_models=0
-    )
-    found["regression-1"] = in_profile(
-        "regression-1", "encoder reads shape models for 1 step only", shape_model_start={"steps": 1}
-    )
-    found["finetuning-0"] = varied("finetuning-0", finetuning_steps=0)
+    add("finetuning-0", "finetuning_steps 0", changes={"finetuning_steps": 0})
     for steps in (0, 20, 200):
         found[f"refinement-{steps}"] = Trial(
             f"refinement_steps {steps}, of the base's model", base, refinement_steps=steps
@@ -131,11 +125,10 @@ def trials(study):
         ("code-32", "code_size", 32),
         ("cross-entropy", "adversarial", "cross-entropy"),
     ):
-        found[key] = varied(key, **{entry: value})
+        add(key, f"{entry} {value}", changes={entry: value})
     for share in (0.2, 0.8):
-        found[f"share-{share}"] = in_profile(
-            f"share-{share}", f"share {share} of a batch drawn", transfer={"share": share}
-        )
+        what = f"share {share} of a batch drawn"
+        add(f"share-{share}", what, profile={"transfer": {"share": share}})
     original = Condition("original", sockets="training", original=True)
     found["original"] = Trial("original recipe", original, reference=None)
     return found

@@ -159,7 +159,8 @@ study.table(
 # each socket. Places on each surface are assigned to the points of its cloud by optimal transport,
 # and the nodes of the grids slide along their surfaces to where the assignment says. A model of the
 # slid grids draws clouds that are dense where real ones are. It is fitted to each set of sockets
-# that notebook 3 trains on: the scans, fewer of them, and all sockets but validation and test.
+# that notebook 3 trains on: the scans, all sockets but validation and test, and, where the profile
+# asks for it, fewer scans.
 
 # %%
 for name, index in conditions.socket_sets(study).items():

@@ -196,7 +196,7 @@ print("loaded model reconstructs the same:", same)
 
 # %%
 unseen, seen = corpus.points[held_out], corpus.points[train[: len(held_out)]]
-errors = reconstruction_chamfer(unseen, aae.reconstruct(unseen))
+errors = reconstruction_chamfer(unseen, aae.reconstruct(unseen, codes=codes))
 seen_errors = reconstruction_chamfer(seen, aae.reconstruct(seen))
 accuracy = history.val_discriminator_accuracy[best]
 study.conclude(

@@ -61,7 +61,9 @@ for condition in conditions.CONDITIONS.values():
 # ## Training
 #
 # A condition that was trained before with the same code and data is not trained again, and one that
-# was cut off goes on at its last epoch. After the best epoch by validation JSD is chosen, the decoder
+# was cut off goes on at its last epoch. Each is evaluated right after its training, on the sockets
+# that it learnt from, on validation sockets, and for notebook 4 on test sockets. Profiles such as
+# `study` also train ablations, of which notebook 4 tells. After the best epoch by validation JSD is chosen, the decoder
 # learns for some more steps at *refined* codes: an encoder's estimate of a code, improved by gradient
 # steps on the distance between decoded and given socket. `reconstruct` refines codes in the same way.
 # The paper's recipe does neither.

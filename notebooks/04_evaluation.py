@@ -21,8 +21,6 @@ import os
 profile = os.environ.get("AAELIB_PROFILE", "default")
 
 # %%
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
@@ -40,14 +38,7 @@ first_seed = study["seeds"][0]
 both = CONDITIONS["augmentation + transfer"]
 study.source = card_of(study.model_path(both.slug, first_seed))["source"]
 sets, code_size = conditions.socket_sets(study), conditions.study_recipe(study).code_size
-unseen = evaluation.Unseen(shapes[split["test"]], [surfaces[i] for i in split["test"]])
-# Other draws of the prior than those by which epochs were selected.
-draw_seeds = range(1000, 1000 + study["evaluation"]["draws"])
-
-
-def load(condition, seed):
-    return models.load(study.model_path(condition.slug, seed))
-
+unseen, draw_seeds = conditions.unseen_sockets(study), conditions.draw_seeds(study)
 
 # %% [markdown]
 # ## Models and baselines
@@ -65,21 +56,17 @@ def load(condition, seed):
 # Published clouds are not even, so that a cloud with their density can come below it.
 
 # %%
-evaluated = evaluation.compare_models(unseen, conditions.runs(study), load, draw_seeds)
-
-# %%
-before = replace(CONDITIONS[BEST], name="shape models before training")
-evaluated |= evaluation.compare_models(
-    unseen,
-    [(before, seed) for seed in study["seeds"]],
-    lambda condition, seed: conditions.before_training(study, condition, seed),
-    draw_seeds,
-)
+before = "shape models before training"
+evaluated = conditions.evaluate_all(study, unseen)
+evaluated[before] = [
+    conditions.evaluate(study, unseen, CONDITIONS[BEST], seed, trained=False)
+    for seed in study["seeds"]
+]
 
 # %%
 known = {name: Known(shapes[index], [surfaces[i] for i in index]) for name, index in sets.items()}
 contenders = baselines.of_study(unseen, known["scans"], known["training"], code_size, draw_seeds)
-evaluated |= evaluation.compare(unseen, contenders.items(), len(contenders))
+evaluated |= evaluation.compare(unseen, contenders)
 
 # %% [markdown]
 # ## The table
@@ -97,7 +84,7 @@ evaluated |= evaluation.compare(unseen, contenders.items(), len(contenders))
 # columns; the row of the sampling floor shows how much.
 
 # %%
-compared = [*CONDITIONS, before.name]
+compared = [*CONDITIONS, before]
 comparison = pd.concat(
     [
         tables.summary({name: evaluated[name] for name in compared}),
@@ -110,7 +97,7 @@ study.table(
     comparison,
     f"Reconstruction of {len(unseen)} unseen sockets; generation in {len(draw_seeds)} draws of "
     f"{baselines.DRAWN_PER_SOCKET * len(unseen)}. Learnt from {len(sets['scans'])} scans, but "
-    f"'{BEST}', '{before.name}', '{baselines.NEAREST}' and '{baselines.LINEAR_ALL_SOCKETS}' from all "
+    f"'{BEST}', '{before}', '{baselines.NEAREST}' and '{baselines.LINEAR_ALL_SOCKETS}' from all "
     f"{len(sets['training'])}; k = {code_size}, the size of a code. chamfer, surface_mm, fidelity, "
     "jsd: lower is better; coverage: higher; one_nn_accuracy: 0.5 is best. ± is the standard "
     f"deviation over training seeds ({n_seeds}; none for one), and for the baselines (from "
@@ -132,7 +119,7 @@ study.figure(
         comparison,
         {metric: title for metric, (title, _) in evaluation.METRICS.items()},
         spread=comparison.filter(like="_sd").rename(columns=lambda c: c.removesuffix("_sd")),
-        baselines=[before.name, *baselines.NAMES],
+        baselines=[before, *baselines.NAMES],
         better={metric: better for metric, (_, better) in evaluation.METRICS.items()},
     ),
     "Table T4 as a chart; baselines in grey.",
@@ -160,7 +147,7 @@ claims = tables.claims(
         ("both help", "neither", both.name, metrics),
         ("beats the original recipe", "original recipe", "augmentation", metrics),
         ("a shape-model start is better", both.name, "shape-model start", metrics),
-        ("training adds to the start", before.name, BEST, metrics),
+        ("training adds to the start", before, BEST, metrics),
         ("scans: beats linear", baselines.LINEAR, "shape-model start", metrics),
         ("all sockets: beats linear", baselines.LINEAR_ALL_SOCKETS, BEST, metrics),
     ],
@@ -192,35 +179,21 @@ print("each has an answer:", set(claims.answer) <= answers)
 # %% [markdown]
 # ## One thing at a time
 #
-# Layers of the encoder that keep their pre-trained weights; the size of the code; how many real
-# sockets; and whether codes are refined (notebook 3) or the encoder's own.
+# How many real sockets a model learns from; whether codes are refined (notebook 3) or the encoder's
+# own; and, where the profile trains these ablations, layers of the encoder that keep their
+# pre-trained weights, the size of the code, and fewer scans.
 
 # %%
-unrefined = replace(CONDITIONS[BEST], name="without refinement")
-one_pass = (
-    (
-        unrefined.name,
-        (load(CONDITIONS[BEST], seed).reconstruct(unseen.points, refinement_steps=0), ()),
-    )
-    for seed in study["seeds"]
-)
-evaluated |= evaluation.compare(unseen, one_pass)
 varied = conditions.ablations(study)
-refined = conditions.study_recipe(study, CONDITIONS[BEST]).refinement_steps
-varied["refinement"] = [(f"{refined} steps", CONDITIONS[BEST]), ("none", unrefined)]
-ablations = tables.summary(
-    {
-        f"{what}: {value}": evaluated[condition.name]
-        for what, values in varied.items()
-        for value, condition in values
-    }
-)
+ablations = tables.summary(conditions.ablated(study, evaluated))
+absent = " and ".join(each for each in ("frozen layers", "code size") if each not in varied)
 study.table(
     "T4_ablations",
     ablations,
     "Frozen layers: of the model with augmentation and transfer. Code size, sockets: of the "
-    f"shape-model start. Refinement: of '{BEST}'; it does not touch generation. Columns as in table "
-    "T4. ± is the standard deviation over training seeds: "
+    f"shape-model start. Refinement: of '{BEST}'; it does not touch generation. "
+    + (f"The profile '{profile}' does not vary {absent}; 'study' does. " if absent else "")
+    + "Columns as in table T4. ± is the standard deviation over training seeds: "
     f"{n_seeds} for rows that are in T4 too, {len(study['ablation_seeds'])} for the others.",
     shown=tables.with_spread(ablations),
 )
@@ -232,7 +205,7 @@ curve = tables.learning_curve(
     evaluated,
     {
         n: baselines.learnt_from(unseen, known[condition.sockets], code_size)
-        for n, condition in varied["sockets"]
+        for n, condition in varied["sockets"].items()
     },
 )
 study.table("T4_learning_curve", curve.set_index("model"))
@@ -246,9 +219,10 @@ study.figure(
         "Chamfer distance, unseen sockets",
         marks={"sampling floor": comparison.chamfer[baselines.FLOOR]},
     ),
-    "Reconstruction of unseen sockets by how many real sockets were learnt from: the AAE (shape-model "
-    "start), the linear shape model of the same sockets with as many numbers, the nearest of them. "
-    "Bars are standard deviations over training seeds, where there are several.",
+    "Reconstruction of unseen sockets by how many real sockets were learnt from "
+    f"({', '.join(map(str, varied['sockets']))}): the AAE (shape-model start), the linear shape model "
+    "of the same sockets with as many numbers, the nearest of them. Bars are standard deviations over "
+    "training seeds, where there are several.",
 )
 
 # %% [markdown]
@@ -278,8 +252,8 @@ study.table(
 
 # %%
 aae = models.load(cards.weights_path(study, "sockets"))
-reconstructed, draws = evaluation.of_model(aae, unseen, draw_seeds)
-taken_away = unseen.evaluate(reconstructed, draws)
+taken_away = evaluation.measure(aae, unseen, draw_seeds)
+reconstructed, samples = taken_away["reconstruction"], taken_away["samples"]
 linear = contenders[baselines.LINEAR_ALL_SOCKETS][0]
 errors = {
     "AAE": taken_away["surface_mm"],
@@ -355,7 +329,6 @@ study.figure(
 # ## Samples
 
 # %%
-samples = aae.sample(baselines.DRAWN_PER_SOCKET * len(unseen), draw_seeds[0])
 study.figure(
     "F6_samples",
     figures.cloud_gallery(samples[:10]),
@@ -370,7 +343,16 @@ study.figure(
 # *energy_p* its p-value: a small one says that they are told apart.
 
 # %%
-prior = tables.prior_checks({BEST: aae, both.name: load(both, first_seed)}, unseen.points)
+of_both = evaluated[both.name][0]
+prior = tables.prior_checks(
+    {
+        f"{BEST}, encoder's": aae.encode(unseen.points, refinement_steps=0),
+        f"{BEST}, refined": taken_away["codes"],
+        f"{both.name}, encoder's": of_both["unrefined_codes"],
+        f"{both.name}, refined": of_both["codes"],
+    },
+    aae.recipe.prior_std,
+)
 study.table(
     "T4_prior_check",
     prior,
@@ -388,13 +370,12 @@ study.table(
 
 # %%
 training_points, scans = shapes.points[sets["training"]], shapes.points[sets["scans"]]
-plain = load(CONDITIONS["neither"], first_seed).sample(len(samples), draw_seeds[0])
 distances = {
     f"samples, {BEST}": baselines.nearest_distances(samples, training_points),
     f"test sockets, to {len(training_points)} training sockets": baselines.nearest_distances(
         unseen.points, training_points
     ),
-    "samples, neither": baselines.nearest_distances(plain, scans),
+    "samples, neither": baselines.nearest_distances(evaluated["neither"][0]["samples"], scans),
     f"test sockets, to {len(scans)} scans": baselines.nearest_distances(unseen.points, scans),
 }
 of_best, test_to_training, of_plain, test_to_scans = distances.values()
@@ -445,7 +426,7 @@ floor, real = comparison.loc[baselines.FLOOR], comparison.loc[baselines.NEAREST]
 few = comparison.loc["shape-model start"]
 few_linear = comparison.loc[baselines.LINEAR]
 memory = memorising.loc[BEST]
-refinement = ablations.loc[[f"refinement: {value}" for value, _ in varied["refinement"]]]
+refined, one_pass = ablations.chamfer.filter(like="refinement: ")
 study.conclude(
     "Chamfer distance of reconstruction: augmentation alone "
     + tables.change(comparison, "chamfer", "neither", "augmentation")
@@ -483,12 +464,11 @@ study.conclude(
     "bundled, were drawn from linear shape models: a linear model with enough modes could have every "
     "one of them.",
     "What training adds to its start, Chamfer distance: "
-    + tables.change(comparison, "chamfer", before.name, BEST)
+    + tables.change(comparison, "chamfer", before, BEST)
     + ", JSD "
-    + tables.change(comparison, "jsd", before.name, BEST)
+    + tables.change(comparison, "jsd", before, BEST)
     + f"; {tables.answers(claims, 'training adds to the start')}.",
-    f"Refinement of codes: Chamfer distance {refinement.chamfer.iloc[1]:.5f} without, "
-    f"{refinement.chamfer.iloc[0]:.5f} with it.",
+    f"Refinement of codes: Chamfer distance {one_pass:.5f} without, {refined:.5f} with it.",
     f"The test sockets' own surfaces, sampled evenly, come to Chamfer distance {floor.chamfer:.5f}, "
     f"fidelity {floor.fidelity:.5f} and coverage {floor.coverage:.2f}"
     + (

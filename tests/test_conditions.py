@@ -1,79 +1,52 @@
 """What the study trains: sets of sockets, recipes, starts, and each run once."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import yaml
 from analytic import sockets
 
-from aaelib.models import autoencoder, networks, recipes
+from aaelib.metrics.reconstruction import reconstruction_chamfer
+from aaelib.models import autoencoder, files, networks, recipes
+from aaelib.models.starts import Start
 from aaelib.shapes import folders, sources, splits
 from aaelib.shapes.shape_model import ShapeModel
-from aaelib.study import conditions, workspace
+from aaelib.study import conditions, evaluation, workspace
+from aaelib.study.conditions import BEST, CONDITIONS
 
-PROFILE = {
+SMALL = {"n_points": 32, "encoder": [8, 8], "decoder": [8], "discriminator": [8]}
+CHANGES = {"code_size": 4, "encoder_points": None, "refinement_steps": 1, "finetuning_steps": 1}
+SMOKE = yaml.safe_load((workspace.PROFILES / "smoke.yaml").read_text())
+PROFILE = SMOKE | {
     "seed": 3,
     "seeds": [0, 1],
-    "ablation_seeds": [0],
-    "recipe": {
-        "name": "compact",
-        "changes": {
-            "n_points": 32,
-            "code_size": 4,
-            "encoder": [8, 8],
-            "decoder": [8],
-            "discriminator": [8],
-            "encoder_points": None,
-            "refinement_steps": 1,
-            "finetuning_steps": 1,
-        },
-    },
-    "transfer": {
-        "epochs": 1,
-        "steps_per_epoch": 2,
-        "batch_size": 4,
-        "first_selectable": 0,
-        "share": 0.5,
-        "limit": 2.0,
-        "jitter": 0.01,
-        "rotate": True,
-    },
-    "shape_model_start": {"steps": 2, "changes": {"autoencoder_rate": 0.0004}},
-    "original": {
-        "epochs": 1,
-        "steps_per_epoch": 2,
-        "first_selectable": 0,
-        "changes": {"n_points": 32, "code_size": 5, "encoder": [8, 8], "decoder": [8]},
-    },
+    "recipe": {"name": "compact", "changes": SMALL | CHANGES},
+    "transfer": SMOKE["transfer"] | {"epochs": 1},
+    "original": SMOKE["original"] | {"changes": SMALL | {"code_size": 5}},
     "few_scans": [8, 12],
     "frozen_to": ["point_1", "point_2"],
     "code_sizes": [3, 6],
 }
 
 
-@pytest.fixture
-def made(tmp_path, monkeypatch):
-    """A study of 24 and 21 analytic sockets, of which 12 and 8 are the scans."""
-    profiles = tmp_path / "notebooks" / "profiles"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A study of 24 and 21 analytic sockets, of which 12 and 8 are the scans, with shape models."""
+    root = tmp_path_factory.mktemp("study")
+    profiles = root / "notebooks" / "profiles"
     profiles.mkdir(parents=True)
     (profiles / "quick.yaml").write_text(yaml.safe_dump(PROFILE))
-    monkeypatch.setattr(workspace, "ROOT", tmp_path)
-    monkeypatch.setattr(workspace, "PROFILES", profiles)
     surfaces = [*sockets(24), *sockets(21, seed=1, length=320)]
     points = np.stack([surface.vertices.reshape(-1, 3)[5::9] for surface in surfaces])
     kinds = np.array(["TT"] * 24 + ["TF"] * 21)
     shapes = folders.Shapes(points, np.arange(45).astype(str), kinds, "analytic sockets")
-    split = splits.split_sockets(shapes, {"TT": 12, "TF": 8})
-    made = workspace.Study("quick", "03_transfer_learning")
-    made.save_shapes("sockets", shapes, surfaces, split)
-    return made
-
-
-@pytest.fixture
-def fitted(made):
-    """The study with the shape models that notebook 01 writes."""
-    shapes, surfaces, _ = made.load_shapes("sockets")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workspace, "ROOT", root)
+        patch.setattr(workspace, "PROFILES", profiles)
+        made = workspace.Study("quick", "03_transfer_learning")
+    made.save_shapes("sockets", shapes, surfaces, splits.split_sockets(shapes, {"TT": 12, "TF": 8}))
     for name, index in conditions.socket_sets(made).items():
         for kind in sources.KINDS:
             members = [surfaces[i] for i in index if shapes.kinds[i] == kind]
@@ -82,23 +55,25 @@ def fitted(made):
     return made
 
 
-def everything(made):
-    """All conditions by name, those of the ablations too."""
-    varied = [c for values in conditions.ablations(made).values() for _, c in values]
-    return {c.name: c for c in (*conditions.CONDITIONS.values(), *varied)}
+@pytest.fixture
+def parameters(made, monkeypatch):
+    """The study's parameters, to change for one test."""
+    monkeypatch.setattr(made, "parameters", dict(made.parameters))
+    return made.parameters
 
 
 # What there is to train
 
 
-def test_every_condition_has_a_file_name_of_its_own(made):
-    named = everything(made)
-    slugs = {condition.slug for condition in named.values()}
-    assert len(slugs) == len(named)
-    assert all(slug.replace("_", "").isalnum() for slug in slugs)
-    paths = {made.model_path(c.slug, seed) for c, seed in conditions.runs(made)}
-    assert len(paths) == len(conditions.runs(made))
-    assert made.model_path("pretrained") not in paths
+def test_each_condition_is_run_once_with_each_of_its_seeds_in_a_file_of_its_own(made):
+    listed = conditions.runs(made)
+    names = [(condition.name, seed) for condition, seed in listed]
+    # 7 conditions twice; 2 frozen, 2 code sizes and 2 sets of sockets once.
+    assert len(set(names)) == len(names) == 7 * 2 + 6
+    assert {(name, seed) for name in CONDITIONS for seed in (0, 1)} < set(names)
+    paths = {made.model_path(condition.slug, seed) for condition, seed in listed}
+    assert len(paths | {made.model_path("pretrained")}) == len(listed) + 1
+    assert all(path.stem.replace("_", "").isalnum() for path in paths)
 
 
 def test_the_factors_are_all_combinations_of_augmentation_and_transfer():
@@ -109,80 +84,67 @@ def test_the_factors_are_all_combinations_of_augmentation_and_transfer():
     assert plain == [plain[0]] * 4
 
 
-def test_each_condition_is_run_once_with_each_of_its_seeds(made):
-    listed = [(condition.name, seed) for condition, seed in conditions.runs(made)]
-    assert len(set(listed)) == len(listed)
-    names = everything(made)
-    expected = {(name, seed) for name in conditions.CONDITIONS for seed in (0, 1)}
-    expected |= {(name, 0) for name in names if name not in conditions.CONDITIONS}
-    assert set(listed) == expected
-    # 7 conditions twice; 2 frozen, 2 code sizes and 2 sets of sockets once.
-    assert len(listed) == 7 * 2 + 6
-
-
 def test_an_ablation_varies_one_thing_and_names_its_values(made):
     ablations = conditions.ablations(made)
-    assert [size for size, _ in ablations["code size"]] == [4, 3, 6]
-    for size, condition in ablations["code size"]:
+    assert list(ablations["code size"]) == [4, 3, 6]
+    for size, condition in ablations["code size"].items():
         assert conditions.study_recipe(made, condition).code_size == size
         assert (condition.start, condition.sockets) == ("shape models", "scans")
-    frozen = [condition.frozen for _, condition in ablations["frozen layers"]]
-    assert frozen == [{}, {"encoder": "point_1"}, {"encoder": "point_2"}]
-    assert all(condition.transferred for _, condition in ablations["frozen layers"])
+    frozen = ablations["frozen layers"].values()
+    assert [c.frozen for c in frozen] == [{}, {"encoder": "point_1"}, {"encoder": "point_2"}]
+    assert all(condition.transferred for condition in frozen)
     sets = conditions.socket_sets(made)
-    for n, condition in ablations["sockets"]:
-        assert len(sets[condition.sockets]) == n
-    assert [n for n, _ in ablations["sockets"]] == sorted(n for n, _ in ablations["sockets"])
+    sizes = {n: len(sets[condition.sockets]) for n, condition in ablations["sockets"].items()}
+    assert list(sizes) == sorted(sizes.values()) == [8, 12, 20, 30]
+
+
+def test_a_profile_without_ablations_trains_the_conditions_alone(made, parameters):
+    parameters |= {"few_scans": [], "frozen_to": [], "code_sizes": []}
+    assert [condition.name for condition, seed in conditions.runs(made) if not seed] == list(
+        CONDITIONS
+    )
+    unrefined = {f"unrefined_{metric}": np.zeros(0) for metric in evaluation.METRICS}
+    found = conditions.ablated(made, {name: [unrefined] for name in CONDITIONS})
+    assert list(found) == ["sockets: 20", "sockets: 30", "refinement: 1 steps", "refinement: none"]
+    assert found["refinement: none"][0].keys() == evaluation.METRICS.keys()
 
 
 # Sockets
 
 
 def test_sets_of_sockets_are_nested_and_apart_from_validation_and_test(made):
-    _, _, split = made.load_shapes("sockets")
+    shapes, _, split = made.load_shapes("sockets")
     sets = conditions.socket_sets(made)
-    assert set(sets) == {"8 scans", "12 scans", "scans", "training"}
+    ordered = [set(sets[name]) for name in ("8 scans", "12 scans", "scans", "training")]
+    assert len(sets) == 4
+    assert all(smaller < larger for smaller, larger in pairwise(ordered))
+    assert all((np.diff(index) > 0).all() for index in sets.values())
     held_out = {*split["validation"], *split["test"]}
-    for smaller, larger in (("8 scans", "12 scans"), ("12 scans", "scans"), ("scans", "training")):
-        assert set(sets[smaller]) < set(sets[larger])
-    for name, index in sets.items():
-        assert (np.diff(index) > 0).all(), name
-        assert not held_out & set(index), name
-    assert held_out | set(sets["training"]) == set(range(45))
-
-
-def test_sets_have_their_size_with_kinds_in_proportion(made):
-    shapes, _, _ = made.load_shapes("sockets")
-    sets = conditions.socket_sets(made)
+    assert not held_out & ordered[-1]
+    assert held_out | ordered[-1] == set(range(45))
+    # Kinds in proportion.
     counts = {name: np.sum(shapes.kinds[index] == "TT") for name, index in sets.items()}
-    assert {name: len(index) for name, index in sets.items() if name != "training"} == {
-        "8 scans": 8,
-        "12 scans": 12,
-        "scans": 20,
-    }
+    assert [len(each) for each in ordered[:3]] == [8, 12, 20]
     assert (counts["8 scans"], counts["12 scans"], counts["scans"]) == (5, 7, 12)
 
 
-def test_the_smallest_set_has_three_of_a_kind(made):
+def test_the_smallest_set_has_three_of_a_kind(made, parameters):
     """Fewer would leave a shape model one mode or none."""
     shapes, _, _ = made.load_shapes("sockets")
-    made.parameters["few_scans"] = [1]
+    parameters["few_scans"] = [1]
     index = conditions.socket_sets(made)["1 scans"]
     assert sorted(shapes.kinds[index]) == ["TF"] * 3 + ["TT"] * 3
 
 
-def test_shape_models_are_those_of_the_set(fitted):
-    shapes, _, _ = fitted.load_shapes("sockets")
-    for name, index in conditions.socket_sets(fitted).items():
-        loaded = conditions.load_shape_models(fitted, name)
-        assert list(loaded) == list(sources.KINDS)
-        for kind, model in loaded.items():
-            assert model.n_surfaces_ == np.sum(shapes.kinds[index] == kind)
-
-
-def test_shape_models_that_are_missing_say_what_writes_them(made):
-    with pytest.raises(FileNotFoundError, match=r"shape_model_TT_scans\.npz; notebook 01"):
-        conditions.load_shape_models(made)
+def test_shape_models_are_those_of_the_set(made):
+    shapes, _, _ = made.load_shapes("sockets")
+    for name, index in conditions.socket_sets(made).items():
+        loaded = conditions.load_shape_models(made, name)
+        assert {kind: model.n_surfaces_ for kind, model in loaded.items()} == {
+            kind: np.sum(shapes.kinds[index] == kind) for kind in sources.KINDS
+        }
+    with pytest.raises(FileNotFoundError, match=r"shape_model_TT_all\.npz; notebook 01"):
+        conditions.load_shape_models(made, "all")
 
 
 # Recipes
@@ -191,18 +153,18 @@ def test_shape_models_that_are_missing_say_what_writes_them(made):
 def test_recipes_are_the_studys_but_for_the_changes(made):
     plain = conditions.study_recipe(made)
     assert (plain.n_points, plain.code_size, plain.encoder) == (32, 4, (8, 8))
-    assert conditions.study_recipe(made, conditions.CONDITIONS["neither"]) == plain
-    started = conditions.study_recipe(made, conditions.CONDITIONS["shape-model start"])
-    assert started == replace(plain, autoencoder_rate=0.0004)
+    assert conditions.study_recipe(made, CONDITIONS["neither"]) == plain
+    started = conditions.study_recipe(made, CONDITIONS["shape-model start"])
+    assert started == replace(plain, autoencoder_rate=0, finetuning_rate=0.0001)
     condition = conditions.Condition(
         "c", start="shape models", changes={"autoencoder_rate": 1.0, "code_size": 2}
     )
     changed = conditions.study_recipe(made, condition)
-    assert changed == replace(plain, autoencoder_rate=1.0, code_size=2)
+    assert changed == replace(started, autoencoder_rate=1.0, code_size=2)
 
 
 def test_the_original_recipe_is_the_papers_whatever_the_studys(made):
-    found = conditions.study_recipe(made, conditions.CONDITIONS["original recipe"])
+    found = conditions.study_recipe(made, CONDITIONS["original recipe"])
     assert found == recipes.recipe("paper", **PROFILE["original"]["changes"])
     assert found.tnets
     assert {found.linear_models, found.refinement_steps, found.finetuning_steps} == {0}
@@ -216,21 +178,25 @@ def same_weights(one, other, network):
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
+def begin(made, condition, seed=0):
+    """The model that training starts from."""
+    shapes, _, _ = made.load_shapes("sockets")
+    points = shapes.points[conditions.socket_sets(made)[condition.sockets]]
+    start = conditions.start(made, condition, seed)
+    return start.begin(points, conditions.study_recipe(made, condition), seed), points
+
+
 def test_a_start_at_a_scan_decodes_it(made):
-    aae = conditions.before_training(made, conditions.CONDITIONS["neither"], seed=1)
-    shapes, _, split = made.load_shapes("sockets")
-    scan = shapes.points[split["scans"][0]]
-    expected = (scan - scan.mean(axis=0))[:32]
-    np.testing.assert_allclose(aae.decode(np.zeros((1, 4)))[0], expected, atol=1e-3)
-    assert (aae.seed, aae.compiled) == (1, False)
-    centred = shapes.points[split["scans"]]
-    centred = centred - centred.mean(axis=1, keepdims=True)
+    aae, scans = begin(made, CONDITIONS["neither"], seed=1)
+    centred = scans - scans.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(aae.decode(np.zeros((1, 4)))[0], centred[0, :32], atol=1e-3)
+    assert aae.seed == 1
     assert aae.scale == pytest.approx(np.linalg.norm(centred, axis=-1).max(), rel=1e-6)
 
 
-def test_a_start_at_shape_models_decodes_them(fitted):
-    aae = conditions.before_training(fitted, conditions.CONDITIONS["all training sockets"], seed=0)
-    shape_models = conditions.load_shape_models(fitted, "training")
+def test_a_start_at_shape_models_decodes_them(made):
+    aae, _ = begin(made, CONDITIONS[BEST])
+    shape_models = conditions.load_shape_models(made, "training")
     for shape_model, first in zip(shape_models.values(), (-2, 2), strict=True):
         decoded = aae.decode(aae.recipe.prior_std * np.array([[first, 0, 1, 0]]))[0]
         mean, modes = shape_model.point_basis(32, n_patterns=1, seed=0)
@@ -238,56 +204,142 @@ def test_a_start_at_shape_models_decodes_them(fitted):
         expected = expected - expected.mean(axis=0)
         # Points are in another order: those of the kinds are paired.
         gaps = np.linalg.norm(decoded[:, None] - expected, axis=-1)
-        assert gaps.min(axis=1).max() < 0.01
-        assert gaps.min(axis=0).max() < 0.01
+        assert max(gaps.min(axis=1).max(), gaps.min(axis=0).max()) < 0.01
+
+
+def test_a_start_at_shape_models_is_made_once_and_kept_as_it_is(made, monkeypatch):
+    condition = CONDITIONS[BEST]
+    kept, points = begin(made, condition)
+    models = tuple(conditions.load_shape_models(made, "training").values())
+    direct = Start(decoder="shape models", shape_models=models, steps=3, limit=2.5)
+    expected = direct.begin(points, kept.recipe, seed=0)
+    monkeypatch.setattr("aaelib.models.starts.EncoderRegression.fit", None)
+    again, _ = begin(made, condition)
+    for aae in (kept, again):
+        assert (aae.scale, aae.frozen) == (expected.scale, {})
+        assert all(same_weights(aae, expected, network) for network in networks.NETWORKS)
 
 
 def test_a_transferred_start_has_the_pretrained_weights_and_its_frozen_layers(made):
     pretrained = autoencoder.AdversarialAutoencoder(conditions.study_recipe(made), seed=9)
     pretrained.compile()
     pretrained.save(made.model_path("pretrained"))
-    condition = conditions.ablations(made)["frozen layers"][1][1]
-    aae = conditions.before_training(made, condition, seed=0)
-    assert same_weights(aae, pretrained, "encoder")
-    assert same_weights(aae, pretrained, "discriminator")
+    aae, _ = begin(made, conditions.ablations(made)["frozen layers"]["encoder to point_1"])
+    alone, _ = begin(made, CONDITIONS["neither"])
+    for network in ("encoder", "discriminator"):
+        assert same_weights(aae, pretrained, network)
+        assert not same_weights(alone, pretrained, network)
     assert aae.frozen == {"encoder": "point_1"}
-    alone = conditions.before_training(made, conditions.CONDITIONS["neither"], seed=0)
-    assert not same_weights(aae, alone, "encoder")
 
 
-# Training
+# Training and evaluation
 
 
-@pytest.mark.parametrize("name", ["shape-model start", "original recipe"])
-def test_a_condition_is_trained_once(fitted, monkeypatch, name):
-    condition = conditions.CONDITIONS[name]
-    run = conditions.train(fitted, condition, seed=0)
-    assert (len(run.history), run.best_epoch) == (1, 0)
-    assert run.path == fitted.model_path(condition.slug, 0)
-    known = {"source": "analytic sockets", "condition": name, "seed": 0, "best_epoch": 0}
+@pytest.fixture(scope="module", params=[BEST, "original recipe"])
+def trained(made, request):
+    """A condition with its run."""
+    condition = CONDITIONS[request.param]
+    return condition, conditions.train(made, condition, seed=0)
+
+
+@pytest.fixture
+def idle(monkeypatch):
+    """Fail where anything is trained or encoded."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("this was done before")
+
+    for name in ("fit", "codes"):
+        monkeypatch.setattr(autoencoder.AdversarialAutoencoder, name, refuse)
+    monkeypatch.setattr("aaelib.models.starts.EncoderRegression.fit", refuse)
+
+
+def test_a_condition_is_trained_once(made, trained, idle):
+    condition, run = trained
+    assert len(run.history) == (1 if condition.name == BEST else 2)
+    assert run.path == made.model_path(condition.slug, 0)
+    known = {"source": "analytic sockets", "condition": condition.name, "seed": 0}
     assert known.items() <= run.card.items()
-    assert run.model.recipe == conditions.study_recipe(fitted, condition)
-
-    def fit(*args, **kwargs):
-        raise AssertionError("it is trained already")
-
-    monkeypatch.setattr(autoencoder.AdversarialAutoencoder, "fit", fit)
-    again = conditions.train(fitted, condition, seed=0)
+    assert run.model.recipe == conditions.study_recipe(made, condition)
+    again = conditions.train(made, condition, seed=0)
     assert all(same_weights(run.model, again.model, network) for network in networks.NETWORKS)
 
 
-def test_every_run_of_the_study_is_trained(made, monkeypatch):
+def test_an_evaluation_is_what_the_model_does(made, trained):
+    condition, run = trained
+    unseen = conditions.unseen_sockets(made)
+    found = conditions.evaluate(made, unseen, condition, seed=0)
+    points, aae = unseen.points, run.model
+    draws = [aae.sample(3 * len(points), seed) for seed in (1000, 1001)]
+    expected = unseen.evaluate(aae.reconstruct(points), draws)
+    expected |= {"codes": aae.encode(points), "samples": draws[0]}
+    expected |= {"unrefined_codes": aae.encode(points, refinement_steps=0)}
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+    if condition.name == BEST:
+        one_pass = aae.reconstruct(points, refinement_steps=0)
+        (unrefined,) = evaluation.unrefined([found])
+        np.testing.assert_array_equal(
+            unrefined["chamfer"], reconstruction_chamfer(points, one_pass)
+        )
+
+
+def test_a_second_evaluation_trains_refines_and_loads_nothing(made, trained, monkeypatch, request):
+    condition, _ = trained
+    unseen = conditions.unseen_sockets(made)
+    kinds = [True] if condition.start == "scan" else [True, False]
+    found = [conditions.evaluate(made, unseen, condition, 0, each) for each in kinds]
+    request.getfixturevalue("idle")
+    monkeypatch.setattr(evaluation, "load", None)
+    again = [conditions.evaluate(made, unseen, condition, 0, each) for each in kinds]
+    for one, other in zip(found, again, strict=True):
+        assert one.keys() == other.keys()
+        for name, values in one.items():
+            np.testing.assert_array_equal(values, other[name])
+
+
+def test_other_sockets_draws_or_models_are_evaluated_anew(made, parameters, trained):
+    condition, _ = trained
+    unseen = conditions.unseen_sockets(made)
+    parameters["evaluation"] = {"draws": 1}
+    first = conditions.evaluate(made, unseen, condition, 0)
+    assert len(first["jsd"]) == 1
+    shapes, surfaces, _ = made.load_shapes("sockets")
+    fewer = evaluation.Unseen(shapes[:3], surfaces[:3])
+    assert len(conditions.evaluate(made, fewer, condition, 0)["chamfer"]) == 3
+    # Another model in its place, with a card of its own.
+    path = made.model_path(condition.slug, 0)
+    card = path.with_suffix(".json")
+    kept = path.read_bytes(), card.read_text()
+    other = files.load(path)
+    other.decoder.set_weights([2 * weight for weight in other.decoder.get_weights()])
+    other.save(path)
+    card.write_text(kept[1].replace('"fingerprint": "', '"fingerprint": "0'))
+    changed = conditions.evaluate(made, unseen, condition, 0)
+    assert (changed["chamfer"] != first["chamfer"]).all()
+    path.write_bytes(kept[0])
+    card.write_text(kept[1])
+
+
+def test_every_run_of_the_study_is_trained_and_evaluated(made, monkeypatch):
+    evaluated = []
     monkeypatch.setattr(conditions, "train", lambda study, condition, seed: condition.slug)
+    monkeypatch.setattr(conditions, "evaluate", lambda *given: evaluated.append(given[2:]))
     trained = conditions.train_all(made)
-    assert trained == {(c.name, seed): c.slug for c, seed in conditions.runs(made)}
+    assert evaluated == conditions.runs(made)
+    assert trained == {(c.name, seed): c.slug for c, seed in evaluated}
 
 
-def test_errors_on_validation_sockets_have_a_row_for_each_run_of_a_condition(fitted):
-    condition = conditions.CONDITIONS["shape-model start"]
-    run = conditions.train(fitted, condition, seed=0)
-    trained = {(condition.name, 0): run, ("code size 3", 0): None}
-    (row,) = conditions.on_validation(fitted, trained).to_dict("records")
-    assert (row["condition"], row["run"], row["best_epoch"]) == (condition.name, 0, 0)
-    assert (row["steps_before"], row["steps"], row["steps_after"]) == (2, 2, 1)
-    assert row["gap"] == row["validation_chamfer"] / row["trained_chamfer"]
-    assert row["validation_jsd"] == pytest.approx(run.history.val_jsd[0], abs=0.1)
+def test_errors_on_validation_sockets_have_a_row_for_each_run_of_a_condition(made, trained):
+    condition, run = trained
+    runs = {(condition.name, 0): run, ("code size 3", 0): None}
+    (row,) = conditions.on_validation(made, runs).to_dict("records")
+    shapes, _, split = made.load_shapes("sockets")
+    points = shapes.points[split["validation"]]
+    error = reconstruction_chamfer(points, run.model.reconstruct(points)).mean()
+    assert (row["condition"], row["run"]) == (condition.name, 0)
+    assert row["best_epoch"] == run.best_epoch
+    steps = (3, 3, 1) if condition.name == BEST else (0, 2, 0)
+    assert (row["steps_before"], row["steps"], row["steps_after"]) == steps
+    assert row["validation_chamfer"] == error == row["gap"] * row["trained_chamfer"]
+    assert row["validation_jsd"] == pytest.approx(run.history.val_jsd[run.best_epoch], abs=0.1)

@@ -13,26 +13,6 @@ from benchmarks import search
 
 DEFAULT = workspace.Study("default", "search")
 TRIALS = search.trials(DEFAULT)
-APART = {
-    "scan-rate-3e-4": {"recipe.autoencoder_rate"},
-    "plain-decoder": {"recipe.linear_models"},
-    "regression-1": {"shape_model_start.steps"},
-    "finetuning-0": {"recipe.finetuning_steps"},
-    "refinement-0": {"recipe.refinement_steps"},
-    "refinement-20": {"recipe.refinement_steps"},
-    "refinement-200": {"recipe.refinement_steps"},
-    "seen-256": {"recipe.encoder_points"},
-    "rate-3e-5": {"recipe.autoencoder_rate"},
-    "rate-3e-4": {"recipe.autoencoder_rate"},
-    "finetuning-rate-3e-4": {"recipe.finetuning_rate"},
-    "generator-0": {"recipe.generator_weight"},
-    "generator-0.1": {"recipe.generator_weight"},
-    "code-8": {"recipe.code_size"},
-    "code-32": {"recipe.code_size"},
-    "cross-entropy": {"recipe.adversarial"},
-    "share-0.2": {"transfer.share"},
-    "share-0.8": {"transfer.share"},
-}
 
 
 @pytest.fixture
@@ -65,14 +45,8 @@ class Measure:
 def test_a_trial_is_one_thing_apart_from_its_reference(key):
     own = search.settings(DEFAULT, TRIALS[key])
     reference = search.settings(DEFAULT, TRIALS[TRIALS[key].reference])
-    assert {name for name in reference if own[name] != reference[name]} == APART[key]
     assert own.keys() == reference.keys()
-
-
-def test_no_two_trials_are_the_same():
-    settings = [search.settings(DEFAULT, trial) for trial in TRIALS.values()]
-    assert all(a != b for i, a in enumerate(settings) for b in settings[:i])
-    assert set(TRIALS) == {*APART, "base", "scan", "original"}
+    assert sum(own[name] != reference[name] for name in own) == 1
 
 
 def test_trials_share_a_model_only_where_they_only_refine_otherwise():
@@ -92,27 +66,21 @@ def test_a_trial_has_the_profiles_entries_changed_and_models_of_its_own(folder):
 # Running
 
 
-def test_finished_trials_are_not_run_again(folder):
-    first, second = Measure(), Measure()
-    search.run("default", ["scan", "base"], first)
-    assert first.asked == [TRIALS["base"].what, TRIALS["scan"].what]
+def test_finished_trials_are_not_run_again_even_after_a_failure(folder):
+    def measure(profile, trial):
+        if trial.condition.name == "code-8":
+            raise FloatingPointError("diverged")
+        return Measure()(profile, trial)
+
+    with pytest.raises(FloatingPointError, match="diverged"):
+        search.run("default", ["code-8", "scan", "base"], measure)
+    second = Measure()
     text = search.run("default", ["base", "code-8", "scan"], second)
     assert second.asked == [TRIALS["code-8"].what]
     assert list(search.finished().key) == ["base", "scan", "code-8"]
     assert (search.finished().chamfer == 1 / 3).all()
     assert (folder / "search.md").read_text() == text
     assert {file.name for file in folder.iterdir()} == {"trials.csv", "search.md"}
-
-
-def test_what_was_finished_before_a_failure_stays(folder):
-    def measure(profile, trial):
-        if trial is not None and trial.condition.name == "scan":
-            raise FloatingPointError("diverged")
-        return Measure()(profile, trial)
-
-    with pytest.raises(FloatingPointError, match="diverged"):
-        search.run("default", ["base", "scan"], measure)
-    assert list(search.finished().key) == ["base"]
 
 
 def test_other_settings_are_run_and_shown_anew(folder, monkeypatch):
@@ -129,12 +97,6 @@ def test_other_settings_are_run_and_shown_anew(folder, monkeypatch):
 def test_an_unknown_trial_lists_those_that_there_are(folder):
     with pytest.raises(ValueError, match=r"no trial \['none'\]; there are: base, scan"):
         search.prepare("default", ["none"])
-
-
-def test_inputs_that_are_missing_say_what_to_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(workspace, "ROOT", tmp_path)
-    with pytest.raises(FileNotFoundError, match="make reproduce PROFILE=default"):
-        search.prepare("default")
 
 
 # The table

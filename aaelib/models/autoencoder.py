@@ -387,7 +387,7 @@ class AdversarialAutoencoder(keras.Model):
             raise ValueError(f"codes have shape {codes.shape}, not (n, {self.recipe.code_size})")
         return _in_batches(self._decode, codes) * np.float32(self.scale)
 
-    def reconstruct(self, points, refinement_steps=None):
+    def reconstruct(self, points, refinement_steps=None, codes=None):
         """
         Encode and decode clouds, each put back in its place.
 
@@ -397,6 +397,8 @@ class AdversarialAutoencoder(keras.Model):
             Clouds in mm.
         refinement_steps : int, optional
             As in `encode`.
+        codes : (n, code_size) array, optional
+            What `encode` gave for these clouds, where that is known already.
 
         Returns
         -------
@@ -404,7 +406,8 @@ class AdversarialAutoencoder(keras.Model):
             In mm.
         """
         normalized, normalizer = self.normalize(points)
-        reconstructed = _in_batches(self._decode, self.codes(normalized, refinement_steps))
+        codes = self.codes(normalized, refinement_steps) if codes is None else codes
+        reconstructed = _in_batches(self._decode, codes)
         return normalizer.undo(reconstructed).astype(np.float32)
 
     def sample(self, n, seed=0):

@@ -1,20 +1,24 @@
 """The study's conditions and ablations: each a recipe, a start, settings and sockets."""
 
+import json
 import re
 from dataclasses import dataclass, field
 
+import keras
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..metrics.reconstruction import reconstruction_chamfer
 from ..models import recipes, training
 from ..models.files import load
+from ..models.runs import card_of, fingerprint
 from ..models.starts import Start
 from ..shapes.shape_model import ShapeModel
 from ..shapes.sources import KINDS
+from ..shapes.writing import replacing
+from .evaluation import Unseen, measure_once, unrefined
 
-_OF_BATCHES = ("batch_size", "share", "limit", "jitter", "rotate")
+_LENGTH = ("epochs", "steps_per_epoch", "first_selectable")
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ CONDITIONS = {condition.name: condition for condition in (*FACTORS, *OTHERS)}
 
 def ablations(study):
     """
-    What else is varied, one thing at a time.
+    Ablations of the profile: conditions that differ in one thing.
 
     Parameters
     ----------
@@ -91,36 +95,48 @@ def ablations(study):
     Returns
     -------
     dict
-        What is varied -> list of (its value, Condition). Those that are a condition already have
-        its name.
+        What is varied -> {its value: Condition}. What has a single value in the profile is left
+        out; a value that one of `CONDITIONS` has stands for that one.
     """
-    size = study_recipe(study).code_size
-    n_sockets = {name: len(index) for name, index in socket_sets(study).items()}
-    few = [(f"{n} scans", n_sockets[f"{n} scans"]) for n in study["few_scans"]]
-    return {
-        "frozen layers": [
-            ("none", CONDITIONS["augmentation + transfer"]),
-            *(
-                (
-                    f"encoder to {layer}",
-                    Condition(f"frozen to {layer}", transferred=True, frozen={"encoder": layer}),
-                )
-                for layer in study["frozen_to"]
-            ),
-        ],
-        "code size": [
-            (size, CONDITIONS["shape-model start"]),
-            *(
-                (other, _shape_model_start(f"code size {other}", changes={"code_size": other}))
-                for other in study["code_sizes"]
-            ),
-        ],
-        "sockets": [
-            *((n, _shape_model_start(name, sockets=name)) for name, n in few),
-            (n_sockets["scans"], CONDITIONS["shape-model start"]),
-            (n_sockets["training"], CONDITIONS[BEST]),
-        ],
+    frozen = {"none": CONDITIONS["augmentation + transfer"]}
+    for layer in study["frozen_to"]:
+        name, kept = f"frozen to {layer}", {"encoder": layer}
+        frozen[f"encoder to {layer}"] = Condition(name, transferred=True, frozen=kept)
+    sizes = {study_recipe(study).code_size: CONDITIONS["shape-model start"]}
+    for size in study["code_sizes"]:
+        sizes[size] = _shape_model_start(f"code size {size}", changes={"code_size": size})
+    sets, names = socket_sets(study), [f"{n} scans" for n in study["few_scans"]]
+    numbers = {len(sets[name]): _shape_model_start(name, sockets=name) for name in names}
+    numbers[len(sets["scans"])] = CONDITIONS["shape-model start"]
+    numbers[len(sets["training"])] = CONDITIONS[BEST]
+    varied = {"frozen layers": frozen, "code size": sizes, "sockets": numbers}
+    return {what: values for what, values in varied.items() if len(values) > 1}
+
+
+def ablated(study, evaluated):
+    """
+    Results of the ablations, and of `BEST` with and without refinement of its codes.
+
+    Parameters
+    ----------
+    study : Study
+    evaluated : dict
+        What `evaluate_all` gives.
+
+    Returns
+    -------
+    dict
+        "what: value" -> list of results, as `tables.summary` takes them.
+    """
+    found = {
+        f"{what}: {value}": evaluated[condition.name]
+        for what, values in ablations(study).items()
+        for value, condition in values.items()
     }
+    steps = study_recipe(study, CONDITIONS[BEST]).refinement_steps
+    found[f"refinement: {steps} steps"] = evaluated[BEST]
+    found["refinement: none"] = unrefined(evaluated[BEST])
+    return found
 
 
 def runs(study):
@@ -132,11 +148,9 @@ def runs(study):
     list of (Condition, seed)
     """
     listed = [(condition, seed) for condition in CONDITIONS.values() for seed in study["seeds"]]
-    for varied in ablations(study).values():
-        for _, condition in varied:
-            if condition.name not in CONDITIONS:
-                listed += [(condition, seed) for seed in study["ablation_seeds"]]
-    return listed
+    varied = [c for values in ablations(study).values() for c in values.values()]
+    others = [condition for condition in varied if condition.name not in CONDITIONS]
+    return listed + [(condition, seed) for condition in others for seed in study["ablation_seeds"]]
 
 
 def socket_sets(study):
@@ -162,14 +176,14 @@ def socket_sets(study):
     return sets
 
 
-def study_recipe(study, condition=None):
+def study_recipe(study, condition=FACTORS[0]):
     """The recipe of a profile, or of one of its conditions."""
-    if condition is not None and condition.original:
+    if condition.original:
         return recipes.recipe("paper", **study["original"]["changes"])
-    changes = {} if condition is None else condition.changes
-    if condition is not None and condition.start == "shape models":
-        changes = {**study["shape_model_start"]["changes"], **changes}
-    return recipes.recipe(study["recipe"]["name"], **{**study["recipe"]["changes"], **changes})
+    changes = dict(study["recipe"]["changes"])
+    if condition.start == "shape models":
+        changes |= study["shape_model_start"]["changes"]
+    return recipes.recipe(study["recipe"]["name"], **changes | condition.changes)
 
 
 def shape_models_path(study, sockets, kind):
@@ -182,56 +196,122 @@ def load_shape_models(study, sockets="scans"):
     return {kind: ShapeModel.load(shape_models_path(study, sockets, kind)) for kind in KINDS}
 
 
-def start(study, condition):
-    """The `Start` of a condition."""
-    settings = study["shape_model_start"]
-    from_models = condition.start == "shape models"
-    shape_models = load_shape_models(study, condition.sockets) if from_models else {}
-    return Start(
-        model=load(study.model_path("pretrained")) if condition.transferred else None,
+def before_training(study, condition, seed):
+    """Path of the model that a shape-model start gives; it is made once, and kept."""
+    shapes, _, _ = study.load_shapes("sockets")
+    learnt, recipe = shapes[socket_sets(study)[condition.sockets]], study_recipe(study, condition)
+    begun = Start(
         frozen=condition.frozen,
-        decoder="shape models" if from_models else "cloud",
-        shape_models=tuple(shape_models.values()),
-        steps=settings["steps"],
+        decoder="shape models",
+        shape_models=tuple(load_shape_models(study, condition.sockets).values()),
+        steps=study["shape_model_start"]["steps"],
         limit=study["transfer"]["limit"],
     )
+    path = study.model_path(f"{condition.slug}_before", seed)
+    known_by = fingerprint([learnt], recipe, begun, training.Settings(seed=seed), {})
+    if card_of(path).get("fingerprint") != known_by:
+        aae = begun.begin(learnt.points, recipe, seed)
+        # Only with optimizers can it be saved; these have no state to save.
+        aae.compile(*(keras.optimizers.SGD() for _ in range(3)))
+        aae.save(path)
+        with replacing(path.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps({"fingerprint": known_by}))
+    return path
 
 
-def before_training(study, condition, seed):
-    """The model of a condition as it is before training."""
-    shapes, _, _ = study.load_shapes("sockets")
-    points = shapes.points[socket_sets(study)[condition.sockets]]
-    return start(study, condition).begin(points, study_recipe(study, condition), seed)
+def start(study, condition, seed):
+    """The `Start` of a condition."""
+    if condition.start == "shape models":
+        begun = load(before_training(study, condition, seed))
+        return Start(model=begun, frozen=condition.frozen, scale=begun.scale)
+    model = load(study.model_path("pretrained")) if condition.transferred else None
+    return Start(model=model, frozen=condition.frozen, decoder="cloud")
 
 
 def train(study, condition, seed):
     """Train one condition with one seed, or find it trained; return its `Run`."""
     shapes, _, split = study.load_shapes("sockets")
     shape_models = load_shape_models(study, condition.sockets) if condition.augmented else {}
-    length = study["original"] if condition.original else study["transfer"]
-    settings = {name: study["transfer"][name] for name in _OF_BATCHES}
-    settings |= {name: length[name] for name in ("epochs", "steps_per_epoch", "first_selectable")}
+    settings = dict(study["transfer"])
+    if condition.original:
+        settings |= {name: study["original"][name] for name in _LENGTH}
+    parts = {part: split[part] for part in ("validation", "test")}
     return training.train(
         shapes,
-        {
-            "training": socket_sets(study)[condition.sockets],
-            "validation": split["validation"],
-            "test": split["test"],
-        },
+        {"training": socket_sets(study)[condition.sockets], **parts},
         study_recipe(study, condition),
-        start(study, condition),
+        start(study, condition, seed),
         training.Settings(shape_models=tuple(shape_models.values()), seed=seed, **settings),
         study.model_path(condition.slug, seed),
-        {"source": study.source, "condition": condition.name},
+        {"source": study.source, "condition": condition.name, "start": condition.start},
     )
 
 
 def train_all(study):
-    """Train every run of the study: (condition's name, seed) -> `Run`."""
-    return {
-        (condition.name, seed): train(study, condition, seed)
-        for condition, seed in tqdm(runs(study), desc="runs")
-    }
+    """Train and evaluate every run of the study: (condition's name, seed) -> `Run`."""
+    trained, unseen = {}, unseen_sockets(study)
+    for condition, seed in tqdm(runs(study), desc="runs"):
+        trained[condition.name, seed] = train(study, condition, seed)
+        evaluate(study, unseen, condition, seed)
+    return trained
+
+
+def unseen_sockets(study):
+    """The test sockets, as `Unseen`."""
+    shapes, surfaces, split = study.load_shapes("sockets")
+    return Unseen(shapes[split["test"]], [surfaces[i] for i in split["test"]])
+
+
+def draw_seeds(study):
+    """Seeds of the draws of the prior, other than those by which epochs are selected."""
+    return range(1000, 1000 + study["evaluation"]["draws"])
+
+
+def evaluate(study, unseen, condition, seed, trained=True):
+    """
+    Evaluate the model of a condition on test sockets, or read what an earlier call found.
+
+    Parameters
+    ----------
+    study : Study
+    unseen : Unseen
+        What `unseen_sockets` gives.
+    condition : Condition
+    seed : int
+    trained : bool
+        False: the model that a shape-model start gives, before it is trained.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        As `evaluation.measure_once` gives it, with its unrefined reconstruction for `BEST`, and of
+        `CONDITIONS` with ``trained_chamfer``, of the sockets that the model learnt from, and
+        ``validation_chamfer``.
+    """
+    others = {}
+    if trained and condition.name in CONDITIONS:
+        shapes, _, split = study.load_shapes("sockets")
+        index = {
+            "trained": socket_sets(study)[condition.sockets],
+            "validation": split["validation"],
+        }
+        others = {name: shapes.points[each] for name, each in index.items()}
+    path = study.model_path(condition.slug, seed)
+    return measure_once(
+        path if trained else before_training(study, condition, seed),
+        unseen,
+        draw_seeds(study),
+        others,
+        unrefined=trained and condition.name == BEST,
+    )
+
+
+def evaluate_all(study, unseen):
+    """Evaluate every run of the study: condition's name -> list of results, one for each seed."""
+    found = {}
+    for condition, seed in tqdm(runs(study), desc="evaluation"):
+        found.setdefault(condition.name, []).append(evaluate(study, unseen, condition, seed))
+    return found
 
 
 def budget(study, condition):
@@ -280,23 +360,19 @@ def on_validation(study, trained):
         unit spheres, and "gap", the second over the first; "validation_jsd", of samples;
         "discriminator_accuracy", on codes of the selected epoch.
     """
-    shapes, _, split = study.load_shapes("sockets")
-    sets, validation = socket_sets(study), shapes.points[split["validation"]]
-
-    def error(aae, points):
-        return reconstruction_chamfer(points, aae.reconstruct(points)).mean()
-
-    rows = []
-    for name, seed in tqdm([run for run in trained if run[0] in CONDITIONS], desc="validation"):
-        condition, run = CONDITIONS[name], trained[name, seed]
-        aae = load(run.path)  # not run.model, which stays in memory
-        errors = [error(aae, shapes.points[sets[condition.sockets]]), error(aae, validation)]
+    rows, unseen = [], unseen_sockets(study)
+    for (name, seed), run in trained.items():
+        if name not in CONDITIONS:
+            continue
+        found = evaluate(study, unseen, CONDITIONS[name], seed)
+        accuracy = run.history.val_discriminator_accuracy[run.best_epoch]
         rows.append(
             {"condition": name, "run": seed}
-            | budget(study, condition)
+            | budget(study, CONDITIONS[name])
             | {"best_epoch": run.best_epoch}
-            | {"trained_chamfer": errors[0], "validation_chamfer": errors[1]}
-            | {"gap": errors[1] / errors[0], "validation_jsd": training.prior_jsd(aae, validation)}
-            | {"discriminator_accuracy": run.history.val_discriminator_accuracy[run.best_epoch]}
+            | {key: float(found[key]) for key in ("trained_chamfer", "validation_chamfer")}
+            | {"gap": float(found["validation_chamfer"] / found["trained_chamfer"])}
+            | {"validation_jsd": float(found["validation_jsd"])}
+            | {"discriminator_accuracy": accuracy}
         )
     return pd.DataFrame(rows)

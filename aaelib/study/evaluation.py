@@ -1,5 +1,9 @@
 """The one evaluation: what contenders reconstruct and generate on unseen shapes."""
 
+from functools import cached_property
+from pathlib import Path
+
+import joblib
 import numpy as np
 from tqdm.auto import tqdm
 
@@ -11,7 +15,11 @@ from ..metrics.generative import (
     one_nearest_neighbor_accuracy_of,
 )
 from ..metrics.reconstruction import reconstruction_chamfer, reconstruction_errors, surface_distance
+from ..models.files import load
+from ..models.runs import card_of
+from ..models.training import prior_jsd
 from ..shapes.clouds import normalize
+from ..shapes.writing import replacing
 from .baselines import DRAWN_PER_SOCKET
 
 # Column -> its title, and which way is better or the value that is best.
@@ -45,12 +53,22 @@ class Unseen:
 
     def __init__(self, shapes, surfaces=None):
         self.points, self.kinds, self.surfaces = shapes.points, shapes.kinds, surfaces
-        self.meshes = [surface.mesh() for surface in surfaces or ()]
         self.reference = normalize(self.points, "unit-sphere")[0]
-        self.within = pairwise_chamfer(self.reference)
 
     def __len__(self):
         return len(self.points)
+
+    # Made when they are first asked for: results that are kept need neither.
+
+    @cached_property
+    def meshes(self):
+        """Of the surfaces."""
+        return [surface.mesh() for surface in self.surfaces]
+
+    @cached_property
+    def within(self):
+        """(n, n) Chamfer distances between the shapes."""
+        return pairwise_chamfer(self.reference)
 
     def evaluate(self, reconstruction, draws):
         """
@@ -112,36 +130,108 @@ class Unseen:
         return [surface_distance(cloud, self.meshes[i]) for cloud, i in pairs]
 
 
-def of_model(aae, unseen, seeds):
-    """A model as a contender: its reconstructions, and a draw of the prior for each seed."""
-    n = DRAWN_PER_SOCKET * len(unseen)
-    return aae.reconstruct(unseen.points), (aae.sample(n, seed) for seed in seeds)
+def measure(aae, unseen, seeds):
+    """
+    Evaluate a model: reconstruct unseen shapes, and draw samples of the prior.
+
+    Parameters
+    ----------
+    aae : AdversarialAutoencoder
+    unseen : Unseen
+    seeds : sequence of int
+        Of the draws, `DRAWN_PER_SOCKET` samples for each shape in each.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        What `Unseen.evaluate` gives; and the "codes" of the shapes, their "reconstruction", and the
+        "samples" of the first draw.
+    """
+    codes = aae.encode(unseen.points)
+    reconstruction = aae.reconstruct(unseen.points, codes=codes)
+    draws = [aae.sample(DRAWN_PER_SOCKET * len(unseen), seed) for seed in seeds]
+    kept = {"codes": codes, "reconstruction": reconstruction, "samples": draws[0]}
+    return unseen.evaluate(reconstruction, draws) | kept
 
 
-def compare(unseen, contenders, total=None):
+def measure_once(path, unseen, seeds, others, unrefined=False):
+    """
+    Evaluate a saved model, and keep what is found beside it (`.evaluation.npz`).
+
+    If that file is of the same model, shapes, draws and code, it is read, and the model is not
+    loaded.
+
+    Parameters
+    ----------
+    path : Path
+        A model with a card.
+    unseen, seeds
+        As for `measure`.
+    others : dict
+        Name -> (n, n_points, 3) further clouds to reconstruct, mm.
+    unrefined : bool
+        Evaluate the reconstruction at the encoder's own codes too.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        What `measure` gives; "unrefined_codes", and with `unrefined` its metrics under names that
+        begin with ``unrefined_``; for each of `others` the mean error of reconstruction
+        (``<name>_chamfer``); and the divergence of samples from the "validation" clouds, if there
+        are any (``validation_jsd``).
+    """
+    here = Path(__file__)
+    code = [here, *sorted((here.parents[1] / "metrics").glob("*.py"))]
+    key = joblib.hash(
+        [
+            card_of(path).get("fingerprint"),
+            [file.read_bytes() for file in code],
+            [unseen.points, [surface.vertices for surface in unseen.surfaces]],
+            [list(seeds), others, unrefined],
+        ]
+    )
+    file = path.with_suffix(".evaluation.npz")
+    if file.exists():
+        with np.load(file, allow_pickle=False) as kept:
+            if str(kept["key"]) == key:
+                return {name: kept[name] for name in kept if name != "key"}
+    aae = load(path)
+    found = measure(aae, unseen, seeds)
+    found["unrefined_codes"] = aae.encode(unseen.points, refinement_steps=0)
+    if unrefined:
+        one_pass = aae.reconstruct(unseen.points, codes=found["unrefined_codes"])
+        errors = unseen.evaluate(one_pass, ())
+        found |= {f"unrefined_{name}": values for name, values in errors.items()}
+    for name, points in others.items():
+        found[f"{name}_chamfer"] = reconstruction_chamfer(points, aae.reconstruct(points)).mean()
+    if "validation" in others:
+        found["validation_jsd"] = prior_jsd(aae, others["validation"])
+    with replacing(file) as temporary:
+        np.savez(temporary, key=key, **found)
+    return found
+
+
+def unrefined(runs):
+    """What `measure_once` found at the encoder's own codes, as `Unseen.evaluate` gives it."""
+    return [{name: run[f"unrefined_{name}"] for name in METRICS} for run in runs]
+
+
+def compare(unseen, contenders):
     """
     Evaluate contenders one after the other.
 
     Parameters
     ----------
     unseen : Unseen
-    contenders : iterable of (name, (reconstruction, draws))
-        As `Unseen.evaluate` takes them; several of one name are its seeds.
-    total : int, optional
-        How many there are, for the progress bar.
+    contenders : dict
+        Name -> (reconstruction, draws), as `Unseen.evaluate` takes them.
 
     Returns
     -------
     dict
-        Name -> list of results of `Unseen.evaluate`.
+        Name -> list of one result of `Unseen.evaluate`.
     """
-    found = {}
-    for name, (reconstruction, draws) in tqdm(contenders, desc="evaluation", total=total):
-        found.setdefault(name, []).append(unseen.evaluate(reconstruction, draws))
-    return found
-
-
-def compare_models(unseen, runs, load, seeds):
-    """`compare` trained models, loaded one by one: `load(condition, seed)` for each run."""
-    contenders = ((c.name, of_model(load(c, seed), unseen, seeds)) for c, seed in runs)
-    return compare(unseen, contenders, len(runs))
+    return {
+        name: [unseen.evaluate(*contender)]
+        for name, contender in tqdm(contenders.items(), desc="evaluation")
+    }

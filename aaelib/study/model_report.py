@@ -73,36 +73,40 @@ class Evaluation:
         Path
             The page.
         """
-        folder = Path(folder)
+        folder, about = Path(folder), self.about
+        plain = {
+            # What is missing is None, which JSON can say.
+            name: json.loads(frame.to_json(orient="index", double_precision=12))
+            for name, frame in (("metrics", self.metrics), ("by_class", self.by_class))
+        }
+        values = about | plain | {"memorising": self.memorising}
+        which = f"{about['which'][0].upper()}{about['which'][1:]}."
+        which += f" Folder: {about['folder']}." if about["folder"] else ""
         # All are made before the first is put into its place.
         with ExitStack() as stack:
-            page, errors, values = (
+            page, errors, numbers = (
                 stack.enter_context(replacing(folder / name))
                 for name in ("index.html", "errors.csv", "metrics.json")
             )
-            values.write_text(json.dumps(self._values(), indent=1), encoding="utf-8")
+            numbers.write_text(json.dumps(values, indent=1), encoding="utf-8")
             self.errors.to_csv(errors)
-            report.write_page(page, f"{self.about['model']}: evaluation", *self._page())
+            title = f"{about['model']}: evaluation"
+            report.write_page(page, title, [which, *about["notes"]], self._sections())
         return folder / "index.html"
 
-    def _values(self):
-        return self.about | {
-            "metrics": _plain(self.metrics),
-            "by_class": _plain(self.by_class),
-            "memorising": self.memorising,
-        }
-
-    def _page(self):
-        """Paragraphs, and sections (title, caption, table or figure)."""
+    def _sections(self):
+        """A heading, a caption, and a table or figure each."""
         about = self.about
-        paragraphs = [
-            f"{about['which'][0].upper()}{about['which'][1:]}."
-            + (f" Folder: {about['folder']}." if about["folder"] else ""),
-            *about["notes"],
-        ]
+        caption = (
+            f"Reconstruction of {about['n']} shapes, each in its unit sphere; generation in "
+            f"{len(about['seeds'])} draws of {DRAWN_PER_SOCKET * about['n']}. Lower is better but "
+            "for coverage, where higher is, and one_nn_accuracy, where 0.5 is best. ± is the "
+            f"standard deviation over draws. Source: {about['source']}."
+        )
+        by_class = tables.with_spread(self.by_class)
         sections = [
-            ("Metrics", self._caption(), self.table),
-            ("By class", "Mean errors of reconstruction.", tables.with_spread(self.by_class)),
+            ("Metrics", caption, self.table),
+            ("By class", "Mean errors of reconstruction.", by_class),
         ]
         if self.memorising:
             caption = (
@@ -112,24 +116,10 @@ class Evaluation:
                 "of those shapes; 0.05 is expected."
             )
             sections.append(("Is it memory?", caption, pd.DataFrame({"": self.memorising}).T))
-        sections += [
+        return sections + [
             (name.capitalize(), self.captions[name], figure)
             for name, figure in self.figures.items()
         ]
-        return paragraphs, sections
-
-    def _caption(self):
-        about = self.about
-        better = {"lower": [], "higher": [], 0.5: []}
-        for name in evaluation.METRICS.keys() & set(self.metrics.columns):
-            better[evaluation.METRICS[name][1]].append(name)
-        words = f"{', '.join(sorted(better['lower']))}: lower is better; coverage: higher"
-        return (
-            f"Reconstruction of {about['n']} shapes, each in its unit sphere; generation in "
-            f"{len(about['seeds'])} draws of {DRAWN_PER_SOCKET * about['n']}. {words}; "
-            "one_nn_accuracy: 0.5 is best. ± is the standard deviation over draws. "
-            f"Source: {about['source']}."
-        )
 
 
 def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, limit=200):
@@ -183,173 +173,149 @@ def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, 
     if sockets:
         check_sockets(chosen.points, chosen.names if chosen.files is None else chosen.files)
     unseen = evaluation.Unseen(chosen, fit_surfaces(chosen.points) if sockets else None)
-    seeds = range(seed, seed + draws)
-    contenders, notes = _baselines(unseen, chosen.files, trained, found.n_trained, aae, seeds)
-    reconstructed, samples = evaluation.of_model(aae, unseen, seeds)
-    mine = reconstructed, list(samples)
-    evaluated = evaluation.compare(unseen, [(name, mine), *contenders.items()])
+    seeds = list(range(seed, seed + draws))
+    contenders = _baselines(unseen, chosen.files, trained, aae.recipe.code_size, seeds)
+    mine = evaluation.measure(aae, unseen, seeds)
+    evaluated = {name: [mine]} | evaluation.compare(unseen, contenders)
     near = {}
     if len(trained) and found.is_new.any():
-        of_samples = baselines.nearest_distances(mine[1][0], trained.points)
+        of_samples = baselines.nearest_distances(mine["samples"], trained.points)
         of_new = evaluated[NEAREST][0]["chamfer"][found.is_new]
         near = {f"samples of {name}": of_samples, "shapes it was not trained on": of_new}
-    pictures = _pictures(aae, name, chosen, unseen, mine, evaluated, near)
-    about = {"model": name, "recipe": aae.recipe.name, "which": which}
+    metrics = tables.summary(evaluated, over="draws").dropna(axis=1, how="all")
+    pictures = _pictures(aae, chosen, unseen, mine) | _charts(metrics, evaluated, near)
+    counts = {"n": len(chosen), "n_trained": found.n_trained, "n_compared": len(trained)}
+    about = {"model": name, "recipe": aae.recipe.name, "which": which, **counts}
     about |= {"folder": shapes.folder, "source": shapes.source, "trained_on": card.get("source")}
-    about |= {"n": len(chosen), "n_trained": found.n_trained, "n_compared": len(trained)}
-    about |= {"sockets": sockets, "seeds": list(seeds), "notes": notes}
+    about |= {"sockets": sockets, "seeds": seeds}
+    about["notes"] = _notes(about, contenders, aae.recipe.code_size)
+    errors = {"class": chosen.kinds, "chamfer": mine["chamfer"], "surface_mm": mine["surface_mm"]}
     return Evaluation(
-        metrics=tables.summary(evaluated, over="draws").dropna(axis=1, how="all"),
+        metrics=metrics,
         by_class=tables.by_kind(chosen.kinds, evaluated).T.dropna(how="all"),
-        errors=_errors(chosen, evaluated[name][0]),
+        errors=pd.DataFrame(errors, pd.Index(chosen.names, name="shape")).dropna(axis=1, how="all"),
         memorising=baselines.memorising(*near.values()) if near else {},
-        figures={key: figure for key, (figure, _) in pictures.items()},
-        captions={key: caption for key, (_, caption) in pictures.items()},
+        figures={key: pictures[key][0] for key in _ORDER if key in pictures},
+        captions={key: pictures[key][1] for key in _ORDER if key in pictures},
         about=about,
     )
 
 
-def _errors(shapes, of_model):
-    """A row a shape: its class, and how far off its reconstruction is."""
-    errors = {"class": shapes.kinds}
-    errors |= {metric: of_model[metric] for metric in ("chamfer", "surface_mm")}
-    index = pd.Index(shapes.names, name="shape")
-    return pd.DataFrame(errors, index).dropna(axis=1, how="all")
-
-
-def _baselines(unseen, files, trained, n_trained, aae, seeds):
-    """Contenders beside the model, as `evaluation.compare` takes them, and what is said of them."""
-    contenders, notes = {}, []
+def _baselines(unseen, files, trained, code_size, seeds):
+    """The baselines that the shapes and the training shapes allow, as `compare` takes them."""
+    contenders = {}
     is_linear = unseen.surfaces is not None and len(trained)
     known = Known(trained, fit_surfaces(trained.points) if is_linear else None)
     if len(trained):
         contenders[NEAREST] = baselines.nearest_known(unseen, known, seeds)
-        notes.append(
-            f"'{NEAREST}' reconstructs with the nearest of {len(trained)} training shapes, and "
-            "generates by drawing real ones: the mark to reach. One of these is its own nearest."
-        )
-        if len(trained) < n_trained:
-            notes.append(
-                f"To save time, these were drawn from {n_trained} training shapes, "
-                f"{TRAINED_PER_SHAPE} for each shape that the limit allows: a copy of one of the "
-                "others does not show."
-            )
-    else:
-        notes.append("The model's training shapes are not in this folder, so none is a baseline.")
     counts = pd.Series(trained.kinds).value_counts().reindex(np.unique(unseen.kinds), fill_value=0)
-    if unseen.surfaces is None:
-        notes.append("Clouds do not say which points correspond: there is no linear shape model.")
-    elif counts.min() >= 2:
-        k = aae.recipe.code_size
-        contenders[baselines.LINEAR] = baselines.linear(unseen, known, seeds, k)
-        notes.append(f"'{baselines.LINEAR}': of these training shapes, one a class, k = {k}.")
-    if sampled := _sampled_anew(unseen, files, seeds):
-        contenders[baselines.FLOOR] = sampled
-        notes.append(f"'{baselines.FLOOR}': the evaluated shapes' own surfaces, sampled anew.")
-    return contenders, notes
-
-
-def _sampled_anew(unseen, files, seeds):
-    """The sampling floor; None where there are no surfaces to sample."""
+    if is_linear and counts.min() >= 2:
+        contenders[baselines.LINEAR] = baselines.linear(unseen, known, seeds, code_size)
     if unseen.surfaces is not None:
-        return baselines.floor(unseen, seeds)
-    if files is None or any(file.suffix.lower() == ".npy" for file in files):
-        return None
+        contenders[baselines.FLOOR] = baselines.floor(unseen, seeds)
+    elif files is not None and all(file.suffix.lower() != ".npy" for file in files):
+        contenders[baselines.FLOOR] = _sampled_anew(files, unseen.points.shape, seeds)
+    return contenders
+
+
+def _sampled_anew(files, shape, seeds):
+    """Contender: other points on the same meshes."""
     # The shapes themselves have the seed 0.
-    n_points, times = unseen.points.shape[1], DRAWN_PER_SOCKET
-    sampled = [
-        folders.read_all(files, n_points, seed, title="sampling floor")
-        for seed in range(1, 2 + times * len(seeds))
-    ]
-    parts = [sampled[1 + times * i : 1 + times * (i + 1)] for i in range(len(seeds))]
-    return sampled[0], [np.concatenate(part) for part in parts]
+    first, *others = (
+        folders.read_all(files, shape[1], seed, title="sampling floor")
+        for seed in range(1, 2 + DRAWN_PER_SOCKET * len(seeds))
+    )
+    return first, np.reshape(others, (len(seeds), -1, *shape[1:]))
 
 
-def _pictures(aae, name, shapes, unseen, mine, evaluated, near):
-    """
-    Name -> (figure, caption).
+def _notes(about, contenders, code_size):
+    """Paragraphs about the baselines."""
+    text = report.render(
+        "card_evaluation.md.j2",
+        nearest=NEAREST,
+        linear=baselines.LINEAR,
+        floor=baselines.FLOOR,
+        baselines=contenders,
+        code_size=code_size,
+        per_shape=TRAINED_PER_SHAPE,
+        **about,
+    )
+    return [line for line in text.splitlines() if line]
 
-    In an order and of a size in which a screen and what is near it have no more 3D views than
-    browsers keep (`figures.SCENES_SHOWN`).
-    """
-    reconstructed, samples = mine[0], mine[1][0]
-    of_model = evaluated[name][0]
-    metric = "chamfer" if unseen.surfaces is None else "surface_mm"
-    order = np.argsort(of_model[metric])
+
+# On a screen and near it there are no more 3D views than browsers keep (`figures.SCENES_SHOWN`).
+_ORDER = ("comparison", "reconstructions", "errors", "worst", "interpolation", "memory", "samples")
+
+
+def _charts(metrics, evaluated, near):
+    """Name -> (figure, caption) of curves and bars."""
+    shown = {key: title for key, (title, _) in evaluation.METRICS.items() if key in metrics}
+    spread = metrics.reindex(columns=[f"{key}_sd" for key in shown]).set_axis([*shown], axis=1)
+    better = {key: way for key, (_, way) in evaluation.METRICS.items()}
+    errors = {row: runs[0]["chamfer"] for row, runs in evaluated.items()}
+    charts = {
+        "comparison": (
+            figures.bars_with_baselines(metrics, shown, spread, metrics.index[1:], better),
+            "The table as bars; error bars are standard deviations over draws.",
+        ),
+        "errors": (
+            _distribution(errors, "Chamfer distance of the reconstruction (unit sphere)"),
+            "The share of shapes that are reconstructed within each distance.",
+        ),
+    }
+    if near:
+        charts["memory"] = (
+            _distribution(near, "Chamfer distance to the nearest training shape (unit sphere)"),
+            "How near to a training shape samples are, and shapes that were not trained on. Copies "
+            "rise at 0.",
+        )
+    return charts
+
+
+def _pictures(aae, shapes, unseen, mine):
+    """Name -> (figure, caption) of shapes."""
+    order = np.argsort(mine["chamfer" if unseen.surfaces is None else "surface_mm"])
     some = order[np.linspace(0, len(order) - 1, min(5, len(order))).round().astype(int)]
-    worst = order[::-1][:2]
     what = (
         "coloured by distance to each other; Chamfer distance (unit sphere) below each"
         if unseen.surfaces is None
         else "coloured by distance to the socket's surface, mm; mean error below each"
     )
     ends = list(np.unravel_index(unseen.within.argmax(), unseen.within.shape))
-    between = aae.decode(latent.interpolate(*aae.encode(shapes.points[ends]), 5))
+    between = aae.decode(latent.interpolate(*mine["codes"][ends], 5))
     first, last = (Path(end).name for end in shapes.names[ends])
-    pictures = {
-        "comparison": (
-            _bars(evaluated, name),
-            "The table as bars; error bars are standard deviations over draws.",
-        ),
+    sized = aae.recipe.normalization == "dataset"
+    unit = "in the unit of the folder's files" if sized else "without a size: in the unit sphere"
+    return {
         "reconstructions": (
-            _beside(unseen, shapes, reconstructed, some, of_model[metric]),
+            _beside(unseen, shapes, mine, some),
             f"Shapes (top) from the best to the worst reconstructed, and reconstructions, {what}.",
         ),
-        "errors": (
-            _distribution(
-                {row: runs[0]["chamfer"] for row, runs in evaluated.items()},
-                "Chamfer distance of the reconstruction (unit sphere)",
-            ),
-            "The share of shapes that are reconstructed within each distance.",
-        ),
         "worst": (
-            _beside(unseen, shapes, reconstructed, worst, of_model[metric]),
+            _beside(unseen, shapes, mine, order[::-1][:2]),
             f"The worst cases (top) and their reconstructions, {what}.",
         ),
         "interpolation": (
             figures.interpolation(between, [first, "25 %", "50 %", "75 %", last]),
             "From one shape's code to another's, of the two that are farthest apart.",
         ),
+        "samples": (
+            figures.cloud_gallery(mine["samples"][:10]),
+            f"The first samples of the prior, {unit}.",
+        ),
     }
-    if near:
-        pictures["memory"] = (
-            _distribution(near, "Chamfer distance to the nearest training shape (unit sphere)"),
-            "How near to a training shape samples are, and shapes that were not trained on. Copies "
-            "rise at 0.",
-        )
-    sized = aae.recipe.normalization == "dataset"
-    unit = "in the unit of the folder's files" if sized else "without a size: in the unit sphere"
-    pictures["samples"] = (
-        figures.cloud_gallery(samples[:10]),
-        f"The first samples of the prior, {unit}.",
-    )
-    return pictures
 
 
-def _bars(evaluated, name):
-    """The metrics of a model and its baselines as bars."""
-    spread = tables.summary(evaluated, over="draws")
-    shown = {
-        key: title for key, (title, _) in evaluation.METRICS.items() if spread[key].notna().any()
-    }
-    return figures.bars_with_baselines(
-        spread,
-        shown,
-        spread[[f"{key}_sd" for key in shown]].rename(columns=lambda c: c[:-3]),
-        [row for row in spread.index if row != name],
-        {key: way for key, (_, way) in evaluation.METRICS.items()},
-    )
-
-
-def _beside(unseen, shapes, reconstructed, index, errors):
+def _beside(unseen, shapes, mine, index):
     """A gallery of shapes with their reconstructions below them, coloured by error."""
-    originals, theirs = shapes.points[index], reconstructed[index]
+    originals, theirs = shapes.points[index], mine["reconstruction"][index]
     if unseen.surfaces is None:
-        colors = [*map(_distances, originals, theirs), *map(_distances, theirs, originals)]
-        labels, unit = [f"{errors[i]:.2g}" for i in index], "distance"
+        pairs = [*zip(originals, theirs, strict=True), *zip(theirs, originals, strict=True)]
+        colors = [cKDTree(other).query(cloud)[0] for cloud, other in pairs]
+        labels, unit = [f"{mine['chamfer'][i]:.2g}" for i in index], "distance"
     else:
         colors = [*unseen.point_errors(originals, index), *unseen.point_errors(theirs, index)]
-        labels, unit = [f"{errors[i]:.1f} mm" for i in index], "mm"
+        labels, unit = [f"{mine['surface_mm'][i]:.1f} mm" for i in index], "mm"
     return figures.cloud_gallery(
         [*originals, *theirs],
         [*(Path(shape).name for shape in shapes.names[index]), *labels],
@@ -361,16 +327,7 @@ def _beside(unseen, shapes, reconstructed, index, errors):
     )
 
 
-def _distances(cloud, other):
-    return cKDTree(other).query(cloud)[0]
-
-
 def _distribution(values, label):
     figure = figures.nearest_histogram(values)
     figure.update_xaxes(title_text=label)
     return figure.update_yaxes(title_text="share of shapes")
-
-
-def _plain(frame):
-    """A table as dicts by row; what is missing is None, which JSON can say."""
-    return json.loads(frame.to_json(orient="index", double_precision=12))

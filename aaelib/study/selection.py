@@ -61,24 +61,23 @@ def select(card, shapes, everything=False, limit=200, seed=0):
     ValueError
         If fewer than two shapes are left.
     """
-    known = _known(card, shapes)
-    namesakes = _namesakes(card, shapes, known)
-    chosen, which = _chosen(known, namesakes, everything)
+    known, namesakes = _known(card, shapes)
+    used = known["training"] | known["validation"]
+    chosen, which = _chosen(used, namesakes, "split" in card, everything)
     if len(chosen) < 2:
         raise ValueError(
             f"{shapes.folder or shapes.source}: {which}, and 2 or more are needed to evaluate; "
             "name a folder with others, or evaluate all, those it was trained on as well (--all)"
         )
-    if known and not _is_of(card, shapes):
+    if "split" in card and not _is_of(card, shapes):
         which += " (as far as points and names tell)"
     if len(chosen) > limit:
         chosen, which = _drawn(shapes, chosen, limit, seed), f"{which}, {limit} of them drawn"
-    is_trained = known.get("training", np.zeros(len(shapes), bool))
-    trained = np.flatnonzero(is_trained)
+    trained = np.flatnonzero(known["training"])
     return Selection(
         chosen,
         which,
-        is_new=~(is_trained | namesakes)[chosen],
+        is_new=~(known["training"] | namesakes)[chosen],
         trained=_drawn(shapes, trained, TRAINED_PER_SHAPE * limit, seed),
         n_trained=len(trained),
     )
@@ -86,20 +85,28 @@ def select(card, shapes, everything=False, limit=200, seed=0):
 
 def _known(card, shapes):
     """
-    Which shapes a model was trained on, selected by and kept from: part -> mask.
+    Masks of the shapes that a model was trained on, selected by or kept from, and of namesakes.
 
     A shape is known by its points, wherever its file lies, and in the folder that the model was
-    trained on also by its name: there it may have been saved anew. Empty if the card does not tell.
+    trained on also by its name: there it may have been saved anew. Elsewhere a shape that has the
+    name of a training or validation shape may be the same, resampled: the cloud of a mesh, say.
+
+    Returns
+    -------
+    known : dict
+        Part -> mask (n,); of no shape if the card does not tell.
+    namesakes : (n,) bool array
+        Of shapes that are not known, but have such a name.
     """
-    if "split" not in card:
-        return {}
-    digests = [digest(cloud) for cloud in shapes.points]
-    members = {part: card["split"].get(part, {}) for part in PARTS}
-    return {
-        part: np.isin(digests, list(members[part].values()))
-        | (np.isin(shapes.names, list(members[part])) & _is_of(card, shapes))
-        for part in PARTS
-    }
+    digests, split = [digest(cloud) for cloud in shapes.points], card.get("split", {})
+    known, namesakes = {}, np.zeros(len(shapes), bool)
+    for part in PARTS:
+        members = split.get(part, {})
+        is_named = np.isin(shapes.names, list(members))
+        known[part] = np.isin(digests, list(members.values()))
+        known[part] |= is_named & _is_of(card, shapes)
+        namesakes |= is_named & (part != "test")
+    return known, namesakes & ~np.any(list(known.values()), axis=0)
 
 
 def _is_of(card, shapes):
@@ -107,25 +114,12 @@ def _is_of(card, shapes):
     return bool(shapes.folder) and card.get("folder") == shapes.folder
 
 
-def _namesakes(card, shapes, known):
-    """
-    Which shapes are not known, but have the name of a training or validation shape.
-
-    They may be the same, resampled: the clouds of the meshes that it was trained on, say.
-    """
-    if not known:
-        return np.zeros(len(shapes), bool)
-    names = [name for part in PARTS[:2] for name in card["split"].get(part, {})]
-    return np.isin(shapes.names, names) & ~np.any(list(known.values()), axis=0)
-
-
-def _chosen(known, namesakes, everything):
+def _chosen(used, namesakes, is_told, everything):
     """Indices of the shapes to evaluate, and a sentence part that says which they are."""
-    n, doubtful = len(namesakes), int(namesakes.sum())
-    if not known:
+    n, doubtful = len(used), namesakes.sum()
+    if not is_told:
         which = f"all {n} shapes; which of them the model was trained on is not known"
         return np.arange(n), which
-    used = known["training"] | known["validation"]
     if everything:
         which = f"all {n} shapes; the model was trained on or selected by {used.sum()}"
         which += f", and {doubtful} more have names of such" if doubtful else ""

@@ -65,12 +65,10 @@ def sockets(shapes, surfaces, split):
 
 def splits(shapes, split):
     """The part that each socket is in: a row a socket."""
-    part = np.empty(len(shapes), dtype=object)
-    for name, index in split.items():
-        part[index] = name
-    return pd.DataFrame({"socket": shapes.names, "kind": shapes.kinds, "part": part}).set_index(
-        "socket"
-    )
+    table = pd.DataFrame({"kind": shapes.kinds, "part": ""}, pd.Index(shapes.names, name="socket"))
+    for part, index in split.items():
+        table.iloc[index, 1] = part
+    return table
 
 
 def shape_model_curves(model, surfaces, n_modes, n_samples=100, seed=0):
@@ -150,7 +148,7 @@ def shape_models(curves, models, unseen):
 
 def generators(drawn, reference):
     """
-    How alike sets of clouds are to real ones.
+    Generative metrics of sets of clouds against real ones.
 
     Parameters
     ----------
@@ -181,7 +179,7 @@ def summary(evaluated, over="seeds"):
     Parameters
     ----------
     evaluated : dict
-        From `evaluation.compare`: name -> a list of results, one for each seed.
+        Name -> list of what `Unseen.evaluate` gives, one for each seed.
     over : {"seeds", "draws"}
         Whether `..._sd` is the standard deviation over seeds, or over the draws of a single seed.
         NaN where there are fewer than two.
@@ -193,13 +191,13 @@ def summary(evaluated, over="seeds"):
     """
     rows = {}
     for name, runs in evaluated.items():
-        rows[name] = {}
+        rows[name] = row = {}
         for metric in METRICS:
             values = np.array([_mean(run[metric]) for run in runs])
             if over == "draws" and metric in GENERATIVE.values():
                 values = runs[0][metric]
-            rows[name][metric] = _mean(values)
-            rows[name][f"{metric}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan
+            row[metric] = _mean(values)
+            row[f"{metric}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan
     return pd.DataFrame(rows).T.rename_axis("model")
 
 
@@ -214,7 +212,7 @@ def claims(evaluated, listed):
     Parameters
     ----------
     evaluated : dict
-        From `evaluation.compare`. A contender without seeds, such as a baseline, is compared with
+        As for `summary`. A contender without seeds, such as a baseline, is compared with
         each seed of the other.
     listed : sequence of (claim, worse, better, metrics)
         The claim in words, the names of the two contenders, names in `METRICS`.
@@ -257,9 +255,10 @@ def learning_curve(unseen, varied, evaluated, others):
     Parameters
     ----------
     unseen : Unseen
-    varied : sequence of (number of sockets, Condition)
+    varied : dict
+        Number of sockets -> Condition.
     evaluated : dict
-        From `evaluation.compare`.
+        Condition's name -> results, one for each seed.
     others : dict
         Number of sockets -> {model: reconstruction of the test sockets (n, n_points, 3) in mm}.
 
@@ -269,15 +268,11 @@ def learning_curve(unseen, varied, evaluated, others):
         A row for each training run and other model, with columns "sockets", "chamfer" and
         "surface_mm" (means).
     """
-    found = [(n, "AAE", run) for n, condition in varied for run in evaluated[condition.name]]
+    found = [(n, "AAE", run) for n, each in varied.items() for run in evaluated[each.name]]
     for n, models in others.items():
         found += [(n, name, unseen.evaluate(clouds, ())) for name, clouds in models.items()]
-    rows = [
-        {"model": name, "sockets": n, "chamfer": _mean(run["chamfer"])}
-        | {"surface_mm": _mean(run["surface_mm"])}
-        for n, name, run in found
-    ]
-    return pd.DataFrame(rows)
+    rows = [(name, n, run["chamfer"].mean(), run["surface_mm"].mean()) for n, name, run in found]
+    return pd.DataFrame(rows, columns=["model", "sockets", "chamfer", "surface_mm"])
 
 
 def by_kind(kinds, evaluated):
@@ -327,43 +322,36 @@ def error_maps(unseen, reconstructions, means):
     return meshes, values, labels
 
 
-def prior_checks(aaes, points):
-    """Compare codes of shapes (mm) with the prior: two rows a model, encoded and refined codes."""
-    rows = {}
-    for name, aae in aaes.items():
-        codes = {"encoder's": aae.encode(points, refinement_steps=0), "refined": aae.encode(points)}
-        for which, each in codes.items():
-            rows[f"{name}, {which}"] = latent.prior_check(each, aae.recipe.prior_std)
+def prior_checks(codes, prior_std):
+    """Compare codes with the prior: a row for each array of them."""
+    rows = {name: latent.prior_check(each, prior_std) for name, each in codes.items()}
     return pd.DataFrame(rows).T.rename_axis("codes")
 
 
 # To read --------------------------------------------------------------------------------------
 
 
-def with_spread(frame, digits=3):
+def with_spread(frame):
     """
     A table to read: "mean ± sd" in place of each pair of columns `x`, `x_sd`.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-    digits : int
-        Significant digits of the mean.
 
     Returns
     -------
     pandas.DataFrame
-        Of str.
+        Of str, with three significant digits of the mean.
     """
-    shown = {}
+    shown = pd.DataFrame(index=frame.index)
     for column in frame.columns[~frame.columns.str.endswith("_sd")]:
         spread = frame.get(f"{column}_sd", pd.Series(np.nan, frame.index))
-        pairs = zip(frame[column], spread, strict=True)
-        shown[column] = [_spread(mean, sd, digits) for mean, sd in pairs]
-    return pd.DataFrame(shown, index=frame.index)
+        shown[column] = [_spread(*pair) for pair in zip(frame[column], spread, strict=True)]
+    return shown
 
 
-def _spread(mean, sd, digits):
+def _spread(mean, sd):
     if np.isnan(mean):
         return "-"
     if abs(mean) < 1e-5:  # the rounding of single precision
@@ -372,7 +360,7 @@ def _spread(mean, sd, digits):
         sd = np.nan
     if np.isnan(sd) and float(mean).is_integer():
         return f"{mean:.0f}"
-    places = max(0, digits - 1 - int(np.floor(np.log10(abs(mean)))))
+    places = max(0, 2 - int(np.floor(np.log10(abs(mean)))))
     return f"{mean:.{places}f}" + ("" if np.isnan(sd) else f" ± {sd:.{places}f}")
 
 
@@ -381,7 +369,7 @@ def _spread(mean, sd, digits):
 
 def change(frame, column, start, end):
     """
-    One sentence part: how a column moves from one row to another.
+    Change of a column from one row to another, in words.
 
     Parameters
     ----------
@@ -403,7 +391,7 @@ def change(frame, column, start, end):
 
 def answers(claims, claim):
     """
-    One sentence part: what each metric says to a claim.
+    Answers of the metrics to a claim, in words.
 
     Parameters
     ----------

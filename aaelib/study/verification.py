@@ -2,27 +2,36 @@
 
 import math
 import shutil
-from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import yaml
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
 
+from ..shapes.sources import BUNDLED_CORPUS, BUNDLED_SOCKETS
 from ..shapes.writing import replacing
 
-# Columns that `Study.table` adds: they describe the whole table and are not cells of it.
-PROVENANCE = ("source", "profile", "seed")
-# Verdicts on a difference, the worst first.
-VERDICTS = ("moved", "missing", "new", "within tolerance")
+# Columns that `Study.table` adds, and what to do where they differ. They are not cells of a table.
+PROVENANCE = {
+    "source": "set AAELIB_DATA to the folder of the reference's shapes (unset: those that were "
+    "downloaded, else the bundled ones) and run `make reproduce` again",
+    "profile": "compare runs of one profile",
+    "seed": "`make store` makes a run the reference",
+}
+VERDICTS = ("moved", "missing", "new", "within tolerance")  # on a difference, the worst first
 MAX_LINES = 200
 STAND_INS = "-stand-ins"  # after a profile's name: its reference on bundled sockets
 
 _COLUMNS = ["table", "row", "column", "reference", "fresh"]
 _COLUMNS += ["difference", "relative_difference", "tolerance", "verdict"]
+_Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 class Tolerance:
     """
     How far some cells may be from their reference on another machine.
@@ -40,36 +49,31 @@ class Tolerance:
         The cell may hold anything.
     """
 
-    why: str
+    why: Annotated[str, Field(min_length=1, validate_default=True)] = ""
     table: str = "*"
     row: str = "*"
     column: str = "*"
-    relative: float = 0.0
-    absolute: float = 0.0
+    relative: _Share = 0.0
+    absolute: _Share = 0.0
     any: bool = False
 
-    def fits(self, table, row, column):
-        """Whether the rule is for that cell."""
-        pairs = ((table, self.table), (row, self.row), (column, self.column))
+    def fits(self, *names):
+        """Whether the rule is for the cell of that table, row and column."""
+        patterns = (each.split("|") for each in (self.table, self.row, self.column))
         return all(
-            any(fnmatchcase(name, pattern) for pattern in patterns.split("|"))
-            for name, patterns in pairs
+            any(fnmatchcase(name, pattern) for pattern in each)
+            for name, each in zip(names, patterns, strict=True)
         )
 
     def allows(self, reference, fresh):
-        """Whether two numbers (None: the cell is a text) are near enough."""
-        if self.any:
-            return True
-        if None in (reference, fresh) or not (math.isfinite(reference) and math.isfinite(fresh)):
-            return False
-        return abs(fresh - reference) <= max(self.absolute, self.relative * abs(reference))
+        """Whether two numbers (NaN: the cell is a text or empty) are near enough."""
+        share = np.isclose(fresh, reference, rtol=self.relative, atol=0)
+        return self.any or share or np.isclose(fresh, reference, rtol=0, atol=self.absolute)
 
     def __str__(self):
-        if self.any:
-            return "any"
-        parts = [f"{100 * self.relative:g} %"] if self.relative else []
-        parts += [f"{self.absolute:g}"] if self.absolute else []
-        return " or ".join(parts) or "exact"
+        stated = [f"{100 * self.relative:g} %"] * bool(self.relative)
+        stated += [f"{self.absolute:g}"] * bool(self.absolute)
+        return "any" if self.any else " or ".join(stated) or "exact"
 
 
 EXACT = Tolerance("no rule is for this cell")
@@ -82,26 +86,16 @@ def load_tolerances(path):
     Raises ValueError for a rule without a reason, with an unknown key, or with a value of the wrong
     type.
     """
-    rules = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    return [_tolerance(rule, f"{path}, rule {i}") for i, rule in enumerate(rules, start=1)]
-
-
-def _tolerance(rule, where):
-    types = {field.name: field.type for field in fields(Tolerance)}
-    if unknown := rule.keys() - types:
-        raise ValueError(f"{where}: unknown {sorted(unknown)}; accepted: {', '.join(types)}")
-    if not rule.get("why"):
-        raise ValueError(f"{where}: say why these cells may differ, in a text `why`")
-    for key, value in rule.items():
-        # YAML 1.1 reads 1e-3 as a text: it wants 0.001 or 1.0e-3.
-        if types[key] is float:
-            good = type(value) in (int, float) and 0 <= value < math.inf
-        else:
-            good = type(value) is types[key]
-        if not good:
-            wanted = {float: "a number, 0 or more", str: "a text", bool: "true or false"}
-            raise ValueError(f"{where}: {key} is {value!r}; it must be {wanted[types[key]]}")
-    return Tolerance(**rule)
+    tolerances = []
+    for rule in yaml.safe_load(Path(path).read_text(encoding="utf-8")):
+        try:
+            tolerances.append(Tolerance(**rule))
+        except ValidationError as error:
+            # YAML 1.1 reads 1e-3 as a text: it wants 0.001 or 1.0e-3.
+            wrong = error.errors()[0]
+            given = f"{wrong['loc'][0]} is {wrong['input']!r}; {wrong['msg']}"
+            raise ValueError(f"{path}, rule {len(tolerances) + 1}: {given}") from error
+    return tolerances
 
 
 # Comparing ------------------------------------------------------------------------------------
@@ -114,11 +108,9 @@ def reference_of(tables, references, profile):
     It is named after the profile, with ``-stand-ins`` after it if all shapes of the run were
     bundled ones.
     """
-    from ..shapes.sources import BUNDLED_CORPUS, BUNDLED_SOCKETS
-
-    sources = [pd.read_csv(file, dtype=str).get("source", pd.Series()) for file in _files(tables)]
-    sources = pd.concat([pd.Series(), *sources]).dropna()
-    stand_ins = len(sources) and sources.str.startswith((BUNDLED_SOCKETS, BUNDLED_CORPUS)).all()
+    tables = [pd.read_csv(file, dtype=str) for file in _files(tables)]
+    sources = {text for table in tables for text in table["source"]}
+    stand_ins = sources and all(s.startswith((BUNDLED_SOCKETS, BUNDLED_CORPUS)) for s in sources)
     return Path(references) / (profile + STAND_INS if stand_ins else profile)
 
 
@@ -141,7 +133,7 @@ def compare(fresh, reference, tolerances):
     -------
     differences : pandas.DataFrame
         A row for each cell that is not equal, worst first: `table`, `row`, `column`, `reference`
-        and `fresh` as they are written, `difference` and `relative_difference` (NaN for texts),
+        and `fresh` (numbers or texts), `difference` and `relative_difference` (NaN for texts),
         `tolerance`, and a `verdict` of `VERDICTS`. A table, row or column that only one run has
         gets one row, in which the other names are empty.
     counts : pandas.DataFrame
@@ -158,20 +150,22 @@ def compare(fresh, reference, tolerances):
     profile = Path(reference).name.removesuffix(STAND_INS)
     fresh = _read(fresh, f"run `make reproduce PROFILE={profile}` first")
     reference = _read(reference, f"`make store PROFILE={profile}` makes a run the reference")
-    _check_provenance(fresh, reference, profile)
-    differences, counts = [], {}
-    for table in sorted(fresh.keys() | reference.keys()):
-        if table not in fresh or table not in reference:
-            found, cells = [_only_one(table, in_fresh=table in fresh)], 0
-        else:
-            found, cells = _compare_tables(table, fresh[table], reference[table], tolerances)
-        verdicts = [difference["verdict"] for difference in found]
-        tally = {verdict: verdicts.count(verdict) for verdict in reversed(VERDICTS)}
-        equal = cells - tally["moved"] - tally["within tolerance"]
-        counts[table] = {"cells": cells, "equal": equal, **tally}
-        differences += found
-    differences.sort(key=lambda difference: VERDICTS.index(difference["verdict"]))
-    return pd.DataFrame(differences, columns=_COLUMNS), pd.DataFrame(counts).T.rename_axis("table")
+    differences, counts = _only_one("table", fresh, reference), {}
+    for table in sorted(fresh.keys() & reference.keys()):
+        _check_provenance(table, fresh[table], reference[table])
+        records, n_cells = _compare_tables(table, fresh[table], reference[table], tolerances)
+        differences += records
+        counts[table] = {"cells": n_cells, "equal": n_cells}
+    differences = pd.DataFrame(differences, columns=_COLUMNS).sort_values(
+        "verdict", key=lambda verdicts: verdicts.map(VERDICTS.index), kind="stable"
+    )
+    texts = ["row", "column", "tolerance"]
+    differences[texts] = differences[texts].astype(object).fillna("")
+    counts = pd.DataFrame(counts, index=["cells", "equal"]).T.rename_axis("table")
+    tally = pd.crosstab(differences["table"], differences["verdict"])
+    counts = counts.join(tally.reindex(columns=VERDICTS[::-1]), how="outer").fillna(0).astype(int)
+    counts["equal"] -= counts["moved"] + counts["within tolerance"]
+    return differences.reset_index(drop=True), counts
 
 
 def _files(folder):
@@ -187,107 +181,67 @@ def _read(folder, advice):
     return {file.stem: pd.read_csv(file, dtype=str, keep_default_na=False) for file in files}
 
 
-def _check_provenance(fresh, reference, profile):
-    """Raise ValueError if tables that both runs have come from different shapes or settings."""
-    advice = {
-        "source": "set AAELIB_DATA to the folder of the reference's shapes (unset: those that were "
-        f"downloaded, else the bundled ones) and run `make reproduce PROFILE={profile}` again",
-        "profile": "compare runs of one profile",
-        "seed": f"`make store PROFILE={profile}` makes a run the reference",
-    }
-    for what in PROVENANCE:
-        pairs = [
-            ("; ".join(fresh[table][what].unique()), "; ".join(reference[table][what].unique()))
-            for table in sorted(fresh.keys() & reference.keys())
-            if what in fresh[table] and what in reference[table]
-        ]
-        other = [pair for pair in dict.fromkeys(pairs) if pair[0] != pair[1]]
-        if other:
-            mine, its = ("; ".join(dict.fromkeys(names)) for names in zip(*other, strict=True))
-            raise ValueError(
-                f"these results are of {what} {mine!r}, the reference of {its!r}: {advice[what]}"
-            )
+def _check_provenance(table, fresh, reference):
+    """Raise ValueError if a table of two runs comes from different shapes or settings."""
+    for what, advice in PROVENANCE.items():
+        mine, its = ("; ".join(run[what].unique()) for run in (fresh, reference))
+        if mine != its:
+            raise ValueError(f"{table} is of {what} {mine!r}, its reference of {its!r}: {advice}")
+
+
+def _only_one(axis, fresh, reference):
+    """Record for each name that only one run has."""
+    missing = [{axis: name, "verdict": "missing"} for name in reference if name not in fresh]
+    return missing + [{axis: name, "verdict": "new"} for name in fresh if name not in reference]
 
 
 def _compare_tables(table, fresh, reference, tolerances):
-    """Differences between two tables, and the number of cells that both have."""
-    both = [name for name in PROVENANCE if name in fresh and name in reference]
-    fresh, reference = _by_name(fresh.drop(columns=both), reference.drop(columns=both))
-    found = [
-        _only_one(table, in_fresh=name in new, **{axis: name})
-        for axis, new, old in (
-            ("row", fresh.index, reference.index),
-            ("column", fresh.columns, reference.columns),
-        )
-        for name in [*old.difference(new, sort=False), *new.difference(old, sort=False)]
-    ]
-    rows = reference.index.intersection(fresh.index, sort=False)
-    columns = reference.columns.intersection(fresh.columns, sort=False)
-    for row in rows:
-        for column in columns:
-            texts = reference.at[row, column], fresh.at[row, column]
-            if not _equal(*texts):
-                found.append(_difference(table, row, column, *texts, tolerances))
-    return found, len(rows) * len(columns)
+    """Record for each difference between two tables, and the number of cells that both have."""
+    fresh, reference = (each.drop(columns=list(PROVENANCE)) for each in (fresh, reference))
+    names = _names(reference[[column for column in reference if column in fresh]])
+    fresh, reference = (_by_name(each, names) for each in (fresh, reference))
+    records = _only_one("row", fresh.index, reference.index)
+    records += _only_one("column", fresh.columns, reference.columns)
+    reference, fresh = reference.align(fresh, join="inner")
+    cells = reference.compare(fresh, result_names=("reference", "fresh")).stack(0)
+    cells = cells.reindex(columns=["reference", "fresh"]).dropna(how="all")
+    numbers = cells.apply(pd.to_numeric, errors="coerce")
+    cells["difference"] = numbers["fresh"] - numbers["reference"]
+    cells["relative_difference"] = cells["difference"] / numbers["reference"].abs()
+    pairs = numbers.itertuples(index=False)
+    for ((row, column), cell), pair in zip(cells.iterrows(), pairs, strict=True):
+        rule = next((t for t in tolerances if t.fits(table, row, column)), EXACT)
+        verdict = "within tolerance" if rule.allows(*pair) else "moved"
+        record = {"row": row, "column": column, "tolerance": str(rule), "verdict": verdict}
+        records.append(record | cell.to_dict())
+    return [{"table": table} | record for record in records], reference.size
 
 
-def _by_name(fresh, reference):
-    """Both tables indexed by the names of rows, without the columns that name them."""
-    common = [column for column in reference if column in fresh]
-    keys = common[:1]
-    for column in common[1:]:
-        tables = (fresh, reference)
+def _names(table):
+    """Columns that name rows: the first, and as many after it as it takes to tell rows apart."""
+    n = 1
+    while n < table.shape[1] and table.duplicated(list(table.columns[:n])).any():
         # Measured numbers are no names: a row whose number moved would be missing.
-        if not any(frame.duplicated(keys).any() for frame in tables) or not all(
-            (frame[column].map(_number).isna() | frame[column].str.isdigit()).all()
-            for frame in tables
-        ):
+        if any(isinstance(_value(x), float) and not x.isdigit() for x in table.iloc[:, n]):
             break
-        keys.append(column)
-    return _indexed(fresh, keys), _indexed(reference, keys)
+        n += 1
+    return list(table.columns[:n])
 
 
-def _indexed(frame, keys):
-    names = pd.Series([", ".join(row) for row in frame[keys].itertuples(index=False)], dtype=str)
+def _by_name(table, columns):
+    """Index a table by the names of its rows; its other cells become numbers or texts."""
+    names = pd.Series([", ".join(row) for row in table[columns].to_numpy()], dtype=str)
     again = names.groupby(names).cumcount()
     names = names.where(again == 0, names + " (" + (again + 1).astype(str) + ")")
-    return frame.drop(columns=keys).set_axis(names, axis="index")
+    return table.drop(columns=columns).map(_value).astype(object).set_axis(names)
 
 
-def _number(text):
-    """Number in a cell, NaN if it is empty, None if it is a text."""
+def _value(text):
+    """Number in a cell (NaN if it is empty), or its text."""
     try:
-        return float(text or "nan") if "_" not in text else None
+        return float(text or "nan")
     except ValueError:
-        return None
-
-
-def _equal(reference, fresh):
-    if reference == fresh:
-        return True
-    numbers = _number(reference), _number(fresh)
-    if None in numbers:
-        return False
-    # "3" and "3.0" are one number; "" and "nan" both stand for none.
-    return numbers[0] == numbers[1] or all(map(math.isnan, numbers))
-
-
-def _difference(table, row, column, reference, fresh, tolerances):
-    """Record for a cell that is not equal."""
-    tolerance = next((t for t in tolerances if t.fits(table, row, column)), EXACT)
-    numbers = _number(reference), _number(fresh)
-    difference = math.nan if None in numbers else numbers[1] - numbers[0]
-    relative = difference / abs(numbers[0]) if numbers[0] else math.nan
-    verdict = "within tolerance" if tolerance.allows(*numbers) else "moved"
-    cells = table, row, column, reference, fresh, difference, relative, str(tolerance), verdict
-    return dict(zip(_COLUMNS, cells, strict=True))
-
-
-def _only_one(table, in_fresh, row="", column=""):
-    """Record for a table, row or column that only one run has."""
-    verdict = "new" if in_fresh else "missing"
-    cells = table, row, column, "", "", math.nan, math.nan, "", verdict
-    return dict(zip(_COLUMNS, cells, strict=True))
+        return text
 
 
 # Reporting ------------------------------------------------------------------------------------
@@ -307,14 +261,15 @@ def describe(differences, counts, exact=False):
     `differences` and `counts` are from `compare`; `exact` grants no cell a tolerance.
     """
     total = counts.sum()
-    overview = pd.concat([counts, total.to_frame("all tables").T])
-    lines = [*overview.to_string().splitlines(), ""]
-    lines += [_line(difference) for difference in differences.head(MAX_LINES).itertuples()]
+    overview = pd.concat([counts, total.to_frame("all tables").T]).to_string()
+    lines = [_line(difference) for difference in differences.head(MAX_LINES).itertuples()]
     if len(differences) > MAX_LINES:
         lines.append(f"... and {len(differences) - MAX_LINES} more, in verify.csv")
-    if len(differences):
-        lines.append("")
-    return "\n".join([*lines, _verdict(differences, total, exact)])
+    said = f"{total.equal} of {total.cells} cells are equal to the reference"
+    said += "".join(f", {total[verdict]} {verdict}" for verdict in VERDICTS if total[verdict])
+    verdict = "Verified" if passes(differences, exact) else "Not verified"
+    verdict += " exactly" if exact else ""
+    return "\n\n".join([overview, *["\n".join(lines)] * bool(lines), f"{verdict}: {said}."])
 
 
 def _line(difference):
@@ -322,24 +277,11 @@ def _line(difference):
     if d.verdict in ("missing", "new"):
         what = f"row {d.row!r}" if d.row else f"column {d.column!r}" if d.column else "whole table"
         return f"{d.verdict}: {d.table}, {what}"
-    relative = d.relative_difference
-    change = f"{100 * relative:+.3g} %, " if math.isfinite(relative) else ""
+    change = f"{100 * d.relative_difference:+.3g} %, " * math.isfinite(d.relative_difference)
     return (
         f"{d.verdict}: {d.table}, row {d.row!r}, column {d.column!r}: "
-        f"{d.reference or 'empty'} → {d.fresh or 'empty'} ({change}allowed: {d.tolerance})"
+        f"{d.reference} → {d.fresh} ({change}allowed: {d.tolerance})"
     )
-
-
-def _verdict(differences, total, exact):
-    if differences.empty:
-        return f"Verified: all {total.cells} cells are equal to the reference."
-    counted = f"{total.equal} of {total.cells} cells are equal to the reference"
-    counted += f", {total['within tolerance']} within tolerance"
-    if passes(differences, exact):
-        return f"Verified: {counted}."
-    rest = [f"{total[verdict]} {verdict}" for verdict in VERDICTS[:3] if total[verdict]]
-    counted = ", ".join([counted, *rest])
-    return f"Not verified: {counted}" + (" (exact: no tolerance)." if exact else ".")
 
 
 def write(differences, path):
