@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial.distance import jensenshannon
 
-from .distances import as_clouds, chamfer_matrix
+from .distances import as_clouds, pairwise_chamfer
 
 
 def minimum_matching_distance(generated, reference):
@@ -30,7 +30,7 @@ def minimum_matching_distance(generated, reference):
     ValueError
         If an array is not (n, n_points, 3) and finite.
     """
-    return minimum_matching_distance_of(chamfer_matrix(*_checked(generated, reference)))
+    return minimum_matching_distance_of(pairwise_chamfer(*_checked(generated, reference)))
 
 
 def coverage(generated, reference):
@@ -58,7 +58,7 @@ def coverage(generated, reference):
     ValueError
         If an array is not (n, n_points, 3) and finite.
     """
-    return coverage_of(chamfer_matrix(*_checked(generated, reference)))
+    return coverage_of(pairwise_chamfer(*_checked(generated, reference)))
 
 
 def one_nearest_neighbor_accuracy(generated, reference):
@@ -91,9 +91,9 @@ def one_nearest_neighbor_accuracy(generated, reference):
     """
     generated, reference = _checked(generated, reference)
     return one_nearest_neighbor_accuracy_of(
-        chamfer_matrix(generated, generated),
-        chamfer_matrix(generated, reference),
-        chamfer_matrix(reference, reference),
+        pairwise_chamfer(generated, generated),
+        pairwise_chamfer(generated, reference),
+        pairwise_chamfer(reference, reference),
     )
 
 
@@ -172,13 +172,13 @@ def generative_metrics(generated, reference):
         If an array is not (n, n_points, 3) and finite.
     """
     generated, reference = _checked(generated, reference)
-    between = chamfer_matrix(generated, reference)
+    between = pairwise_chamfer(generated, reference)
     return {
         "minimum_matching_distance": minimum_matching_distance_of(between),
         "coverage": coverage_of(between),
         "jensen_shannon_divergence": jensen_shannon_divergence(generated, reference),
         "one_nearest_neighbor_accuracy": one_nearest_neighbor_accuracy_of(
-            chamfer_matrix(generated, generated), between, chamfer_matrix(reference, reference)
+            pairwise_chamfer(generated, generated), between, pairwise_chamfer(reference, reference)
         ),
     }
 

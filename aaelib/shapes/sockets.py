@@ -65,9 +65,8 @@ _TURNED = (
 
 def _warn(names, chosen, message):
     """Name the first socket that is chosen, and count the others."""
-    others = chosen.sum() - 1
-    who = f"{names[np.argmax(chosen)]}" + (f" and {others} more" if others else "")
-    warnings.warn(f"{who}: {message}", stacklevel=3)
+    others = f" and {chosen.sum() - 1} more" if chosen.sum() > 1 else ""
+    warnings.warn(f"{names[np.argmax(chosen)]}{others}: {message}", stacklevel=3)
 
 
 def _unit_hint(size):
@@ -192,7 +191,9 @@ class SocketSurface:
         """
         n_angles, n_heights = self.vertices.shape[:2]
         vertices = np.concatenate([self.vertices[:1, 0], self.vertices[:, 1:].reshape(-1, 3)])
-        return trimesh.Trimesh(vertices, _faces(n_angles, n_heights), process=False)
+        nodes = _faces(n_angles, n_heights)
+        faces = np.where(nodes % n_heights, nodes - nodes // n_heights, 0)
+        return trimesh.Trimesh(vertices, faces, process=False)
 
     def coarse(self):
         """
@@ -234,7 +235,7 @@ class SocketSurface:
         sections = np.arange(_SPACING, brim.min(), _SPACING)
         sections = np.append(sections[sections > heights[0, 0]], brim.min())
         perimeters, areas = section_sizes(self.vertices, heights, sections)
-        triangles = self.vertices.reshape(-1, 3)[_grid_faces(*heights.shape)]
+        triangles = self.vertices.reshape(-1, 3)[_faces(*heights.shape)]
         # The divergence theorem; from its own apex, the fan over the brim adds nothing.
         a, b, c = (triangles - self.vertices[:, -1].mean(axis=0)).transpose(1, 0, 2)
         return {
@@ -526,20 +527,9 @@ def _ball_heights(turns, radius):
 
 @lru_cache(maxsize=8)
 def _faces(n_angles, n_heights):
-    """Triangulate (m, 3) a mesh whose pole is one vertex, counterclockwise from outside."""
-    nodes = 1 + np.arange(n_angles * (n_heights - 1)).reshape(n_angles, n_heights - 1)
-    nodes = np.concatenate([np.zeros((n_angles, 1), int), nodes], axis=1)
-    return _triangulate(nodes)
-
-
-@lru_cache(maxsize=8)
-def _grid_faces(n_angles, n_heights):
-    """Give the same faces as indices into the grid itself, ``vertices.reshape(-1, 3)``."""
-    return _triangulate(np.arange(n_angles * n_heights).reshape(n_angles, n_heights))
-
-
-def _triangulate(nodes):
-    here, there = nodes, np.roll(nodes, -1, axis=0)
+    """Triangulate a grid, counterclockwise from outside: indices (m, 3) of its nodes in a row."""
+    here = np.arange(n_angles * n_heights).reshape(n_angles, n_heights)
+    there = np.roll(here, -1, axis=0)
     # At the pole, the second of each cell's two triangles would have no area.
     upper = np.stack([here[:, :-1], there[:, 1:], here[:, 1:]], axis=-1)
     lower = np.stack([here[:, 1:-1], there[:, 1:-1], there[:, 2:]], axis=-1)
