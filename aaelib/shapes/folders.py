@@ -197,10 +197,14 @@ def walk(folder):
             seen.add(real)
         return new
 
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
         place = Path(place)
         folders[:] = [f for f in sorted(folders) if not f.startswith(".") and enters(place / f)]
         yield from (place / name for name in files if not name.startswith("."))
+
+
+def _raise(error):
+    raise error
 
 
 def clashes(files):

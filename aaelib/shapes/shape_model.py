@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 from tqdm.auto import tqdm
 
 from .clouds import resample
-from .sockets import SocketSurface
+from .sockets import SocketSurface, node_values
 from .writing import replacing
 
 _LIMIT = 2.5  # standard deviations of drawn weights
@@ -439,17 +439,10 @@ def _surface_terms(departures, surface):
     """Flatten departures (k, angles, heights, 3) to rows (k, terms) of the surface fit."""
     weights = np.full(departures.shape[1:], _ANYWHERE)
     weights[:, -1] = _AT_BRIM
-    along_normal = np.einsum("kahx,ahx->kah", departures, _normals(surface))
+    normals = node_values(surface.mesh().vertex_normals, *surface.vertices.shape[:2])
+    along_normal = np.einsum("kahx,ahx->kah", departures, normals)
     terms = along_normal, departures * weights
     return np.concatenate([term.reshape(len(term), -1) for term in terms], axis=1)
-
-
-def _normals(surface):
-    """Compute outward unit normals (angles, heights, 3) at a surface's vertices."""
-    angles, heights = surface.vertices.shape[:2]
-    of_mesh = surface.mesh().vertex_normals
-    pole = np.broadcast_to(of_mesh[0], (angles, 1, 3))
-    return np.concatenate([pole, of_mesh[1:].reshape(angles, heights - 1, 3)], axis=1)
 
 
 def vertex_distance(a, b):

@@ -191,8 +191,7 @@ class SocketSurface:
         """
         n_angles, n_heights = self.vertices.shape[:2]
         vertices = np.concatenate([self.vertices[:1, 0], self.vertices[:, 1:].reshape(-1, 3)])
-        nodes = _faces(n_angles, n_heights)
-        faces = np.where(nodes % n_heights, nodes - nodes // n_heights, 0)
+        faces = _vertices_of(_faces(n_angles, n_heights), n_heights)
         return trimesh.Trimesh(vertices, faces, process=False)
 
     def coarse(self):
@@ -342,9 +341,7 @@ def surface_errors(reconstructed, surfaces):
         real = surface.mesh()
         nearest = trimesh.proximity.closest_point(fitted, real.vertices)[0]
         outwards = np.einsum("ij,ij->i", nearest - real.vertices, real.vertex_normals)
-        angles, heights = surface.vertices.shape[:2]
-        pole = np.full((angles, 1), outwards[0])
-        errors.append(np.hstack([pole, outwards[1:].reshape(angles, heights - 1)]))
+        errors.append(node_values(outwards, *surface.vertices.shape[:2]))
     return np.stack(errors)
 
 
@@ -356,6 +353,12 @@ def vertex_values(grid):
     """
     grid = np.asarray(grid)
     return np.append(grid[0, 0], grid[:, 1:])
+
+
+def node_values(values, n_angles, n_heights):
+    """Reorder values of a mesh's vertices as the grid's nodes, (n_angles, n_heights, ...)."""
+    nodes = np.arange(n_angles * n_heights).reshape(n_angles, n_heights)
+    return values[_vertices_of(nodes, n_heights)]
 
 
 def export_stl(surface, path, thickness=4.0):
@@ -536,6 +539,11 @@ def _faces(n_angles, n_heights):
     faces = np.concatenate([upper.reshape(-1, 3), lower.reshape(-1, 3)])
     faces.setflags(write=False)
     return faces
+
+
+def _vertices_of(nodes, n_heights):
+    """Find the mesh's vertices of nodes by their indices in the grid; the pole is vertex 0."""
+    return np.where(nodes % n_heights, nodes - nodes // n_heights, 0)
 
 
 def section_sizes(vertices, heights, sections):
