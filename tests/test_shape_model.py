@@ -175,13 +175,6 @@ def test_drawn_weights_are_truncated_normal(model):
     assert np.abs(np.corrcoef(weights.T) - np.eye(9)).max() < 5 / np.sqrt(2000)
 
 
-def test_samples_are_the_surfaces_of_the_drawn_weights(model):
-    samples = model.sample(3, seed=5)
-    for sample, weights in zip(samples, model.draw_weights(3, 5), strict=True):
-        np.testing.assert_array_equal(sample.vertices, model.surface(weights).vertices)
-    assert not np.array_equal(samples[0].vertices, model.sample(1, seed=6)[0].vertices)
-
-
 def test_points_of_the_basis_lie_on_the_surface_of_the_same_weights(model):
     mean, modes = model.point_basis(n_points=100, n_patterns=3, seed=2)
     assert (mean.shape, modes.shape) == ((3, 100, 3), (3, 9, 100, 3))
@@ -191,17 +184,6 @@ def test_points_of_the_basis_lie_on_the_surface_of_the_same_weights(model):
         clouds = mean + np.tensordot(weights, modes, (0, 1))
         distances = trimesh.proximity.closest_point(mesh, clouds.reshape(-1, 3))[1]
         assert distances.max() < 1e-3
-
-
-def test_patterns_of_points_are_spread_evenly_and_differ(model):
-    mean, _ = model.point_basis(n_points=100, n_patterns=2, seed=2)
-    lone, _ = model.point_basis(n_points=100, n_patterns=1, seed=3)
-    np.testing.assert_array_equal(lone[0], mean[1])
-    for cloud in mean:
-        gaps = np.linalg.norm(cloud[:, None] - cloud, axis=-1) + np.diag(np.full(100, np.inf))
-        # Random points would have a smallest gap of some percent of the mean one.
-        assert gaps.min(axis=1).min() > 0.3 * gaps.min(axis=1).mean()
-    assert np.abs(mean[0] - mean[1]).max() > 1
 
 
 def test_points_are_spread_evenly_on_the_template_where_there_is_one():
