@@ -403,7 +403,9 @@ def test_a_missing_model_says_what_writes_it(tmp_path):
         lambda file: file.write_bytes(file.read_bytes()[:5000]),
         lambda file: np.savez(file, mean=np.zeros(3)),
         lambda file: np.savez(file, **dict(np.load(file)) | {"modes": np.zeros((2, 3))}),
-        lambda file: np.savez(file, **dict(np.load(file)) | {"mean": np.full((9, 9, 3), np.nan)}),
+        lambda file: np.savez(
+            file, **dict(np.load(file)) | {"variance_fractions": np.full(9, np.nan)}
+        ),
     ],
 )
 def test_a_file_that_is_no_model_is_named(model, tmp_path, damage):

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from aaelib.shapes.clouds import resample
 from aaelib.shapes.sockets import (
     SocketSurface,
+    check_sockets,
     export_stl,
     surface_errors,
     vertex_values,
@@ -234,6 +235,18 @@ def test_grids_that_are_no_surface_are_refused():
         SocketSurface(np.zeros((72, 48)))
     with pytest.raises(ValueError, match="not finite"):
         SocketSurface(np.full((72, 48, 3), np.nan))
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        (0.1, r"a and 1 more: .*by 10 if it is in centimetres"),
+        (1e-6, "a and 1 more: .*fits no unit"),
+    ],
+)
+def test_clouds_that_are_no_sockets_in_mm_are_warned_of(points, factor, message):
+    with pytest.warns(UserWarning, match=message):
+        check_sockets(factor * np.stack([points, points]), ["a", "b"])
 
 
 # Mesh
