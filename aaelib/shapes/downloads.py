@@ -93,8 +93,8 @@ def _download(name, url, registry, unzip=None):
                 os.replace(work / _UNPACKED / name if unzip else work, folder)
         except (OSError, ValueError) as error:
             raise OSError(
-                f"{name} is not downloaded ({error}); files that came whole are kept: see that "
-                "there are a network and room, then run the same command again. If a server is "
+                f"{name} is not downloaded ({error}); files that came whole are kept: check the "
+                "network and the room on the disk, then run the same command again. If a server is "
                 "gone, get the shapes by hand (see data/README.md) and name the folder above them "
                 "in AAELIB_DATA"
             ) from error
