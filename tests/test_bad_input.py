@@ -1,10 +1,9 @@
 """What data/README.md says of bad input is so: one test for each row of its table."""
 
+import io
 import json
 import os
 import re
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from aaelib.shapes import folders, resampling, sources
 
 README = Path(__file__).resolve().parents[1] / "data" / "README.md"
 HEADING = "## What is refused, and what it says"
-SIZE = 2236  # squares along each side of a sheet of 10 million triangles
 
 
 def table():
@@ -33,16 +31,20 @@ def table():
 TABLE, TESTED = table(), []
 
 
+def pattern(name):
+    """Of what a row of the table says."""
+    says = re.escape(TABLE.get(name, "no such row"))
+    return says.replace("…", ".*").replace(r"\ ", r"\s+")
+
+
 def row(name):
     """Ties a test to a row of the table, and hands it the pattern of what is said there."""
     TESTED.append(name)
-    text = TABLE.get(name, "no such row")
-    pattern = re.escape(text).replace("…", ".*").replace(r"\ ", r"\s+")
-    return pytest.mark.parametrize("says", [pattern], ids=[""])
+    return pytest.mark.parametrize("says", [pattern(name)], ids=[""])
 
 
 def test_every_row_of_the_table_has_one_test_and_every_test_a_row():
-    assert len(TABLE) > 30
+    assert len(TABLE) > 20
     assert sorted(TESTED) == sorted(TABLE)
 
 
@@ -82,46 +84,111 @@ def folder(tmp_path):
     return folder
 
 
-# Folders and clouds
+# Files
 
 
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def npz(array):
+    stream = io.BytesIO()
+    np.savez(stream, array)
+    return stream.getvalue()
+
+
+def with_one(value):
+    """A cloud that has this value somewhere."""
+    return np.where(np.arange(60).reshape(20, 3) == 7, value, cloud())
+
+
+def cut_off(share, suffix, **options):
+    content = trimesh.creation.icosphere(1).export(file_type=suffix, **options)
+    content = content.encode() if isinstance(content, str) else content
+    return content[: int(share * len(content))]
+
+
+def triangle(corner, face="0 1 2"):
+    return f"OFF\n3 1 0\n0 0 0\n1 0 0\n{corner}\n3 {face}\n".encode()
+
+
+# Row of the table -> files that are refused in its words.
+REFUSED = {
+    "an empty or truncated `.npy` file": {
+        **{f"{size}.npy": npy(cloud())[:size] for size in (0, 9, 60, 128, 607)},
+        "archive.npy": npz(cloud()),
+    },
+    "an array of another shape, of complex numbers, text or fields": {
+        "batch.npy": npy(cloud()[None]),
+        "plane.npy": npy(cloud()[:, :2]),
+        "complex.npy": npy(np.ones((20, 3), complex)),
+        "text.npy": npy(np.full((20, 3), "1.0")),
+        "fields.npy": npy(np.zeros(20, [("x", float), ("y", float), ("z", float)])),
+        "truths.npy": npy(np.ones((20, 3), bool)),
+        "dates.npy": npy(np.zeros((20, 3), "datetime64[s]")),
+    },
+    "points that are NaN, infinite, or too large": {
+        f"{value}.npy": npy(with_one(value)) for value in (np.nan, np.inf, -np.inf, 1e300)
+    },
+    "all points equal": {
+        f"{dtype}.npy": npy(np.tile([1, 2, 3], (20, 1)).astype(dtype)) for dtype in ("f2", "f8")
+    },
+    "a mesh without faces": {"points.ply": trimesh.PointCloud(cloud()).export(file_type="ply")},
+    "a mesh without area": {"line.off": triangle("2 0 0")},
+    "a mesh with vertices that are not finite": {
+        f"{value}.off": triangle(f"{value} 0 0") for value in ("nan", "inf", "1e300")
+    },
+    "a truncated mesh, text that is no mesh, or faces of vertices that are not there": {
+        **{
+            f"cut at {share}.{suffix}": cut_off(share, suffix)
+            for suffix in ("off", "ply", "stl", "glb")
+            for share in (0.3, 0.99)
+        },
+        # Trimesh reads as many faces of a text as there are.
+        "cut text.ply": cut_off(0.9, "ply", encoding="ascii"),
+        "cut quad.off": b"OFF\n4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n4 0 1",
+        **{
+            f"words.{suffix}": b"Dear reader, this is no mesh.\n" * 9
+            for suffix in ("off", "ply", "stl", "glb", "3mf")
+        },
+        "high.off": triangle("0 1 0", "0 1 3"),
+        "low.off": triangle("0 1 0", "0 1 -1"),
+        "high.obj": b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n",
+    },
+}
+TESTED += REFUSED
+
+
+@pytest.mark.parametrize(
+    ("line", "name"), [(line, name) for line, files in REFUSED.items() for name in files]
+)
+def test_a_bad_file_is_refused_in_the_words_of_the_table(folder, line, name):
+    (folder / name).write_bytes(REFUSED[line][name])
+    refuses(folder, re.sub(r"\boff\b", name.rpartition(".")[2], pattern(line)), name)
+
+
+READERS = pytest.mark.parametrize(
+    "read", [folders.load_clouds, lambda path: resampling.resample_tree(path, f"{path} clouds")]
+)
+
+
+@READERS
 @row("a folder that is not there")
-def test_a_folder_that_is_not_there(tmp_path, says):
-    for read in (
-        folders.load_clouds,
-        lambda path: resampling.resample_tree(path, tmp_path / "clouds"),
-    ):
-        with pytest.raises(FileNotFoundError, match=says):
-            read(tmp_path / "nowhere")
+def test_a_folder_that_is_not_there(tmp_path, read, says):
+    with pytest.raises(FileNotFoundError, match=says):
+        read(tmp_path / "nowhere")
     assert not list(tmp_path.iterdir())
 
 
+@READERS
 @row("an empty folder")
-def test_an_empty_folder(tmp_path, says):
-    source = tmp_path / "source"
-    source.mkdir()
-    for read in (
-        folders.load_clouds,
-        lambda path: resampling.resample_tree(path, tmp_path / "clouds"),
-    ):
-        with pytest.raises(FileNotFoundError, match=says):
-            read(source)
-    assert list(tmp_path.iterdir()) == [source]
-
-
-@row("an empty `.npy` file")
-def test_an_empty_file(folder, says):
-    (folder / "empty.npy").touch()
-    refuses(folder, says, "empty.npy")
-
-
-@row("a truncated `.npy` file")
-@pytest.mark.parametrize("size", [4, 9, 60, 128, 200, 607])
-def test_a_truncated_file(folder, size, says):
-    whole = (folder / "good.npy").read_bytes()
-    assert len(whole) == 608
-    (folder / "cut.npy").write_bytes(whole[:size])
-    refuses(folder, says, "cut.npy")
+def test_an_empty_folder(tmp_path, read, says):
+    (tmp_path / "source").mkdir()
+    with pytest.raises(FileNotFoundError, match=says):
+        read(tmp_path / "source")
+    assert [file.name for file in tmp_path.iterdir()] == ["source"]
 
 
 class Fires:
@@ -141,105 +208,12 @@ def test_a_pickled_array(folder, tmp_path, says):
     assert not (tmp_path / "fired").exists()
 
 
-@row("an array of another shape")
-def test_an_array_of_another_shape(folder, says):
-    np.save(folder / "batch.npy", cloud()[None])
-    refuses(folder, says, "batch.npy")
-
-
-@row("complex numbers, text, or fields")
-@pytest.mark.parametrize(
-    "array",
-    [
-        np.ones((20, 3), complex),
-        np.full((20, 3), "1.0"),
-        np.zeros(20, [("x", float), ("y", float), ("z", float)]),
-        np.ones((20, 3), bool),
-        np.zeros((20, 3), "datetime64[s]"),
-    ],
-)
-def test_an_array_of_no_real_numbers(folder, array, says):
-    np.save(folder / "odd.npy", array)
-    refuses(folder, says, "odd.npy")
-
-
-@row("points that are NaN, infinite, or too large")
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
-def test_points_that_are_not_finite(folder, value, says):
-    points = cloud()
-    points[7, 1] = value
-    np.save(folder / "odd.npy", points)
-    refuses(folder, says, "odd.npy")
-
-
-@row("fewer points than asked for")
-def test_fewer_points_than_asked_for(folder, says):
-    np.save(folder / "few.npy", cloud(9))
-    refuses(folder, says, "few.npy")
-
-
 @row("clouds of different numbers of points")
 def test_clouds_of_different_numbers_of_points(folder, says):
     np.save(folder / "many.npy", cloud(500))
     assert folders.load_clouds(folder, 10).points.shape == (2, 10, 3)
     np.save(folder / "few.npy", cloud(9))
     refuses(folder, says, "few.npy")
-
-
-@row("half precision")
-def test_half_precision(folder, says):
-    assert not says
-    half = cloud().astype(np.float16)
-    np.save(folder / "half.npy", half)
-    shapes = folders.load_clouds(folder, 20)
-    np.testing.assert_array_equal(shapes.points[list(shapes.names).index("half")], half)
-
-
-@row("all points equal")
-@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int32])
-def test_all_points_equal(folder, dtype, says):
-    np.save(folder / "flat.npy", np.tile([1, 2, 3], (20, 1)).astype(dtype))
-    message = says if dtype != np.int32 else says.replace(r"\.0", "")
-    refuses(folder, message, "flat.npy")
-
-
-@row("one point")
-def test_one_point(folder, says):
-    np.save(folder / "point.npy", cloud(1))
-    refuses(folder, says, "point.npy")
-    with pytest.raises(ValueError, match="all points are equal"):
-        folders.read(folder / "point.npy", 1)
-
-
-# Meshes
-
-
-@row("a mesh without faces")
-def test_a_mesh_without_faces(folder, says):
-    trimesh.PointCloud(cloud()).export(folder / "points.ply")
-    refuses(folder, says, "points.ply")
-
-
-@row("a mesh without area")
-def test_a_mesh_without_area(folder, says):
-    (folder / "line.off").write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n")
-    refuses(folder, says, "line.off")
-
-
-@row("a mesh with vertices that are not finite")
-@pytest.mark.parametrize("value", ["nan", "inf", "1e300"])
-def test_a_mesh_with_vertices_that_are_not_finite(folder, value, says):
-    (folder / "odd.off").write_text(f"OFF\n3 1 0\n0 0 0\n{value} 0 0\n0 1 0\n3 0 1 2\n")
-    refuses(folder, says, "odd.off")
-
-
-@row("a mesh with faces of vertices that are not there")
-@pytest.mark.parametrize("index", [8, -1])
-def test_a_mesh_with_faces_of_vertices_that_are_not_there(folder, index, says):
-    text = box().export(file_type="ply", encoding="ascii")
-    text = text.decode() if isinstance(text, bytes) else text
-    (folder / "odd.ply").write_text(re.sub(r"(?m)^3 \d+ \d+ \d+$", f"3 0 1 {index}", text))
-    refuses(folder, says, "odd.ply")
 
 
 @row("a mesh with degenerate faces, or edges of many faces")
@@ -254,35 +228,6 @@ def test_a_mesh_with_degenerate_faces_and_edges_of_many_faces(folder, says):
     assert resampling.resample_tree(folder, folder.with_name("clouds"), 10).refused == []
 
 
-@row("a truncated mesh")
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
-def test_a_truncated_mesh(folder, share, says):
-    # Trimesh reads as many faces of a text as there are.
-    formats = [("off", {}), ("ply", {"encoding": "ascii"}), ("ply", {}), ("stl", {}), ("glb", {})]
-    for suffix, options in formats:
-        content = trimesh.creation.icosphere(1).export(file_type=suffix, **options)
-        content = content.encode() if isinstance(content, str) else content
-        file = folder / f"cut {len(options)}.{suffix}"
-        file.write_bytes(content[: int(share * len(content))])
-        refuses(folder, says.replace("off", suffix), file.name)
-        file.unlink()
-    text = "OFF\n4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n4 0 1"
-    (folder / "quads.off").write_text(text)
-    refuses(folder, says, "quads.off")
-
-
-@row("text that is no mesh")
-def test_text_that_is_no_mesh(folder, says):
-    for suffix in ("off", "obj", "ply", "stl", "glb", "3mf"):
-        file = folder / f"words.{suffix}"
-        file.write_text("Dear reader, this is no mesh.\n" * 9)
-        found = says.replace("stl", suffix)
-        if suffix == "obj":  # whose reader skips lines that it does not know
-            found = r".*words\.obj( has no faces|: not a mesh that trimesh can read).*"
-        refuses(folder, found, file.name)
-        file.unlink()
-
-
 @row("a header run together with its counts")
 def test_a_header_run_together_with_its_counts(folder, says):
     assert not says
@@ -294,67 +239,6 @@ def test_a_header_run_together_with_its_counts(folder, says):
     assert list(shapes.names) == ["a", "b", "c", "good"]
     np.testing.assert_array_equal(shapes.points[0], shapes.points[1])
     np.testing.assert_array_equal(shapes.points[0], shapes.points[2])
-
-
-def sheet():
-    """Vertices and faces of a square with 10 million triangles, wavy."""
-    x, y = np.meshgrid(*[np.linspace(0, 100, SIZE + 1, dtype=np.float32)] * 2, indexing="ij")
-    vertices = np.stack([x, y, np.sin(x)], axis=-1).reshape(-1, 3)
-    corner = np.arange((SIZE + 1) ** 2, dtype=np.int32).reshape(SIZE + 1, SIZE + 1)
-    a, b, c, d = corner[:-1, :-1], corner[1:, :-1], corner[1:, 1:], corner[:-1, 1:]
-    return vertices, np.stack([a, b, c, a, c, d], axis=-1).reshape(-1, 3)
-
-
-def write_ply(file, vertices, faces):
-    header = (
-        f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n"
-        "property float x\nproperty float y\nproperty float z\n"
-        f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
-    )
-    packed = np.empty(len(faces), [("count", "u1"), ("index", "<i4", 3)])
-    packed["count"], packed["index"] = 3, faces
-    with file.open("wb") as stream:
-        stream.write(header.encode())
-        vertices.tofile(stream)
-        packed.tofile(stream)
-
-
-def write_stl(file, vertices, faces):
-    with file.open("wb") as stream:
-        stream.write(b"\0" * 80 + np.uint32(len(faces)).tobytes())
-        for part in np.array_split(faces, 20):
-            packed = np.zeros(
-                len(part), [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("rest", "<u2")]
-            )
-            packed["corners"] = vertices[part]
-            packed.tofile(stream)
-
-
-@pytest.mark.slow
-@row("a mesh of 10 million faces")
-def test_a_mesh_of_ten_million_faces(tmp_path, says):
-    assert not says
-    source, target = tmp_path / "source", tmp_path / "clouds"
-    source.mkdir()
-    vertices, faces = sheet()
-    assert len(faces) > 9.99e6
-    write_ply(source / "a.ply", vertices, faces)
-    write_stl(source / "b.stl", vertices, faces)
-    # The most memory of the process that reads, and it reads one after the other.
-    code = (
-        "import resource, sys; from aaelib.shapes.resampling import resample_tree\n"
-        "done = resample_tree(*sys.argv[1:], workers=1)\n"
-        "assert len(done.written) == 2, done.refused\n"
-        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
-    )
-    command = [sys.executable, "-c", code, str(source), str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout) < 2e6  # kB
-    for name in ("a", "b"):
-        points = np.load(target / f"{name}.npy")
-        np.testing.assert_allclose(points[:, 2], np.sin(points[:, 0]), atol=0.05)
-        assert np.ptp(points[:, 0]) > 95
 
 
 @row("a file at which the system ends the process")
@@ -469,16 +353,11 @@ def sockets(tmp_path, monkeypatch):
     return written
 
 
-@row("sockets in metres")
-def test_sockets_in_metres(sockets, says):
-    sockets(0.001)
-    with pytest.warns(UserWarning, match=says):
-        sources.load_sockets()
-
-
-@row("sockets in inches")
-def test_sockets_in_inches(sockets, says):
-    sockets(1 / 25.4)
+@row("sockets in metres or inches")
+@pytest.mark.parametrize(("factor", "unit"), [(1000, "metres"), (25.4, "inches")])
+def test_sockets_in_another_unit(sockets, factor, unit, says):
+    sockets(1 / factor)
+    says = says.replace(r"0\.2", ".*").replace("1000", f"{factor}").replace("metres", unit)
     with pytest.warns(UserWarning, match=says):
         sources.load_sockets()
 
@@ -535,8 +414,8 @@ def saved(tmp_path_factory):
     return folder
 
 
-@row("a recipe with an unknown key")
-def test_a_recipe_with_an_unknown_key(says):
+@row("a recipe with an unknown entry")
+def test_a_recipe_with_an_unknown_entry(says):
     with pytest.raises(ValueError, match=says):
         recipes.recipe("compact", code_length=3)
 
@@ -622,51 +501,29 @@ def corrupted(file, target):
         yield target
 
 
-@row("a corrupted `.npz` of weights")
-def test_a_corrupted_file_of_weights(saved, tmp_path, says):
-    whole, target = (saved / "model.npz").read_bytes(), tmp_path / "model.npz"
+@row("a truncated or corrupted file of a model")
+@pytest.mark.parametrize("name", ["model.npz", "model.keras"])
+def test_a_damaged_file_of_a_model(saved, tmp_path, name, says):
+    whole, target = (saved / name).read_bytes(), tmp_path / name
     for size in (0, 10, 1000, len(whole) - 10):
         target.write_bytes(whole[:size])
         with pytest.raises(ValueError, match=says):
             files.load(target)
-    for file in corrupted(saved / "model.npz", target):
+    for file in corrupted(saved / name, target):
         with pytest.raises(ValueError, match=says):
             files.load(file)
+
+
+def test_weights_that_do_not_fit_or_are_not_finite(saved, tmp_path):
     with np.load(saved / "model.npz") as file:
         arrays = dict(file)
-    np.savez(target, **{**arrays, "encoder_0": np.full_like(arrays["encoder_0"], np.nan)})
-    with pytest.raises(ValueError, match=r"encoder are not finite"):
-        files.load(target)
-    np.savez(target, **{**arrays, "encoder_0": arrays["encoder_0"][:, :-1]})
-    with pytest.raises(ValueError, match=says):
-        files.load(target)
+    for weights in (np.full_like(arrays["encoder_0"], np.nan), arrays["encoder_0"][:, :-1]):
+        np.savez(tmp_path / "model.npz", **{**arrays, "encoder_0": weights})
+        with pytest.raises(ValueError, match=r"model\.npz"):
+            files.load(tmp_path / "model.npz")
 
 
-@row("a truncated `.keras` file")
-def test_a_truncated_keras_file(saved, tmp_path, says):
-    whole, target = (saved / "model.keras").read_bytes(), tmp_path / "model.keras"
-    for size in (0, 10, 1000, len(whole) // 2, len(whole) - 10):
-        target.write_bytes(whole[:size])
-        with pytest.raises(ValueError, match=says):
-            files.load(target)
-
-
-@row("a corrupted `.keras` file")
-def test_a_corrupted_keras_file(saved, tmp_path, says):
-    for file in corrupted(saved / "model.keras", tmp_path / "model.keras"):
-        with pytest.raises(ValueError, match=says):
-            files.load(file)
-
-
-@row("a `.keras` file of another model")
-def test_a_keras_file_of_another_model(tmp_path, says):
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.save(tmp_path / "other.keras")
-    with pytest.raises(ValueError, match=says):
-        files.load(tmp_path / "other.keras")
-
-
-@row("a `.keras` file with a Lambda layer")
+@row("a `.keras` file of another model, or one with a Lambda layer")
 def test_a_keras_file_with_a_lambda_layer(saved, tmp_path, says):
     fired = tmp_path / "fired"
     name = str(fired)
@@ -676,8 +533,10 @@ def test_a_keras_file_with_a_lambda_layer(saved, tmp_path, says):
     model = keras.Sequential([keras.Input((2,)), layer])
     model.save(tmp_path / "code.keras")
     fired.unlink(missing_ok=True)
-    with pytest.raises(ValueError, match=says):
-        files.load(tmp_path / "code.keras")
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
+    for name in ("other", "code"):
+        with pytest.raises(ValueError, match=says):
+            files.load(tmp_path / f"{name}.keras")
     # Hidden in what claims to be ours: as the whole model, or as a rate of an optimizer.
     with zipfile.ZipFile(tmp_path / "code.keras") as file:
         foreign = json.loads(file.read("config.json"))

@@ -5,7 +5,7 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from aaelib.metrics import generative, reconstruction
+from aaelib.metrics import reconstruction
 from aaelib.metrics.generative import (
     coverage,
     generative_metrics,
@@ -45,18 +45,9 @@ def test_minimum_matching_distance_of_a_hand_solved_case():
     assert minimum_matching_distance(at(0.1, 0.7, 0.2), at(0, 1)) == pytest.approx(expected)
 
 
-def test_minimum_matching_distance_averages_over_the_reference():
-    assert minimum_matching_distance(at(0), at(0, 1)) == pytest.approx((0 + 2) / 2)
-    assert minimum_matching_distance(at(0, 1), at(0)) == 0
-
-
 def test_coverage_of_a_hand_solved_case():
     # The generated ones have 0, 0 and 0.5 as their nearest; nothing has 1.
     assert coverage(at(0.1, 0.2, 0.6), at(0, 0.5, 1)) == pytest.approx(2 / 3)
-
-
-def test_coverage_is_no_more_than_one_reference_for_each_generated():
-    assert coverage(at(0), at(0, 0.3, 0.6, 0.9)) == 0.25
 
 
 def test_coverage_counts_all_reference_shapes_at_the_same_distance():
@@ -96,19 +87,7 @@ def test_jensen_shannon_divergence_counts_a_point_outside_in_the_border_voxel():
     assert jensen_shannon_divergence(at(7.0, -1e30), at(0.99, -0.99)) == 0
 
 
-def test_jensen_shannon_divergence_does_not_see_what_one_voxel_holds():
-    assert jensen_shannon_divergence(at(0.001), at(0.07)) == 0
-    assert jensen_shannon_divergence(at(0.001), at(0.073)) == 1
-
-
 # Limits
-
-
-def test_a_set_is_perfect_against_itself():
-    shapes = ellipsoids(8, seed=0)
-    assert minimum_matching_distance(shapes, shapes) == 0
-    assert coverage(shapes, shapes) == 1
-    assert jensen_shannon_divergence(shapes, shapes) == 0
 
 
 def test_sets_far_apart_are_told_apart():
@@ -124,22 +103,7 @@ def test_two_samples_of_one_distribution_are_not_told_apart():
     assert abs(accuracy - 0.5) < 5 * np.sqrt(0.25 / 100)
 
 
-def test_collapse_to_one_good_shape_shows_in_coverage():
-    reference = ellipsoids(10, seed=0)
-    collapsed = np.repeat(reference[:1], 10, axis=0)
-    assert coverage(collapsed, reference) == pytest.approx(0.1)
-
-
 # Invariances
-
-
-@pytest.mark.parametrize("metric", SET_METRICS)
-def test_the_order_of_shapes_and_points_does_not_matter(metric):
-    rng = np.random.default_rng(0)
-    generated, reference = ellipsoids(9, seed=0), ellipsoids(7, seed=1)
-    expected = metric(generated, reference)
-    shuffled = generated[rng.permutation(9)][:, rng.permutation(80)], reference[rng.permutation(7)]
-    assert metric(*shuffled) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -183,19 +147,6 @@ def test_generative_metrics_are_the_metrics_one_by_one():
     assert found == pytest.approx(
         {metric.__name__: metric(generated, reference) for metric in SET_METRICS}
     )
-
-
-def test_generative_metrics_measure_each_pair_once(monkeypatch):
-    calls = []
-
-    def counted(a, b):
-        calls.append((len(a), len(b)))
-        return measure(a, b)
-
-    measure = generative.chamfer_matrix
-    monkeypatch.setattr(generative, "chamfer_matrix", counted)
-    generative_metrics(ellipsoids(3, seed=0), ellipsoids(4, seed=1))
-    assert sorted(calls) == [(3, 3), (3, 4), (4, 4)]
 
 
 # Surface distance

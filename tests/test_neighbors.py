@@ -83,20 +83,3 @@ def test_neighbours_far_from_the_origin_are_still_the_nearest(search):
     found = nearest_indices(tf.constant(a), tf.constant(b)).numpy()[0]
     chosen = np.linalg.norm(a[0] - b[0][found], axis=-1)
     np.testing.assert_allclose(chosen, cKDTree(b[0]).query(a[0])[0], rtol=1e-4)
-
-
-def test_indices_keep_what_is_known_of_their_shape_in_a_graph(search):
-    @tf.function(input_signature=[tf.TensorSpec([None, 40, 3]), tf.TensorSpec([None, 30, 3])])
-    def graph(a, b):
-        indices = nearest_indices(a, b)
-        assert indices.shape.as_list() == [None, 40]
-        return indices
-
-    for n in (2, 5):
-        assert graph(clouds(n, 40), clouds(n, 30, seed=1)).shape == (n, 40)
-
-
-def test_a_tensor_that_is_no_set_of_clouds_is_named():
-    a = tf.constant(clouds(2, 8))
-    with pytest.raises(ValueError, match=r"b has shape \(8, 3\)"):
-        nearest_indices(a, a[0])

@@ -69,13 +69,6 @@ def test_modes_are_the_singular_vectors_of_the_centred_surfaces(model):
     )
 
 
-def test_compactness_rises_to_one(model):
-    compactness = model.compactness()
-    assert (np.diff(compactness) >= 0).all()
-    assert (np.diff(model.variance_fractions_) <= 0).all()
-    assert compactness[-1] == pytest.approx(1)
-
-
 def test_where_sockets_stand_does_not_matter(model):
     rng = np.random.default_rng(0)
     apart = [moved(surface, rng.normal(0, 500, 3)) for surface in sockets(10)]
@@ -98,7 +91,7 @@ def test_fits_of_too_few_surfaces_or_modes_are_refused():
     with pytest.raises(ValueError, match="got 1"):
         ShapeModel.fit(sockets(1))
     for n_modes in (0, 3):
-        with pytest.raises(ValueError, match=f"n_modes is {n_modes}; 3 surfaces give 1 to 2"):
+        with pytest.raises(ValueError, match=f"n_modes is {n_modes}; there are 2"):
             ShapeModel.fit(sockets(3), n_modes)
 
 
@@ -110,13 +103,6 @@ def test_weights_of_a_surface_of_the_model_are_its_own(model, fit):
     weights = np.array([1.5, -2.0, 0.5, 0.25])
     found = model.weights(model.surface(weights), n_modes=4, fit=fit)
     np.testing.assert_allclose(found, weights, atol=1e-6)
-
-
-@FITS
-def test_the_mean_surface_has_no_weights(model, fit):
-    mean = SocketSurface(model.mean_)
-    np.testing.assert_allclose(model.weights(mean, n_modes=4, fit=fit), 0, atol=1e-6)
-    np.testing.assert_array_equal(model.surface([]).vertices, model.mean_)
 
 
 def test_weights_of_the_fitted_surfaces_have_mean_zero_and_spread_one():
@@ -136,16 +122,6 @@ def test_a_reconstruction_follows_a_moved_surface(model, unseen, fit):
     np.testing.assert_allclose(
         model.weights(moved(unseen[0], step), 3, fit), model.weights(unseen[0], 3, fit), atol=1e-6
     )
-
-
-def test_no_other_weights_are_nearer_to_the_vertices(model, unseen):
-    def squared(weights):
-        return np.sum((model.surface(weights).vertices - centred) ** 2)
-
-    centred = unseen[0].vertices - unseen[0].vertices.mean(axis=(0, 1))
-    weights = model.weights(unseen[0], 3, fit="vertices")
-    for change in np.concatenate([np.eye(3), -np.eye(3)]) * 0.01:
-        assert squared(weights + change) > squared(weights)
 
 
 def test_the_surface_fit_is_nearer_to_the_surface_and_the_vertex_fit_to_the_vertices(unseen):
@@ -188,28 +164,15 @@ def test_what_the_model_does_not_have_is_refused(model, unseen):
 # Drawing
 
 
-@pytest.mark.parametrize("limit", [0.5, 2.5, 8.0])
-def test_drawn_weights_are_truncated_normal(model, limit):
-    weights = model.draw_weights(2000, seed=1, limit=limit)
+def test_drawn_weights_are_truncated_normal(model):
+    weights = model.draw_weights(2000, seed=1)
     assert weights.shape == (2000, 9)
-    assert np.abs(weights).max() <= limit
-    expected = truncnorm(-limit, limit)
+    assert np.abs(weights).max() <= 2.5
+    expected = truncnorm(-2.5, 2.5)
     assert weights.std() == pytest.approx(expected.std(), rel=0.02)
     assert kstest(weights.ravel(), expected.cdf).pvalue > 0.001
     # One mode's weight tells nothing about another's.
     assert np.abs(np.corrcoef(weights.T) - np.eye(9)).max() < 5 / np.sqrt(2000)
-
-
-def test_samples_are_the_surfaces_of_the_drawn_weights(model):
-    samples = model.sample(3, seed=5, limit=1.0)
-    for sample, weights in zip(samples, model.draw_weights(3, 5, 1.0), strict=True):
-        np.testing.assert_array_equal(sample.vertices, model.surface(weights).vertices)
-    assert not np.array_equal(samples[0].vertices, model.sample(1, seed=6)[0].vertices)
-
-
-def test_a_limit_of_nothing_is_refused(model):
-    with pytest.raises(ValueError, match="limit is 0"):
-        model.sample(1, limit=0)
 
 
 def test_points_of_the_basis_lie_on_the_surface_of_the_same_weights(model):
@@ -221,17 +184,6 @@ def test_points_of_the_basis_lie_on_the_surface_of_the_same_weights(model):
         clouds = mean + np.tensordot(weights, modes, (0, 1))
         distances = trimesh.proximity.closest_point(mesh, clouds.reshape(-1, 3))[1]
         assert distances.max() < 1e-3
-
-
-def test_patterns_of_points_are_spread_evenly_and_differ(model):
-    mean, _ = model.point_basis(n_points=100, n_patterns=2, seed=2)
-    lone, _ = model.point_basis(n_points=100, n_patterns=1, seed=3)
-    np.testing.assert_array_equal(lone[0], mean[1])
-    for cloud in mean:
-        gaps = np.linalg.norm(cloud[:, None] - cloud, axis=-1) + np.diag(np.full(100, np.inf))
-        # Random points would have a smallest gap of some percent of the mean one.
-        assert gaps.min(axis=1).min() > 0.3 * gaps.min(axis=1).mean()
-    assert np.abs(mean[0] - mean[1]).max() > 1
 
 
 def test_points_are_spread_evenly_on_the_template_where_there_is_one():
@@ -250,21 +202,19 @@ def test_points_are_spread_evenly_on_the_template_where_there_is_one():
     assert np.mean(mean[0, :, 2] > wall) > np.mean(without[0, :, 2] > wall) + 0.05
 
 
-@pytest.mark.parametrize("limit", [0.5, 2.5])
-def test_sampled_clouds_are_of_the_drawn_weights(limit):
+def test_sampled_clouds_are_of_the_drawn_weights():
     model = ShapeModel.fit(family(), n_modes=2)
-    clouds = model.sample_clouds(12, 50, seed=3, limit=limit)
+    clouds = model.sample_clouds(12, 50, seed=3)
     assert (clouds.shape, clouds.dtype) == ((12, 50, 3), np.float32)
     mean, modes = model.point_basis(50, seed=3)
     used = set()
-    for cloud, weights in zip(clouds, model.draw_weights(12, 3, limit), strict=True):
-        assert np.abs(weights).max() <= limit
+    for cloud, weights in zip(clouds, model.draw_weights(12, 3), strict=True):
         off = np.abs(mean + np.tensordot(weights, modes, (0, 1)) - cloud).max(axis=(1, 2))
         assert off.min() < 1e-3
         used.add(off.argmin())
     assert len(used) > 3
-    np.testing.assert_array_equal(model.sample_clouds(12, 50, 3, limit), clouds)
-    assert not np.isclose(model.sample_clouds(12, 50, 4, limit), clouds).all(axis=(1, 2)).any()
+    np.testing.assert_array_equal(model.sample_clouds(12, 50, 3), clouds)
+    assert not np.isclose(model.sample_clouds(12, 50, 4), clouds).all(axis=(1, 2)).any()
 
 
 # Correspondence by the points of clouds
@@ -446,20 +396,21 @@ def test_a_missing_model_says_what_writes_it(tmp_path):
         ShapeModel.load(tmp_path / "nothing.npz")
 
 
-@pytest.mark.parametrize("kind", ["empty", "text", "cut off", "other arrays", "one array"])
-def test_a_file_that_is_no_model_is_named(model, tmp_path, kind):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(file.read_bytes()[:5000]),
+        lambda file: np.savez(file, mean=np.zeros(3)),
+        lambda file: np.savez(file, **dict(np.load(file)) | {"modes": np.zeros((2, 3))}),
+        lambda file: np.savez(
+            file, **dict(np.load(file)) | {"variance_fractions": np.full(9, np.nan)}
+        ),
+    ],
+)
+def test_a_file_that_is_no_model_is_named(model, tmp_path, damage):
     file = tmp_path / "odd.npz"
     model.save(file)
-    if kind == "empty":
-        file.write_bytes(b"")
-    elif kind == "text":
-        file.write_text("mean")
-    elif kind == "cut off":
-        file.write_bytes(file.read_bytes()[:5000])
-    elif kind == "other arrays":
-        np.savez(file, mean=np.zeros(3))
-    else:
-        with file.open("wb") as stream:
-            np.save(stream, np.zeros(3))
+    damage(file)
     with pytest.raises(ValueError, match=r"odd\.npz is not a shape model"):
         ShapeModel.load(file)

@@ -1,7 +1,6 @@
 """Facts of a socket's surface, on a capsule-shaped cup whose sizes are known."""
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,8 @@ from scipy.spatial.transform import Rotation
 from aaelib.shapes.clouds import resample
 from aaelib.shapes.sockets import (
     SocketSurface,
+    check_sockets,
     export_stl,
-    fit_surfaces,
     surface_errors,
     vertex_values,
 )
@@ -123,9 +122,12 @@ def test_clouds_lie_on_their_surfaces(cloud):
 
 
 def test_interpolation_without_smoothing_passes_through_the_points(points):
-    surface = SocketSurface.from_points(points, 180, 120, smoothing=0)
-    inside = points[points[:, 2] < 150]
-    assert trimesh.proximity.closest_point(surface.mesh(), inside)[1].mean() < 0.05
+    inside, distances = points[points[:, 2] < 150], []
+    for smoothing in (0, 0.1):
+        surface = SocketSurface.from_points(points, smoothing=smoothing)
+        distances.append(trimesh.proximity.closest_point(surface.mesh(), inside)[1].mean())
+    assert distances[0] < 0.15
+    assert distances[0] < distances[1]
 
 
 def test_noise_is_not_amplified(points):
@@ -195,11 +197,14 @@ def test_moving_the_cloud_moves_the_surface(points, surface):
 def test_scaling_the_cloud_scales_surface_and_measures(points, surface):
     scaled = SocketSurface.from_points(1.5 * points)
     np.testing.assert_allclose(scaled.vertices, 1.5 * surface.vertices, atol=1e-6)
-    measures, expected = scaled.measure(spacing=45.0), surface.measure(spacing=30.0)
-    powers = {"mm": 1, "mm2": 2, "mm3": 3}
-    for name, value in measures.items():
-        factor = 1.5 ** powers[name.rsplit("_", 1)[1]]
-        np.testing.assert_allclose(value, factor * np.array(expected[name]), rtol=1e-6)
+    measures, expected = scaled.measure(), surface.measure()
+    for name, power in {
+        "length_mm": 1,
+        "brim_height_mean_mm": 1,
+        "area_mm2": 2,
+        "volume_mm3": 3,
+    }.items():
+        assert measures[name] == pytest.approx(1.5**power * expected[name], rel=1e-6)
 
 
 def test_turning_by_an_angle_of_the_grid_shifts_it_by_one(points, surface):
@@ -207,18 +212,6 @@ def test_turning_by_an_angle_of_the_grid_shifts_it_by_one(points, surface):
     turned = SocketSurface.from_points(turn.apply(points)).vertices.reshape(-1, 3)
     expected = turn.apply(np.roll(surface.vertices, 1, axis=0).reshape(-1, 3))
     np.testing.assert_allclose(turned, expected, atol=0.05)
-
-
-def test_fitting_is_fast(points):
-    start = time.perf_counter()
-    SocketSurface.from_points(points)
-    assert time.perf_counter() - start < 1  # 0.08 on an idle core
-
-
-def test_fit_surfaces_fits_each_cloud(points, surface):
-    surfaces = fit_surfaces(np.stack([points, points + 1]))
-    assert len(surfaces) == 2
-    np.testing.assert_array_equal(surfaces[0].vertices, surface.vertices)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +235,18 @@ def test_grids_that_are_no_surface_are_refused():
         SocketSurface(np.zeros((72, 48)))
     with pytest.raises(ValueError, match="not finite"):
         SocketSurface(np.full((72, 48, 3), np.nan))
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        (0.1, r"a and 1 more: .*by 10 if it is in centimetres"),
+        (1e-6, "a and 1 more: .*fits no unit"),
+    ],
+)
+def test_clouds_that_are_no_sockets_in_mm_are_warned_of(points, factor, message):
+    with pytest.warns(UserWarning, match=message):
+        check_sockets(factor * np.stack([points, points]), ["a", "b"])
 
 
 # Mesh
@@ -290,13 +295,6 @@ def test_measures_of_a_capsule_are_known():
     assert measures["proximal_perimeter_mm"] == pytest.approx(circle, rel=0.001)
 
 
-def test_measures_of_a_fitted_cup_are_those_of_the_analytic_one():
-    measures = SocketSurface.from_points(cup(wave=0.0, flattening=1.0)).measure()
-    assert measures["length_mm"] == pytest.approx(200, abs=3)
-    assert measures["volume_mm3"] == pytest.approx(np.pi * RADIUS**2 * (150 + 100 / 3), rel=0.02)
-    assert measures["perimeters_mm"][2] == pytest.approx(2 * np.pi * RADIUS, rel=0.005)
-
-
 def test_sections_agree_with_trimesh(surface):
     measures, mesh = surface.measure(), surface.mesh()
     lowest = mesh.vertices[:, 2].min()
@@ -321,14 +319,6 @@ def test_volume_and_area_agree_with_trimesh(surface):
     measures = surface.measure()
     assert measures["volume_mm3"] == pytest.approx(closed.volume)
     assert measures["area_mm2"] == pytest.approx(mesh.area)
-
-
-def test_a_low_brim_leaves_one_section():
-    measures = capsule_surface(length=60.0).measure(spacing=70.0)
-    assert measures["heights_mm"] == []
-    assert measures["distal_height_mm"] == measures["proximal_height_mm"] == pytest.approx(60)
-    with pytest.raises(ValueError, match="spacing is 0"):
-        capsule_surface().measure(spacing=0)
 
 
 # Errors of reconstructions
@@ -357,13 +347,6 @@ def test_a_reconstruction_2_mm_outside_has_an_error_of_2_mm(capsules):
     assert inside.mean() == pytest.approx(-2, abs=0.1)
     # Where all angles meet, there is one error.
     assert np.ptp(outside[:, 0]) == 0
-
-
-def test_a_fresh_sample_of_the_surface_has_next_to_no_error(capsules):
-    real, _ = capsules
-    errors = surface_errors(real.sample()[None], [real])[0]
-    assert np.abs(errors).mean() < 0.1
-    assert np.abs(errors[:, :-3]).max() < 0.3
 
 
 def test_a_bump_on_one_side_is_an_error_of_that_side(capsules):
@@ -408,17 +391,6 @@ def test_samples_lie_on_the_surface_and_are_seeded(surface):
     np.testing.assert_array_equal(samples, surface.sample(500, seed=3))
 
 
-@pytest.mark.parametrize("cloud", public_or_analytic_sockets()[::2])
-def test_shell_is_a_closed_wall(cloud):
-    surface = SocketSurface.from_points(cloud)
-    shell = surface.shell(4.0)
-    assert shell.is_watertight
-    assert shell.is_winding_consistent
-    assert shell.euler_number == 2
-    area = surface.measure()["area_mm2"]
-    assert area * 4 * 0.95 < shell.volume < area * 4 * 1.10
-
-
 def test_shell_of_a_capsule_has_the_volume_between_two_capsules_and_of_its_rim():
     t = 4.0
     ball = 2 / 3 * np.pi * ((RADIUS + t) ** 3 - RADIUS**3)
@@ -427,15 +399,6 @@ def test_shell_of_a_capsule_has_the_volume_between_two_capsules_and_of_its_rim()
     rim = np.pi * t**2 / 8 * 2 * np.pi * (RADIUS + t / 2)
     volume = capsule_surface(200.0).shell(t).volume
     assert volume == pytest.approx(ball + tube + rim, rel=0.005)
-
-
-def test_exported_file_is_the_shell(surface, tmp_path):
-    path = export_stl(surface, tmp_path / "new" / "socket.stl", thickness=5.0)
-    printed, shell = trimesh.load_mesh(path), surface.shell(5.0)
-    assert printed.is_watertight
-    assert printed.volume == pytest.approx(shell.volume, rel=1e-4)
-    np.testing.assert_allclose(printed.bounds, shell.bounds, atol=1e-3)
-    assert [p.name for p in path.parent.iterdir()] == ["socket.stl"]
 
 
 @pytest.mark.parametrize("thickness", [0.0, -4.0, 21.0, np.nan, np.inf])

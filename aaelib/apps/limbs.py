@@ -112,13 +112,7 @@ def load_limb(path, factor=1.0):
         raise ValueError(f"{path}: limbs are read from {', '.join(FORMATS)} files")
     if not (np.isfinite(factor) and factor > 0):
         raise ValueError(f"factor is {factor}; it must be a positive number")
-    vertices, faces = meshes.read(path)
-    if len(faces) and not (faces.min() >= 0 and faces.max() < len(vertices)):
-        raise ValueError(
-            f"{path}: has faces of vertices that it does not have (it has {len(vertices)}); write "
-            "it again"
-        )
-    mesh = _cleaned(trimesh.Trimesh(vertices, faces, process=False))
+    mesh = _cleaned(meshes.read(path))
     if not len(mesh.faces):
         raise ValueError(
             f"{path}: no faces with an area and finite vertices; a limb is a surface of triangles"

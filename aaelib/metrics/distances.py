@@ -62,14 +62,9 @@ def pairwise_chamfer(a, b=None):
     ValueError
         If an array is not (n, n_points, 3) and finite.
     """
-    checked = as_clouds(a, "a")
-    return chamfer_matrix(checked, checked if b is None or b is a else as_clouds(b, "b"))
-
-
-def chamfer_matrix(a, b):
-    """Chamfer distances of checked clouds, see `pairwise_chamfer`; `b` may be `a` itself."""
-    one_set = b is a
-    rows, *others = _searchable(a) if one_set else _searchable(a, b)
+    one_set = b is None or b is a
+    a = as_clouds(a, "a")
+    rows, *others = _searchable(a) if one_set else _searchable(a, as_clouds(b, "b"))
     columns = rows if one_set else others[0]
 
     def row(i):

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import norm, t
 
-_BLOCK = 1000  # resamples or permutations in memory at a time
+_BLOCK = 1000  # resamples whose seeds are drawn before their sockets
+_TAILS = (1 - 0.95) / 2, (1 + 0.95) / 2
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,9 @@ class Difference:
     high: float
 
 
-def paired_bootstrap(a, b, n_resamples=10_000, level=0.95, seed=0):
+def paired_bootstrap(a, b, n_resamples=10_000, seed=0):
     """
-    Confidence interval of the mean difference b - a of errors (n_seeds, n_sockets).
+    95 % confidence interval of the mean difference b - a of errors (n_seeds, n_sockets).
 
     Row i of both conditions has the same seed, column j the same socket. Seeds and sockets are
     drawn with replacement, independently, and the interval lies between percentiles of the means:
@@ -35,19 +36,17 @@ def paired_bootstrap(a, b, n_resamples=10_000, level=0.95, seed=0):
     n_seeds, n_sockets = difference.shape
     if n_sockets < 2:
         raise ValueError(f"errors of {n_sockets} socket: an interval needs 2 sockets or more")
-    rng = np.random.default_rng(seed)
-    means = [
-        np.einsum(
-            "rs,rs->r", _weights(rng, count, n_seeds) @ difference, _weights(rng, count, n_sockets)
-        )
-        for count in _blocks(n_resamples)
-    ]
-    return Difference(float(difference.mean()), *_interval(np.concatenate(means), level))
+    rng, means = np.random.default_rng(seed), []
+    for start in range(0, n_resamples, _BLOCK):
+        count = min(_BLOCK, n_resamples - start)
+        by_socket = _weights(rng, count, n_seeds) @ difference
+        means.append(np.einsum("rs,rs->r", by_socket, _weights(rng, count, n_sockets)))
+    return Difference(float(difference.mean()), *_interval(np.concatenate(means)))
 
 
-def bootstrap_difference(a, b, n_resamples=10_000, level=0.95, seed=0):
+def bootstrap_difference(a, b, n_resamples=10_000, seed=0):
     """
-    Confidence interval of the mean difference b - a of one number a seed, such as coverage.
+    95 % confidence interval of the mean difference b - a of one number a seed, such as coverage.
 
     Seeds (n_seeds,) are drawn with replacement. The means of few seeds scatter too little: the 95 %
     percentile interval of 3 seeds would hold the truth in 75 % of studies. So it is widened by
@@ -58,11 +57,9 @@ def bootstrap_difference(a, b, n_resamples=10_000, level=0.95, seed=0):
     mean, n = difference.mean(), len(difference)
     if n == 1:
         return Difference(float(mean), np.nan, np.nan)
-    rng = np.random.default_rng(seed)
-    means = [_weights(rng, count, n) @ difference for count in _blocks(n_resamples)]
-    ends = np.array(_interval(np.concatenate(means), level))
-    tail = (1 + level) / 2
-    spread = np.sqrt(n / (n - 1)) * t.ppf(tail, n - 1) / norm.ppf(tail)
+    means = _weights(np.random.default_rng(seed), n_resamples, n) @ difference
+    ends = np.array(_interval(means))
+    spread = np.sqrt(n / (n - 1)) * t.ppf(_TAILS[1], n - 1) / norm.ppf(_TAILS[1])
     return Difference(float(mean), *(mean + spread * (ends - mean)).tolist())
 
 
@@ -101,10 +98,9 @@ def energy_test(a, b, n_permutations=999, seed=0):
     statistic = -weights @ distances @ weights
     # Splits equal to the given one must count in spite of rounding.
     least = statistic - 1e-9 * distances.max()
-    rng, as_far = np.random.default_rng(seed), 0
-    for count in _blocks(n_permutations):
-        splits = rng.permuted(np.tile(weights, (count, 1)), axis=1)
-        as_far += np.count_nonzero(-np.einsum("pi,pi->p", splits @ distances, splits) >= least)
+    rng = np.random.default_rng(seed)
+    splits = rng.permuted(np.tile(weights, (n_permutations, 1)), axis=1)
+    as_far = np.count_nonzero(-np.einsum("pi,pi->p", splits @ distances, splits) >= least)
     return max(float(statistic), 0.0), float((1 + as_far) / (1 + n_permutations))
 
 
@@ -123,17 +119,10 @@ def _check_finite(a, b):
         raise ValueError("there are values that are not finite")
 
 
-def _blocks(count):
-    """Sizes of blocks, at most `_BLOCK` each, that sum to `count`."""
-    return [min(_BLOCK, count - start) for start in range(0, count, _BLOCK)]
-
-
 def _weights(rng, count, n):
     """Weights (count, n) of n items in `count` resamples with replacement; rows sum to 1."""
     return rng.multinomial(n, np.full(n, 1 / n), size=count) / n
 
 
-def _interval(means, level):
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; it must be between 0 and 1")
-    return np.quantile(means, [(1 - level) / 2, (1 + level) / 2]).tolist()
+def _interval(means):
+    return np.quantile(means, _TAILS).tolist()

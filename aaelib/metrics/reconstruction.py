@@ -1,6 +1,7 @@
 """Errors of reconstructed shapes."""
 
 import numpy as np
+from trimesh.proximity import closest_point
 
 from ..shapes.clouds import normalize
 from .distances import as_clouds, chamfer_distance
@@ -51,8 +52,6 @@ def surface_distance(points, mesh):
     ValueError
         If `points` is not (n_points, 3) and finite.
     """
-    from trimesh.proximity import closest_point
-
     points = np.asarray(points)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"points has shape {points.shape}; expected one cloud, (n_points, 3)")

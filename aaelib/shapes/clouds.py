@@ -15,7 +15,6 @@ NORMALIZATIONS = ("dataset", "unit-sphere")
 # Chamfer distance of two samplings of one socket by less than 2 %.
 _CANDIDATES = 10
 _LLOYD_STEPS = 3
-_FACES_AT_ONCE = 2**18
 
 
 # Resampling -----------------------------------------------------------------------------------
@@ -54,8 +53,7 @@ def resample(mesh, n_points=2048, seed=0):
     """
     if n_points < 1:
         raise ValueError(f"n_points is {n_points}; it must be 1 or more")
-    vertices, faces, areas = _surface(mesh)
-    dense = _stratified_sample(vertices, faces, areas, _CANDIDATES * n_points, seed)
+    dense = _stratified_sample(*_surface(mesh), _CANDIDATES * n_points, seed)
     points = dense[::_CANDIDATES]
     for _ in range(_LLOYD_STEPS):
         # The tree is built more often than it pays to balance it.
@@ -71,41 +69,29 @@ def resample(mesh, n_points=2048, seed=0):
 
 
 def _surface(mesh):
-    """Get vertices (n, 3), faces (m, 3) and their areas (m,) of a mesh or a mesh file."""
-    name = "the mesh"
-    if isinstance(mesh, str | Path):
-        name = str(mesh)
-        vertices, faces = meshes.read(mesh)
-    else:
-        vertices, faces = mesh.vertices.view(np.ndarray), mesh.faces.view(np.ndarray)
+    """Get triangles (m, 3, 3) and their areas (m,) of a mesh or a mesh file."""
+    is_file = isinstance(mesh, str | Path)
+    name, mesh = (mesh, meshes.read(mesh)) if is_file else ("the mesh", mesh)
+    vertices, faces = mesh.vertices.view(np.ndarray), mesh.faces.view(np.ndarray)
     if not len(faces):
         raise ValueError(
             f"{name} has no faces, so it has no surface to put points on; save it as a mesh of "
             "triangles, or a cloud of points as .npy"
         )
-    if faces.min() < 0 or faces.max() >= len(vertices):
+    triangles = vertices[faces]
+    if not (np.abs(triangles) <= np.finfo(np.float32).max).all():
         raise ValueError(
-            f"{name} has faces of vertices that it does not have (it has {len(vertices)}); write "
-            "it again"
+            f"{name} has vertices that are not finite (in single precision); repair it"
         )
-    areas = np.empty(len(faces))
-    # Part by part: the triangles of all faces take several times the memory of the mesh.
-    for start in range(0, len(faces), _FACES_AT_ONCE):
-        part = slice(start, start + _FACES_AT_ONCE)
-        triangles = vertices[faces[part]].astype(np.float64)
-        if not (np.abs(triangles) <= np.finfo(np.float32).max).all():
-            raise ValueError(
-                f"{name} has vertices that are not finite (in single precision); repair it"
-            )
-        areas[part] = trimesh.triangles.area(triangles)
+    areas = trimesh.triangles.area(triangles)
     if not areas.sum() > 0:
         raise ValueError(
             f"{name} has no area: all of its {len(faces)} faces are degenerate; repair it"
         )
-    return vertices, faces, areas
+    return triangles, areas
 
 
-def _stratified_sample(vertices, faces, areas, count, seed):
+def _stratified_sample(triangles, areas, count, seed):
     """
     Draw a point in each of `count` strata of equal area, in the order of the faces.
 
@@ -116,7 +102,7 @@ def _stratified_sample(vertices, faces, areas, count, seed):
     strata = (np.arange(count) + rng.random(count)) * (cumulative[-1] / count)
     chosen = np.minimum(np.searchsorted(cumulative, strata), len(areas) - 1)
     along, across = np.sqrt(rng.random((count, 1))), rng.random((count, 1))
-    a, b, c = vertices[faces[chosen]].astype(np.float64).transpose(1, 0, 2)
+    a, b, c = triangles[chosen].transpose(1, 0, 2)
     return (1 - along) * a + along * (1 - across) * b + along * across * c
 
 

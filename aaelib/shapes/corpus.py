@@ -186,16 +186,6 @@ def _back(rng, width, height, thickness):
     return _join(*posts, *[_box(rung, [0, 0, at]) for at in z])
 
 
-def _pressed(mesh, width, depth):
-    """Scale a mesh along x and y: a round section becomes an ellipse."""
-    return mesh.apply_scale([width, depth, 1.0])
-
-
-def _fluted(mesh, count, depth):
-    """Wave the radius of a mesh `count` times around z, by the fraction `depth`."""
-    return _stretched(mesh, lambda angle: 1 + depth * np.cos(count * angle))
-
-
 def _superelliptic(mesh, exponent):
     """Turn a mesh's round sections into squarish ones (Lame's superellipse)."""
 
@@ -224,7 +214,8 @@ def bowl(rng):
     if rng.random() < 0.4:
         outer = np.vstack([[foot, -rng.uniform(0.05, 0.2)], outer])
     mesh = _vessel(outer, rng.uniform(0.03, 0.08))
-    return _pressed(mesh, 1.0, rng.uniform(0.65, 1.0) if rng.random() < 0.3 else 1.0)
+    depth = rng.uniform(0.65, 1.0) if rng.random() < 0.3 else 1.0
+    return mesh.apply_scale([1.0, depth, 1.0])
 
 
 def cup(rng):
@@ -253,7 +244,8 @@ def vase(rng):
     radii = [rng.uniform(0.35, 0.8), 1.0, rng.uniform(0.25, 0.7), rng.uniform(0.4, 0.95)]
     mesh = _vessel(_smooth(knots, radii, samples=36), rng.uniform(0.04, 0.08))
     if rng.random() < 0.35:
-        return _fluted(mesh, rng.integers(5, 11), rng.uniform(0.03, 0.1))
+        count, depth = rng.integers(5, 11), rng.uniform(0.03, 0.1)
+        return _stretched(mesh, lambda angle: 1 + depth * np.cos(count * angle))
     return mesh
 
 
@@ -360,7 +352,7 @@ def table(rng):
     plate, radius = rng.uniform(0.03, 0.08), rng.uniform(0.02, 0.05)
     is_round = rng.random() < 0.5
     if is_round:
-        top = _pressed(_disc(0.5, plate, height), 1.0, depth)
+        top = _disc(0.5, plate, height).apply_scale([1.0, depth, 1.0])
     else:
         top = _box([1.0, depth, plate], [0, 0, height])
     if rng.random() < 0.35:
@@ -558,7 +550,7 @@ def monitor(rng):
         screen.append(tube.apply_translation([0, thickness / 2, rise + height / 2]))
     depth = rng.uniform(0.2, 0.35)
     if rng.random() < 0.5:
-        foot = _pressed(_disc(0.5, 0.03, 0.0), rng.uniform(0.35, 0.6), 2 * depth)
+        foot = _disc(0.5, 0.03, 0.0).apply_scale([rng.uniform(0.35, 0.6), 2 * depth, 1.0])
     else:
         foot = _box([rng.uniform(0.3, 0.6), depth, 0.03], [0, 0.02, 0])
     neck = _box([rng.uniform(0.06, 0.2), 0.05, rise + 0.3 * height], [0, thickness / 2 + 0.025, 0])
@@ -574,7 +566,7 @@ def bathtub(rng):
     wall = _smooth([0.0, 0.25 * height, height], [base, belly, 1.0], samples=16)
     brim = _tube(np.array([[1 + rim, height - 0.03], [1 + rim, height]]), rim)
     tub = _superelliptic(_join(_vessel(wall, 0.06), brim), rng.uniform(2.2, 7.0))
-    tub = _pressed(tub, 1.0, depth)
+    tub.apply_scale([1.0, depth, 1.0])
     if rng.random() < 0.5:
         return tub
     foot = rng.uniform(0.08, 0.2)

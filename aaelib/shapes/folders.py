@@ -6,7 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -62,9 +62,12 @@ class Shapes:
 
     def __getitem__(self, index):
         """Take the shapes of an index array, a mask or a slice."""
-        arrays = (self.points, self.names, self.kinds, self.files)
-        points, names, kinds, files = (None if a is None else a[index] for a in arrays)
-        return Shapes(points, names, kinds, self.source, self.folder, files)
+        chosen = {
+            name: value[index]
+            for name, value in vars(self).items()
+            if isinstance(value, np.ndarray)
+        }
+        return replace(self, **chosen)
 
 
 def load_clouds(folder, n_points=2048, limit=None, seed=0):
@@ -103,8 +106,7 @@ def load_clouds(folder, n_points=2048, limit=None, seed=0):
         chosen = at_most(limit, classes, seed)
         files, classes = files[chosen], classes[chosen]
     points = read_all(files, n_points, seed, title=name_of(folder))
-    names = [str(file.relative_to(folder).with_suffix("")) for file in files]
-    names = np.array(names)
+    names = np.array([str(file.relative_to(folder).with_suffix("")) for file in files])
     return Shapes(points, names, classes, name_of(folder), str(folder.resolve()), files)
 
 
@@ -172,19 +174,14 @@ def find(folder, suffixes=None):
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}; name one that holds clouds or meshes")
-    accepted = _accepted(suffixes)
+    suffixes = [suffixes] if isinstance(suffixes, str) else suffixes or SUFFIXES
+    accepted = {"." + suffix.lower().lstrip(".") for suffix in suffixes}
+    if unknown := ", ".join(sorted(accepted - SUFFIXES)):
+        raise ValueError(f"unknown suffixes {unknown}; accepted: {', '.join(sorted(SUFFIXES))}")
     files = sorted(file for file in walk(folder) if file.suffix.lower() in accepted)
     if not files:
         raise FileNotFoundError(f"no shapes in {folder}; accepted: {', '.join(sorted(accepted))}")
     return files
-
-
-def _accepted(suffixes):
-    suffixes = [suffixes] if isinstance(suffixes, str) else suffixes or SUFFIXES
-    wanted = {"." + suffix.lower().lstrip(".") for suffix in suffixes}
-    if unknown := ", ".join(sorted(wanted - SUFFIXES)):
-        raise ValueError(f"unknown suffixes {unknown}; accepted: {', '.join(sorted(SUFFIXES))}")
-    return wanted
 
 
 def walk(folder):
@@ -195,10 +192,10 @@ def walk(folder):
     def enters(path):
         real = path.resolve()
         in_line = real.is_relative_to(root) or root.is_relative_to(real)
-        if real in seen or (path.is_symlink() and in_line):
-            return False
-        seen.add(real)
-        return True
+        new = real not in seen and not (path.is_symlink() and in_line)
+        if new:
+            seen.add(real)
+        return new
 
     for place, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
         place = Path(place)
@@ -305,27 +302,20 @@ def read_all(files, n_points=2048, seed=0, title="shapes"):
     points = np.empty((len(files), n_points, 3), np.float32)
     bad = clashes(files)
     good = [file for file in files if file not in bad]
-    is_quick = all(map(_is_cloud, files))
     found = read_each(good, n_points, seed)
-    for file, cloud, reason in tqdm(found, f"reading {title}", len(good), False, disable=is_quick):
+    for file, cloud, reason in tqdm(found, f"reading {title}", len(good), False, delay=1):
         if reason is None:
             points[place[file]] = cloud
         else:
             bad[file] = reason
-    if bad:
-        raise ValueError(_described(bad, len(files)))
-    return points
-
-
-def _described(bad, total):
-    """Say in one message why files can't be used, by file -> reason."""
     reasons = [bad[file] for file in sorted(bad)]
-    if len(reasons) == 1:
-        return reasons[0]
-    lines = [f"{len(reasons)} of {total} files can't be used:", *reasons[:_SHOWN]]
-    if len(reasons) > _SHOWN:
-        lines.append(f"and {len(reasons) - _SHOWN} more")
-    return "\n  ".join(lines)
+    if len(reasons) > 1:
+        more = [f"and {len(reasons) - _SHOWN} more"] if len(reasons) > _SHOWN else []
+        head = f"{len(reasons)} of {len(files)} files can't be used:"
+        raise ValueError("\n  ".join([head, *reasons[:_SHOWN], *more]))
+    if reasons:
+        raise ValueError(reasons[0])
+    return points
 
 
 def read_each(files, n_points, seed, workers=None):
@@ -346,13 +336,11 @@ def read_each(files, n_points, seed, workers=None):
     """
     left = {file: None for file in files if not _is_cloud(file)}
     workers = workers or (1 if len(left) < _FEW else joblib.cpu_count())
-    for file in files:
-        if _is_cloud(file) or workers == 1:
-            yield _attempt(file, n_points, seed)
     if workers == 1:
-        return
+        left = {}
+    yield from (_attempt(file, n_points, seed) for file in files if file not in left)
+    small = [file for file in left if not file.is_file() or file.stat().st_size < _LARGE]
     try:
-        small = [file for file in left if not file.is_file() or file.stat().st_size < _LARGE]
         for found in _in_processes(small, n_points, seed, workers):
             del left[found[0]]
             yield found

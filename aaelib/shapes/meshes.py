@@ -1,20 +1,17 @@
-"""Mesh files: vertices and faces, read in little more memory than they take."""
+"""Mesh files, as trimesh reads them."""
 
 import re
-from itertools import takewhile
 from pathlib import Path
 
-import numpy as np
 import trimesh
 from trimesh.exchange.load import mesh_formats
-from trimesh.exchange.ply import load_ply
-from trimesh.exchange.stl import load_stl
 
 # Formats of trimesh, without Python objects, a variant of STL, and points without faces.
 SUFFIXES = frozenset(f".{name}" for name in mesh_formats() - {"dict", "dict64", "stl_ascii", "xyz"})
 
 # ModelNet40 has files that run header and counts together: "OFF490 518 0".
 _OFF_HEADER = re.compile(rb"\s*OFF\s*(\d+)[ \t]+(\d+)(?:[ \t]+\d+)?[ \t\r]*\n")
+_PLY_HEADER = re.compile(rb"ply\s+format ascii.*?end_header[ \t\r]*\n", re.DOTALL)
 
 
 def read(path):
@@ -28,10 +25,8 @@ def read(path):
 
     Returns
     -------
-    vertices : numpy.ndarray
-        (n, 3) floats, as precise as the file has them, in its unit.
-    faces : numpy.ndarray
-        (m, 3) integers, indices of vertices. None are merged or left out.
+    trimesh.Trimesh
+        In the file's unit. No vertices are merged, no faces left out.
 
     Raises
     ------
@@ -40,7 +35,15 @@ def read(path):
     """
     path = Path(path)
     try:
-        return _read(path)
+        if path.suffix.lower() in (".off", ".ply"):
+            _check_whole(path.read_bytes())
+        mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
+        if path.suffix.lower() == ".stl" and not len(mesh.faces):
+            raise ValueError("neither a whole binary STL file nor one in text with any facets")
+        if len(mesh.faces) and (mesh.vertices.shape[1], mesh.faces.shape[1]) != (3, 3):
+            raise ValueError(f"{mesh.vertices.shape} vertices, {mesh.faces.shape} faces")
+        if len(mesh.faces) and not 0 <= mesh.faces.min() <= mesh.faces.max() < len(mesh.vertices):
+            raise ValueError(f"faces of vertices that are not among its {len(mesh.vertices)}")
     except MemoryError as error:
         raise ValueError(
             f"{path}: too large for the free memory; close other programs, or take a mesh with "
@@ -52,90 +55,21 @@ def read(path):
             f"{path}: not a mesh that trimesh can read ({what[:200]}); accepted: "
             f"{', '.join(sorted(SUFFIXES))}; write the file again, or take it out"
         ) from error
+    # Without what else the file says: normals and colours.
+    return trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
 
 
-def _read(path):
-    reader = _READERS.get(path.suffix.lower())
-    found = reader(path) if reader else None
-    if found is None:
-        mesh = trimesh.load_mesh(path, process=False)
-        found = mesh.vertices.view(np.ndarray), mesh.faces.view(np.ndarray)
-    return _checked("vertices", found[0], "fiu"), _checked("faces", found[1], "iu")
-
-
-def _checked(name, array, kinds):
-    """Check for rows of three numbers: a damaged file may give lists, or rows of two."""
-    if not array.size:
-        return np.empty((0, 3), int)
-    if array.ndim != 2 or array.shape[1] != 3 or array.dtype.kind not in kinds:
-        raise ValueError(f"{name} are {array.dtype} of shape {array.shape}, not (n, 3)")
-    return array
-
-
-def _read_off(path):
-    """Read a file of triangles only, else None; trimesh would make a list of every line."""
-    with path.open("rb") as file:
-        header = _OFF_HEADER.match(file.read(1000))
-        if not header:
-            return None
-        counts = [int(count) for count in header.groups()]
-        file.seek(header.end())
-        if sum(counts) > path.stat().st_size:
-            raise ValueError(f"its header counts {counts[0]} vertices and {counts[1]} faces")
-        vertices = np.fromfile(file, np.float64, 3 * counts[0], sep=" ")
-        faces = np.fromfile(file, np.int64, 4 * counts[1], sep=" ")
-        is_all = len(vertices) == 3 * counts[0] and len(faces) == 4 * counts[1]
-        if is_all and (faces[::4] == 3).all() and not file.read(1000).strip():
-            return vertices.reshape(-1, 3), faces.reshape(-1, 4)[:, 1:]
-        file.seek(header.end())
-        _check_off(file, *counts)
-    return None
-
-
-def _check_off(file, n_vertices, n_faces):
-    """Raise if lines are missing, or the end of the last one: trimesh would not notice."""
-    found, last = 0, b"0"
-    for line in file:
-        if words := line.split(b"#")[0].split():
-            found, last = found + 1, words
-    if found < n_vertices + n_faces or (n_faces and len(last) <= int(last[0])):
-        raise ValueError(
-            f"cut off after {found} lines of {n_vertices} vertices and {n_faces} faces"
-        )
-
-
-def _check_ply(file):
-    """Raise if lines of a PLY file in ASCII are missing; trimesh checks binary files."""
-    header = [line.split() for line in takewhile(lambda line: line.strip() != b"end_header", file)]
-    if [b"format", b"ascii", b"1.0"] not in header:
+def _check_whole(content):
+    """Raise if an OFF or PLY file in text was cut off: trimesh takes the faces that are there."""
+    if header := _OFF_HEADER.match(content):
+        counts = header.groups()
+    elif header := _PLY_HEADER.match(content):
+        counts = re.findall(rb"(?m)^element \S+ (\d+)", header[0])
+    else:
         return
-    counts = [int(words[2]) for words in header if words[:1] == [b"element"]]
-    found = sum(1 for line in file if line.strip())
-    if found < sum(counts):
-        raise ValueError(f"cut off after {found} of {sum(counts)} lines")
-
-
-def _read_ply(path):
-    with path.open("rb") as file:
-        found = load_ply(file)
-        file.seek(0)
-        _check_ply(file)
-    return _arrays(found)
-
-
-def _read_stl(path):
-    with path.open("rb") as file:
-        found = load_stl(file)
-    if "faces" not in found and not found.get("geometry"):
-        raise ValueError("neither a whole binary STL file nor one in text with any facets")
-    return _arrays(found)
-
-
-def _arrays(found):
-    """Get vertices and faces from a reader's dict, else None; a trimesh would hold copies."""
-    vertices, faces = (np.asarray(found.get(name, ())) for name in ("vertices", "faces"))
-    are_triangles = faces.ndim == 2 and faces.shape[1] == 3 and vertices.ndim == 2
-    return (vertices, faces) if are_triangles else None
-
-
-_READERS = {".off": _read_off, ".ply": _read_ply, ".stl": _read_stl}
+    body = re.sub(rb"#[^\n]*", b"", content[header.end() :])
+    lines = [words for line in body.splitlines() if (words := line.split())]
+    expected = sum(map(int, counts))
+    is_cut = header.re is _OFF_HEADER and lines and len(lines[-1]) <= int(lines[-1][0])
+    if len(lines) < expected or is_cut:
+        raise ValueError(f"cut off after {len(lines)} of {expected} lines")

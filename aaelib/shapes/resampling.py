@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,14 +100,13 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
     """
     start = time.perf_counter()
     source, target = Path(source), Path(target)
-    _check_settings(n_points, seed, workers)
-    _check_apart(source, target)
+    _check(source.resolve(), target.resolve(), n_points=n_points, seed=seed, workers=workers)
     clouds = {file: _cloud(file, source, target) for file in find(source, suffixes)}
     refused = clashes(clouds)
     with locked(target):
         now = time.time_ns()
         settings = {"n_points": int(n_points), "seed": int(seed), "source": str(source.resolve())}
-        since = _in_force_since(target / SETTINGS, settings, now)
+        since = _in_force_since(target / SETTINGS, json.dumps(settings).encode(), now)
         usable = [file for file in clouds if file not in refused]
         kept = [file for file in usable if _is_current(clouds[file], file, since)]
         todo = sorted(set(usable) - set(kept))
@@ -118,11 +116,11 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
         for file, points, reason in tqdm(found, title, len(todo), unit="shape"):
             if reason is not None:
                 refused[file] = reason
-                continue
-            with replacing(clouds[file]) as temporary:
-                np.save(temporary, points)
-                # A file that changes while it is read is newer than its cloud.
-                os.utime(temporary, ns=(now, now))
+            else:
+                with replacing(clouds[file]) as temporary:
+                    np.save(temporary, points)
+                    # A file that changes while it is read is newer than its cloud.
+                    os.utime(temporary, ns=(now, now))
         removed = sorted({clouds[file] for file in refused if clouds[file].exists()})
         for cloud in removed:
             cloud.unlink()
@@ -138,17 +136,13 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
     )
 
 
-def _check_settings(n_points, seed, workers):
-    for name, value, least in (("n_points", n_points, 1), ("seed", seed, 0)):
-        if value < least:
+def _check(source, target, **settings):
+    """Raise if a setting is out of range, or one folder lies in the other."""
+    for name, value in settings.items():
+        least = 0 if name == "seed" else 1
+        if value is not None and value < least:
             raise ValueError(f"{name} is {value}; it must be {least} or more")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers is {workers}; it must be 1 or more, or None for all processors")
-
-
-def _check_apart(source, target):
-    places = source.resolve(), target.resolve()
-    if places[0].is_relative_to(places[1]) or places[1].is_relative_to(places[0]):
+    if source.is_relative_to(target) or target.is_relative_to(source):
         raise ValueError(
             f"{target} and {source} lie in each other, so clouds would be taken for sources; name "
             "a target beside the source"
@@ -161,28 +155,25 @@ def _cloud(file, source, target):
 
 def _in_force_since(file, settings, now):
     """
-    Time (ns) since which clouds are made with these settings, by the file that says so.
+    Time (ns) since which clouds are made with these settings: that of the file that holds them.
 
     The file is written before the first cloud. So a run that is killed leaves no cloud of its own
     under the old settings, and the clouds of earlier ones are older than the new settings.
     """
-    with suppress(OSError, ValueError, KeyError):
-        found = json.loads(file.read_bytes())
-        if found == {**settings, "since": found["since"]}:
-            return found["since"]
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps({**settings, "since": now}))
-    return now
+    if not (file.is_file() and file.read_bytes() == settings):
+        with replacing(file) as temporary:
+            temporary.write_bytes(settings)
+            os.utime(temporary, ns=(now, now))
+    return file.stat().st_mtime_ns
 
 
 def _is_current(cloud, file, since):
     """Whether a cloud was made with the settings in force, after its file last changed."""
     if not (cloud.is_file() and file.is_file()):
         return False
-    state = file.stat()
+    made, state = cloud.stat().st_mtime_ns, file.stat()
     # The time of change, too: a file that was copied or moved here may say that it is old.
-    changed = max(state.st_mtime_ns, state.st_ctime_ns)
-    return cloud.stat().st_mtime_ns >= since and cloud.stat().st_mtime_ns > changed
+    return made >= since and made > max(state.st_mtime_ns, state.st_ctime_ns)
 
 
 def _list_refused(file, refused):

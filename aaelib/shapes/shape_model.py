@@ -16,8 +16,10 @@ from sklearn.decomposition import PCA
 from tqdm.auto import tqdm
 
 from .clouds import resample
-from .sockets import SocketSurface
+from .sockets import SocketSurface, node_values
 from .writing import replacing
+
+_LIMIT = 2.5  # standard deviations of drawn weights
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,10 @@ class ShapeModel:
         ValueError
             For fewer than two surfaces, or `n_modes` out of [1, number of surfaces - 1].
         """
-        if len(surfaces) < 2:
-            raise ValueError(f"a shape model needs 2 or more surfaces; got {len(surfaces)}")
         most = len(surfaces) - 1
-        n_modes = most if n_modes is None else n_modes
-        if not 1 <= n_modes <= most:
-            raise ValueError(f"n_modes is {n_modes}; {len(surfaces)} surfaces give 1 to {most}")
+        if most < 1:
+            raise ValueError(f"a shape model needs 2 or more surfaces; got {len(surfaces)}")
+        n_modes = _checked(n_modes, most)
         grids = np.stack([_centred(surface) for surface in surfaces])
         # The full decomposition: a randomised one would make tables depend on a seed.
         pca = PCA(n_modes, svd_solver="full").fit(grids.reshape(len(grids), -1))
@@ -157,9 +157,7 @@ class ShapeModel:
         """Find weights, and how far the fit moves the whole surface, mm."""
         if fit not in ("surface", "vertices"):
             raise ValueError(f"fit is {fit!r}; accepted: 'surface', 'vertices'")
-        n_modes = self.n_modes if n_modes is None else n_modes
-        if not 1 <= n_modes <= self.n_modes:
-            raise ValueError(f"n_modes is {n_modes}; there are {self.n_modes}")
+        n_modes = _checked(n_modes, self.n_modes)
         modes, departure = self.modes_[:n_modes], _centred(surface) - self.mean_
         if fit == "vertices":
             flat = modes.reshape(n_modes, -1)
@@ -170,29 +168,25 @@ class ShapeModel:
         found = np.linalg.lstsq(design.T, target, rcond=None)[0]
         return found[:n_modes], found[n_modes:]
 
-    def draw_weights(self, n, seed=0, limit=2.5):
-        """Draw weights (n, n_modes): standard normal, none beyond `limit` standard deviations."""
-        if limit <= 0:
-            raise ValueError(f"limit is {limit}; it must be above 0 standard deviations")
+    def draw_weights(self, n, seed=0):
+        """Draw weights (n, n_modes): standard normal, none beyond 2.5 standard deviations."""
         rng = np.random.default_rng(seed)
-        return truncnorm.rvs(-limit, limit, size=(n, self.n_modes), random_state=rng)
+        return truncnorm.rvs(-_LIMIT, _LIMIT, size=(n, self.n_modes), random_state=rng)
 
-    def sample(self, n, seed=0, limit=2.5):
+    def sample(self, n, seed=0):
         """
-        Draw surfaces with independent normal weights.
+        Draw surfaces with independent normal weights, none beyond 2.5 standard deviations.
 
         Parameters
         ----------
         n : int
         seed : int
-        limit : float
-            No weight goes beyond this many standard deviations.
 
         Returns
         -------
         list of SocketSurface
         """
-        return [self.surface(weights) for weights in self.draw_weights(n, seed, limit)]
+        return [self.surface(weights) for weights in self.draw_weights(n, seed)]
 
     def point_basis(self, n_points=2048, n_patterns=8, seed=0):
         """
@@ -224,7 +218,7 @@ class ShapeModel:
             basis[k] = np.einsum("mpcx,pc->mpx", corners, share)
         return basis[:, 0], basis[:, 1:]
 
-    def sample_clouds(self, n, n_points=2048, seed=0, limit=2.5):
+    def sample_clouds(self, n, n_points=2048, seed=0):
         """
         Draw clouds with independent normal weights, with the density of `point_basis`.
 
@@ -232,8 +226,6 @@ class ShapeModel:
         ----------
         n, n_points : int
         seed : int
-        limit : float
-            No weight goes beyond this many standard deviations.
 
         Returns
         -------
@@ -242,7 +234,7 @@ class ShapeModel:
         """
         means, modes = self.point_basis(n_points, seed=seed)
         patterns = np.random.default_rng(seed).integers(len(means), size=n)
-        drawn = zip(patterns, self.draw_weights(n, seed, limit).astype(np.float32), strict=True)
+        drawn = zip(patterns, self.draw_weights(n, seed).astype(np.float32), strict=True)
         return np.stack([means[p] + np.tensordot(w, modes[p], 1) for p, w in drawn])
 
     def compactness(self):
@@ -251,9 +243,7 @@ class ShapeModel:
 
     def save(self, path):
         """Write to an `.npz` file, whole or not at all."""
-        arrays = {name.rstrip("_"): value for name, value in vars(self).items()}
-        if self.template_ is None:
-            del arrays["template"]
+        arrays = {name.rstrip("_"): v for name, v in vars(self).items() if v is not None}
         with replacing(path) as temporary:
             np.savez_compressed(temporary, **arrays)
 
@@ -269,8 +259,7 @@ class ShapeModel:
         ValueError
             If the file is not a shape model.
         """
-        path = Path(path)
-        if not path.exists():
+        if not Path(path).exists():
             raise FileNotFoundError(f"no shape model at {path}; notebook 01 writes them")
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -295,6 +284,13 @@ class ShapeModel:
             raise ValueError(f"shapes of modes, shares and template are {found}, not {expected}")
         if not all(np.isfinite(array).all() for array in arrays):
             raise ValueError("it has values that are not finite")
+
+
+def _checked(n_modes, most):
+    n_modes = most if n_modes is None else n_modes
+    if not 1 <= n_modes <= most:
+        raise ValueError(f"n_modes is {n_modes}; there are {most}")
+    return n_modes
 
 
 def transported(surfaces, clouds, n_points=2048, ranks=(4, 8, 12), seed=0):
@@ -443,17 +439,10 @@ def _surface_terms(departures, surface):
     """Flatten departures (k, angles, heights, 3) to rows (k, terms) of the surface fit."""
     weights = np.full(departures.shape[1:], _ANYWHERE)
     weights[:, -1] = _AT_BRIM
-    along_normal = np.einsum("kahx,ahx->kah", departures, _normals(surface))
+    normals = node_values(surface.mesh().vertex_normals, *surface.vertices.shape[:2])
+    along_normal = np.einsum("kahx,ahx->kah", departures, normals)
     terms = along_normal, departures * weights
     return np.concatenate([term.reshape(len(term), -1) for term in terms], axis=1)
-
-
-def _normals(surface):
-    """Compute outward unit normals (angles, heights, 3) at a surface's vertices."""
-    angles, heights = surface.vertices.shape[:2]
-    of_mesh = surface.mesh().vertex_normals
-    pole = np.broadcast_to(of_mesh[0], (angles, 1, 3))
-    return np.concatenate([pole, of_mesh[1:].reshape(angles, heights - 1, 3)], axis=1)
 
 
 def vertex_distance(a, b):

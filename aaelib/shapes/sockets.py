@@ -20,6 +20,8 @@ MIN_POINTS = 100
 SIZES = (100.0, 800.0)  # mm: of the longest side of a socket's box; public ones have 136 to 400
 UNITS = {"metres": 1000.0, "inches": 25.4, "centimetres": 10.0}  # mm
 
+_ANGLES, _HEIGHTS = 72, 48  # of the grids of fitted surfaces
+_SPACING = 30.0  # mm, of the sections that are measured
 _CENTER_HEIGHT = 0.45  # of the height; the part below is star-shaped around it
 _NEIGHBOURS = 24  # of the interpolation
 _GRAPH_NEIGHBOURS = 8  # of the geodesic distances
@@ -63,9 +65,8 @@ _TURNED = (
 
 def _warn(names, chosen, message):
     """Name the first socket that is chosen, and count the others."""
-    others = chosen.sum() - 1
-    who = f"{names[np.argmax(chosen)]}" + (f" and {others} more" if others else "")
-    warnings.warn(f"{who}: {message}", stacklevel=3)
+    others = f" and {chosen.sum() - 1} more" if chosen.sum() > 1 else ""
+    warnings.warn(f"{names[np.argmax(chosen)]}{others}: {message}", stacklevel=3)
 
 
 def _unit_hint(size):
@@ -122,7 +123,7 @@ class SocketSurface:
         object.__setattr__(self, "vertices", vertices)
 
     @classmethod
-    def from_points(cls, points, n_angles=72, n_heights=48, smoothing=0.03):
+    def from_points(cls, points, smoothing=0.03):
         """
         Fit a surface to a cloud.
 
@@ -147,8 +148,6 @@ class SocketSurface:
         points : array_like
             (n_points, 3), mm, z along the long axis and upwards to the brim; 100 points or more, in
             any order.
-        n_angles, n_heights : int
-            Size of the grid.
         smoothing : float
             Of the interpolation, 0 or more; 0 passes through all points. On the public sockets the
             default leaves 0.22 mm between points and surface (0: 0.18; 0.1: 0.27), and 0.51 mm
@@ -157,6 +156,7 @@ class SocketSurface:
         Returns
         -------
         SocketSurface
+            Of 72 angles and 48 heights.
 
         Raises
         ------
@@ -167,17 +167,16 @@ class SocketSurface:
         points, spread = _without_strays(_checked_points(points))
         capsule = _Capsule.around(points)
         angles, arcs, widths, heights = capsule.unroll(points)
-        brim = _trace_brim(angles, arcs, _BALL * spread / capsule.radius, n_angles)
+        brim = _trace_brim(angles, arcs, _BALL * spread / capsule.radius)
         brim += _BRIM_LIFT * spread / capsule.radius
         places, shape = capsule.place(angles, arcs), np.stack([widths, heights], axis=1)
-        options = {"neighbors": _NEIGHBOURS, "smoothing": smoothing, "kernel": "linear"}
-        interpolator = RBFInterpolator(places, shape, **options)
-        grid_angles = np.linspace(0, 2 * np.pi, n_angles, endpoint=False)[:, None]
-        grid_arcs = brim[:, None] * np.linspace(0, 1, n_heights)
+        interpolator = RBFInterpolator(places, shape, _NEIGHBOURS, smoothing, kernel="linear")
+        grid_angles = np.linspace(0, 2 * np.pi, _ANGLES, endpoint=False)[:, None]
+        grid_arcs = brim[:, None] * np.linspace(0, 1, _HEIGHTS)
         nodes = capsule.place(grid_angles, grid_arcs).reshape(-1, 3)
         # Kept within the data: early in a network's training, clouds are not yet sockets.
         found = np.clip(interpolator(nodes), shape.min(axis=0), shape.max(axis=0))
-        widths, heights = found.T.reshape(2, n_angles, n_heights)
+        widths, heights = found.T.reshape(2, _ANGLES, _HEIGHTS)
         return cls(capsule.shaped(grid_angles, grid_arcs, widths, heights))
 
     def mesh(self):
@@ -192,37 +191,29 @@ class SocketSurface:
         """
         n_angles, n_heights = self.vertices.shape[:2]
         vertices = np.concatenate([self.vertices[:1, 0], self.vertices[:, 1:].reshape(-1, 3)])
-        return trimesh.Trimesh(vertices, _faces(n_angles, n_heights), process=False)
+        faces = _vertices_of(_faces(n_angles, n_heights), n_heights)
+        return trimesh.Trimesh(vertices, faces, process=False)
 
-    def coarse(self, n_angles=36, n_heights=24):
+    def coarse(self):
         """
-        Keep fewer lines of the grid, for smaller pictures.
-
-        Parameters
-        ----------
-        n_angles, n_heights : int
-            Lines to keep, the pole and the brim among them.
+        Keep 36 angles and 24 heights of the grid, the pole and the brim among them.
 
         Returns
         -------
         SocketSurface
+            For smaller pictures.
         """
         angles, heights = self.vertices.shape[:2]
-        kept_angles = np.linspace(0, angles, n_angles, endpoint=False).astype(int)
-        kept_heights = np.linspace(0, heights - 1, n_heights).round().astype(int)
+        kept_angles = np.linspace(0, angles, 36, endpoint=False).astype(int)
+        kept_heights = np.linspace(0, heights - 1, 24).round().astype(int)
         return SocketSurface(self.vertices[kept_angles][:, kept_heights])
 
-    def measure(self, spacing=30.0):
+    def measure(self):
         """
         Measure the socket, with the terms of limb and socket scans.
 
-        Sections are perpendicular to z, at multiples of `spacing` above the distal end (the lowest
-        point), up to the lowest point of the brim: so far the wall is closed all around.
-
-        Parameters
-        ----------
-        spacing : float
-            Distance of the sections, mm.
+        Sections are perpendicular to z, every 30 mm above the distal end (the lowest point), up to
+        the lowest point of the brim: so far the wall is closed all around.
 
         Returns
         -------
@@ -237,26 +228,21 @@ class SocketSurface:
             - ``distal_height_mm``, ``distal_perimeter_mm``: of the lowest section
             - ``proximal_height_mm``, ``proximal_perimeter_mm``: at the brim's lowest point, the
               highest section that is closed
-
-        Raises
-        ------
-        ValueError
-            If `spacing` is not positive.
         """
-        if not spacing > 0:
-            raise ValueError(f"spacing is {spacing} mm; it must be positive")
         heights = self.vertices[..., 2] - self.vertices[..., 2].min()
         brim = heights[:, -1]
-        sections = np.arange(spacing, brim.min(), spacing)
+        sections = np.arange(_SPACING, brim.min(), _SPACING)
         sections = np.append(sections[sections > heights[0, 0]], brim.min())
         perimeters, areas = section_sizes(self.vertices, heights, sections)
-        triangles = self.vertices.reshape(-1, 3)[_grid_faces(*heights.shape)]
+        triangles = self.vertices.reshape(-1, 3)[_faces(*heights.shape)]
+        # The divergence theorem; from its own apex, the fan over the brim adds nothing.
+        a, b, c = (triangles - self.vertices[:, -1].mean(axis=0)).transpose(1, 0, 2)
         return {
             "length_mm": float(heights.max()),
             "brim_height_min_mm": float(brim.min()),
             "brim_height_mean_mm": float(brim.mean()),
-            "area_mm2": float(_areas(triangles).sum()),
-            "volume_mm3": float(self._volume(triangles)),
+            "area_mm2": float(trimesh.triangles.area(triangles).sum()),
+            "volume_mm3": float((a * np.cross(b, c)).sum() / 6),
             "heights_mm": sections[:-1].tolist(),
             "perimeters_mm": perimeters[:-1].tolist(),
             "areas_mm2": areas[:-1].tolist(),
@@ -265,11 +251,6 @@ class SocketSurface:
             "proximal_height_mm": float(sections[-1]),
             "proximal_perimeter_mm": float(perimeters[-1]),
         }
-
-    def _volume(self, triangles):
-        """Integrate by the divergence theorem; from its own apex, the fan adds nothing."""
-        a, b, c = (triangles - self.vertices[:, -1].mean(axis=0)).transpose(1, 0, 2)
-        return (a * np.cross(b, c)).sum() / 6
 
     def sample(self, n=2048, seed=0):
         """
@@ -360,9 +341,7 @@ def surface_errors(reconstructed, surfaces):
         real = surface.mesh()
         nearest = trimesh.proximity.closest_point(fitted, real.vertices)[0]
         outwards = np.einsum("ij,ij->i", nearest - real.vertices, real.vertex_normals)
-        angles, heights = surface.vertices.shape[:2]
-        pole = np.full((angles, 1), outwards[0])
-        errors.append(np.hstack([pole, outwards[1:].reshape(angles, heights - 1)]))
+        errors.append(node_values(outwards, *surface.vertices.shape[:2]))
     return np.stack(errors)
 
 
@@ -374,6 +353,12 @@ def vertex_values(grid):
     """
     grid = np.asarray(grid)
     return np.append(grid[0, 0], grid[:, 1:])
+
+
+def node_values(values, n_angles, n_heights):
+    """Reorder values of a mesh's vertices as the grid's nodes, (n_angles, n_heights, ...)."""
+    nodes = np.arange(n_angles * n_heights).reshape(n_angles, n_heights)
+    return values[_vertices_of(nodes, n_heights)]
 
 
 def export_stl(surface, path, thickness=4.0):
@@ -523,9 +508,9 @@ def _without_strays(points):
     return points[distances < _STRAY * spread], spread
 
 
-def _trace_brim(angles, arcs, ball, n_angles):
+def _trace_brim(angles, arcs, ball):
     """Trace the brim's arc at each angle of the grid: the closing of the points by a ball."""
-    traced = np.linspace(0, 2 * np.pi, n_angles * _BRIM_OVERSAMPLING, endpoint=False)
+    traced = np.linspace(0, 2 * np.pi, _ANGLES * _BRIM_OVERSAMPLING, endpoint=False)
     over_points = _ball_heights(traced[:, None] - angles, ball)
     ceiling = (arcs + over_points).max(axis=1)
     over_ceiling = _ball_heights(traced[:, None] - traced, ball)
@@ -545,20 +530,9 @@ def _ball_heights(turns, radius):
 
 @lru_cache(maxsize=8)
 def _faces(n_angles, n_heights):
-    """Triangulate (m, 3) a mesh whose pole is one vertex, counterclockwise from outside."""
-    nodes = 1 + np.arange(n_angles * (n_heights - 1)).reshape(n_angles, n_heights - 1)
-    nodes = np.concatenate([np.zeros((n_angles, 1), int), nodes], axis=1)
-    return _triangulate(nodes)
-
-
-@lru_cache(maxsize=8)
-def _grid_faces(n_angles, n_heights):
-    """Give the same faces as indices into the grid itself, ``vertices.reshape(-1, 3)``."""
-    return _triangulate(np.arange(n_angles * n_heights).reshape(n_angles, n_heights))
-
-
-def _triangulate(nodes):
-    here, there = nodes, np.roll(nodes, -1, axis=0)
+    """Triangulate a grid, counterclockwise from outside: indices (m, 3) of its nodes in a row."""
+    here = np.arange(n_angles * n_heights).reshape(n_angles, n_heights)
+    there = np.roll(here, -1, axis=0)
     # At the pole, the second of each cell's two triangles would have no area.
     upper = np.stack([here[:, :-1], there[:, 1:], here[:, 1:]], axis=-1)
     lower = np.stack([here[:, 1:-1], there[:, 1:-1], there[:, 2:]], axis=-1)
@@ -567,9 +541,9 @@ def _triangulate(nodes):
     return faces
 
 
-def _areas(triangles):
-    a, b, c = triangles.transpose(1, 0, 2)
-    return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+def _vertices_of(nodes, n_heights):
+    """Find the mesh's vertices of nodes by their indices in the grid; the pole is vertex 0."""
+    return np.where(nodes % n_heights, nodes - nodes // n_heights, 0)
 
 
 def section_sizes(vertices, heights, sections):

@@ -58,7 +58,7 @@ def load_sockets(kind=None, source="auto", limit=None):
         raise ValueError(f"unknown kind {kind!r}; accepted: 'TT', 'TF' or None for both")
     check_limit(limit)
     kinds = KINDS if kind is None else (kind,)
-    if found := _found(source, "SocketSSM", "SocketSSM"):
+    if found := _found(source, SOCKETS, SOCKETS):
         return _sockets_of(found[0], kinds, limit)
     return _bundled_sockets(kinds, min(limit or 90, 90))
 
@@ -97,21 +97,17 @@ def load_corpus(source="auto", n_points=2048, limit=None, n_per_family=40, seed=
     return Shapes(points, names, labels, BUNDLED_CORPUS)
 
 
-_HINTS = {
-    "SocketSSM": "no SocketSSM sockets; `make data` downloads them, or set AAELIB_DATA to a folder "
-    "that holds SocketSSM/TT and SocketSSM/TF",
-    "ModelNet": "no ModelNet; `make data MODELNET=10` downloads it, or set AAELIB_DATA to a folder "
-    "that holds ModelNet10 or ModelNet40",
-}
-
-
 def _found(source, published, *patterns):
     """Folders of published shapes; none means that the bundled default takes their place."""
     if source not in ("auto", published, "bundled"):
         raise ValueError(f"unknown source {source!r}; accepted: 'auto', '{published}', 'bundled'")
     found = [] if source == "bundled" else published_folders(*patterns)
     if source == published and not found:
-        raise FileNotFoundError(_HINTS[published])
+        option = "" if published == SOCKETS else " MODELNET=10"
+        raise FileNotFoundError(
+            f"no {published}; `make data{option}` downloads it, or set AAELIB_DATA to a folder "
+            f"that holds {' or '.join(patterns)} (see data/README.md)"
+        )
     return found
 
 

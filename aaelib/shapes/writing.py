@@ -44,9 +44,12 @@ def replacing(path):
             os.fsync(file.fileno())  # a network's disk says only now that it is full
         os.replace(temporary, path)
     except Exception as error:
-        cause = _writing_error(error, {"", *map(str, (temporary, *path.parents))})
-        if cause is None:
-            raise
+        # The OSError about one of these paths, or about none, may be in a library's own error.
+        paths, cause = {"", *map(str, (temporary, *path.parents))}, error
+        while not (isinstance(cause, OSError) and str(cause.filename or "") in paths):
+            cause = cause.__cause__ or cause.__context__
+            if cause is None:
+                raise
         advice = "see that there is room and that you may write there, then run again"
         message = f"{_UNTOUCHED} ({cause}); {advice}"
         # NumPy's error of a full disk has no number.
@@ -54,15 +57,6 @@ def replacing(path):
     finally:
         with suppress(OSError):
             temporary.unlink()
-
-
-def _writing_error(error, paths):
-    """Find the OSError about one of `paths`, or about none, which a library may have wrapped."""
-    while error is not None:
-        if isinstance(error, OSError) and str(error.filename or "") in paths:
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def refuse_folder(path):
@@ -96,9 +90,9 @@ def locked(path, patience=5.0):
     path = Path(path)
     file = path.with_name(f".{path.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file, timeout=patience)
+    lock = FileLock(file)
     try:
-        lock.acquire()
+        lock.acquire(timeout=patience)
     except Timeout:
         message = f"{path} is in use by another process: let it end or stop it, then run again"
         raise RuntimeError(message) from None

@@ -24,7 +24,7 @@ import numpy as np
 
 # Where new branches are looked for; without modules that Numba compiles.
 INSTRUMENTED = ["aaelib", "trimesh", "yaml"]
-COMPILED = ["aaelib.metrics.neighbors", "aaelib.metrics.generative"]
+COMPILED = ["aaelib.metrics.neighbors"]
 LOADED = ["numpy.lib._format_impl", "zipfile"]  # before instrumentation begins
 LIMITS = ["-timeout=60", "-rss_limit_mb=6000"]
 
@@ -208,26 +208,6 @@ def answer_seeds(_):
     yield header + b"0,abc,me,1,real,5,2026-01-01T00:00:00+00:00\n0,abc,me,2,generated,1,x\n"
 
 
-def read_archive(path):
-    from aaelib.shapes import downloads
-
-    target = path.parent / "new"
-    try:
-        downloads.unpack(path, target)
-    finally:
-        shutil.rmtree(target, ignore_errors=True)
-
-
-def archive_seeds(_):
-    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w", method) as file:
-            file.writestr("new/README.txt", "text")
-            file.writestr("new/chair/train/chair_1.off", "OFF\n3 1 0\n")
-            file.writestr("__MACOSX/new/._README.txt", "text")
-        yield packed.getvalue()
-
-
 TARGETS = {
     "clouds": Target(".npy", read_cloud, cloud_seeds),
     **{f"mesh-{s}": Target(f".{s}", read_mesh, mesh_seeds(s), s == "3mf") for s in MESHES},
@@ -237,7 +217,6 @@ TARGETS = {
     "model": Target(".keras", read_model, model_seeds(kept_model), packed=True),
     "shape-model": Target(".npz", read_shape_model, shape_model_seeds, packed=True),
     "answers": Target(".csv", read_answers, answer_seeds),
-    "archive": Target(".zip", read_archive, archive_seeds, packed=True),
 }
 
 
