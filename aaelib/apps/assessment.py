@@ -1,7 +1,6 @@
 """A single-blind test: experts, and two machines, tell real from generated sockets."""
 
 import hashlib
-import html
 import re
 import sqlite3
 from contextlib import closing, contextmanager
@@ -26,6 +25,7 @@ from ..metrics.generative import one_nearest_neighbor_accuracy_of
 from ..shapes.clouds import normalize
 from ..shapes.sockets import SocketSurface
 from ..study import figures
+from .messages import reporting
 
 ANSWERS = ("real", "generated")
 SCORES = (1, 2, 3, 4, 5)  # of plausibility
@@ -131,10 +131,7 @@ def _thinned(clouds, n_points, seed):
 
 
 def _fingerprint(*arrays):
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:12]
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:12]
 
 
 # Answers --------------------------------------------------------------------------------------
@@ -226,8 +223,8 @@ def widget(blind, path):
     Show a set socket by socket, ask which it is, and record each answer in a file.
 
     The assessor gives an id first. One that is in the file goes on at the first item that it has
-    not answered. Nothing of the truth is in the widget. Raises ValueError if the file is of another
-    set.
+    not answered. Nothing of the truth is in the widget. Raises ValueError if the file holds no
+    answers.
 
     Returns a VBox. Its children are first an HTML with the instructions, a Text for the id, a
     Button "start" and an HTML for messages; then that last one, an IntProgress, a plotly
@@ -257,44 +254,31 @@ def widget(blind, path):
         answered = _answered(path, blind, assessor.value)
         item = next((i for i in range(1, len(blind) + 1) if i not in answered), None)
         if item is None:
-            message.value = f"All {len(blind)} sockets are answered. Thank you."
             box.children = [message]
-            return
-        message.value = f"Socket {item} of {len(blind)}"
+            return f"All {len(blind)} sockets are answered. Thank you."
         progress.value = len(answered)
         answer.value = score.value = None
         with socket.batch_update():
             socket.data[0].x, socket.data[0].y, socket.data[0].z = meshes[item - 1].vertices.T
         box.children = [message, progress, socket, answer, score, following]
+        return f"Socket {item} of {len(blind)}"
 
     def on_start(_):
         check_assessor(assessor.value)
-        show_first_unanswered()
+        return show_first_unanswered()
 
     def on_next(_):
         record(path, blind, assessor.value, item, answer.value, score.value)
-        show_first_unanswered()
+        return show_first_unanswered()
 
     def on_choice(_):
         following.disabled = None in (answer.value, score.value)
 
-    start.on_click(_reporting(on_start, message))
-    following.on_click(_reporting(on_next, message))
+    start.on_click(reporting(on_start, message))
+    following.on_click(reporting(on_next, message))
     for choice in (answer, score):
         choice.observe(on_choice, names="value")
     return box
-
-
-def _reporting(action, message):
-    """Let an action's errors be shown to the assessor, who would not see them otherwise."""
-
-    def act(button):
-        try:
-            action(button)
-        except (ValueError, OSError) as error:
-            message.value = f"<b>{html.escape(str(error))}</b>"
-
-    return act
 
 
 # Analysis -------------------------------------------------------------------------------------
@@ -314,14 +298,8 @@ def accuracy(right, n):
     1927); "p" of the two-sided exact binomial test against 0.5; "n".
     """
     test = binomtest(right, n)
-    interval = test.proportion_ci(method="wilson")
-    return {
-        "accuracy": test.statistic,
-        "low": interval.low,
-        "high": interval.high,
-        "p": test.pvalue,
-        "n": n,
-    }
+    interval = test.proportion_ci(method="wilson")._asdict()
+    return {"accuracy": test.statistic, **interval, "p": test.pvalue, "n": n}
 
 
 def accuracies(judged):
