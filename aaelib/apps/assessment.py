@@ -210,11 +210,6 @@ def record(path, blind, assessor, item, answer, plausibility):
             raise ValueError(f"{row} is no answer: {error}") from error
 
 
-def _answered(path, blind, assessor):
-    answers = read_answers(path, blind)
-    return set(answers.loc[answers["assessor"] == assessor, "item"])
-
-
 # The widget -----------------------------------------------------------------------------------
 
 
@@ -251,7 +246,8 @@ def widget(blind, path):
 
     def show_first_unanswered():
         nonlocal item
-        answered = _answered(path, blind, assessor.value)
+        answers = read_answers(path, blind)
+        answered = set(answers.loc[answers["assessor"] == assessor.value, "item"])
         item = next((i for i in range(1, len(blind) + 1) if i not in answered), None)
         if item is None:
             box.children = [message]
@@ -310,13 +306,13 @@ def accuracies(judged):
     interval and p are too sure: they take answers for independent, and several answers to one
     socket are not.
     """
-    groups = [*judged.groupby("assessor")["is_right"]]
-    if len(judged):
-        groups.append((POOLED, judged["is_right"]))
-    rows = {name: accuracy(int(right.sum()), len(right)) for name, right in groups}
-    table = pd.DataFrame(rows, index=["accuracy", "low", "high", "p", "n"]).T
-    kappa = [agreement(judged) if name == POOLED else np.nan for name in table.index]
-    return table.assign(kappa=np.array(kappa, float)).rename_axis("judge")
+    groups = dict([*judged.groupby("assessor")["is_right"]])
+    if groups:
+        groups[POOLED] = judged["is_right"]
+    rows = {name: accuracy(int(right.sum()), len(right)) for name, right in groups.items()}
+    table = pd.DataFrame(rows, index=["accuracy", "low", "high", "p", "n", "kappa"], dtype=float).T
+    table.loc[table.index == POOLED, "kappa"] = agreement(judged)
+    return table.rename_axis("judge")
 
 
 def agreement(answers):
