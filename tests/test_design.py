@@ -53,15 +53,6 @@ def measured(aae, code):
 # Sizes of codes
 
 
-def test_a_capsule_has_the_sizes_of_the_formulas(capsules):
-    sizes = measured(capsules, np.zeros(3))
-    # A hemisphere and a cylinder; the brim is fitted half a point's spacing above the points.
-    assert sizes["length_mm"] == pytest.approx(200, abs=4)
-    assert sizes["brim_height_mean_mm"] == pytest.approx(200, abs=4)
-    volume = np.pi * 50**2 * (2 / 3 * 50 + sizes["length_mm"] - 50)
-    assert sizes["volume_mm3"] == pytest.approx(volume, rel=0.01)
-
-
 def test_draws_of_the_prior_have_the_sizes_of_surfaces_fitted_to_each(capsules, draws):
     for code, surface in zip(draws.codes[:5], draws.surfaces, strict=False):
         sizes, fitted = surface.measure(), measured(capsules, code)

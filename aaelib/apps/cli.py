@@ -399,15 +399,14 @@ def write_report(profile: Profile = "default"):
 def store(profile: Profile = "default"):
     """Store executed notebooks, reference tables, weights, and what the README shows."""
     notebooks = _executed(profile)
-    from ..study import report, verification
+    from ..study import report
 
     for executed in notebooks:
         report.store(executed, NOTEBOOKS / executed.name)
     report.update_readme(ROOT / "README.md", RESULTS / profile)
     if profile == "study":  # no other run replaces the models that come with the repository
         report.store_weights(RESULTS / profile / "weights", WEIGHTS)
-    tables = RESULTS / profile / "tables"
-    verification.store(tables, verification.reference_of(tables, REFERENCE, profile))
+    reference(profile)
 
 
 @_study()
