@@ -155,6 +155,16 @@ def test_without_options_recipe_and_start_are_as_they_are(monkeypatch):
     assert given_by(monkeypatch)[2:4] == [("compact", {}), {"frozen": {}}]
 
 
+def test_the_explorer_s_page_is_written_outside_of_a_checkout(monkeypatch):
+    served = []
+    monkeypatch.setattr(os, "execve", lambda file, arguments, environment: served.extend(arguments))
+    assert run("explore", "--port", 8123)[0] == 0
+    page = next(Path(each) for each in served if each.endswith(".ipynb"))
+    assert "explorer.explore()" in page.read_text()
+    assert not page.is_relative_to(cli.ROOT)
+    assert "--port=8123" in served
+
+
 # One after the other
 
 

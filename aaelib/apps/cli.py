@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import tempfile
 import warnings
 from functools import partial
 from importlib.metadata import version
@@ -463,7 +464,7 @@ def explore(port: int = 8866, browser: bool = True):
     """
     from . import server
 
-    page = RESULTS / "explore" / "explorer.ipynb"
+    page = Path(tempfile.mkdtemp()) / "explorer.ipynb"  # a checkout may be read-only
     server.write_tagged(NOTEBOOKS / "05_latent_exploration.py", "explorer", page)
     server.serve(page, NOTEBOOKS / "share", port, browser)
 
