@@ -4,7 +4,6 @@ import inspect
 import json
 import os
 import pkgutil
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -220,13 +219,17 @@ def resample(tmp_path):
     """Resample a folder with meshes by these names and contents, a box where there is none."""
 
     def resampled(**contents):
-        shutil.rmtree(tmp_path / "meshes", ignore_errors=True)
-        (tmp_path / "meshes").mkdir()
+        meshes = tmp_path / "meshes"
+        meshes.mkdir(exist_ok=True)
+        for path in meshes.iterdir():
+            if path.stem not in contents:
+                path.unlink()
         for name, content in contents.items():
-            path = tmp_path / "meshes" / f"{name}.off"
-            path.write_text(content or trimesh.creation.box().export(file_type="off"))
-            os.utime(path, (0, 0))  # older than any cloud
-        return run("resample", tmp_path / "meshes", tmp_path / "clouds", "--workers", 1)
+            if content:
+                (meshes / f"{name}.off").write_text(content)
+            elif not (meshes / f"{name}.off").exists():
+                trimesh.creation.box().export(meshes / f"{name}.off")
+        return run("resample", meshes, tmp_path / "clouds", "--points", 50, "--workers", 1)
 
     return resampled
 
@@ -236,7 +239,7 @@ def test_what_can_not_be_resampled_is_listed_and_the_rest_is_written(resample, t
     assert code == 0
     assert "1 written" in said
     assert "bad.off" in error
-    assert np.load(tmp_path / "clouds" / "good.npy").shape == (2048, 3)
+    assert np.load(tmp_path / "clouds" / "good.npy").shape == (50, 3)
     assert "0 written, 1 kept" in resample(good=None)[1]
 
 

@@ -144,9 +144,9 @@ def test_a_model_is_exported_as_weights(egg_model, tmp_path):
 @pytest.mark.parametrize(
     ("source", "out", "said"),
     [
-        ("cup.npy", "cup.obj", "suffix '.obj'"),
-        ("cup.npy", "cup.npz", "can't be written as .npz"),
-        ("sockets", "cup.stl", "can't be written as .stl"),
+        ("cup.npy", "cup.obj", "can't be written as cup.obj"),
+        ("cup.npy", "cup.npz", "can't be written as cup.npz"),
+        ("sockets", "cup.stl", "can't be written as cup.stl"),
         ("none.npy", "cup.stl", "none.npy: no file"),
     ],
 )

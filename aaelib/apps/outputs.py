@@ -138,16 +138,10 @@ def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048):
     UserWarning
         If the socket looks as if it were in another unit than mm, or upside down.
     """
-    path, suffixes = Path(path), (*printing.FORMATS, ".csv", ".npz")
-    if path.suffix.lower() not in suffixes:
+    path, is_model = Path(path), Path(source).suffix in (".keras", ".npz") or source in SHIPPED
+    if path.suffix.lower() not in ((".npz",) if is_model else (*printing.FORMATS, ".csv")):
         raise ValueError(
-            f"{str(path)!r} has the suffix {path.suffix!r}; an export is written as "
-            f"{', '.join(suffixes)}"
-        )
-    is_model = Path(source).suffix in (".keras", ".npz") or source in SHIPPED
-    if is_model != (path.suffix.lower() == ".npz"):
-        raise ValueError(
-            f"{source} can't be written as {path.suffix}: a model (.keras) is written as .npz, a "
+            f"{source} can't be written as {path.name}: a model (.keras) is written as .npz, a "
             "socket's cloud or mesh as .stl, .3mf, .ply or .csv; `generate` makes clouds of a model"
         )
     if is_model:
