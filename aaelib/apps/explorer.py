@@ -319,7 +319,7 @@ def _place(trace, points):
 
 
 def _table(rows, headers):
-    return tabulate(rows, headers, tablefmt="html", disable_numparse=True)
+    return tabulate(rows, headers, tablefmt="unsafehtml", disable_numparse=True)
 
 
 def _sizes_table(sizes, start):
@@ -328,12 +328,10 @@ def _sizes_table(sizes, start):
     for name, key, unit, places in _SIZES:
         value, before = sizes[key] / unit, start[key] / unit
         rows.append([name, f"{value:.{places}f}", f"{value - before:+.{places}f}"])
+    rows.append([f"<b>{each}</b>" for each in ("height, mm", "perimeter, mm", "area, cm²")])
     sections = sizes["heights_mm"], sizes["perimeters_mm"], np.divide(sizes["areas_mm2"], 100)
-    headers = "height, mm", "perimeter, mm", "area, cm²"
-    body = _table(rows, ("", "", "from A")) + _table(
-        np.rint(np.transpose(sections)).astype(int), headers
-    )
-    return f'<div class="aaelib-sizes">{body}</div>'
+    rows.extend(np.rint(np.transpose(sections)).astype(int))
+    return f'<div class="aaelib-sizes">{_table(rows, ("", "", "from A"))}</div>'
 
 
 def _reliability_table(directions):
