@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 from numpydoc.docscrape import NumpyDocString
-from typer import Option
+from typer import Argument, Option
 from typer.core import TyperCommand, TyperGroup
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,13 +68,8 @@ MaybeCount = Annotated[int | None, Option(min=1)]
 Amount = Annotated[float, Option(min=0)]
 Shares = Annotated[tuple[float, float, float], Option(metavar="TRAIN VAL TEST")]
 Profile = Annotated[str, Option(help="A name in notebooks/profiles/.")]
-Folder = Annotated[
-    Path,
-    typer.Argument(
-        help="Clouds (.npy, n x 3) or meshes; the class of a shape is its first sub-folder."
-    ),
-]
-Model = Annotated[str, typer.Argument(help="A .keras or .npz file, 'sockets' or 'pretrained'.")]
+Folder = Annotated[Path, Argument(help="Clouds (.npy) or meshes; a sub-folder holds a class.")]
+Model = Annotated[str, Argument(help="A .keras or .npz file, 'sockets' or 'pretrained'.")]
 Seed = Annotated[int, Option(min=0, help="Of every draw: the same seed, the same result.")]
 Mesh = Annotated[
     Literal["stl", "3mf", "ply"] | None,
@@ -291,7 +286,7 @@ def evaluate(
 @_own()
 def generate(
     model: Model,
-    n: Annotated[int, typer.Argument(min=1)],
+    n: Annotated[int, Argument(min=1)],
     out: Path,
     seed: Seed = 0,
     mesh: Mesh = None,
