@@ -27,6 +27,7 @@ HARMLESS = ("GPU stall due to ReadPixels", "willReadFrequently")
 SIZES = ".aaelib-sizes"
 WAIT = 120_000  # ms; on a busy machine
 MOVES = 50
+TOKEN = "only-for-tests"  # in place of the random one of a page that a person opens
 
 
 @contextmanager
@@ -56,9 +57,10 @@ def _free_port():
 @contextmanager
 def _running(arguments, port, environment=None):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = (environment or os.environ) | {"JUPYTER_TOKEN": TOKEN}
     process = subprocess.Popen(arguments, cwd=ROOT, env=environment, **quiet)
     try:
-        yield _answering(f"http://127.0.0.1:{port}", process)
+        yield _answering(f"http://127.0.0.1:{port}", process) + f"/?token={TOKEN}"
     finally:
         process.terminate()
         process.wait(30)

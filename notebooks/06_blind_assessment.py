@@ -69,7 +69,7 @@ print("grids:", {surface.vertices.shape for surface in blind.surfaces})
 
 # %%
 # Not among the results, which `make clean` removes.
-answers_file = sources.DATA / "assessment" / f"{profile}.csv"
+answers_file = sources.DATA / "assessment" / f"{profile}.sqlite"
 assessment.widget(blind, answers_file)
 
 # %% [markdown]
@@ -115,6 +115,7 @@ study.figure(
     + (" (right: how plausible they found both)." if len(answers) else "."),
 )
 if len(answers):
+    study.table("T5_answers", answers.set_index("assessor"))
     study.table(
         "T5_plausibility",
         plausibility,

@@ -12,17 +12,9 @@ def test_directions_are_a_row_each_with_their_largest_leak():
         return design.AttributeDirection(200.0, np.zeros(4), 0.9, 1.1, leak)
 
     table = tables.directions(
-        {
-            "TT": {
-                "length_mm": found({"a": 0.01, "b": -0.03}),
-                "kind": found({}),
-            }
-        }
+        {"TT": {"length_mm": found({"a": 0.01, "b": -0.03}), "kind": found({})}}
     )
-    assert list(zip(table.index, table["size"], strict=True)) == [
-        ("TT", "length_mm"),
-        ("TT", "kind"),
-    ]
+    assert [*zip(table.index, table["size"], strict=True)] == [("TT", "length_mm"), ("TT", "kind")]
     assert table.leak.iloc[0] == 0.03
     assert np.isnan(table.leak.iloc[1])
 

@@ -56,8 +56,7 @@ end_header
         # Corners that are not there.
         ("limb-ply", lambda _: PLY.replace(b"3 0 1 2", b"3 0 1 721420312")),
         ("limb-ply", lambda _: PLY.replace(b"3 0 1 2", b"3 0 1 -7")),
-        # An assessor's id that is none; compressed bytes that are damaged.
-        ("answers", lambda seed: seed + b"0,abc,m?,1,real,5,2026-01-01T00:00:00+00:00\n"),
+        # Compressed bytes that are damaged.
         ("shape-model", lambda seed: seed[:58] + 8 * b"\xff" + seed[66:]),
     ],
 )

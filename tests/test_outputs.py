@@ -8,7 +8,6 @@ from analytic import sockets
 
 from aaelib.apps import outputs
 from aaelib.models import files
-from aaelib.shapes.sockets import SocketSurface
 
 
 @pytest.fixture
@@ -18,14 +17,6 @@ def cup(tmp_path_factory):
     file = tmp_path_factory.mktemp("cup") / "cup.npy"
     np.save(file, surface.sample(2048))
     return surface, file
-
-
-@pytest.fixture
-def no_walls(monkeypatch):
-    def refuse(surface, path, thickness):
-        raise ValueError("a wall would cross itself")
-
-    monkeypatch.setattr(outputs.printing, "export", refuse)
 
 
 def names(folder):
@@ -53,9 +44,16 @@ def test_samples_of_sockets_come_as_walls(cup_model, tmp_path):
     assert all(trimesh.load_mesh(wall).is_watertight for wall in walls)
 
 
-def test_a_wall_that_can_not_be_made_is_listed_with_its_reason(cup_model, tmp_path, no_walls):
-    written, refused = outputs.generate(cup_model, 1, tmp_path, mesh="ply")
-    assert [file.name for file in written] == ["sample_0000.npy"]
+def test_a_wall_that_can_not_be_made_is_listed_and_none_of_another_cloud_stays(
+    cup_model, tmp_path, monkeypatch
+):
+    def refuse(surface, path, thickness):
+        raise ValueError("a wall would cross itself")
+
+    monkeypatch.setattr(outputs.printing, "export", refuse)
+    (tmp_path / "sample_0000.ply").touch()
+    _, refused = outputs.generate(cup_model, 1, tmp_path, mesh="ply", overwrite=True)
+    assert names(tmp_path) == ["sample_0000.npy"]
     assert refused == [(tmp_path / "sample_0000.ply", "a wall would cross itself")]
 
 
@@ -72,45 +70,32 @@ def test_an_interpolation_leads_from_one_reconstruction_to_the_other(eggs, egg_m
         np.testing.assert_allclose(np.load(written[:3][i]), decoded[i], rtol=1e-5, atol=1e-4)
 
 
-SAMPLES = ("sample", ["sample_0000.npy", "sample_0001.npy"])
-STEPS = ("step", ["interpolation.html", "plotly.min.js", "step_0.npy", "step_1.npy"])
-
-
-@pytest.fixture
-def write(eggs, egg_model):
-    """Write two samples, or an interpolation of two steps."""
-
-    def written(prefix, folder, **more):
+@pytest.mark.parametrize(
+    ("prefix", "made"),
+    [
+        ("sample", ["sample_0000.npy"]),
+        ("step", ["interpolation.html", "plotly.min.js", "step_0.npy", "step_1.npy"]),
+    ],
+)
+def test_a_folder_with_files_loses_earlier_shapes_at_most_and_only_if_asked(
+    eggs, egg_model, tmp_path, prefix, made
+):
+    def write(**more):
         if prefix == "sample":
-            return outputs.generate(egg_model, 2, folder, **more)
-        ends = [eggs / "egg" / f"egg_{i}.npy" for i in range(2)]
-        return outputs.interpolate(egg_model, *ends, folder, steps=2, **more)
+            outputs.generate(egg_model, 1, tmp_path, **more)
+        else:
+            ends = [eggs / "egg" / f"egg_{i}.npy" for i in range(2)]
+            outputs.interpolate(egg_model, *ends, tmp_path, steps=2, **more)
 
-    return written
-
-
-@pytest.mark.parametrize("prefix", ["sample", "step"])
-def test_a_folder_with_files_in_it_is_left_alone(write, tmp_path, prefix):
-    (tmp_path / "note.txt").touch()
-    with pytest.raises(FileExistsError, match="has files in it"):
-        write(prefix, tmp_path)
-    assert names(tmp_path) == ["note.txt"]
-
-
-@pytest.mark.parametrize(("prefix", "made"), [SAMPLES, STEPS])
-def test_overwriting_removes_earlier_shapes_and_nothing_else(write, tmp_path, prefix, made):
     left = [f"{prefix}_{rest}" for rest in ("0000.stl", "0002.npy", "0002.3mf", "0010.ply")]
     kept = [f"{prefix}_0002.csv", f"{prefix}_mine.npy", f"re{prefix}_0002.npy"]
     for name in (*left, *kept):
         (tmp_path / name).touch()
-    write(prefix, tmp_path, overwrite=True)
+    with pytest.raises(FileExistsError, match="has files in it"):
+        write()
+    assert names(tmp_path) == sorted([*left, *kept])
+    write(overwrite=True)
     assert names(tmp_path) == sorted([*made, *kept])
-
-
-def test_a_wall_that_is_refused_leaves_none_of_another_cloud(cup_model, tmp_path, no_walls):
-    (tmp_path / "sample_0000.stl").touch()
-    outputs.generate(cup_model, 1, tmp_path, mesh="stl", overwrite=True)
-    assert names(tmp_path) == ["sample_0000.npy"]
 
 
 def test_shapes_without_a_size_have_no_walls(unit_model, tmp_path):
@@ -132,11 +117,6 @@ def test_arguments_out_of_range_are_refused(cup_model, tmp_path, settings, said)
 # Exports
 
 
-def test_a_socket_is_exported_as_a_wall(cup, tmp_path):
-    wall = outputs.export(cup[1], tmp_path / "cup.stl", thickness=3.0)
-    assert trimesh.load_mesh(wall).is_watertight
-
-
 @pytest.mark.parametrize("suffix", ["npy", "ply"])
 def test_a_cloud_and_a_mesh_are_exported_as_measures(cup, tmp_path, suffix):
     surface, file = cup
@@ -152,8 +132,6 @@ def test_smoothing_changes_the_surface_that_is_exported(cup, tmp_path):
         pd.read_csv(outputs.export(cup[1], tmp_path / "cup.csv", smoothing=s)).volume_mm3[0]
         for s in (0.0, 5.0)
     )
-    expected = SocketSurface.from_points(np.load(cup[1]), smoothing=0.0).measure()["volume_mm3"]
-    assert plain == pytest.approx(expected, rel=1e-6)
     assert plain != smooth
 
 
@@ -166,13 +144,13 @@ def test_a_model_is_exported_as_weights(egg_model, tmp_path):
 @pytest.mark.parametrize(
     ("source", "out", "said"),
     [
-        ("cup.npy", "cup.obj", "suffix '.obj'"),
-        ("cup.npy", "cup.npz", "can't be written as .npz"),
-        ("sockets", "cup.stl", "can't be written as .stl"),
-        ("none.npy", "cup.stl", "no file none.npy"),
+        ("cup.npy", "cup.obj", "can't be written as cup.obj"),
+        ("cup.npy", "cup.npz", "can't be written as cup.npz"),
+        ("sockets", "cup.stl", "can't be written as cup.stl"),
+        ("none.npy", "cup.stl", "none.npy: no file"),
     ],
 )
 def test_impossible_exports_are_refused_by_name(tmp_path, source, out, said):
-    with pytest.raises((ValueError, FileNotFoundError), match=said):
+    with pytest.raises(ValueError, match=said):
         outputs.export(source, tmp_path / out)
     assert names(tmp_path) == []

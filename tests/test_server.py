@@ -1,9 +1,16 @@
-"""A notebook's tagged cells, and how they are served: to this machine only."""
+"""A notebook's tagged cells, and how they are served: to this machine, and who has the token."""
+
+import os
+import socket
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
 
 import jupytext
 import pytest
 
 from aaelib.apps import server
+from benchmarks.page import serving_notebook
 
 SCRIPT = """# %% [markdown]
 # # Words
@@ -20,27 +27,29 @@ print(3)
 
 
 @pytest.fixture
-def script(tmp_path):
-    path = tmp_path / "notebook.py"
-    path.write_text(SCRIPT)
-    return path
+def page(tmp_path):
+    (tmp_path / "notebook.py").write_text(SCRIPT)
+    server.write_tagged(tmp_path / "notebook.py", "page", tmp_path / "new" / "page.ipynb")
+    return tmp_path / "new" / "page.ipynb"
 
 
-def test_a_page_has_the_tagged_cells_in_their_order(script, tmp_path):
-    page = tmp_path / "new" / "page.ipynb"
-    server.write_tagged(script, "page", page)
-    cells = jupytext.read(page).cells
-    assert [cell.source for cell in cells] == ["print(1)", "print(3)"]
+def test_a_page_has_the_tagged_cells_in_their_order(page):
+    assert [cell.source for cell in jupytext.read(page).cells] == ["print(1)", "print(3)"]
 
 
-def test_a_page_without_cells_is_an_error(script, tmp_path):
-    with pytest.raises(ValueError, match="no cell has the tag 'none'"):
-        server.write_tagged(script, "none", tmp_path / "page.ipynb")
+def test_a_page_is_for_this_machine_and_who_has_the_token(page):
+    with serving_notebook(page) as address:
+        url, _ = address.split("?")
+        with urllib.request.urlopen(url) as answer:
+            assert urlsplit(answer.url).path == "/login"
+        # A site that the browser visits, whose name leads here (DNS rebinding).
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(urllib.request.Request(address, headers={"Host": "a.example"}))
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.2", urlsplit(url).port))
 
 
-def test_pages_are_for_this_machine_only(tmp_path, monkeypatch):
+def test_the_template_is_found_beside_what_the_user_has(page, tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_PATH", "/elsewhere")
-    arguments, environment = server.command(tmp_path / "p.ipynb", tmp_path, 8123, browser=False)
-    assert {"--Voila.ip=127.0.0.1", "--port=8123", "--no-browser"} <= set(arguments)
-    assert environment["JUPYTER_PATH"].split(":") == [str(tmp_path), "/elsewhere"]
-    assert "--no-browser" not in server.command(tmp_path / "p.ipynb", tmp_path, 1, browser=True)[0]
+    _, environment = server.command(page, tmp_path, 8123, browser=False)
+    assert environment["JUPYTER_PATH"].split(os.pathsep) == [str(tmp_path), "/elsewhere"]

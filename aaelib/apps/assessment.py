@@ -1,10 +1,9 @@
 """A single-blind test: experts, and two machines, tell real from generated sockets."""
 
 import hashlib
-import html
-import io
-import os
 import re
+import sqlite3
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,19 +18,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score
 from sklearn.model_selection import StratifiedKFold, permutation_test_score
 from sklearn.preprocessing import StandardScaler
+from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
 from ..metrics import pairwise_chamfer
 from ..metrics.generative import one_nearest_neighbor_accuracy_of
 from ..shapes.clouds import normalize
 from ..shapes.sockets import SocketSurface
 from ..study import figures
+from .messages import reporting
 
 ANSWERS = ("real", "generated")
 SCORES = (1, 2, 3, 4, 5)  # of plausibility
-COLUMNS = ("seed", "fingerprint", "assessor", "item", "answer", "plausibility", "time")
 POOLED = "all assessors"  # with a blank: no assessor can have that id
 
-_HEADER = ",".join(COLUMNS) + "\n"
 _SMOOTHING = 0.1  # a decoded cloud is a little rough; real ones are smoothed as much
 _ALPHA = 0.05  # a difference from guessing is one with a smaller p
 _N_POINTS = 1024  # of a surface, for the nearest other socket
@@ -132,113 +131,83 @@ def _thinned(clouds, n_points, seed):
 
 
 def _fingerprint(*arrays):
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:12]
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:12]
 
 
 # Answers --------------------------------------------------------------------------------------
 
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS answers (
+    seed INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL,
+    assessor TEXT NOT NULL,
+    item INTEGER NOT NULL CHECK (item >= 1),
+    answer TEXT NOT NULL CHECK (answer IN {ANSWERS}),
+    plausibility INTEGER NOT NULL CHECK (plausibility IN {SCORES}),
+    time TEXT NOT NULL,
+    PRIMARY KEY (seed, fingerprint, assessor, item)
+)
+"""
 
-def check_assessor(assessor, where=""):
-    """Raise if an assessor's id is invalid, naming where it is from."""
+
+@contextmanager
+def _opened(path):
+    """Connection to a file of answers; what is written is kept when the block ends well."""
+    try:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(_SCHEMA)
+            yield connection
+    except sqlite3.Error as error:
+        raise ValueError(
+            f"{path}: {error}; answers are kept in an SQLite file: choose another file, or see "
+            "that you may write there"
+        ) from error
+
+
+def check_assessor(assessor):
+    """Raise if an assessor's id is invalid."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", assessor):
         raise ValueError(
-            f"{where}assessor id {assessor!r}: give 1 to 40 letters (a to z), digits, - or _, and "
-            "no name by which others know you"
+            f"assessor id {assessor!r}: give 1 to 40 letters (a to z), digits, - or _, and no name "
+            "by which others know you"
         )
 
 
 def read_answers(path, blind):
     """
-    Read what assessors have answered so far, from a CSV file that need not be there yet.
-
-    A last line without its end was being written when a process was killed: it is left out, and the
-    item is asked again. Of two answers of one assessor to one item the first counts.
+    Read what assessors have answered to a set so far, from a file that need not be there yet.
 
     Returns a frame with a row per answer, in the order of time: "assessor", "item" (from 1),
     "answer" (one of `ANSWERS`), "plausibility" (one of `SCORES`), "time" (UTC, ISO 8601). Raises
-    ValueError if the file is of another set or holds no answers.
+    ValueError if the file holds no answers.
     """
-    path = Path(path)
-    whole = _whole_lines(path).decode("utf-8", errors="replace") or _HEADER
-    if whole.splitlines()[0] != _HEADER.strip():
-        raise ValueError(
-            f"{path} starts with {whole.splitlines()[0][:80]!r}, not with {_HEADER.strip()!r}: it "
-            "holds no answers; choose another file"
-        )
-    text = {"fingerprint": str, "assessor": str, "answer": str, "time": str}
-    try:
-        answers = pd.read_csv(io.StringIO(whole), dtype=text, keep_default_na=False)
-    except pd.errors.ParserError as error:
-        raise ValueError(f"{path} has a line that is no answer: {error}") from None
-    _check_set(path, answers, blind)
-    _check_values(path, answers, len(blind))
-    # Of a file without answers columns have no type yet.
-    answers = answers.astype({"item": int, "plausibility": int})
-    answers = answers.drop_duplicates(["assessor", "item"], ignore_index=True)
-    return answers.drop(columns=["seed", "fingerprint"])
+    query = (
+        "SELECT assessor, item, answer, plausibility, time FROM answers "
+        "WHERE seed = ? AND fingerprint = ? ORDER BY rowid"
+    )
+    types = {"item": int, "plausibility": int}  # which no answers would leave open
+    blind_set = (blind.seed, blind.fingerprint)
+    with _opened(path if Path(path).exists() else ":memory:") as connection:
+        return pd.read_sql_query(query, connection, params=blind_set, dtype=types)
 
 
 def record(path, blind, assessor, item, answer, plausibility):
     """
-    Add one answer (values as in `read_answers`) to the end of a file, which is made when missing.
+    Add one answer (values as in `read_answers`) to an SQLite file, which is made when missing.
 
-    Whole lines that are there are never touched. An item that the assessor has answered is not
-    recorded again. Raises ValueError if a value is invalid or the file is of another set.
+    An item that the assessor has answered is not recorded again, in whatever window. Raises
+    ValueError if a value is invalid or the file holds no answers.
     """
+    check_assessor(assessor)
     time = datetime.now(UTC).isoformat(timespec="seconds")
     row = (blind.seed, blind.fingerprint, assessor, item, answer, plausibility, time)
-    _check_values("the answer", pd.DataFrame([row], columns=COLUMNS), len(blind))
-    if item in _answered(path, blind, assessor):
-        return
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept = len(_whole_lines(path))
-    line = ("" if kept else _HEADER) + ",".join(map(str, row)) + "\n"
-    # The file is not replaced as a whole: two assessors may be answering into it.
-    with path.open("ab") as file:
-        file.truncate(kept)
-        file.write(line.encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _whole_lines(path):
-    """Bytes of a file up to its last end of line; none if that is only part of a header."""
-    content = path.read_bytes() if path.exists() else b""
-    kept = content[: content.rfind(b"\n") + 1]
-    # A file of anything else is kept, so that reading it refuses it.
-    return kept if kept or _HEADER.encode().startswith(content) else content
-
-
-def _check_set(path, answers, blind):
-    sets = answers[["seed", "fingerprint"]].astype(str).drop_duplicates().to_numpy().tolist()
-    ours = [str(blind.seed), blind.fingerprint]
-    for theirs in sets:
-        if theirs != ours:
-            raise ValueError(
-                f"{path} has answers to the set of seed {theirs[0]}, fingerprint {theirs[1]}; this "
-                f"is the set of seed {ours[0]}, fingerprint {ours[1]}: other sockets, or another "
-                "model. Choose another file, or put that one away"
-            )
-
-
-def _check_values(where, answers, n_items):
-    accepted = {"item": range(1, n_items + 1), "answer": ANSWERS, "plausibility": SCORES}
-    for column, values in accepted.items():
-        wrong = answers.loc[~answers[column].isin(values), column]
-        if len(wrong):
-            listed = f"1 to {n_items}" if column == "item" else ", ".join(map(str, values))
-            raise ValueError(f"{where}: {column} {wrong.iloc[0]!r}; accepted: {listed}")
-    for assessor in answers["assessor"].unique():
-        check_assessor(assessor, f"{where}: ")
-
-
-def _answered(path, blind, assessor):
-    answers = read_answers(path, blind)
-    return set(answers.loc[answers["assessor"] == assessor, "item"])
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    insert = "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    with _opened(path) as connection:
+        try:
+            connection.execute(insert, row)
+        except sqlite3.IntegrityError as error:
+            raise ValueError(f"{row} is no answer: {error}") from error
 
 
 # The widget -----------------------------------------------------------------------------------
@@ -249,8 +218,8 @@ def widget(blind, path):
     Show a set socket by socket, ask which it is, and record each answer in a file.
 
     The assessor gives an id first. One that is in the file goes on at the first item that it has
-    not answered. Nothing of the truth is in the widget. Raises ValueError if the file is of another
-    set.
+    not answered. Nothing of the truth is in the widget. Raises ValueError if the file holds no
+    answers.
 
     Returns a VBox. Its children are first an HTML with the instructions, a Text for the id, a
     Button "start" and an HTML for messages; then that last one, an IntProgress, a plotly
@@ -263,7 +232,9 @@ def widget(blind, path):
     start = widgets.Button(description="start", button_style="primary")
     message = widgets.HTML()
     progress = widgets.IntProgress(max=len(blind), layout={"width": "70%"})
-    meshes = _centred_meshes(blind)
+    meshes = [surface.mesh() for surface in blind.surfaces]
+    for mesh in meshes:  # decoded sockets are around the origin, scans are not
+        mesh.vertices -= mesh.bounds.mean(axis=0)
     # The scene is as large as all items together need, so that it is the same for each.
     union = np.concatenate([mesh.vertices for mesh in meshes]), meshes[0].faces
     socket = go.FigureWidget(figures.mesh_gallery([union], columns=1))
@@ -275,55 +246,35 @@ def widget(blind, path):
 
     def show_first_unanswered():
         nonlocal item
-        answered = _answered(path, blind, assessor.value)
+        answers = read_answers(path, blind)
+        answered = set(answers.loc[answers["assessor"] == assessor.value, "item"])
         item = next((i for i in range(1, len(blind) + 1) if i not in answered), None)
         if item is None:
-            message.value = f"All {len(blind)} sockets are answered. Thank you."
             box.children = [message]
-            return
-        message.value = f"Socket {item} of {len(blind)}"
+            return f"All {len(blind)} sockets are answered. Thank you."
         progress.value = len(answered)
         answer.value = score.value = None
         with socket.batch_update():
             socket.data[0].x, socket.data[0].y, socket.data[0].z = meshes[item - 1].vertices.T
         box.children = [message, progress, socket, answer, score, following]
+        return f"Socket {item} of {len(blind)}"
 
     def on_start(_):
         check_assessor(assessor.value)
-        show_first_unanswered()
+        return show_first_unanswered()
 
     def on_next(_):
         record(path, blind, assessor.value, item, answer.value, score.value)
-        show_first_unanswered()
+        return show_first_unanswered()
 
     def on_choice(_):
         following.disabled = None in (answer.value, score.value)
 
-    start.on_click(_reporting(on_start, message))
-    following.on_click(_reporting(on_next, message))
+    start.on_click(reporting(on_start, message))
+    following.on_click(reporting(on_next, message))
     for choice in (answer, score):
         choice.observe(on_choice, names="value")
     return box
-
-
-def _centred_meshes(blind):
-    """Meshes of a set, centred: decoded sockets are around the origin, scans are not."""
-    meshes = [surface.mesh() for surface in blind.surfaces]
-    for mesh in meshes:
-        mesh.vertices -= mesh.bounds.mean(axis=0)
-    return meshes
-
-
-def _reporting(action, message):
-    """Let an action's errors be shown to the assessor, who would not see them otherwise."""
-
-    def act(button):
-        try:
-            action(button)
-        except (ValueError, OSError) as error:
-            message.value = f"<b>{html.escape(str(error))}</b>"
-
-    return act
 
 
 # Analysis -------------------------------------------------------------------------------------
@@ -343,14 +294,8 @@ def accuracy(right, n):
     1927); "p" of the two-sided exact binomial test against 0.5; "n".
     """
     test = binomtest(right, n)
-    interval = test.proportion_ci(method="wilson")
-    return {
-        "accuracy": test.statistic,
-        "low": interval.low,
-        "high": interval.high,
-        "p": test.pvalue,
-        "n": n,
-    }
+    interval = test.proportion_ci(method="wilson")._asdict()
+    return {"accuracy": test.statistic, **interval, "p": test.pvalue, "n": n}
 
 
 def accuracies(judged):
@@ -361,13 +306,13 @@ def accuracies(judged):
     interval and p are too sure: they take answers for independent, and several answers to one
     socket are not.
     """
-    groups = [*judged.groupby("assessor")["is_right"]]
-    if len(judged):
-        groups.append((POOLED, judged["is_right"]))
-    rows = {name: accuracy(int(right.sum()), len(right)) for name, right in groups}
-    table = pd.DataFrame(rows, index=["accuracy", "low", "high", "p", "n"]).T
-    kappa = [agreement(judged) if name == POOLED else np.nan for name in table.index]
-    return table.assign(kappa=np.array(kappa, float)).rename_axis("judge")
+    groups = dict([*judged.groupby("assessor")["is_right"]])
+    if groups:
+        groups[POOLED] = judged["is_right"]
+    rows = {name: accuracy(int(right.sum()), len(right)) for name, right in groups.items()}
+    table = pd.DataFrame(rows, index=["accuracy", "low", "high", "p", "n", "kappa"], dtype=float).T
+    table.loc[table.index == POOLED, "kappa"] = agreement(judged)
+    return table.rename_axis("judge")
 
 
 def agreement(answers):
@@ -382,21 +327,7 @@ def agreement(answers):
         return np.nan
     if by_item.shape[1] == 2:
         return float(cohen_kappa_score(*by_item.to_numpy().T))
-    counts = [(by_item == each).sum(axis=1) for each in ANSWERS]
-    return fleiss_kappa(np.stack(counts, axis=1))
-
-
-def fleiss_kappa(counts):
-    """
-    Fleiss' kappa of counts (n_items, n_categories) of equally many raters, two or more, per item.
-
-    (P - P_e) / (1 - P_e), P the mean share of agreeing pairs of raters and P_e that by chance
-    (Fleiss 1971, equations 1 to 7).
-    """
-    n_raters = counts[0].sum()
-    pairs = (counts * (counts - 1)).sum(axis=1) / (n_raters * (n_raters - 1))
-    by_chance = ((counts.sum(axis=0) / counts.sum()) ** 2).sum()
-    return float((pairs.mean() - by_chance) / (1 - by_chance))
+    return float(fleiss_kappa(aggregate_raters(by_item)[0]))
 
 
 def plausibility(judged):

@@ -1,14 +1,19 @@
 """The command line, ``python -m aaelib``: thin commands over the modules that do the work."""
 
 import importlib
+import inspect
 import os
+import tempfile
 import warnings
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
+from numpydoc.docscrape import NumpyDocString
+from typer import Argument, Option
+from typer.core import TyperCommand, TyperGroup
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -17,13 +22,13 @@ REFERENCE = ROOT / "tests" / "reference"
 WEIGHTS = ROOT / "data" / "weights"
 
 
-class _PlainErrors(TyperGroup):
-    """Say what is wrong in the words of the error or warning, without our own traceback."""
+class _Commands(TyperGroup):
+    """Commands whose errors and warnings are told in their own words, without a traceback."""
 
     def invoke(self, ctx):
         try:
-            with warnings.catch_warnings():  # which puts back what shows them
-                warnings.showwarning = _told(warnings.showwarning)
+            with warnings.catch_warnings(action="default", category=UserWarning):
+                warnings.showwarning = _warn
                 return super().invoke(ctx)
         except (typer.Exit, typer.Abort):  # they are RuntimeErrors, too, but not of ours
             raise
@@ -32,38 +37,39 @@ class _PlainErrors(TyperGroup):
             raise typer.Exit(1) from error
 
 
-def _told(show):
-    """Show what a user is warned of without file and line of ours; the rest as before."""
+def _warn(message, *_, **__):
+    typer.echo(f"aaelib: warning: {message}", err=True)
 
-    def tell(message, category, *where):
-        if category is UserWarning:
-            typer.echo(f"aaelib: warning: {message}", err=True)
-        else:
-            show(message, category, *where)
 
-    return tell
+class _Command(TyperCommand):
+    """A command that takes its help, and that of its parameters, from a numpydoc docstring."""
+
+    def __init__(self, *arguments, callback, **others):
+        super().__init__(*arguments, callback=callback, **others)
+        text = NumpyDocString(inspect.getdoc(callback))
+        self.help = "\n".join([*text["Summary"], "", *text["Extended Summary"]])
+        described = {each.name: " ".join(each.desc) for each in text["Parameters"]}
+        for parameter in self.params:
+            parameter.help = described.get(parameter.name, parameter.help)
 
 
 app = typer.Typer(
-    cls=_PlainErrors,
+    cls=_Commands,
     help="Train and use generative models on shapes of your own, and run the study of sockets.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+_own = partial(app.command, cls=_Command, rich_help_panel="On shapes of your own")
+_study = partial(app.command, cls=_Command, rich_help_panel="The study")
 
-
-Option = typer.Option
+Count = Annotated[int, Option(min=1)]
+MaybeCount = Annotated[int | None, Option(min=1)]
+Amount = Annotated[float, Option(min=0)]
+Shares = Annotated[tuple[float, float, float], Option(metavar="TRAIN VAL TEST")]
 Profile = Annotated[str, Option(help="A name in notebooks/profiles/.")]
-
-_OWN, _STUDY = "On shapes of your own", "The study"
-Folder = Annotated[
-    Path,
-    typer.Argument(
-        help="Clouds (.npy, n x 3) or meshes; the class of a shape is its first sub-folder."
-    ),
-]
-Model = Annotated[str, typer.Argument(help="A .keras or .npz file, 'sockets' or 'pretrained'.")]
+Folder = Annotated[Path, Argument(help="Clouds (.npy) or meshes; a sub-folder holds a class.")]
+Model = Annotated[str, Argument(help="A .keras or .npz file, 'sockets' or 'pretrained'.")]
 Seed = Annotated[int, Option(min=0, help="Of every draw: the same seed, the same result.")]
 Mesh = Annotated[
     Literal["stl", "3mf", "ply"] | None,
@@ -90,18 +96,14 @@ def main(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-@app.command(rich_help_panel=_OWN)
+@_own()
 def resample(
-    source: Annotated[Path, typer.Argument(help="Folder of meshes, any format trimesh reads.")],
-    target: Annotated[Path, typer.Argument(help="For the same tree of clouds (.npy, float32).")],
-    points: Annotated[int, Option(min=1, help="Of each cloud.")] = 2048,
+    source: Path,
+    target: Path,
+    points: Count = 2048,
     seed: Seed = 0,
-    workers: Annotated[
-        int | None, Option(min=1, help="Processes; as many as there are cores by default.")
-    ] = None,
-    suffix: Annotated[
-        list[str] | None, Option(help="Take these files only, such as .off; repeat for several.")
-    ] = None,
+    workers: MaybeCount = None,
+    suffix: list[str] | None = None,
 ):
     """
     Put evenly spread points on every mesh of a tree.
@@ -109,6 +111,19 @@ def resample(
     Files that can't be read are left out and listed. A cloud of an earlier call is kept if it is
     newer than its mesh and has the same settings, and removed if its mesh is refused now. Clouds
     without a mesh in the source are listed and stay.
+
+    Parameters
+    ----------
+    source
+        Folder of meshes, any format trimesh reads.
+    target
+        For the same tree of clouds (.npy, float32).
+    points
+        Of each cloud.
+    workers
+        Processes; as many as there are cores by default.
+    suffix
+        Take these files only, such as .off; repeat for several.
     """
     from aaelib.shapes import resampling
 
@@ -127,102 +142,26 @@ def resample(
         raise typer.Exit(1)
 
 
-# The options of `train`, by what they are about.
-RecipeName = Annotated[
-    str, Option("--recipe", help="'compact', 'paper', or a YAML file of entries of a recipe.")
-]
-Changes = Annotated[
-    list[str] | None,
-    Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change an entry of the recipe, such as code_size=32 or encoder=64,128,256.",
-    ),
-]
-Points = Annotated[int | None, Option(min=1, help="Of each cloud; the recipe's (2048) by default.")]
-Normalization = Annotated[
-    Literal["dataset", "unit-sphere"] | None,
-    Option(
-        help="One scale for all shapes, which keeps their sizes, or each its own; by default the "
-        "recipe's."
-    ),
-]
-Split = Annotated[
-    tuple[float, float, float],
-    Option(metavar="TRAIN VAL TEST", help="Shares of training, validation and test, in all 1."),
-]
-Epochs = Annotated[int, Option(min=1, help="Each ends with a validation.")]
-Steps = Annotated[
-    int | None,
-    Option(min=1, help="Batches of an epoch; as many as the set makes, at least 50, by default."),
-]
-BatchSize = Annotated[int, Option(min=1, help="Shapes of a batch.")]
-SelectFrom = Annotated[
-    int | None,
-    Option(
-        min=0,
-        help="First epoch, counted from 0, that may be chosen; by default the first half may not.",
-    ),
-]
-Rotate = Annotated[bool, Option(help="Turn shapes about z at random.")]
-Jitter = Annotated[
-    float,
-    Option(min=0, help="Noise on coordinates: standard deviation in units of the shapes' radius."),
-]
-WeightsFrom = Annotated[
-    str | None,
-    Option(
-        metavar="MODEL",
-        help="Start from these weights: a .keras or .npz file, 'sockets', 'pretrained'.",
-    ),
-]
-Networks = Annotated[
-    list[str] | None,
-    Option(
-        "--network",
-        help="Take only its encoder, decoder or discriminator; repeat it for two. Else all.",
-    ),
-]
-Freeze = Annotated[
-    list[str] | None,
-    Option(
-        metavar="NETWORK=LAYER",
-        help="Layers of a network up to this one do not learn, such as encoder=point_4.",
-    ),
-]
-ShapeModels = Annotated[
-    float,
-    Option(
-        min=0,
-        metavar="SHARE",
-        help="Sockets in mm only: draw this share of a batch, [0, 1), from linear shape models of "
-        "the training part, one a class, and let the decoder start as them.",
-    ),
-]
-
-
-@app.command(rich_help_panel=_OWN)
+@_own()
 def train(
     folder: Folder,
-    model: Annotated[
-        Path, typer.Argument(help="The .keras file to write; its history and card go beside it.")
-    ],
-    recipe: RecipeName = "compact",
-    changes: Changes = None,
-    points: Points = None,
-    normalization: Normalization = None,
-    split: Split = (0.8, 0.1, 0.1),
+    model: Path,
+    recipe: str = "compact",
+    changes: Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE")] = None,
+    points: MaybeCount = None,
+    normalization: Literal["dataset", "unit-sphere"] | None = None,
+    split: Shares = (0.8, 0.1, 0.1),
     seed: Seed = 0,
-    epochs: Epochs = 10,
-    steps: Steps = None,
-    batch_size: BatchSize = 32,
-    select_from: SelectFrom = None,
-    rotate: Rotate = False,
-    jitter: Jitter = 0.0,
-    weights_from: WeightsFrom = None,
-    network: Networks = None,
-    freeze: Freeze = None,
-    shape_models: ShapeModels = 0.0,
+    epochs: Count = 10,
+    steps: MaybeCount = None,
+    batch_size: Count = 32,
+    select_from: Annotated[int | None, Option(min=0)] = None,
+    rotate: bool = False,
+    jitter: Amount = 0.0,
+    weights_from: Annotated[str | None, Option(metavar="MODEL")] = None,
+    network: list[str] | None = None,
+    freeze: Annotated[list[str] | None, Option(metavar="NETWORK=LAYER")] = None,
+    shape_models: Annotated[float, Option(min=0, metavar="SHARE")] = 0.0,
 ):
     """
     Train an adversarial autoencoder on a folder of shapes.
@@ -230,6 +169,42 @@ def train(
     Kept is the epoch whose samples are most like the validation shapes (by JSD). A run that was cut
     off goes on when it is started again; one that is finished is found finished. A finished run of
     other settings in its place is replaced at the end.
+
+    Parameters
+    ----------
+    model
+        The .keras file to write; its history and card go beside it.
+    recipe
+        'compact', 'paper', or a YAML file of entries of a recipe.
+    changes
+        Change an entry of the recipe, such as code_size=32 or encoder=64,128,256.
+    points
+        Of each cloud; the recipe's (2048) by default.
+    normalization
+        One scale for all shapes, which keeps their sizes, or each its own; by default the recipe's.
+    split
+        Shares of training, validation and test, in all 1.
+    epochs
+        Each ends with a validation.
+    steps
+        Batches of an epoch; as many as the set makes, at least 50, by default.
+    batch_size
+        Shapes of a batch.
+    select_from
+        First epoch, counted from 0, that may be chosen; by default the first half may not.
+    rotate
+        Turn shapes about z at random.
+    jitter
+        Noise on coordinates: standard deviation in units of the shapes' radius.
+    weights_from
+        Start from these weights: a .keras or .npz file, 'sockets', 'pretrained'.
+    network
+        Take only its encoder, decoder or discriminator; repeat it for two. Else all.
+    freeze
+        Layers of a network up to this one do not learn, such as encoder=point_4.
+    shape_models
+        Sockets in mm only: draw this share of a batch, [0, 1), from linear shape models of the
+        training part, one a class, and let the decoder start as them.
     """
     entries = {"n_points": points, "normalization": normalization}
     entries = {name: value for name, value in entries.items() if value is not None}
@@ -261,42 +236,39 @@ def train(
     )
 
 
-@app.command(rich_help_panel=_OWN)
+@_own()
 def evaluate(
     model: Model,
     folder: Folder,
-    out: Annotated[Path, Option(help="Folder for index.html, metrics.json and errors.csv.")],
-    everything: Annotated[
-        bool,
-        Option(
-            "--all",
-            help="Shapes that the model was trained on, or selected by, or that in another folder "
-            "have names of such, as well.",
-        ),
-    ] = False,
-    draws: Annotated[int, Option(min=1, help="Of samples, 3 for each shape in each draw.")] = 3,
-    seed: Annotated[int, Option(min=0, help="Of the first draw, then the next.")] = 1000,
-    limit: Annotated[
-        int,
-        Option(
-            min=2,
-            help="Shapes at most, and 10 times as many training shapes for the baselines; time "
-            "grows with its square.",
-        ),
-    ] = 200,
-    sockets: Annotated[
-        bool | None,
-        Option(
-            "--sockets/--no-sockets",
-            help="Shapes are sockets in mm, z up: errors on surfaces, linear shape models; by "
-            "default if all classes are TT or TF.",
-        ),
-    ] = None,
+    out: Annotated[Path, Option()],
+    everything: Annotated[bool, Option("--all")] = False,
+    draws: Count = 3,
+    seed: Annotated[int, Option(min=0)] = 1000,
+    limit: Annotated[int, Option(min=2)] = 200,
+    sockets: bool | None = None,
 ):
     """
     Measure what a model reconstructs and generates, beside baselines.
 
     By default on shapes that it has not seen, as the card beside the model tells.
+
+    Parameters
+    ----------
+    out
+        Folder for index.html, metrics.json and errors.csv.
+    everything
+        Shapes that the model was trained on, or selected by, or that in another folder have names
+        of such, as well.
+    draws
+        Of samples, 3 for each shape in each draw.
+    seed
+        Of the first draw, then the next.
+    limit
+        Shapes at most, and 10 times as many training shapes for the baselines; time grows with its
+        square.
+    sockets
+        Shapes are sockets in mm, z up: errors on surfaces, linear shape models; by default if all
+        classes are TT or TF.
     """
     runs = _quietly("models.runs")
     from aaelib.shapes import load_clouds
@@ -311,72 +283,95 @@ def evaluate(
     typer.echo(page)
 
 
-@app.command(rich_help_panel=_OWN)
+@_own()
 def generate(
     model: Model,
-    n: Annotated[int, typer.Argument(min=1, help="How many.")],
-    out: Annotated[
-        Path,
-        typer.Argument(
-            help="Empty folder for clouds (.npy, n x 3) in the unit of the model's training shapes "
-            "(in the unit sphere if it normalizes each to that)."
-        ),
-    ],
+    n: Annotated[int, Argument(min=1)],
+    out: Path,
     seed: Seed = 0,
     mesh: Mesh = None,
     thickness: Thickness = 4.0,
     overwrite: Overwrite = False,
 ):
-    """Draw new shapes."""
+    """
+    Draw new shapes.
+
+    Parameters
+    ----------
+    n
+        How many.
+    out
+        Empty folder for clouds (.npy, n x 3) in the unit of the model's training shapes (in the
+        unit sphere if it normalizes each to that).
+    """
     _tell(*_quietly("apps.outputs").generate(model, n, out, seed, mesh, thickness, overwrite))
 
 
-@app.command(rich_help_panel=_OWN)
+@_own()
 def interpolate(
     model: Model,
-    a: Annotated[Path, typer.Argument(help="A cloud (.npy) or a mesh, where to start.")],
-    b: Annotated[Path, typer.Argument(help="Where to end.")],
-    out: Annotated[Path, typer.Argument(help="Empty folder for clouds and a page with a slider.")],
-    steps: Annotated[int, Option(min=2, help="Shapes, both ends included.")] = 5,
+    a: Path,
+    b: Path,
+    out: Path,
+    steps: Annotated[int, Option(min=2)] = 5,
     mesh: Mesh = None,
     thickness: Thickness = 4.0,
     overwrite: Overwrite = False,
 ):
-    """Walk from one shape to another."""
+    """
+    Walk from one shape to another.
+
+    Parameters
+    ----------
+    a
+        A cloud (.npy) or a mesh, where to start.
+    b
+        Where to end.
+    out
+        Empty folder for clouds and a page with a slider.
+    steps
+        Shapes, both ends included.
+    """
     outputs = _quietly("apps.outputs")
     _tell(*outputs.interpolate(model, a, b, out, steps, mesh, thickness, overwrite))
 
 
-@app.command(rich_help_panel=_OWN)
+@_own()
 def export(
-    source: Annotated[
-        str, typer.Argument(help="A socket's cloud (.npy) or mesh, mm, z up; or a model (.keras).")
-    ],
-    out: Annotated[
-        Path,
-        typer.Argument(
-            help="Its suffix says what: .stl, .3mf or .ply a closed wall, .csv measures (mm), .npz "
-            "weights of a model."
-        ),
-    ],
+    source: str,
+    out: Path,
     thickness: Thickness = 4.0,
-    smoothing: Annotated[
-        float, Option(min=0, help="Of the surface; 0 passes through all points.")
-    ] = 0.1,
-    points: Annotated[
-        int, Option(min=100, help="To fit the surface to; a cloud must have as many.")
-    ] = 2048,
+    smoothing: Amount = 0.1,
+    points: Annotated[int, Option(min=100)] = 2048,
 ):
-    """Take home a socket to print, its measures, or a model's weights."""
+    """
+    Take home a socket to print, its measures, or a model's weights.
+
+    Parameters
+    ----------
+    source
+        A socket's cloud (.npy) or mesh, mm, z up; or a model (.keras).
+    out
+        Its suffix says what: .stl, .3mf or .ply a closed wall, .csv measures (mm), .npz weights of
+        a model.
+    smoothing
+        Of the surface; 0 passes through all points.
+    points
+        To fit the surface to; a cloud must have as many.
+    """
     typer.echo(_quietly("apps.outputs").export(source, out, thickness, smoothing, points))
 
 
-@app.command(rich_help_panel=_STUDY)
-def notebook(
-    name: Annotated[str, typer.Argument(help="Such as 01_augmentation.")],
-    profile: Profile = "default",
-):
-    """Execute a notebook under a profile, into results/PROFILE/notebooks/."""
+@_study()
+def notebook(name: str, profile: Profile = "default"):
+    """
+    Execute a notebook under a profile, into results/PROFILE/notebooks/.
+
+    Parameters
+    ----------
+    name
+        Such as 01_augmentation.
+    """
     _require("notebook", name, NOTEBOOKS.glob("[0-9]*.py"))
     _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
     from ..study import report
@@ -385,7 +380,7 @@ def notebook(
     report.execute(NOTEBOOKS / f"{name}.py", executed, profile)
 
 
-@app.command("report", rich_help_panel=_STUDY)
+@_study("report")
 def write_report(profile: Profile = "default"):
     """Write executed notebooks as HTML, with an index, into results/PROFILE/."""
     notebooks = _executed(profile)
@@ -396,22 +391,21 @@ def write_report(profile: Profile = "default"):
     report.write_index(RESULTS / profile)
 
 
-@app.command(rich_help_panel=_STUDY)
+@_study()
 def store(profile: Profile = "default"):
     """Store executed notebooks, reference tables, weights, and what the README shows."""
     notebooks = _executed(profile)
-    from ..study import report, verification
+    from ..study import report
 
     for executed in notebooks:
         report.store(executed, NOTEBOOKS / executed.name)
     report.update_readme(ROOT / "README.md", RESULTS / profile)
     if profile == "study":  # no other run replaces the models that come with the repository
         report.store_weights(RESULTS / profile / "weights", WEIGHTS)
-    tables = RESULTS / profile / "tables"
-    verification.store(tables, verification.reference_of(tables, REFERENCE, profile))
+    reference(profile)
 
 
-@app.command(rich_help_panel=_STUDY)
+@_study()
 def reference(profile: Profile = "default"):
     """Store the tables of a run, and nothing else of it, in tests/reference/PROFILE/."""
     _executed(profile)
@@ -421,15 +415,20 @@ def reference(profile: Profile = "default"):
     verification.store(tables, verification.reference_of(tables, REFERENCE, profile))
 
 
-@app.command(rich_help_panel=_STUDY)
+@_study()
 def verify(
     profile: Profile = "default",
-    exact: Annotated[bool, Option("--exact", help="Grant no cell a tolerance.")] = False,
+    exact: Annotated[bool, Option("--exact")] = False,
 ):
     """
     Compare the tables in results/PROFILE/ with those in tests/reference/, cell by cell.
 
     Nothing is run. All differences are in results/PROFILE/verify.csv.
+
+    Parameters
+    ----------
+    exact
+        Grant no cell a tolerance.
     """
     _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
     from ..study import verification
@@ -446,26 +445,35 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command(rich_help_panel=_STUDY)
-def explore(
-    port: Annotated[int, Option(help="On 127.0.0.1.")] = 8866,
-    browser: Annotated[bool, Option(help="Open the page in a browser.")] = True,
-):
-    """Serve the explorer of notebook 05, to this machine only, until it is interrupted."""
+@_study()
+def explore(port: int = 8866, browser: bool = True):
+    """
+    Serve the explorer of notebook 05, to this machine only, until it is interrupted.
+
+    Parameters
+    ----------
+    port
+        On 127.0.0.1.
+    browser
+        Open the page in a browser.
+    """
     from . import server
 
-    page = RESULTS / "explore" / "explorer.ipynb"
+    page = Path(tempfile.mkdtemp()) / "explorer.ipynb"  # a checkout may be read-only
     server.write_tagged(NOTEBOOKS / "05_latent_exploration.py", "explorer", page)
     server.serve(page, NOTEBOOKS / "share", port, browser)
 
 
-@app.command(rich_help_panel=_STUDY)
-def data(
-    modelnet: Annotated[
-        Literal["10", "40"] | None, Option(help="Download that ModelNet too.")
-    ] = None,
-):
-    """Download the public sockets, each file checked against its sha256."""
+@_study()
+def data(modelnet: Literal["10", "40"] | None = None):
+    """
+    Download the public sockets, each file checked against its sha256.
+
+    Parameters
+    ----------
+    modelnet
+        Download that ModelNet too.
+    """
     from ..shapes import downloads
 
     typer.echo(downloads.download_sockets())
@@ -473,7 +481,7 @@ def data(
         typer.echo(downloads.download_modelnet(int(modelnet)))
 
 
-@app.command(rich_help_panel=_STUDY)
+@_study()
 def bundle():
     """Fit the bundled default, data/sockets/, to the public sockets (for maintainers)."""
     from ..shapes import sockets, sources

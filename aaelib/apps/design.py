@@ -242,8 +242,8 @@ def fit_sizes(aae, wanted, nearest=False, draws=None):
         With "dataset" normalization.
     wanted : dict
         Numbers by their names in `SocketSurface.measure`, such as ``length_mm``, and
-        ``perimeters_mm``: a dict from heights above the distal end to perimeters, mm. The brim is
-        kept above all of these heights.
+        ``perimeters_mm``: a dict from heights above the distal end to perimeters, mm. The heights
+        may also be names themselves. The brim is kept above all of them.
     nearest : bool
         Get as near as possible to sizes that are not plausible, instead of raising.
     draws : Population, optional

@@ -2,10 +2,11 @@
 
 import html
 import re
-import tempfile
+from contextlib import chdir
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial, wraps
+from functools import cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import anywidget
 import ipywidgets as widgets
@@ -14,6 +15,7 @@ import plotly.graph_objects as go
 import traitlets
 from scipy.spatial import KDTree
 from scipy.stats import chi2
+from tabulate import tabulate
 
 from ..metrics import pairwise_chamfer
 from ..models import files
@@ -22,6 +24,7 @@ from ..shapes.clouds import normalize
 from ..shapes.sockets import vertex_values
 from ..study import figures
 from . import design, limbs
+from .messages import reporting
 
 HEAT_MM = 10.0  # ends of the heat map's scale
 _STAND_INS = 15  # of a kind: a page that opens soon is worth more than a longer list
@@ -116,20 +119,17 @@ def parse_sizes(text):
     A line is ``length_mm: 250``, or a height above the distal end and the perimeter there,
     ``60: 310``; mm. A ValueError names a line of another form.
     """
-    wanted, perimeters = {}, {}
+    wanted = {}
     for line in filter(str.strip, text.splitlines()):
         name, _, value = (part.strip() for part in line.partition(":"))
         try:
-            if re.fullmatch(r"-?[\d.]+", name):
-                perimeters[float(name)] = float(value)
-            else:
-                wanted[name] = float(value)
+            wanted[float(name) if re.match(r"-?[\d.]", name) else name] = float(value)
         except ValueError:
             raise ValueError(
                 f"{line.strip()!r} is no size: type a name or a height, a colon and millimetres, "
                 "such as 'length_mm: 250' or '60: 310'"
             ) from None
-    return wanted | ({"perimeters_mm": perimeters} if perimeters else {})
+    return wanted
 
 
 # Where the explorer is ------------------------------------------------------------------------
@@ -161,8 +161,8 @@ class RealSockets:
 
 
 @dataclass(frozen=True)
-class Start:
-    """Socket A: its code, and its index among the real sockets or None."""
+class Socket:
+    """A code's socket, and its index among the real sockets or None."""
 
     aae: object
     labelled: tuple | None
@@ -186,28 +186,23 @@ class Position:
 
     Attributes
     ----------
-    start : Start
-        Socket A.
-    end : numpy.ndarray
-        (code_size,), the code of socket B.
-    end_index : int
-        Of B in the list of real sockets.
+    start, end : Socket
+        A and B.
     share : float
         Of the way from A to B, [0, 1].
     changes : dict
         How much of each attribute is added, in its unit.
     """
 
-    start: Start
-    end: np.ndarray
-    end_index: int
+    start: Socket
+    end: Socket
     share: float = 0.0
     changes: dict = field(default_factory=dict)
 
     def code(self):
         """The code (code_size,), changed along the directions at A."""
         # Both products, so that the ends are A and B to the last bit.
-        code = (1 - self.share) * self.start.code + self.share * self.end
+        code = (1 - self.share) * self.start.code + self.share * self.end.code
         for name, by in self.changes.items():
             code = code + by * self.start.directions[name].step
         return np.float32(code)
@@ -217,14 +212,10 @@ class Position:
 
 
 class DownloadButton(anywidget.AnyWidget):
-    """A button that calls `press`, and can make the browser save a file."""
+    """A button that can make the browser save a file; a press of it is a message."""
 
     _esm = Path(__file__).with_name("download.js")
-    label = traitlets.Unicode().tag(sync=True)
-
-    def __init__(self, label, press):
-        super().__init__(label=label)
-        self.on_msg(lambda *_: press())
+    label = traitlets.Unicode("Download").tag(sync=True)
 
     def save(self, name, content):
         """Let the browser save bytes under a name."""
@@ -232,9 +223,9 @@ class DownloadButton(anywidget.AnyWidget):
 
 
 class Controls:
-    """The page's widgets, by what they are for; `download` is what its button does."""
+    """The page's widgets, by what they are for."""
 
-    def __init__(self, names, with_kind, download):
+    def __init__(self, names, with_kind):
         options = [(str(name), index) for index, name in enumerate(names)]
         self.start = widgets.Dropdown(options=options, description="A", **_LOOKS)
         self.end = widgets.Dropdown(options=options, description="B", **_LOOKS)
@@ -264,7 +255,7 @@ class Controls:
         )
         suffixes = [*printing.FORMATS, ".csv"]
         self.format = widgets.Dropdown(options=suffixes, description="file", **_LOOKS)
-        self.download = DownloadButton("Download", download)
+        self.download = DownloadButton()
         self.colour = widgets.Dropdown(
             options=[_PLAIN, _FROM_START], description="colour", layout={"width": "20em"}
         )
@@ -292,13 +283,13 @@ class Controls:
 
     def page(self, figure):
         """All of them around the figure."""
-        columns = {
-            "36%": [widgets.HBox([self.undo, self.reset]), self.sections, self.message],
-            "42%": [figure, widgets.HBox([self.colour, self.points])],
-            "22%": [self.sizes, self.plausible],
-        }
-        return widgets.HBox(
-            [widgets.VBox(parts, layout={"width": width}) for width, parts in columns.items()]
+        move = widgets.HBox([self.undo, self.reset])
+        look = widgets.HBox([self.colour, self.points])
+        return widgets.AppLayout(
+            left_sidebar=widgets.VBox([move, self.sections, self.message]),
+            center=widgets.VBox([figure, look]),
+            right_sidebar=widgets.VBox([self.sizes, self.plausible]),
+            pane_widths=["36%", "42%", "22%"],
         )
 
 
@@ -327,51 +318,33 @@ def _place(trace, points):
     trace.x, trace.y, trace.z = np.ascontiguousarray(points.T, dtype=np.float32)
 
 
-def _row(cells, tag="td"):
-    return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
+def _table(rows, headers):
+    return tabulate(rows, headers, tablefmt="unsafehtml", disable_numparse=True)
 
 
 def _sizes_table(sizes, start):
     """Measurements, and their differences from those of A, as HTML."""
-    body = _row(["", "", "from A"], "th")
+    rows = []
     for name, key, unit, places in _SIZES:
         value, before = sizes[key] / unit, start[key] / unit
-        body += _row([name, f"{value:.{places}f}", f"{value - before:+.{places}f}"])
-    body += _row(["height, mm", "perimeter, mm", "area, cm²"], "th")
+        rows.append([name, f"{value:.{places}f}", f"{value - before:+.{places}f}"])
+    rows.append([f"<b>{each}</b>" for each in ("height, mm", "perimeter, mm", "area, cm²")])
     sections = sizes["heights_mm"], sizes["perimeters_mm"], np.divide(sizes["areas_mm2"], 100)
-    for section in zip(*sections, strict=True):
-        body += _row(f"{size:.0f}" for size in section)
-    return f'<table class="aaelib-sizes">{body}</table>'
+    rows.extend(np.rint(np.transpose(sections)).astype(int))
+    return f'<div class="aaelib-sizes">{_table(rows, ("", "", "from A"))}</div>'
 
 
 def _reliability_table(directions):
     """What each direction did where it was tried, as HTML."""
-    body = _row(["", "effect", "others", "R²"], "th")
+    rows = []
     for name, found in directions.items():
         if found.leak:
             title, leak = _SLIDERS[name][0].split(",")[0], max(map(abs, found.leak.values()))
-            body += _row([title, f"{found.effect:.2f}", f"{leak:.1%}", f"{found.reliability:.2f}"])
-    return (
-        f"<table>{body}</table><small>Of a change by 4 %: measured over wanted, the largest change "
-        "of another size, and how well the direction predicts other sockets.</small>"
+            rows.append([title, f"{found.effect:.2f}", f"{leak:.1%}", f"{found.reliability:.2f}"])
+    return _table(rows, ("", "effect", "others", "R²")) + (
+        "<small>Of a change by 4 %: measured over wanted, the largest change of another size, and "
+        "how well the direction predicts other sockets.</small>"
     )
-
-
-def _reporting(react):
-    """Let a method of the explorer say on the page what it returns, or why it failed."""
-
-    @wraps(react)
-    def reported(self, change=None):
-        if self._setting:
-            return
-        message = self.controls.message
-        try:
-            message.value = ""
-            message.value = react(self, change) or ""
-        except (ValueError, OSError, RuntimeError) as error:
-            message.value = f'<p role="alert"><b>{html.escape(str(error))}</b></p>'
-
-    return reported
 
 
 class Explorer:
@@ -398,11 +371,10 @@ class Explorer:
         kinds = design.kinds_of(aae, draws)
         # A model that tells no kinds has no direction between them.
         labelled = (draws, kinds) if len(set(kinds)) == 2 else None
-        self._start = partial(Start, aae, labelled)
-        last = len(shapes) - 1
-        start, end = self.real.codes([0, last])
-        self.position = Position(self._start(start, 0), end, last)
-        self.controls = Controls(shapes.names, bool(labelled), self._download)
+        self._socket = partial(Socket, aae, labelled)
+        ends = [0, len(shapes) - 1]
+        self.position = Position(*map(self._socket, self.real.codes(ends), ends))
+        self.controls = Controls(shapes.names, bool(labelled))
         self._connect()
         extent = np.ptp(shapes.points, axis=1).max(axis=0)
         self.figure = _empty_figure(self.position.start.surface.mesh(), extent)
@@ -415,20 +387,25 @@ class Explorer:
     def _connect(self):
         """Let each control do what it is for."""
         controls = self.controls
-        reactions = {
+        on_value = {
             self._choose: (controls.start, controls.end),
             self._slide: (controls.share, *controls.changes.values()),
             self._paint: (controls.colour, controls.points),
             self._fit_limb: (controls.limb,),
         }
-        for react, senders in reactions.items():
+        for react, senders in on_value.items():
             for sender in senders:
-                sender.observe(react, names="value")
-        controls.sections.observe(self._open, names="selected_index")
-        controls.sample.on_click(self._draw)
-        controls.undo.on_click(self._undo)
-        controls.reset.on_click(self._reset)
-        controls.find.on_click(self._fit_sizes)
+                sender.observe(self._reporting(react), names="value")
+        controls.sections.observe(self._reporting(self._open), names="selected_index")
+        controls.sample.on_click(self._reporting(self._draw))
+        controls.undo.on_click(self._reporting(self._undo))
+        controls.reset.on_click(self._reporting(self._reset))
+        controls.find.on_click(self._reporting(self._fit_sizes))
+        controls.download.on_msg(self._reporting(self._download))
+
+    def _reporting(self, react):
+        reported = reporting(react, self.controls.message)
+        return lambda change, *_: self._setting or reported(change)
 
     # Moving -----------------------------------------------------------------------------------
 
@@ -442,14 +419,14 @@ class Explorer:
 
     def _start_at(self, code, limb=None):
         """Make a code A, and go there."""
-        position = replace(self.position, start=self._start(code), share=0.0, changes={})
+        position = replace(self.position, start=self._socket(code), share=0.0, changes={})
         self._go(position, limb)
 
     def _set_controls(self):
         """Let the controls say where the explorer is, without going anywhere."""
         controls, position = self.controls, self.position
         self._setting = True
-        controls.start.value, controls.end.value = position.start.index, position.end_index
+        controls.start.value, controls.end.value = position.start.index, position.end.index
         controls.share.value = position.share
         for name, slider in controls.changes.items():
             slider.value = position.changes.get(name, 0) / _SLIDERS[name][1]
@@ -459,16 +436,12 @@ class Explorer:
             controls.colour.value = shown[-1] if self._limb else _PLAIN
         self._setting = False
 
-    @_reporting
     def _choose(self, change):
         index = change["new"]
         [code] = self.real.codes([index])
-        if change["owner"] is self.controls.start:
-            self._go(replace(self.position, start=self._start(code, index)))
-        else:
-            self._go(replace(self.position, end=code, end_index=index))
+        which = "start" if change["owner"] is self.controls.start else "end"
+        self._go(replace(self.position, **{which: self._socket(code, index)}))
 
-    @_reporting
     def _slide(self, change):
         slider, sliders = change["owner"], self.controls.changes
         changes = {name: s.value * _SLIDERS[name][1] for name, s in sliders.items() if s.value}
@@ -477,7 +450,6 @@ class Explorer:
         self._go(position, remember=self._moving is not slider)
         self._moving = slider
 
-    @_reporting
     def _draw(self, _):
         seed = self.controls.seed
         drawn = seed.value
@@ -485,16 +457,13 @@ class Explorer:
         seed.value = min(drawn + 1, seed.max)
         return f"Drawn from the prior with seed {drawn}; it is A now."
 
-    @_reporting
     def _undo(self, _):
         if self._past:
             self._go(self._past.pop(), remember=False)
 
-    @_reporting
     def _reset(self, _):
         self._go(replace(self.position, share=0.0, changes={}))
 
-    @_reporting
     def _fit_sizes(self, _):
         found = design.fit_sizes(self.aae, parse_sizes(self.controls.wanted.value))
         self._start_at(found.code)
@@ -504,20 +473,16 @@ class Explorer:
         )
         return f"Found; it is A now. Beyond what was wanted, mm: {off}."
 
-    @_reporting
     def _fit_limb(self, _):
         if not self.controls.limb.value:
             return None
         upload = self.controls.limb.value[-1]
         self.controls.message.value = "Looking for the socket, some ten seconds ..."
-        with tempfile.TemporaryDirectory() as folder:
-            # Its own name, so that an error names it; no folder that a name might hold.
-            path = Path(folder) / Path(upload["name"]).name
+        # By its own name alone, so that an error names it and no folder.
+        with TemporaryDirectory() as folder, chdir(folder):
+            path = Path(Path(upload["name"]).name)
             path.write_bytes(upload["content"])
-            try:
-                scan = limbs.load_limb(path)
-            except ValueError as error:
-                raise ValueError(str(error).replace(str(path), path.name)) from error
+            scan = limbs.load_limb(path)
         found = limbs.fit_limb(self.aae, scan, self.controls.clearance.value)
         self._start_at(found.code, found)
         return (
@@ -544,7 +509,6 @@ class Explorer:
         )
         self._show_reliability()
 
-    @_reporting
     def _open(self, _):
         self._show_reliability()
 
@@ -570,10 +534,9 @@ class Explorer:
             if with_points:
                 _place(points, self.cloud - middle)
 
-    @_reporting
     def _download(self, _):
         path = Path(f"socket{self.controls.format.value}")
-        with tempfile.TemporaryDirectory() as folder:
+        with TemporaryDirectory() as folder:
             if path.suffix == ".csv":
                 path = printing.export_measurements(self.surface, folder / path)
             else:

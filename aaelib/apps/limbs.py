@@ -123,16 +123,14 @@ def load_limb(path, factor=1.0):
 
 def _cleaned(mesh):
     """The largest piece of the faces that have an area and finite vertices, vertices merged."""
-    mesh.update_faces(np.isfinite(mesh.triangles).all(axis=(1, 2)))
-    mesh.remove_unreferenced_vertices()
-    mesh.merge_vertices(merge_tex=True, merge_norm=True)
+    mesh.remove_infinite_values()
+    mesh.merge_vertices()
     mesh.update_faces(mesh.nondegenerate_faces() & mesh.unique_faces())
-    n_faces = len(mesh.faces)
-    if n_faces:
-        pieces = trimesh.graph.connected_component_labels(mesh.face_adjacency, n_faces)
+    if len(mesh.faces):
+        pieces = trimesh.graph.connected_component_labels(mesh.face_adjacency, len(mesh.faces))
         mesh.update_faces(pieces == np.bincount(pieces, mesh.area_faces).argmax())
     mesh.remove_unreferenced_vertices()
-    return trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    return mesh
 
 
 def _border_edges(mesh):
@@ -186,10 +184,8 @@ def _advice(length):
 
 def _oriented(mesh, opening):
     """Turn normals outwards, so that the volume below the opening is positive."""
-    if not mesh.is_winding_consistent:
-        trimesh.repair.fix_winding(mesh)
-    a, b, c = (mesh.triangles - opening).transpose(1, 0, 2)
-    if np.einsum("ij,ij->", a, np.cross(b, c)) < 0:
+    trimesh.repair.fix_winding(mesh)
+    if np.linalg.det(mesh.triangles - opening).sum() < 0:
         mesh.invert()
     return mesh
 
@@ -495,9 +491,7 @@ def _as_grid(values, n_angles, n_heights):
 
 def _vertex_areas(mesh):
     """A third of the area of each vertex' faces, (n_vertices,)."""
-    return np.bincount(
-        mesh.faces.ravel(), np.repeat(mesh.area_faces / 3, 3), minlength=len(mesh.vertices)
-    )
+    return mesh.faces_sparse.dot(mesh.area_faces / 3)
 
 
 def _node_gaps(surface, limb, clearance):

@@ -11,6 +11,7 @@ from ..shapes import folders, printing
 from ..shapes.sockets import SocketSurface, check_sockets
 from ..shapes.writing import replacing
 from ..study import figures
+from . import design
 
 MESHES = tuple(suffix[1:] for suffix in printing.FORMATS)
 
@@ -92,7 +93,7 @@ def interpolate(model, a, b, folder, steps=5, mesh=None, thickness=4.0, overwrit
     """
     aae = load_with_card(model)[0]
     _check_mesh(aae, mesh, thickness)
-    codes = aae.encode(np.stack([_read(file, aae.recipe.n_points) for file in (a, b)]))
+    codes = aae.encode(np.stack([folders.read(Path(file), aae.recipe.n_points) for file in (a, b)]))
     clouds = aae.decode(latent.interpolate(*codes, steps))
     folder = _emptied(folder, "step", overwrite)
     files, refused = _write_shapes(clouds, folder, "step_{}", mesh, thickness)
@@ -128,32 +129,25 @@ def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048):
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
     ValueError
-        If the file or the suffix is of another kind, or the wall cannot be made.
+        If the file is missing, the file or the suffix is of another kind, or the wall cannot be
+        made.
 
     Warns
     -----
     UserWarning
         If the socket looks as if it were in another unit than mm, or upside down.
     """
-    path, suffixes = Path(path), (*printing.FORMATS, ".csv", ".npz")
-    if path.suffix.lower() not in suffixes:
+    path, is_model = Path(path), Path(source).suffix in (".keras", ".npz") or source in SHIPPED
+    if path.suffix.lower() not in ((".npz",) if is_model else (*printing.FORMATS, ".csv")):
         raise ValueError(
-            f"{str(path)!r} has the suffix {path.suffix!r}; an export is written as "
-            f"{', '.join(suffixes)}"
-        )
-    is_model = Path(source).suffix in (".keras", ".npz") or source in SHIPPED
-    if is_model != (path.suffix.lower() == ".npz"):
-        raise ValueError(
-            f"{source} can't be written as {path.suffix}: a model (.keras) is written as .npz, a "
+            f"{source} can't be written as {path.name}: a model (.keras) is written as .npz, a "
             "socket's cloud or mesh as .stl, .3mf, .ply or .csv; `generate` makes clouds of a model"
         )
     if is_model:
         export_weights(load(source), path)
         return path
-    points = _read(source, n_points)
+    points = folders.read(Path(source), n_points)
     check_sockets(points[None], [source])
     surface = SocketSurface.from_points(points, smoothing=smoothing)
     if path.suffix.lower() == ".csv":
@@ -161,27 +155,17 @@ def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048):
     return printing.export(surface, path, thickness)
 
 
-def _read(file, n_points):
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"no file {file}; name a cloud (.npy) or a mesh")
-    return folders.read(Path(file), n_points)
-
-
 def _check_mesh(aae, mesh, thickness):
     """Raise for walls that cannot be made, before anything is drawn."""
     if mesh is None:
         return
+    design.check_has_size(aae)
     if mesh not in MESHES:
         raise ValueError(f"mesh is {mesh!r}; walls are written as {', '.join(MESHES)}")
     if not 0 < thickness <= printing.MAX_THICKNESS:
         raise ValueError(
             f"thickness is {thickness} mm; a wall has more than 0 and up to "
             f"{printing.MAX_THICKNESS} mm"
-        )
-    if aae.recipe.normalization != "dataset":
-        raise ValueError(
-            f"the model's normalization is {aae.recipe.normalization!r}: its shapes have no size "
-            'in mm, so there are no walls to print; train one with normalization "dataset"'
         )
 
 

@@ -8,41 +8,30 @@ import nbformat
 
 from ..shapes.writing import replacing
 
-# An extension of JupyterLab that Voila has no place for; the page would log an error.
-_DENIED = "jupyterlab-jupytext"
-
 
 def write_tagged(script, tag, path):
     """Write the cells of a `.py` notebook that have a tag as an `.ipynb` notebook of its own."""
     notebook = jupytext.read(script)
     notebook.cells = [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
-    if not notebook.cells:
-        raise ValueError(f"{script}: no cell has the tag {tag!r}")
     with replacing(path) as temporary:
         nbformat.write(notebook, temporary)
 
 
 def command(notebook, share, port, browser):
     """
-    Arguments and environment with which Voila serves an `.ipynb` notebook on 127.0.0.1.
+    Arguments and environment with which Voila serves an `.ipynb` notebook.
 
-    `share` is the folder with the page's template, in ``voila/templates/explorer``.
+    `share` is the folder with the page's template, in ``voila/templates``, and Voila's settings,
+    in ``voila.json``: 127.0.0.1 only, a token, kernels that end when their page is left, and room
+    for a limb's scan.
     """
-    arguments = [sys.executable, "-m", "voila", str(notebook), "--template=explorer"]
-    arguments += ["--Voila.ip=127.0.0.1", f"--port={port}"]
-    arguments += [f"--VoilaConfiguration.extension_denylist={_DENIED}"]
-    arguments += ["--show_tracebacks=True"]  # who serves it is who sees it
-    arguments += [] if browser else ["--no-browser"]
+    arguments = [sys.executable, "-m", "voila", str(notebook), f"--port={port}"]
+    arguments += [f"--Voila.config_file_paths={share}", f"--Voila.open_browser={browser}"]
     paths = [str(share), *filter(None, [os.environ.get("JUPYTER_PATH")])]
     return arguments, os.environ | {"JUPYTER_PATH": os.pathsep.join(paths)}
 
 
 def serve(notebook, share, port, browser):
-    """
-    Serve a notebook as `command` says.
-
-    This process is replaced, so that what interrupts or ends it ends the server.
-    """
+    """Serve a notebook in place of this process, so that what ends it ends the server."""
     arguments, environment = command(notebook, share, port, browser)
-    print(f"The page: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
     os.execve(arguments[0], arguments, environment)

@@ -193,21 +193,6 @@ def shape_model_seeds(folder):
         yield (folder / "model.npz").read_bytes()
 
 
-def read_answers(path):
-    from aaelib.apps import assessment
-
-    blind = assessment.BlindSet((None,) * 4, np.zeros(4, bool), 0, "abc")
-    answers = assessment.read_answers(path, blind)
-    assert set(answers["answer"]) <= set(assessment.ANSWERS)
-    assert answers["item"].between(1, 4).all()
-
-
-def answer_seeds(_):
-    header = b"seed,fingerprint,assessor,item,answer,plausibility,time\n"
-    yield header
-    yield header + b"0,abc,me,1,real,5,2026-01-01T00:00:00+00:00\n0,abc,me,2,generated,1,x\n"
-
-
 TARGETS = {
     "clouds": Target(".npy", read_cloud, cloud_seeds),
     **{f"mesh-{s}": Target(f".{s}", read_mesh, mesh_seeds(s), s == "3mf") for s in MESHES},
@@ -216,7 +201,6 @@ TARGETS = {
     "weights": Target(".npz", read_model, model_seeds(exported_weights), packed=True),
     "model": Target(".keras", read_model, model_seeds(kept_model), packed=True),
     "shape-model": Target(".npz", read_shape_model, shape_model_seeds, packed=True),
-    "answers": Target(".csv", read_answers, answer_seeds),
 }
 
 
