@@ -15,7 +15,7 @@ from ..shapes import folders
 from ..shapes.sockets import check_sockets, fit_surfaces
 from ..shapes.sources import KINDS
 from ..shapes.writing import replacing
-from . import baselines, evaluation, figures, report, tables
+from . import baselines, evaluation, figures, site, tables
 from .baselines import DRAWN_PER_SOCKET, Known
 from .selection import TRAINED_PER_SHAPE, select
 
@@ -82,7 +82,7 @@ class Evaluation:
             )
             values.write_text(json.dumps(self._values(), indent=1), encoding="utf-8")
             self.errors.to_csv(errors)
-            report.write_page(page, f"{self.about['model']}: evaluation", *self._page())
+            site.write_page(page, f"{self.about['model']}: evaluation", *self._page())
         return folder / "index.html"
 
     def _values(self):

@@ -1,4 +1,4 @@
-"""Execute notebooks, and turn them into a report that opens without a network."""
+"""Execute notebooks, make a site of them that needs no network, and store what they show."""
 
 import json
 import os
@@ -15,19 +15,27 @@ import pooch
 from ..shapes.writing import locked, replacing
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_STORED_BYTES = 3_000_000
 MAX_WEIGHTS_BYTES = 16_000_000
 
-_PLOTLY = "application/vnd.plotly.v1+json"
-_WIDGET = "application/vnd.jupyter.widget-view+json"
+PLOTLY = "application/vnd.plotly.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 # TensorFlow's C++ side logs processors and missing GPUs before anyone can tell it not to.
 _LOG = re.compile(
     r"[IWE]\d{4} \d\d:\d\d|\d{4}-\d\d-\d\d \S+ [IWE] |WARNING: All log messages before absl|"
-    r"To enable the following instructions:"
+    r"To enable the following instructions:|WARNING:tensorflow:"
 )
 _PROGRESS = re.compile(r"\d+%\|.*\||\d+it \[\d")  # as tqdm draws it, with and without a total
+# As Python shows a warning: file, line, kind, text, and the line of code.
+_WARNING = re.compile(r"^\S+:\d+: (?P<kind>\w*Warning): (?P<text>.*)\n(?:  .*\n)?", re.MULTILINE)
+_FOR_DEVELOPERS = re.compile(r"(Deprecation|Future|Pandas\d*)Warning")
+
+# What a study says below a table or a figure: name, caption, and of which data it is.
+_DATA = re.compile(r"\*([^*\n]+ · profile \w+ · seed \d+)[^*\n]*\*")
+_CAPTION = re.compile(r"(?P<table>(?:^\|.*\n)+)?\n?^\*\*(?P<name>\w+)\.\*\* (?P<caption>.*)", re.MULTILINE)
 
 
 def execute(notebook, output, profile):
@@ -96,99 +104,147 @@ def _cleaned_up_on_sigterm():
         signal.signal(signal.SIGTERM, previous)
 
 
-def to_html(executed, html_path):
+def build(results, notebooks=ROOT / "notebooks"):
     """
-    Write an executed notebook as a page that asks no other host for anything.
+    Write the site of a run into its folder, and return its front page.
 
-    The page goes to ``results/<profile>/report/<name>.html``. Its plotly figures are live and share
-    ``../figures/plotly.min.js``; without JavaScript their static pictures show.
+    The pages are the notebooks that the run has executed, the stored ones where it has not, and
+    what is in ``docs/``. They open from a disk, and ask no host for anything.
+
+    Parameters
+    ----------
+    results : str or Path
+        ``results/<profile>``: the site goes to its folder ``site``, and ``index.html`` leads there.
+    notebooks : str or Path
+        The folder of the stored notebooks.
+
+    Raises
+    ------
+    RuntimeError
+        If Sphinx, which has then said why, can't write a page.
     """
-    import nbformat
-    from nbconvert import HTMLExporter
+    from sphinx.cmd.build import build_main
 
-    html_path = Path(html_path)
-    notebook = nbformat.read(executed, as_version=4)
-    resources = {
-        "metadata": {"name": _title(notebook, Path(executed).stem)},
-        "index": "../index.html",
-        "draw": (TEMPLATES / "draw.js").read_text(),
-    }
-    if _for_the_page(notebook):
-        from .figures import share_plotly
+    from .figures import share_plotly
 
-        share_plotly(html_path.parent.parent / "figures")
-        resources["plotly"] = "../figures/plotly.min.js"
-    notebook.metadata.pop("widgets", None)
-    page, _ = HTMLExporter(
-        raw_template=(TEMPLATES / "notebook.html.j2").read_text()
-    ).from_notebook_node(notebook, resources)
-    with replacing(html_path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-
-
-def _for_the_page(notebook):
-    """Turn outputs and links into what a page shows, in place; return whether a figure is live."""
-    is_live = False
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            # Links between notebooks become links between pages.
-            cell.source = re.sub(r"\]\((?![a-z]+:)([^)\s]+)\.ipynb", r"](\1.html", cell.source)
-        if cell.cell_type != "code":
-            continue
-        cell.outputs = _without_progress(cell.outputs)
-        for output in cell.outputs:
-            data = output.get("data", {})
-            if _PLOTLY in data:
-                output.data = {"text/html": _live_figure(data)}
-                is_live = True
-            else:
-                _without_widget(output)
-    return is_live
+    results, notebooks = Path(results).resolve(), Path(notebooks)
+    work, site = results / ".site", results / "site"
+    with locked(site):
+        shutil.rmtree(work, ignore_errors=True)
+        source = work / "source"
+        shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("_build"))
+        if (results / "tables").exists():
+            shutil.copytree(results / "tables", source / "_static" / "tables")
+        shutil.copy(TEMPLATES / "page.js", source / "_static")
+        share_plotly(source / "_static")
+        pages = []
+        for stored in sorted(notebooks.glob("[0-9]*.ipynb")):
+            executed = results / "notebooks" / stored.name
+            pages.append(Page(executed if executed.exists() else stored, source))
+        front = render("index.md.j2", pages=pages)
+        (source / "index.md").write_text(front, encoding="utf-8")
+        folders = map(str, (work / "doctrees", source, work / "html"))
+        if build_main(["-q", "-b", "html", "-d", *folders]):
+            raise RuntimeError(f"no site of {results}: see what Sphinx says above")
+        shutil.rmtree(site, ignore_errors=True)
+        os.replace(work / "html", site)
+        shutil.rmtree(work)
+    with replacing(results / "index.html") as temporary:
+        temporary.write_text('<meta http-equiv="refresh" content="0; url=site/index.html">\n')
+    return site / "index.html"
 
 
-def _live_figure(data):
-    """HTML of a figure that `templates/draw.js` draws."""
-    figure = data[_PLOTLY]
-    return render(
-        "figure.html.j2",
-        # "</script>" in a label would end the element that holds it.
-        figure=json.dumps(figure).replace("<", "\\u003c"),
-        height=int(figure.get("layout", {}).get("height") or 450),
-        png=data.get("image/png", "").replace("\n", ""),
-    )
-
-
-def write_index(results_dir):
+class Page:
     """
-    Write ``index.html`` in ``results/<profile>``, and return its path.
+    A notebook as Sphinx reads it, written into the folder `source`, its pictures beside it.
 
-    It lists the executed notebooks in order, the figures, and the tables. Captions come
-    from ``captions.json``: name of a figure or table -> ``{"caption": str, "notebook": str}``, and
-    ``"source": str`` for the data that it was made from.
+    Attributes
+    ----------
+    title, name, conclusion : str
+        Its first heading, its address without suffix, and the text that its last cell shows.
+    data : list of str
+        Which shapes, profile and seed its tables and figures are of.
+    figures, tables : dict of str -> str
+        Name -> caption.
+    live, pictures : dict of str -> str
+        Name -> HTML of a figure, and the path of its picture.
     """
-    import nbformat
 
-    results = Path(results_dir).resolve()
-    captions = results / "captions.json"
-    captions = json.loads(captions.read_text(encoding="utf-8")) if captions.exists() else {}
-    notebooks = [
-        (f"report/{path.stem}.html", _title(nbformat.read(path, as_version=4), path.stem))
-        for path in _in_order(results / "notebooks", "*.ipynb")
-        if not path.stem.endswith(".failed")
-    ]
-    figures = _in_order(results / "figures", "*.html")
-    tables = _in_order(results / "tables", "*.csv")
-    _write_page(
-        results / "index.html",
-        "index.html.j2",
-        title=f"Report: {results.name}",
-        profile=results.name,
-        sources=sorted({entry["source"] for entry in captions.values() if "source" in entry}),
-        notebooks=notebooks,
-        figures=[(path.stem, _caption(captions, path.stem)) for path in figures],
-        tables=[(path.stem, _caption(captions, path.stem), _table(path)) for path in tables],
-    )
-    return results / "index.html"
+    def __init__(self, path, source):
+        import nbformat
+
+        self.name, self._static = f"notebooks/{path.stem}", source / "_static"
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata.pop("widgets", None)
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        for cell in code:
+            cell.outputs = _without_noise(cell.outputs)
+        texts = [o.data["text/markdown"] for c in code for o in c.outputs if _is_text(o)]
+        self.title = _title(notebook, path.stem)
+        self.conclusion = texts[-1] if texts else ""
+        self.data = sorted({found[1] for text in texts if (found := _DATA.search(text))})
+        self.figures, self.tables, self.live, self.pictures = {}, {}, {}, {}
+        captions = {found["name"]: found for text in texts if (found := _CAPTION.search(text))}
+        for name, found in captions.items():
+            kind = self.tables if found["table"] else self.figures
+            kind[name] = _DATA.sub("", found["caption"]).strip()
+        for cell in code:
+            tags = set(cell.metadata.get("tags", []))
+            is_setup = tags & {"parameters", "injected-parameters"}
+            cell.metadata.tags = ["remove-cell" if is_setup else "hide-input"]
+            for output in cell.outputs:
+                self._show(output)
+        data = "<br>".join(self.data)
+        first = notebook.cells[0]
+        first.source = re.sub(r"(\A# .*)", rf'\1\n\n<p class="data">{data}</p>', first.source)
+        (source / self.name).parent.mkdir(exist_ok=True)
+        nbformat.write(notebook, source / f"{self.name}.ipynb")
+
+    def _show(self, output):
+        """Turn an output into what the page shows, in place."""
+        data = output.get("data", {})
+        if PLOTLY in data or "image/png" in data:
+            name = data.get("text/plain", "")
+            output.data = {"text/html": self._figure(name, data)}
+        elif _is_text(output):
+            output.data = {"text/markdown": self._text(data["text/markdown"])}
+        else:
+            _without_widget(output)
+
+    def _figure(self, name, data):
+        """HTML of a figure, whose picture becomes a file."""
+        if "image/png" in data:
+            picture = self._static / "figures" / f"{name}.png"
+            picture.parent.mkdir(exist_ok=True)
+            picture.write_bytes(b64decode(data["image/png"]))
+            self.pictures[name] = f"_static/figures/{name}.png"
+        shown = {"caption": self.figures.get(name, ""), "picture": self.pictures.get(name)}
+        self.live[name] = live_figure(data.get(PLOTLY), name=name, **shown)
+        return self.live[name].replace('src="_static', 'src="../_static')
+
+    def _text(self, text):
+        """Markdown of an output: a table gets its caption, and data are named once a page."""
+        text = _DATA.sub("" if len(self.data) == 1 else r"*\1*", text)
+        found = _CAPTION.search(text)
+        if not found or not found["table"]:
+            # A heading in an output would be one of the page.
+            return re.sub(r"^#+ (.*)$", r"**\1**", text, flags=re.MULTILINE)
+        name, caption = found["name"], found["caption"].strip()
+        if (self._static / "tables" / f"{name}.csv").exists():
+            caption += f' <a href="../_static/tables/{name}.csv">CSV</a>'
+        return f":::{{table}} **{name}.** {caption}\n:name: {name}\n\n{found['table']}:::\n"
+
+
+def _is_text(output):
+    return "text/markdown" in output.get("data", {})
+
+
+def live_figure(figure, **shown):
+    """HTML of a figure (as JSON has it, or None) and its picture, for `templates/page.js`."""
+    height = int((figure or {}).get("layout", {}).get("height") or 450)
+    # "</script>" in a label would end the element that holds it.
+    text = figure and json.dumps(figure).replace("<", "\\u003c")
+    return render("figure.html.j2", figure=text, height=height, **shown)
 
 
 def write_page(path, title, paragraphs, sections):
@@ -200,18 +256,13 @@ def write_page(path, title, paragraphs, sections):
     """
     from plotly.offline import get_plotlyjs
 
-    _write_page(
-        path,
+    page = render(
         "evaluation.html.j2",
         title=title,
         plotly=get_plotlyjs(),
         paragraphs=paragraphs,
         sections=[(heading, caption, _content(each)) for heading, caption, each in sections],
     )
-
-
-def _write_page(path, template, **values):
-    page = render(template, **values)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
@@ -229,33 +280,7 @@ def _content(content):
     """HTML of a table or a figure."""
     if hasattr(content, "columns"):
         return content.to_html(border=0, na_rep="-", float_format="{:.4g}".format)
-    return _live_figure({_PLOTLY: json.loads(content.to_json())})
-
-
-def _caption(captions, name):
-    entry = captions.get(name, {})
-    origin = f" ({entry['notebook']})" if "notebook" in entry else ""
-    return entry.get("caption", "") + origin
-
-
-def _in_order(folder, pattern):
-    """Files by name, with T2 before T10."""
-
-    def key(path):
-        parts = re.split(r"(\d+)", path.stem)
-        return [int(part) if part.isdigit() else part for part in parts]
-
-    return sorted((p for p in folder.glob(pattern) if not p.name.startswith(".")), key=key)
-
-
-def _table(path):
-    """HTML of a CSV file, numbers to four significant digits; for a long one, a link to it."""
-    import pandas as pd
-
-    frame = pd.read_csv(path)
-    if len(frame) > 30:
-        return f'<p><a href="tables/{path.name}">{len(frame)} rows</a></p>'
-    return frame.to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
+    return live_figure(json.loads(content.to_json()))
 
 
 def _title(notebook, default):
@@ -286,7 +311,7 @@ def store(executed, stored):
     for cell, ran in zip(source.cells, run.cells, strict=True):
         if cell.cell_type == "code":
             cell.execution_count = ran.execution_count
-            cell.outputs = [_without_widget(o) for o in _without_progress(ran.outputs)]
+            cell.outputs = [_without_widget(o) for o in _without_noise(ran.outputs)]
             _check_pictures(cell.outputs, executed)
     text = nbformat.writes(source) + "\n"
     size = len(text.encode())
@@ -396,32 +421,37 @@ def _check_pictures(outputs, executed):
     """Raise ValueError for a live figure that viewers without JavaScript would not see."""
     for output in outputs:
         data = output.get("data", {})
-        if _PLOTLY in data and "image/png" not in data:
+        if PLOTLY in data and "image/png" not in data:
             raise ValueError(
                 f"{executed}: figure {data.get('text/plain', '')!r} has no static picture; install "
                 "Chrome or Chromium and execute it again, in a profile with `pictures: true`"
             )
 
 
-def _without_progress(outputs):
-    """Outputs without TensorFlow's logs and tqdm's progress bars, drawn as text or as widgets."""
+def _without_noise(outputs):
+    """Outputs without logs, progress bars, warnings to developers, and paths of a machine."""
     kept = []
     for output in outputs:
-        if output.output_type == "stream" and output.name == "stderr":
-            lines = filter(str.strip, re.split(r"[\r\n]+", output.text))
+        if output.output_type == "stream":
+            text = _WARNING.sub(_warning, output.text) if output.name == "stderr" else output.text
+            lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
             lines = [line for line in lines if not (_PROGRESS.search(line) or _LOG.match(line))]
             if lines:
                 kept.append(type(output)(output, text="\n".join(lines) + "\n"))
-            continue
-        data = output.get("data", {})
-        if not (_WIDGET in data and _PROGRESS.search(data.get("text/plain", ""))):
+        elif not _PROGRESS.search(output.get("data", {}).get("text/plain", "")):
             kept.append(output)
     return kept
 
 
+def _warning(found):
+    """What a warning says to a reader; nothing of those to developers."""
+    is_for_readers = not _FOR_DEVELOPERS.fullmatch(found["kind"])
+    return f"{found['kind']}: {found['text']}\n" if is_for_readers else ""
+
+
 def _without_widget(output):
     """Replace a widget, which is dead without its kernel, by a picture or a note, in place."""
-    if _WIDGET in output.get("data", {}):
+    if WIDGET in output.get("data", {}):
         rest = {kind: data for kind, data in output.data.items() if kind.startswith("image/")}
         output.data = rest or {"text/plain": "An interactive widget: run this cell to use it."}
     return output

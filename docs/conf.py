@@ -1,0 +1,33 @@
+"""How Sphinx writes the site. `aaelib site` adds the notebooks, the front page and plotly.js."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+project = "aaelib"
+author = "The aaelib authors"
+html_title = "Sockets from a latent space"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+templates_path = ["_templates"]
+exclude_patterns = ["_templates"]
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"
+nb_render_markdown_format = "myst"
+# Pages open from a disk and without a network: nothing may come from other hosts. There are no
+# formulas; who writes one puts MathJax into _static.
+nb_ipywidgets_js = {}
+mathjax_path = "mathjax.js"
+
+autosummary_ignore_module_all = False
+numpydoc_show_class_members = False
+
+html_theme = "sphinx_book_theme"
+html_theme_options = {"show_toc_level": 2, "use_download_button": False}
+html_context = {"default_mode": "light"}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = [("plotly.min.js", {"defer": "defer"}), ("page.js", {"defer": "defer"})]
+html_copy_source = False
+html_show_sourcelink = False
