@@ -14,6 +14,8 @@ exclude_patterns = ["_templates"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
+nb_code_prompt_show = "Code"
+nb_code_prompt_hide = "Hide code"
 nb_render_markdown_format = "myst"
 # Pages open from a disk and without a network: nothing may come from other hosts. There are no
 # formulas; who writes one puts MathJax into _static.
@@ -24,7 +26,11 @@ autosummary_ignore_module_all = False
 numpydoc_show_class_members = False
 
 html_theme = "sphinx_book_theme"
-html_theme_options = {"show_toc_level": 2, "use_download_button": False}
+html_theme_options = {
+    "navbar_persistent": [],
+    "show_toc_level": 2,
+    "use_download_button": False,
+}
 html_context = {"default_mode": "light"}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
