@@ -266,12 +266,7 @@ def _sampled_anew(unseen, files, seeds):
 
 
 def _pictures(aae, name, shapes, unseen, mine, evaluated, near):
-    """
-    Name -> (figure, caption).
-
-    In an order and of a size in which a screen and what is near it have no more 3D views than
-    browsers keep (`figures.SCENES_SHOWN`).
-    """
+    """Draw the figures: name -> (figure, caption)."""
     reconstructed, samples = mine[0], mine[1][0]
     of_model = evaluated[name][0]
     metric = "chamfer" if unseen.surfaces is None else "surface_mm"

@@ -15,7 +15,7 @@ import pooch
 from ..shapes.writing import locked, replacing
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
+DOCS, NOTEBOOKS = ROOT / "docs", ROOT / "notebooks"
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_STORED_BYTES = 3_000_000
 MAX_WEIGHTS_BYTES = 16_000_000
@@ -104,7 +104,7 @@ def _cleaned_up_on_sigterm():
         signal.signal(signal.SIGTERM, previous)
 
 
-def build(results, notebooks=ROOT / "notebooks"):
+def build(results):
     """
     Write the site of a run into its folder, and return its front page.
 
@@ -115,8 +115,6 @@ def build(results, notebooks=ROOT / "notebooks"):
     ----------
     results : str or Path
         ``results/<profile>``: the site goes to its folder ``site``, and ``index.html`` leads there.
-    notebooks : str or Path
-        The folder of the stored notebooks.
 
     Raises
     ------
@@ -127,18 +125,19 @@ def build(results, notebooks=ROOT / "notebooks"):
 
     from .figures import share_plotly
 
-    results, notebooks = Path(results).resolve(), Path(notebooks)
+    results = Path(results).resolve()
     work, site = results / ".site", results / "site"
     with locked(site):
         shutil.rmtree(work, ignore_errors=True)
         source = work / "source"
         shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("_build"))
+        shutil.copytree(NOTEBOOKS / "images", source / "notebooks" / "images")
         if (results / "tables").exists():
             shutil.copytree(results / "tables", source / "_static" / "tables")
         shutil.copy(TEMPLATES / "page.js", source / "_static")
         share_plotly(source / "_static")
         pages = []
-        for stored in sorted(notebooks.glob("[0-9]*.ipynb")):
+        for stored in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
             executed = results / "notebooks" / stored.name
             pages.append(Page(executed if executed.exists() else stored, source))
         front = render("index.md.j2", pages=pages)
@@ -197,7 +196,6 @@ class Page:
         data = "<br>".join(self.data)
         first = notebook.cells[0]
         first.source = re.sub(r"(\A# .*)", rf'\1\n\n<p class="data">{data}</p>', first.source)
-        (source / self.name).parent.mkdir(exist_ok=True)
         nbformat.write(notebook, source / f"{self.name}.ipynb")
 
     def _show(self, output):
@@ -350,16 +348,18 @@ def include(readme, folder, word="include"):
     """
     Put texts between the ``<!-- include PATH -->`` and ``<!-- end -->`` of a Markdown file.
 
-    PATH is relative to `folder`; another `word` than "include" stands for another folder. Nothing
-    is changed if a text is missing (FileNotFoundError).
+    PATH is relative to `folder`; a number after it is how many lines of the text to take. Another
+    `word` than "include" stands for another folder. Nothing is changed if a text is missing
+    (FileNotFoundError).
     """
     readme, folder = Path(readme), Path(folder)
 
     def included(match):
-        text = (folder / match["path"]).read_text(encoding="utf-8").strip()
+        lines = (folder / match["path"]).read_text(encoding="utf-8").strip().splitlines()
+        text = "\n".join(lines[: int(match["lines"] or len(lines))])
         return f"{match['start']}\n{text}\n{match['end']}"
 
-    pattern = rf"(?P<start><!-- {word} (?P<path>\S+) -->).*?(?P<end><!-- end -->)"
+    pattern = rf"(?P<start><!-- {word} (?P<path>\S+)(?: (?P<lines>\d+))? -->).*?(?P<end><!-- end -->)"
     text = re.sub(pattern, included, readme.read_text(encoding="utf-8"), flags=re.DOTALL)
     with replacing(readme) as temporary:
         temporary.write_text(text, encoding="utf-8")
