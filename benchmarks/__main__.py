@@ -130,7 +130,7 @@ def resampling(
 
 @app.command()
 def store():
-    """Copy the main table into its page of the site, and the search's, where there is one, beside this."""
+    """Copy the main table into the site's page, and the search's, if there is one, beside this."""
     site.include(FOLDER.parents[1] / "docs" / "howto" / "benchmarks.md", FOLDER, "bench")
     searched = FOLDER.parent / "search" / "search.md"
     if searched.exists():

@@ -1,7 +1,6 @@
 """Every page of the site in a real browser, opened as a file: part of `make test-browser`."""
 
 import json
-from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -28,17 +27,17 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
 window.live = () => [...window.contexts].filter(
   canvas => canvas.isConnected && !original.call(canvas, "webgl")?.isContextLost()).length;
 """
-BLANK = """() => [...document.querySelectorAll(".plotly-figure")].filter(figure => {
-  const box = figure.getBoundingClientRect();
-  return box.top < innerHeight && box.bottom > 0 &&
-    !(figure.classList.contains("drawn") ? figure.querySelector("canvas, .main-svg")
-                                         : figure.querySelector("img")?.naturalWidth);
-}).length"""
+# Whether each figure in view shows its picture, or is drawn.
+ALL_SHOWN = """() => [...document.querySelectorAll(".plotly-figure")].every(figure => {
+  const {top, bottom} = figure.getBoundingClientRect();
+  return top >= innerHeight || bottom <= 0 || figure.querySelector("img")?.naturalWidth
+    || figure.classList.contains("drawn") && figure.querySelector("canvas, .main-svg");
+})"""
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The site of the stored notebooks, and of one that has more 3D figures than a page may draw."""
+    """The site of the stored notebooks, and of one with more 3D figures than may live."""
     root = tmp_path_factory.mktemp("site")
     notebooks = root / "stored"
     notebooks.mkdir()
@@ -65,9 +64,9 @@ def built(tmp_path_factory):
 class Watched:
     """A page, what its browser complained of, and what it asked of other hosts."""
 
-    def __init__(self, browser, address, **viewport):
+    def __init__(self, browser, address):
         self.complaints, self.outside = [], []
-        self.page = browser.new_page(viewport={"width": 1400, "height": 1000} | viewport)
+        self.page = browser.new_page(viewport={"width": 1400, "height": 1000})
         self.page.add_init_script(WATCH)
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -85,19 +84,15 @@ class Watched:
         if not request.url.startswith(("file:", "data:", "blob:")):
             self.outside.append(request.url)
 
-    def scroll(self, step=500):
-        """Scroll to the bottom; the most contexts alive, and figures in view that were blank."""
-        most = blank = 0
+    def scroll(self, step=700):
+        """Scroll to the bottom, each figure shown; the most 3D contexts alive at a time."""
+        most = 0
         for y in range(0, self.page.evaluate("document.body.scrollHeight"), step):
             self.page.evaluate(f"scrollTo(0, {y})")
-            self.page.wait_for_timeout(250)
+            self.page.wait_for_timeout(100)
+            self.page.wait_for_function(ALL_SHOWN)
             most = max(most, self.page.evaluate("live()"))
         return most
-
-
-def pages():
-    """Addresses in a site, relative to it, by kind of page."""
-    return ["index.html", "search.html", "notebooks/*.html", "howto/*.html", "api/*.html"]
 
 
 @pytest.fixture(scope="module")
@@ -106,14 +101,68 @@ def browser():
         yield browser
 
 
-@pytest.mark.parametrize("pattern", pages())
-def test_every_page_scrolls_without_an_error_a_lost_view_or_a_request(built, browser, pattern):
+@pytest.fixture
+def opened(built, browser):
+    """Opens a page of the site."""
+    pages = []
+
+    def open_page(path, query=""):
+        pages.append(Watched(browser, (built / path).as_uri() + query))
+        return pages[-1]
+
+    yield open_page
+    for watched in pages:
+        watched.page.close()
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*.html", "notebooks/0*.html", "notebooks/99*.html", "howto/*.html", "api/*.html"]
+)
+def test_every_page_scrolls_without_an_error_a_lost_view_or_a_request(built, opened, pattern):
     paths = sorted(built.glob(pattern))
     assert paths
     for path in paths:
-        watched = Watched(browser, path.as_uri())
-        most = watched.scroll()
+        watched = opened(path)
+        assert watched.scroll() <= MOST_CONTEXTS, path.name
         lost = watched.page.evaluate("lost.length")
-        watched.page.close()
         assert (watched.complaints, watched.outside, lost) == ([], [], 0), path.name
-        assert most <= MOST_CONTEXTS, path.name
+        watched.page.set_viewport_size({"width": 390, "height": 844})
+        assert watched.page.evaluate("document.documentElement.scrollWidth") <= 390, path.name
+
+
+def test_the_slider_of_an_interpolation_moves_the_shape_without_a_kernel(opened):
+    page = opened("notebooks/99_many.html").page
+    first_x = "document.querySelector('.js-plotly-plot')?._fullData?.[0].x[0]"
+    page.wait_for_function(f"{first_x} !== undefined")
+    before = page.evaluate(first_x)
+    slider = page.locator(".slider-rail-touch-rect").first.bounding_box()
+    page.mouse.click(slider["x"] + slider["width"] - 2, slider["y"] + slider["height"] / 2)
+    # From the first shape to the last, 200 further along each axis.
+    page.wait_for_function(f"Math.abs({first_x} - {before} - 200) < 10")
+
+
+def test_a_click_on_a_heading_sorts_a_table_by_number_and_a_second_one_turns_it(opened):
+    page = opened("notebooks/04_evaluation.html").page
+    heading = page.locator("table:has(caption) thead th", has_text="surface_mm").first
+    column = "e => [...e.closest('table').tBodies[0].rows].map(r => r.cells[e.cellIndex].innerText)"
+    for falls in (False, True):
+        heading.click()
+        numbers = [float(text.split(" ±")[0]) for text in heading.evaluate(column)]
+        assert numbers == sorted(numbers, reverse=falls)
+    assert len(numbers) > 10
+
+
+def test_a_word_is_found_without_a_server(opened):
+    page = opened("search.html", "?q=fidelity").page
+    page.wait_for_selector("ul.search li a")
+    assert "notebooks/" in "".join(
+        link.get_attribute("href") for link in page.locator("ul.search li a").all()
+    )
+
+
+def test_what_is_printed_has_a_picture_of_each_figure_and_no_menus(opened):
+    page = opened("notebooks/04_evaluation.html").page
+    page.emulate_media(media="print")
+    assert not page.locator(".bd-sidebar-primary").is_visible()
+    for picture in page.locator(".plotly-figure img").all():
+        assert picture.is_visible()

@@ -676,8 +676,7 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
     if titles is not None:
         label = {"showarrow": False, "font": {"size": 12, "color": FAINT}}
         figure.layout.scene.annotations = [
-            label | {"text": text} | _by_axis(foot)
-            for text, foot in zip(titles, feet, strict=True)
+            label | {"text": text} | _by_axis(foot) for text, foot in zip(titles, feet, strict=True)
         ]
     if values is not None:
         figure.layout.coloraxis = _coloraxis(values, colorbar_title, color_range)

@@ -17,25 +17,28 @@ from ..shapes.writing import locked, replacing
 ROOT = Path(__file__).resolve().parents[2]
 DOCS, NOTEBOOKS = ROOT / "docs", ROOT / "notebooks"
 TEMPLATES = Path(__file__).parent / "templates"
-MAX_STORED_BYTES = 3_000_000
+MAX_STORED_BYTES = 4_000_000
 MAX_WEIGHTS_BYTES = 16_000_000
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
-# TensorFlow's C++ side logs processors and missing GPUs before anyone can tell it not to.
-_LOG = re.compile(
+# TensorFlow's C++ side logs processors and missing GPUs before anyone can tell it not to. Bars are
+# as tqdm draws them, with and without a total.
+_PROGRESS = re.compile(r"\d+%\|.*\||\d+it \[\d")
+_NOISE = re.compile(
     r"[IWE]\d{4} \d\d:\d\d|\d{4}-\d\d-\d\d \S+ [IWE] |WARNING: All log messages before absl|"
-    r"To enable the following instructions:|WARNING:tensorflow:"
+    rf"To enable the following instructions:|WARNING:tensorflow:|\s*\r|.*?(?:{_PROGRESS.pattern})"
 )
-_PROGRESS = re.compile(r"\d+%\|.*\||\d+it \[\d")  # as tqdm draws it, with and without a total
 # As Python shows a warning: file, line, kind, text, and the line of code.
 _WARNING = re.compile(r"^\S+:\d+: (?P<kind>\w*Warning): (?P<text>.*)\n(?:  .*\n)?", re.MULTILINE)
 _FOR_DEVELOPERS = re.compile(r"(Deprecation|Future|Pandas\d*)Warning")
 
 # What a study says below a table or a figure: name, caption, and of which data it is.
 _DATA = re.compile(r"\*([^*\n]+ · profile \w+ · seed \d+)[^*\n]*\*")
-_CAPTION = re.compile(r"(?P<table>(?:^\|.*\n)+)?\n?^\*\*(?P<name>\w+)\.\*\* (?P<caption>.*)", re.MULTILINE)
+_CAPTION = re.compile(
+    r"(?P<table>(?:^\|.*\n)+)?\n?^\*\*(?P<name>\w+)\.\*\* (?P<caption>.*)", re.MULTILINE
+)
 
 
 def execute(notebook, output, profile):
@@ -298,7 +301,7 @@ def store(executed, stored):
     ------
     ValueError
         If the notebooks differ in a cell's source, a figure has no static picture, or the result is
-        above 3 MB. `stored` is left as it was.
+        above 4 MB. `stored` is left as it was.
     """
     import nbformat
 
@@ -359,7 +362,9 @@ def include(readme, folder, word="include"):
         text = "\n".join(lines[: int(match["lines"] or len(lines))])
         return f"{match['start']}\n{text}\n{match['end']}"
 
-    pattern = rf"(?P<start><!-- {word} (?P<path>\S+)(?: (?P<lines>\d+))? -->).*?(?P<end><!-- end -->)"
+    pattern = (
+        rf"(?P<start><!-- {word} (?P<path>\S+)(?: (?P<lines>\d+))? -->).*?(?P<end><!-- end -->)"
+    )
     text = re.sub(pattern, included, readme.read_text(encoding="utf-8"), flags=re.DOTALL)
     with replacing(readme) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -434,10 +439,9 @@ def _without_noise(outputs):
     for output in outputs:
         if output.output_type == "stream":
             text = _WARNING.sub(_warning, output.text) if output.name == "stderr" else output.text
-            lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
-            lines = [line for line in lines if not (_PROGRESS.search(line) or _LOG.match(line))]
+            lines = [line for line in text.splitlines(keepends=True) if not _NOISE.match(line)]
             if lines:
-                kept.append(type(output)(output, text="\n".join(lines) + "\n"))
+                kept.append(type(output)(output, text="".join(lines)))
         elif not _PROGRESS.search(output.get("data", {}).get("text/plain", "")):
             kept.append(output)
     return kept

@@ -26,9 +26,14 @@ function fit(layout, width) {
 
 function purge(figure) {
   figure.classList.remove("drawn");
-  const plot = figure.querySelector(".js-plotly-plot");
-  if (plot) Plotly.purge(plot), plot.remove();
   drawn.delete(figure);
+  const plot = figure.querySelector(".js-plotly-plot");
+  if (!plot) return;
+  const canvases = plot.querySelectorAll("canvas");
+  Plotly.purge(plot);
+  plot.remove();
+  // A browser counts the context of a canvas that is gone until it collects garbage.
+  for (const canvas of canvases) canvas.getContext("webgl")?.getExtension("WEBGL_lose_context")?.loseContext();
 }
 
 const middle = figure => {
