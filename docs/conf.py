@@ -1,6 +1,9 @@
 """How Sphinx writes the site. `aaelib site` adds the notebooks, the front page and plotly.js."""
 
+import importlib
+import inspect
 import os
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -8,8 +11,7 @@ project = "aaelib"
 author = "The aaelib authors"
 html_title = "Sockets from a latent space"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
-templates_path = ["_templates"]
-exclude_patterns = ["_templates"]
+exclude_patterns = ["benchmarks"]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
@@ -22,7 +24,6 @@ nb_render_markdown_format = "myst"
 nb_ipywidgets_js = {}
 mathjax_path = "mathjax.js"
 
-autosummary_ignore_module_all = False
 numpydoc_show_class_members = False
 
 html_theme = "sphinx_book_theme"
@@ -37,3 +38,17 @@ html_css_files = ["site.css"]
 html_js_files = [("plotly.min.js", {"defer": "defer"}), ("page.js", {"defer": "defer"})]
 html_copy_source = False
 html_show_sourcelink = False
+
+# A page for each layer of the package: what is public, and what it does.
+LAYERS = ("shapes", "metrics", "models", "study", "apps")
+for layer in LAYERS:
+    module = importlib.import_module(f"aaelib.{layer}")
+    title = f"aaelib.{layer}"
+    lines = [title, "=" * len(title), "", f".. automodule:: {title}", "", ".. autosummary::", ""]
+    lines += [f"   {name}" for name in module.__all__]
+    for name in module.__all__:
+        kind = "class" if inspect.isclass(getattr(module, name)) else "function"
+        lines += ["", f".. auto{kind}:: {name}", "   :members:" * (kind == "class")]
+    page = Path(__file__).parent / "api" / f"{layer}.rst"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text("\n".join(lines) + "\n")

@@ -135,6 +135,8 @@ def build(results):
         source = work / "source"
         shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("_build"))
         shutil.copytree(NOTEBOOKS / "images", source / "notebooks" / "images")
+        measured = shutil.ignore_patterns("*.py", "__pycache__")
+        shutil.copytree(ROOT / "benchmarks", source / "benchmarks", ignore=measured)
         if (results / "tables").exists():
             shutil.copytree(results / "tables", source / "_static" / "tables")
         shutil.copy(TEMPLATES / "page.js", source / "_static")

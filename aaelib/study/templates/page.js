@@ -7,7 +7,7 @@ const drawn = new Set();
 function draw(figure) {
   const {data, layout, frames, config} = JSON.parse(figure.nextElementSibling.textContent);
   const plot = figure.appendChild(document.createElement("div"));
-  if (layout.scene) fit(layout, figure.clientWidth);
+  if (layout.scene) fit(data, layout, figure.clientWidth);
   delete layout.width;
   drawn.add(figure);
   return Plotly.newPlot(plot, {data, layout, frames,
@@ -17,10 +17,11 @@ function draw(figure) {
 
 // An orthographic camera shows a fixed height, however narrow the page is: shapes at the sides would
 // be cut off. So a scene keeps its proportions.
-function fit(layout, width) {
+function fit(data, layout, width) {
   const beside = (layout.margin?.l ?? 0) + (layout.margin?.r ?? 0);
   const scale = Math.min(1, (width - beside) / ((layout.width ?? width) - beside));
   layout.height = Math.round(layout.height * scale);
+  for (const {marker} of data) if (marker?.size) marker.size *= Math.max(scale, 0.4);
   for (const label of layout.scene.annotations ?? []) label.font.size *= Math.max(scale, 0.6);
 }
 
