@@ -37,6 +37,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_js_files = [("plotly.min.js", {"defer": "defer"}), ("page.js", {"defer": "defer"})]
 html_copy_source = False
+html_use_index = html_domain_indices = False
 html_show_sourcelink = False
 
 # A page for each layer of the package: what is public, and what it does.

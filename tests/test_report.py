@@ -136,6 +136,7 @@ NOISE = (
     "\r 50%|#####     | 1/2 [00:00<00:00,  9.99it/s]\n"
     "WARNING: All log messages before absl::InitializeLog() is called\n"
     "I0000 00:00:1.2 3 port.cc:153] oneDNN custom operations are on.\n"
+    "WARNING:tensorflow:5 out of the last 5 calls triggered tf.function retracing.\n"
     "/tmp/ipykernel_1/2.py:3: Pandas4Warning: 'rsuffix' is deprecated.\n  means.join(sd)\n"
     "/tmp/ipykernel_1/2.py:4: UserWarning: few sockets\n  fit()\n"
 )
@@ -239,7 +240,7 @@ def test_code_is_folded_and_set_up_is_hidden(built):
 def test_a_page_shows_warnings_to_readers_and_no_other_noise(built):
     html = built["notebooks/01_first.html"]
     assert "UserWarning: few sockets" in html
-    for noise in ("Pandas4Warning", "ipykernel", "absl", "oneDNN", "it/s"):
+    for noise in ("Pandas4Warning", "ipykernel", "absl", "oneDNN", "retracing", "it/s"):
         assert noise not in html
 
 
@@ -324,14 +325,11 @@ def test_storing_drops_progress_bars_and_keeps_warnings(tmp_path):
     assert WIDGET not in outputs[1].data
 
 
-@pytest.mark.parametrize(
-    ("cells", "message"),
-    [(["show(2)"], r"cell 2 differs: executed 'show\(\)', stored 'show\(2\)'"), ([], "3 cells")],
-)
-def test_storing_refuses_outputs_of_other_sources(tmp_path, cells, message):
+@pytest.mark.parametrize("cells", [["show(2)"], []])
+def test_storing_refuses_outputs_of_other_sources(tmp_path, cells):
     stored = write(tmp_path / "stored.ipynb", *map(new_code_cell, cells))
     before = stored.read_bytes()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match="was not executed from .*stored.ipynb as it is now"):
         site.store(executed(tmp_path / "run.ipynb"), stored)
     assert stored.read_bytes() == before
 

@@ -34,6 +34,20 @@ def test_no_stored_cell_failed(path):
 
 
 @each_notebook
+def test_no_cell_shows_a_log_a_progress_bar_or_a_path_of_a_machine(path):
+    for output in outputs(path):
+        text = output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
+        assert not re.search(r"WARNING:|Warning: |absl|\dit/s|/tmp/|/home/|\.py:\d+", text)
+
+
+@each_notebook
+def test_no_figure_has_more_than_two_3d_views(path):
+    for bundle in bundles(path):
+        layout = bundle.get(PLOTLY, {}).get("layout", {})
+        assert sum(name.startswith("scene") for name in layout) <= 2
+
+
+@each_notebook
 def test_every_figure_has_a_picture(path):
     """Viewers without JavaScript, such as a code host's, show nothing else."""
     for bundle in bundles(path):

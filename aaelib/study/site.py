@@ -207,7 +207,7 @@ class Page:
         """Turn an output into what the page shows, in place."""
         data = output.get("data", {})
         if PLOTLY in data or "image/png" in data:
-            name = data.get("text/plain", "")
+            name = re.sub(r"\W+", "_", data.get("text/plain", "")) or f"figure_{len(self.live)}"
             output.data = {"text/html": self._figure(name, data)}
         elif _is_text(output):
             output.data = {"text/markdown": self._text(data["text/markdown"])}
@@ -288,9 +288,9 @@ def _content(content):
 
 def _title(notebook, default):
     """The first heading of a notebook."""
-    markdown = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    headings = re.findall(r"^#+\s+(.+?)\s*$", "\n".join(markdown), flags=re.MULTILINE)
-    return re.sub(r"[*`]", "", headings[0]) if headings else default
+    markdown = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    heading = re.search(r"^#+\s+(.+?)\s*$", markdown, re.MULTILINE)
+    return re.sub(r"[*`]", "", heading[1]) if heading else default
 
 
 def store(executed, stored):
@@ -310,7 +310,11 @@ def store(executed, stored):
     source = nbformat.read(stored, as_version=4)
     run = nbformat.read(executed, as_version=4)
     run.cells = [c for c in run.cells if "injected-parameters" not in c.metadata.get("tags", [])]
-    _check_same_sources(run, source, executed, stored)
+    sources = [[(cell.cell_type, cell.source) for cell in each.cells] for each in (run, source)]
+    if sources[0] != sources[1]:
+        raise ValueError(
+            f"{executed} was not executed from {stored} as it is now: execute it again"
+        )
     for cell, ran in zip(source.cells, run.cells, strict=True):
         if cell.cell_type == "code":
             cell.execution_count = ran.execution_count
@@ -409,19 +413,6 @@ def store_weights(run, stored):
     if lines:
         with replacing(stored / "registry.txt") as temporary:
             temporary.write_text("".join(lines))
-
-
-def _check_same_sources(run, source, executed, stored):
-    """Raise ValueError at the first cell in which two notebooks differ."""
-    advice = f"{executed} was not executed from {stored} as it is now: execute it again"
-    for i, (ran, cell) in enumerate(zip(run.cells, source.cells, strict=False)):
-        if (ran.cell_type, ran.source) != (cell.cell_type, cell.source):
-            raise ValueError(
-                f"cell {i} differs: executed {ran.source[:60]!r}, stored {cell.source[:60]!r}; "
-                f"{advice}"
-            )
-    if len(run.cells) != len(source.cells):
-        raise ValueError(f"{len(run.cells)} cells executed, {len(source.cells)} stored; {advice}")
 
 
 def _check_pictures(outputs, executed):
