@@ -257,7 +257,7 @@ def test_a_site_that_sphinx_refuses_leaves_the_last_one(tmp_path, monkeypatch):
     shutil.copytree(site.DOCS, tmp_path / "docs")
     (tmp_path / "docs" / "conf.py").write_text("extensions = ['none.such']")
     monkeypatch.setattr(site, "DOCS", tmp_path / "docs")
-    with pytest.raises(RuntimeError, match="no site of"):
+    with pytest.raises(RuntimeError, match=r"(?s)no site of .*none\.such"):
         site.build(tmp_path)
     assert (tmp_path / "site" / "index.html").read_text() == "the last one"
 
@@ -329,7 +329,7 @@ def test_storing_drops_progress_bars_and_keeps_warnings(tmp_path):
 def test_storing_refuses_outputs_of_other_sources(tmp_path, cells):
     stored = write(tmp_path / "stored.ipynb", *map(new_code_cell, cells))
     before = stored.read_bytes()
-    with pytest.raises(ValueError, match="was not executed from .*stored.ipynb as it is now"):
+    with pytest.raises(ValueError, match="was not executed from"):
         site.store(executed(tmp_path / "run.ipynb"), stored)
     assert stored.read_bytes() == before
 

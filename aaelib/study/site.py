@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from base64 import b64decode
 from contextlib import contextmanager
@@ -122,10 +123,8 @@ def build(results):
     Raises
     ------
     RuntimeError
-        If Sphinx, which has then said why, can't write a page.
+        If Sphinx can't write the pages; the message is Sphinx's.
     """
-    from sphinx.cmd.build import build_main
-
     from .figures import share_plotly
 
     results = Path(results).resolve()
@@ -147,9 +146,13 @@ def build(results):
             pages.append(Page(executed if executed.exists() else stored, source))
         front = render("index.md.j2", pages=pages)
         (source / "index.md").write_text(front, encoding="utf-8")
-        folders = map(str, (work / "doctrees", source, work / "html"))
-        if build_main(["-q", "-b", "html", "-d", *folders]):
-            raise RuntimeError(f"no site of {results}: see what Sphinx says above")
+        sphinx = [sys.executable, "-m", "sphinx", "-q", "-d", work / "doctrees"]
+        done = subprocess.run([*sphinx, source, work / "html"], stderr=subprocess.PIPE, text=True)
+        lines = done.stderr.splitlines(keepends=True)
+        said = "".join(line for line in lines if not _NOISE.match(line))
+        if done.returncode:
+            raise RuntimeError(f"no site of {results}: {said}")
+        print(said, end="", file=sys.stderr)
         shutil.rmtree(site, ignore_errors=True)
         os.replace(work / "html", site)
         shutil.rmtree(work)
