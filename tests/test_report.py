@@ -348,21 +348,18 @@ def test_storing_refuses_a_notebook_that_gets_too_large(tmp_path):
 
 def test_readme_shows_the_run(tmp_path):
     results = tmp_path / "results" / "default"
-    (results / "tables").mkdir(parents=True)
-    (results / "tables" / "T.md").write_text("| new |\n")
-    (results / "notebooks").mkdir()
-    picture = {"image/png": base64.b64encode(b"pixels").decode(), "text/plain": "F1"}
-    cell = new_code_cell("show()")
-    cell.outputs = [new_output("display_data", picture)]
-    nbformat.write(new_notebook(cells=[cell]), results / "notebooks" / "01_a.ipynb")
+    pictures = results / "site" / "_static" / "figures"
+    pictures.mkdir(parents=True)
+    (pictures / "F1.png").write_bytes(b"pixels")
+    (results / "T.md").write_text("| new |\n| second |\n| third |\n")
     readme = tmp_path / "README.md"
     readme.write_text(
-        "![a](notebooks/images/F1.png)\n<!-- include tables/T.md -->\n| old |\n<!-- end -->\nrest\n"
+        "![a](notebooks/images/F1.png)\n<!-- include T.md 2 -->\n| old |\n<!-- end -->\nrest\n"
     )
     for _ in range(2):  # a second time changes nothing
         site.update_readme(readme, results)
         assert readme.read_text().endswith(
-            "<!-- include tables/T.md -->\n| new |\n<!-- end -->\nrest\n"
+            "<!-- include T.md 2 -->\n| new |\n| second |\n<!-- end -->\nrest\n"
         )
     assert (tmp_path / "notebooks/images/F1.png").read_bytes() == b"pixels"
 

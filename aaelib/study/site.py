@@ -247,10 +247,9 @@ def _is_text(output):
 
 def live_figure(figure, **shown):
     """HTML of a figure (as JSON has it, or None) and its picture, for `templates/page.js`."""
-    height = int((figure or {}).get("layout", {}).get("height") or 450)
     # "</script>" in a label would end the element that holds it.
     text = figure and json.dumps(figure).replace("<", "\\u003c")
-    return render("figure.html.j2", figure=text, height=height, **shown)
+    return render("figure.html.j2", figure=text, **shown)
 
 
 def write_page(path, title, paragraphs, sections):
@@ -322,7 +321,12 @@ def store(executed, stored):
         if cell.cell_type == "code":
             cell.execution_count = ran.execution_count
             cell.outputs = [_without_widget(o) for o in _without_noise(ran.outputs)]
-            _check_pictures(cell.outputs, executed)
+            shown = [output.get("data", {}) for output in cell.outputs]
+            if any(PLOTLY in data and "image/png" not in data for data in shown):
+                raise ValueError(
+                    f"{executed}: a figure of {cell.source[:60]!r} has no static picture; install "
+                    "Chrome or Chromium and execute it again, in a profile with `pictures: true`"
+                )
     text = nbformat.writes(source) + "\n"
     size = len(text.encode())
     if size > MAX_STORED_BYTES:
@@ -334,26 +338,24 @@ def store(executed, stored):
         temporary.write_text(text, encoding="utf-8")
 
 
-def update_readme(readme, results_dir):
+def update_readme(readme, results):
     """
     Bring what the README shows of a run up to date: included texts, and pictures of figures.
 
-    Texts are those of `include`; ``notebooks/images/NAME.png`` is the static picture of the figure
-    NAME. Raises FileNotFoundError if the run lacks a text or a picture, naming it.
+    Texts are those of `include`; ``notebooks/images/NAME.png`` is the picture of the figure NAME on
+    the run's site. Raises FileNotFoundError if the run lacks a text or a picture, naming it.
     """
-    readme, results_dir = Path(readme), Path(results_dir)
-    pictures = _pictures(results_dir / "notebooks")
-    text = readme.read_text(encoding="utf-8")
-    for image in re.findall(r"\]\((notebooks/images/\S+\.png)\)", text):
-        name = Path(image).stem
-        if name not in pictures:
+    readme = Path(readme)
+    for image in re.findall(r"\]\((notebooks/images/\S+\.png)\)", readme.read_text("utf-8")):
+        picture = Path(results) / "site" / "_static" / "figures" / Path(image).name
+        if not picture.exists():
             raise FileNotFoundError(
-                f"{readme} shows {image}, but no executed notebook in {results_dir} has a picture "
-                f"{name!r}; pictures need Chrome or Chromium"
+                f"{readme} shows {image}, but there is no {picture}: write the site where there is "
+                "Chrome or Chromium to draw pictures"
             )
         with replacing(readme.parent / image) as temporary:
-            temporary.write_bytes(pictures[name])
-    include(readme, results_dir)
+            shutil.copyfile(picture, temporary)
+    include(readme, results)
 
 
 def include(readme, folder, word="include"):
@@ -379,20 +381,6 @@ def include(readme, folder, word="include"):
         temporary.write_text(text, encoding="utf-8")
 
 
-def _pictures(folder):
-    """Static pictures in executed notebooks, by the names that their outputs bear as text."""
-    import nbformat
-
-    notebooks = [
-        nbformat.read(path, as_version=4)
-        for path in folder.glob("[0-9]*.ipynb")
-        if not path.stem.endswith(".failed")
-    ]
-    outputs = [o for nb in notebooks for cell in nb.cells for o in cell.get("outputs", [])]
-    data = [output.get("data", {}) for output in outputs]
-    return {d["text/plain"]: b64decode(d["image/png"]) for d in data if "image/png" in d}
-
-
 def store_weights(run, stored):
     """
     Copy the models to take away, with their cards, and write their sha256 to a registry.
@@ -416,17 +404,6 @@ def store_weights(run, stored):
     if lines:
         with replacing(stored / "registry.txt") as temporary:
             temporary.write_text("".join(lines))
-
-
-def _check_pictures(outputs, executed):
-    """Raise ValueError for a live figure that viewers without JavaScript would not see."""
-    for output in outputs:
-        data = output.get("data", {})
-        if PLOTLY in data and "image/png" not in data:
-            raise ValueError(
-                f"{executed}: figure {data.get('text/plain', '')!r} has no static picture; install "
-                "Chrome or Chromium and execute it again, in a profile with `pictures: true`"
-            )
 
 
 def _without_noise(outputs):

@@ -62,7 +62,8 @@ function sort(heading) {
 addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".plotly-figure").forEach(figure => {
     if (!figure.nextElementSibling?.matches("script")) return;
-    if (!figure.querySelector("img")) figure.style.minHeight = figure.dataset.height + "px";
+    const {layout} = JSON.parse(figure.nextElementSibling.textContent);
+    if (!figure.querySelector("img")) figure.style.minHeight = (layout.height ?? 450) + "px";
     observer.observe(figure);
   });
   document.querySelectorAll("table thead th").forEach(heading => {
