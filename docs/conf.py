@@ -26,6 +26,8 @@ mathjax_path = "mathjax.js"
 
 numpydoc_show_class_members = False
 
+toc_object_entries_show_parents = "hide"
+
 html_theme = "sphinx_book_theme"
 html_theme_options = {
     "navbar_persistent": [],

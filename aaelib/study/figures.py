@@ -321,6 +321,7 @@ def bars_with_baselines(table, columns, spread, baselines, better):
             textfont={"size": 11, "color": FAINT},
             showlegend=False,
             hoverinfo="skip",
+            cliponaxis=False,
             **where,
         )
         if better[column] not in arrows:
