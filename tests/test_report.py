@@ -60,12 +60,6 @@ def external_hosts(html):
     )
 
 
-def test_importing_the_site_is_cheap():
-    heavy = "{'tensorflow', 'sphinx', 'papermill', 'pandas', 'plotly'}"
-    code = f"import sys, aaelib.study.site; sys.exit(bool({heavy} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
 # Executing
 
 
@@ -187,11 +181,6 @@ def test_pages_ask_no_other_host(built):
     pages = {name: html for name, html in built.items() if name.endswith(".html")}
     assert {"index.html", "notebooks/01_first.html", "howto/original.html"} <= set(pages)
     assert {host for html in pages.values() for host in external_hosts(html)} == set()
-
-
-def test_external_hosts_sees_what_a_page_fetches():
-    page = '<script src="https://a.org/b.js"></script><style>@import "//c.org/d.css";</style>'
-    assert external_hosts(page) == ["https://a.org/b.js", "//c.org/d.css"]
 
 
 def test_the_folder_of_the_run_leads_to_its_site(built):
