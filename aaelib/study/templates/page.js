@@ -12,7 +12,10 @@ function draw(figure) {
   drawn.add(figure);
   return Plotly.newPlot(plot, {data, layout, frames,
     config: {responsive: !layout.scene, displaylogo: false, ...config, showSendToCloud: false}})
-    .then(() => figure.classList.add("drawn"));
+    .then(() => {
+      figure.classList.add("drawn");
+      figure.style.minHeight = "";
+    });
 }
 
 // An orthographic camera shows a fixed height, however narrow the page is: shapes at the sides would
@@ -30,6 +33,8 @@ function purge(figure) {
   drawn.delete(figure);
   const plot = figure.querySelector(".js-plotly-plot");
   if (!plot) return;
+  // The page keeps its length while a figure that has no picture is away.
+  if (!figure.querySelector("img")) figure.style.minHeight = figure.offsetHeight + "px";
   const canvases = plot.querySelectorAll("canvas");
   Plotly.purge(plot);
   plot.remove();
