@@ -14,7 +14,7 @@ MAKEFLAGS += --no-builtin-rules
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = help
-.PHONY: help env reproduce verify test test-fast test-slow test-browser bench search lint lab explore data notebooks store reference bundle lock clean FORCE
+.PHONY: help env reproduce verify site test test-fast test-slow test-browser bench search lint lab explore data notebooks store reference bundle lock clean FORCE
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -66,14 +66,17 @@ profiles = $(sort $(basename $(notdir $(wildcard notebooks/profiles/*.yaml))))
 sources = $(sort $(wildcard notebooks/[0-9]*.py))
 executed = $(sources:notebooks/%.py=$(run)/notebooks/%.ipynb)
 uses = $(wildcard aaelib/apps/*.py)
-inputs = $(filter-out aaelib/study/report.py aaelib/study/verification.py,$(wildcard $(addprefix \
+inputs = $(filter-out aaelib/study/site.py aaelib/study/verification.py,$(wildcard $(addprefix \
 	aaelib/,shapes/*.py metrics/*.py models/*.py study/*.py))) $(wildcard data/sockets/*.npz)
 
-reproduce: $(run)/index.html ## Run what is missing of the study and write its report [PROFILE=default]
-	@echo "The report: $(run)/index.html"
+reproduce: $(run)/index.html ## Run what is missing of the study and write its site [PROFILE=default]
+	@echo "The site: $(run)/index.html"
 
-$(run)/index.html: $(executed) aaelib/study/report.py $(wildcard aaelib/study/templates/*) | $(environment)
-	$(python) -m aaelib report --profile $(PROFILE)
+$(run)/index.html: $(executed) aaelib/study/site.py $(wildcard aaelib/study/templates/* docs/* docs/*/*) | $(environment)
+	$(python) -m aaelib site --profile $(PROFILE)
+
+site: $(environment) ## Write the site, with stored notebooks for those that have not run [PROFILE=default]
+	$(python) -m aaelib site --profile $(PROFILE)
 
 # Shapes of one's own are in the last notebook alone.
 $(filter $(run)/notebooks/07%,$(executed)): $(run)/.own_shapes

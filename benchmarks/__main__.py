@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from aaelib.shapes import sources
 from aaelib.shapes.writing import replacing
-from aaelib.study import report
+from aaelib.study import site
 
 from . import measure, tables
 from .rows import GROWTH, ROWS, evenness
@@ -130,8 +130,8 @@ def resampling(
 
 @app.command()
 def store():
-    """Copy the main table into the README, and the search's, where there is one, beside this."""
-    report.include(FOLDER.parents[1] / "README.md", FOLDER, "bench")
+    """Copy the main table into the site's page, and the search's, if there is one, beside this."""
+    site.include(FOLDER.parents[1] / "docs" / "howto" / "benchmarks.md", FOLDER, "bench")
     searched = FOLDER.parent / "search" / "search.md"
     if searched.exists():
         with replacing(Path(__file__).with_name("search.md")) as temporary:

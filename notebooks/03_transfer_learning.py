@@ -104,7 +104,7 @@ study.figure(
 # %%
 found = conditions.on_validation(study, trained)
 by_condition = found.drop(columns="run").groupby("condition", sort=False)
-means = by_condition.mean().join(by_condition.std(ddof=1), rsuffix="_sd")
+means = by_condition.mean().join(by_condition.std(ddof=1).add_suffix("_sd"))
 study.table(
     "conditions",
     means,

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
 from aaelib.apps import cli
-from aaelib.study import report
+from aaelib.study import site as report
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
@@ -109,7 +109,7 @@ notebook)
     mkdir -p results/$6/notebooks
     echo half > results/$6/notebooks/$4.ipynb
     test "$4" != "$FAIL";;
-report) touch results/$5/index.html;;
+site) touch results/$5/index.html;;
 esac
 """
 
@@ -126,7 +126,7 @@ class Study:
             "notebooks/profiles/default.yaml",
             "notebooks/profiles/smoke.yaml",
             "aaelib/models/networks.py",
-            "aaelib/study/report.py",
+            "aaelib/study/site.py",
             "aaelib/apps/explorer.py",
             "elsewhere/SocketSSM/TT/a.npy",
             "log",
@@ -170,7 +170,7 @@ def test_a_second_reproduce_runs_nothing(study):
         ("aaelib/models/networks.py", ["01_a", "02_b", "03_c"]),
         ("notebooks/profiles/default.yaml", ["01_a", "02_b", "03_c"]),
         ("notebooks/profiles/smoke.yaml", []),
-        ("aaelib/study/report.py", []),
+        ("aaelib/study/site.py", []),
         ("aaelib/apps/explorer.py", []),
     ],
 )
@@ -387,7 +387,7 @@ def test_no_file_names_a_path_of_one_machine():
     "arguments",
     [
         ["notebook", "99_unknown"],
-        ["report", "--profile", "unknown"],
+        ["site", "--profile", "unknown"],
         ["store", "--profile", "unknown"],
     ],
 )

@@ -23,7 +23,8 @@ from test_training import EPOCHS, assert_same, noted_fits, train
 
 from aaelib.models import runs, training
 from aaelib.shapes.writing import locked
-from aaelib.study import report, workspace
+from aaelib.study import site as report
+from aaelib.study import workspace
 from benchmarks import kills
 
 
@@ -142,7 +143,7 @@ def executing(folder):
     # Where a shell started the tests in the background, Ctrl-C is ignored, also by what they start.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from aaelib.study import report\n"
+        "from aaelib.study import site as report\n"
         f"report.execute({str(source)!r}, {str(output)!r}, 'smoke')"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)

@@ -13,7 +13,7 @@ from aaelib.metrics.reconstruction import reconstruction_chamfer
 from aaelib.models import files
 from aaelib.models.runs import card_of
 from aaelib.shapes import load_clouds
-from aaelib.study import baselines, report, selection
+from aaelib.study import baselines, selection, site
 from aaelib.study.model_report import NEAREST, evaluate
 
 
@@ -132,7 +132,7 @@ def test_an_evaluation_is_written_whole_or_not_at_all(found, tmp_path, monkeypat
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(report, "write_page", fail)
+    monkeypatch.setattr(site, "write_page", fail)
     with pytest.raises(OSError, match="disk full"):
         found.write(tmp_path / "found")
     assert list((tmp_path / "found").iterdir()) == []

@@ -34,6 +34,20 @@ def test_no_stored_cell_failed(path):
 
 
 @each_notebook
+def test_no_cell_shows_a_log_a_progress_bar_or_a_path_of_a_machine(path):
+    for output in outputs(path):
+        text = output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
+        assert not re.search(r"WARNING:|Warning: |absl|\dit/s|/tmp/|/home/|\.py:\d+", text)
+
+
+@each_notebook
+def test_no_figure_has_more_than_two_3d_views(path):
+    for bundle in bundles(path):
+        layout = bundle.get(PLOTLY, {}).get("layout", {})
+        assert sum(name.startswith("scene") for name in layout) <= 2
+
+
+@each_notebook
 def test_every_figure_has_a_picture(path):
     """Viewers without JavaScript, such as a code host's, show nothing else."""
     for bundle in bundles(path):
@@ -73,10 +87,10 @@ def test_all_of_a_notebook_is_of_one_profile(path):
 def test_the_readme_shows_the_stored_run():
     readme = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
     shown = {text.strip() for text in texts(NOTEBOOKS / "04_evaluation.ipynb")}
-    included = re.findall(r"<!-- include \S+ -->\n(.*?)\n<!-- end -->", readme, re.DOTALL)
+    included = re.findall(r"<!-- include \S+(?: \d+)? -->\n(.*?)\n<!-- end -->", readme, re.DOTALL)
     assert included
-    assert set(included) <= shown
-    for picture in re.findall(r"\]\((notebooks/images/\S+)\)", readme):
+    assert all(any(text.startswith(part) for text in shown) for part in included)
+    for picture in re.findall(r"\]\((notebooks/images/\S+\.png)\)", readme):
         assert (NOTEBOOKS.parent / picture).read_bytes().startswith(b"\x89PNG")
 
 

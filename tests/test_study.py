@@ -173,13 +173,10 @@ def test_captions_are_kept_and_replaced_by_name(shown, frame):
     assert captions["F9"]["caption"].startswith("New. other sockets")
 
 
-@pytest.mark.parametrize(
-    ("figure", "live"),
-    [(go.Figure(go.Scatter(y=[1, 2])), True), (scatter3d(1), True), (scatter3d(2), False)],
-)
-def test_several_scenes_are_a_picture_and_others_are_live_too(shown, monkeypatch, figure, live):
+@pytest.mark.parametrize("live", [True, False])
+def test_a_figure_is_live_unless_its_shapes_may_not_be_passed_on(shown, monkeypatch, live):
     monkeypatch.setattr(figures, "to_png", lambda figure: b"a picture")
-    run("with_pictures").figure("F9", figure, "Shapes.")
+    run("with_pictures").figure("F9", scatter3d(1), "Shapes.", live)
     (bundle,) = shown.bundles
     assert bundle["image/png"] == b"a picture"
     assert ("application/vnd.plotly.v1+json" in bundle) == live

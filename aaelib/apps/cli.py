@@ -374,34 +374,32 @@ def notebook(name: str, profile: Profile = "default"):
     """
     _require("notebook", name, NOTEBOOKS.glob("[0-9]*.py"))
     _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
-    from ..study import report
+    from ..study import site
 
     executed = RESULTS / profile / "notebooks" / f"{name}.ipynb"
-    report.execute(NOTEBOOKS / f"{name}.py", executed, profile)
+    site.execute(NOTEBOOKS / f"{name}.py", executed, profile)
 
 
-@_study("report")
-def write_report(profile: Profile = "default"):
-    """Write executed notebooks as HTML, with an index, into results/PROFILE/."""
-    notebooks = _executed(profile)
-    from ..study import report
+@_study("site")
+def write_site(profile: Profile = "default"):
+    """Write the site of a run into results/PROFILE/, with stored notebooks for those not run."""
+    _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
+    from ..study import site
 
-    for executed in notebooks:
-        report.to_html(executed, RESULTS / profile / "report" / f"{executed.stem}.html")
-    report.write_index(RESULTS / profile)
+    typer.echo(f"The site: {site.build(RESULTS / profile)}")
 
 
 @_study()
 def store(profile: Profile = "default"):
     """Store executed notebooks, reference tables, weights, and what the README shows."""
     notebooks = _executed(profile)
-    from ..study import report
+    from ..study import site
 
     for executed in notebooks:
-        report.store(executed, NOTEBOOKS / executed.name)
-    report.update_readme(ROOT / "README.md", RESULTS / profile)
+        site.store(executed, NOTEBOOKS / executed.name)
+    site.update_readme(ROOT / "README.md", RESULTS / profile)
     if profile == "study":  # no other run replaces the models that come with the repository
-        report.store_weights(RESULTS / profile / "weights", WEIGHTS)
+        site.store_weights(RESULTS / profile / "weights", WEIGHTS)
     reference(profile)
 
 

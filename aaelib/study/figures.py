@@ -1,9 +1,6 @@
 """Plotly figures of sockets, trainings and latent spaces, each a function from arrays."""
 
-import asyncio
-import atexit
 import functools
-import threading
 import warnings
 from pathlib import Path
 
@@ -35,7 +32,6 @@ _ANSWERS = {
 }
 
 POINTS_SHOWN = 1000  # of a cloud at most, to keep a figure small
-SCENES_SHOWN = 16  # browsers blank the oldest 3D views of a page beyond this many (WebGL contexts)
 
 _TICKS = [digit * 10.0**power for power in range(-8, 7) for digit in (1, 2, 5)]
 _LOG_AXIS = {"type": "log", "tickvals": _TICKS, "ticktext": [f"{tick:g}" for tick in _TICKS]}
@@ -44,8 +40,6 @@ WIDTH = 1000  # pixels a figure is laid out for
 _HEAD, _CAPTION, _COLORBAR = 44, 26, 96  # pixels
 _ELEVATION, _AZIMUTH = np.radians([22.0, -62.0])  # of the camera
 
-_BELOW_A_SCENE = {"xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "middle"}
-_BELOW_A_SCENE |= {"showarrow": False, "font": {"size": 12, "color": FAINT}}
 
 # Galleries ---------------------------------------------------------------------------------------
 
@@ -54,7 +48,7 @@ def cloud_gallery(
     clouds, titles=None, columns=5, color=None, colorbar_title=None, color_range=None
 ):
     """
-    Point clouds side by side, upright, at one scale.
+    Point clouds side by side in one 3D view, upright, at one scale.
 
     Parameters
     ----------
@@ -74,8 +68,7 @@ def cloud_gallery(
     Raises
     ------
     ValueError
-        If there are no clouds or more than `SCENES_SHOWN`, or if `titles` or `color` has another
-        length than `clouds`.
+        If there are no clouds, or if `titles` or `color` has another length than `clouds`.
     """
     _check_lengths(clouds, titles=titles, color=color)
     color = [CLOUD_COLOR] * len(clouds) if color is None else color
@@ -85,10 +78,10 @@ def cloud_gallery(
     kept = [_evenly_spread(cloud, count) for cloud in clouds]
     thinned = [cloud[keep] for cloud, keep in zip(clouds, kept, strict=True)]
     figure, points = _gallery(thinned, titles, columns, values, colorbar_title, color_range)
-    for index, (xyz, paint, keep) in enumerate(zip(points, color, kept, strict=True)):
+    for xyz, paint, keep in zip(points, color, kept, strict=True):
         if values is not None:
             paint = np.asarray(paint, dtype=np.float32)[keep]
-        figure.add_trace(_cloud(xyz, paint, scene=_scene_name(index)))
+        figure.add_trace(_cloud(xyz, paint))
     return figure
 
 
@@ -96,7 +89,7 @@ def mesh_gallery(
     meshes, titles=None, columns=5, intensities=None, colorbar_title=None, color_range=None
 ):
     """
-    Surfaces side by side, upright, at one scale.
+    Surfaces side by side in one 3D view, upright, at one scale.
 
     Parameters
     ----------
@@ -120,7 +113,7 @@ def mesh_gallery(
         if intensities is not None:
             values = np.asarray(intensities[index], dtype=np.float32)
             paint = {"intensity": values, "coloraxis": "coloraxis"}
-        figure.add_trace(_surface(xyz, triangles, scene=_scene_name(index), **paint))
+        figure.add_trace(_surface(xyz, triangles, **paint))
     return figure
 
 
@@ -328,6 +321,7 @@ def bars_with_baselines(table, columns, spread, baselines, better):
             textfont={"size": 11, "color": FAINT},
             showlegend=False,
             hoverinfo="skip",
+            cliponaxis=False,
             **where,
         )
         if better[column] not in arrows:
@@ -535,76 +529,6 @@ def _list_from_top(figure, where, names):
     figure.update_yaxes(showgrid=False, tickcolor="white", **where)
 
 
-# The system --------------------------------------------------------------------------------------
-
-
-def system_diagram():
-    """
-    Schematic of the adversarial autoencoder: data, networks, losses and who minimises them.
-
-    After Makhzani et al. (2015), for point clouds as in Zamorski et al. (2020). 1000 x 420 pixels.
-    """
-    figure = go.Figure(layout=_layout(420))
-    figure.update_layout(width=WIDTH, margin={"l": 0, "r": 0, "t": 0, "b": 0})
-    figure.update_xaxes(range=[0, 1000], visible=False, fixedrange=True)
-    figure.update_yaxes(range=[0, 420], visible=False, fixedrange=True)
-    data, network, code, loss = "#eef2f4", "#cfe3e8", "#e7e0ef", "#fbe5d2"
-    for x, y, width, height, fill, text in (
-        (105, 360, 170, 60, data, "<b>shape model</b><br>augmentation"),
-        (105, 215, 170, 70, data, "<b>point cloud</b><br>2048 &times; 3"),
-        (310, 215, 140, 70, network, "<b>Encoder</b><br>PointNet"),
-        (490, 215, 100, 70, code, "<b>code</b> <i>z</i>"),
-        (670, 215, 140, 70, network, "<b>Decoder</b>"),
-        (890, 215, 180, 70, data, "<b>reconstruction</b><br>2048 &times; 3"),
-        (310, 360, 140, 60, code, "<b>prior</b><br><i>N</i>(0, <i>s</i>²)"),
-        (490, 360, 140, 60, network, "<b>Discriminator</b><br>prior or code?"),
-        (490, 112, 230, 56, data, "<b>transfer</b><br>weights pre-trained on ModelNet"),
-    ):
-        _draw_box(figure, x, y, width, height, fill, text)
-    for x, y, width, height, name, optimizer, updated in (
-        (830, 388, 300, 48, "discriminator", "discriminator", "the discriminator"),
-        (830, 330, 300, 48, "generator", "generator", "the encoder"),
-        (815, 44, 330, 56, "Chamfer", "autoencoder", "encoder and decoder"),
-    ):
-        text = f"<b>{name} loss</b><br>{optimizer} optimizer updates {updated}"
-        _draw_box(figure, x, y, width, height, loss, text)
-    for path in (
-        [(105, 330), (105, 250)],
-        [(190, 215), (240, 215)],
-        [(380, 215), (440, 215)],
-        [(540, 215), (600, 215)],
-        [(740, 215), (800, 215)],
-        [(490, 250), (490, 330)],
-        [(380, 360), (420, 360)],
-        [(560, 370), (680, 388)],
-        [(560, 350), (680, 330)],
-        [(890, 180), (890, 72)],
-        [(105, 180), (105, 44), (650, 44)],
-    ):
-        _draw_arrow(figure, path)
-    for path in ([(375, 112), (310, 112), (310, 180)], [(605, 112), (670, 112), (670, 180)]):
-        _draw_arrow(figure, path, dash="dot")
-    return figure
-
-
-def _draw_box(figure, x, y, width, height, fill, text):
-    corners = {"x0": x - width / 2, "x1": x + width / 2, "y0": y - height / 2, "y1": y + height / 2}
-    figure.add_shape(type="rect", **corners, fillcolor=fill, line={"color": FAINT, "width": 1})
-    figure.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": 13, "color": INK})
-
-
-def _draw_arrow(figure, path, dash="solid"):
-    """Draw a polyline through the points (x, y) of `path`, an arrow head at its end."""
-    outline = "M" + " L".join(f" {x} {y}" for x, y in path)
-    line = {"color": FAINT, "width": 1.5, "dash": dash}
-    figure.add_shape(type="path", path=outline, line=line)
-    (x0, y0), (x1, y1) = path[-2:]
-    length = np.hypot(x1 - x0, y1 - y0)
-    tail = {"ax": x1 - 8 * (x1 - x0) / length, "ay": y1 - 8 * (y1 - y0) / length}
-    head = {"axref": "x", "ayref": "y", "arrowhead": 2, "arrowwidth": 1.5, "arrowcolor": FAINT}
-    figure.add_annotation(x=x1, y=y1, text="", **tail, **head)
-
-
 # Output ------------------------------------------------------------------------------------------
 
 
@@ -616,11 +540,37 @@ def to_png(fig):
     until the process ends. Where no browser works this is None, and one warning says what to
     install.
     """
-    browser = _browser()
-    if browser is None:
+    if not _has_browser():
         return None
-    size = {"width": WIDTH, "height": fig.layout.height or 450, "scale": 1}
-    return _wait(browser.calc_fig(fig, opts={"format": "png", **size}))
+    return _png(fig, {"width": WIDTH, "height": fig.layout.height or 450, "scale": 1})
+
+
+@functools.cache
+def _has_browser():
+    """Start kaleido's server if a browser works; else warn, and return False."""
+    import kaleido
+
+    # plotly.js comes from the installed package; MathJax would come from an outside host.
+    options = {"mathjax": False}
+    try:
+        # The server itself would wait for ever for a browser that does not start.
+        _png(go.Figure(), {}, kopts=options)
+    except (RuntimeError, OSError) as error:
+        warnings.warn(
+            "No static pictures: no Chrome or Chromium that works was found. Install one (Debian "
+            "and Ubuntu: apt install chromium; elsewhere: plotly_get_chrome), or name it in the "
+            f"environment variable BROWSER_PATH. {error}",
+            stacklevel=3,
+        )
+        return False
+    kaleido.start_sync_server(**options)
+    return True
+
+
+def _png(fig, size, **options):
+    import kaleido
+
+    return kaleido.calc_fig_sync(fig, opts={"format": "png", **size}, **options)
 
 
 def write_html(fig, path):
@@ -639,39 +589,6 @@ def share_plotly(folder):
         with replacing(library) as temporary:
             temporary.write_bytes(script)
     return library
-
-
-@functools.cache
-def _browser():
-    """Kaleido's browser, open for the life of the process; None, and a warning, if none starts."""
-    import kaleido
-
-    try:
-        # plotly.js comes from the installed package; MathJax would come from an outside host.
-        browser = kaleido.Kaleido(mathjax=False)
-        _wait(browser.open())
-    except (RuntimeError, OSError, TimeoutError) as error:
-        warnings.warn(
-            "No static pictures: no Chrome or Chromium that works was found. Install one (Debian "
-            "and Ubuntu: apt install chromium; elsewhere: plotly_get_chrome), or name it in the "
-            f"environment variable BROWSER_PATH. {error}",
-            stacklevel=3,
-        )
-        return None
-    atexit.register(lambda: _wait(browser.close()))
-    return browser
-
-
-@functools.cache
-def _loop():
-    """Event loop in a thread of its own: a notebook's own loop is busy running the cell."""
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="kaleido", daemon=True).start()
-    return loop
-
-
-def _wait(coroutine):
-    return asyncio.run_coroutine_threadsafe(coroutine, _loop()).result(timeout=120)
 
 
 # Parts -------------------------------------------------------------------------------------------
@@ -722,68 +639,71 @@ def _panels(titles, panel_height=250, **subplots):
 
 
 def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, color_range=None):
-    """Empty scenes in a grid, one for each shape, and the shapes, centred; a scale for `values`."""
-    points = [_centred(shape) for shape in shapes]
-    columns = min(columns, len(points))
-    rows = -(-len(points) // columns)
+    """An empty scene with places for the shapes in a grid, and the shapes, each at its place."""
+    shapes = [_centred(shape) for shape in shapes]
+    columns = min(columns, len(shapes))
+    rows = -(-len(shapes) // columns)
     side, caption = _COLORBAR * (values is not None), _CAPTION * (titles is not None)
-    height, scene = _view(points, (WIDTH - side) / columns)
-    inside = rows * (height + caption)
-    figure = go.Figure(layout=_layout(round(inside)))
+    width = (WIDTH - side) / columns
+    height, middle, scale = _cell(shapes, width)
+    cos, sin = np.cos(_ELEVATION), np.sin(_ELEVATION)
+    across = np.array([-np.sin(_AZIMUTH), np.cos(_AZIMUTH), 0.0]) * width / scale
+    down = np.array([0.0, 0.0, -1.0]) * (height + caption) / scale / cos
+    places = [(i % columns) * across + (i // columns) * down for i in range(len(shapes))]
+    points = [xyz + np.float32(place) for xyz, place in zip(shapes, places, strict=True)]
+    feet = places + np.array([0.0, 0.0, middle - (height + caption) / 2 / scale / cos])
+    # In the middle of the picture is the centre of the axes, beyond which plotly cuts things off.
+    centre = ((columns - 1) * across + (rows - 1) * down) / 2
+    centre[2] += middle - caption / 2 / scale / cos
+    ends = [end for xyz in points for end in (xyz.min(axis=0), xyz.max(axis=0))]
+    ends += list(feet) if titles is not None else []
+    half = np.abs(np.array(ends) - centre).max(axis=0)
+    half = np.maximum(half, 1e-3 * half.max())  # a flat shape still needs a range
+    figure = go.Figure(layout=_layout(round(rows * (height + caption))))
     figure.update_layout(margin={"l": 0, "r": side, "t": 0, "b": 0, "autoexpand": False})
-    for index in range(len(points)):
-        row, column = divmod(index, columns)
-        top = 1 - row * (height + caption) / inside
-        bottom = max(0.0, top - height / inside)
-        domain = {"x": [column / columns, (column + 1) / columns], "y": [bottom, top]}
-        figure.update_layout({_scene_name(index): scene | {"domain": domain}})
-        if titles is not None:
-            place = {"x": (column + 0.5) / columns, "y": bottom - caption / 2 / inside}
-            figure.add_annotation(text=titles[index], **place, **_BELOW_A_SCENE)
+    eye = [cos * np.cos(_AZIMUTH), cos * np.sin(_AZIMUTH), sin]
+    camera = {"eye": _by_axis(eye), "up": {"x": 0, "y": 0, "z": 1}}
+    # An orthographic camera shows 2 units of `aspectratio` in the height of the scene.
+    figure.layout.scene = {
+        "aspectmode": "manual",
+        "aspectratio": _by_axis(4 * half * scale / figure.layout.height),
+        "camera": camera | {"projection": {"type": "orthographic"}},
+        "dragmode": "turntable",
+    }
+    for axis, low, high in zip("xyz", centre - half, centre + half, strict=True):
+        figure.layout.scene[f"{axis}axis"] = {"visible": False, "range": [float(low), float(high)]}
+    if columns > 1:
+        figure.layout.width = WIDTH  # where it is narrower, the camera would cut off the sides
+    if titles is not None:
+        label = {"showarrow": False, "font": {"size": 12, "color": FAINT}}
+        figure.layout.scene.annotations = [
+            label | {"text": text} | _by_axis(foot) for text, foot in zip(titles, feet, strict=True)
+        ]
     if values is not None:
         figure.layout.coloraxis = _coloraxis(values, colorbar_title, color_range)
     return figure, points
 
 
-def _view(points, width):
+def _cell(shapes, width):
     """
-    Height of a cell of `width` pixels, and a scene in which all shapes fit at one scale.
+    Place of one shape in a grid: its height in pixels, the middle of what is seen, the scale.
 
-    plotly's orthographic camera shows 2 units of `aspectratio` in the height of the scene, wherever
-    the eye is. Shapes fit however they are turned about z.
+    Cells are `width` pixels wide. All shapes fit into one at the scale (pixels for a millimetre),
+    however they are turned about z; `middle` is a height in mm.
     """
     cos, sin = np.cos(_ELEVATION), np.sin(_ELEVATION)
-    eye = [cos * np.cos(_AZIMUTH), cos * np.sin(_AZIMUTH), sin]
-    radii = [np.hypot(xyz[:, 0], xyz[:, 1]) for xyz in points]
+    radii = [np.hypot(xyz[:, 0], xyz[:, 1]) for xyz in shapes]
     reach = max(radius.max() for radius in radii)
-    pairs = list(zip(points, radii, strict=True))
+    pairs = list(zip(shapes, radii, strict=True))
     above = max((xyz[:, 2] * cos + radius * sin).max() for xyz, radius in pairs)
     below = max((radius * sin - xyz[:, 2] * cos).max() for xyz, radius in pairs)
     lift, middle = (above + below) / 2, (above - below) / 2 / cos
     height = min(width * np.clip(1.02 * lift / reach, 0.6, 1.3), 240 + width / 5)
-    scale = 0.96 * min(1 / lift, width / height / reach)
-    # plotly cuts off what lies beyond an axis' range, which is centred on the picture's middle.
-    centre = np.array([0.0, 0.0, middle])
-    half = np.max([np.abs(xyz - centre).max(axis=0) for xyz in points], axis=0)
-    half = np.maximum(half, 1e-3 * half.max())  # a flat shape still needs a range
-    camera = {"eye": _by_axis(eye), "up": {"x": 0, "y": 0, "z": 1}}
-    scene = {
-        "aspectmode": "manual",
-        "aspectratio": _by_axis(2 * half * scale),
-        "camera": camera | {"projection": {"type": "orthographic"}},
-        "dragmode": "turntable",
-    }
-    for axis, low, high in zip("xyz", centre - half, centre + half, strict=True):
-        scene[f"{axis}axis"] = {"visible": False, "range": [float(low), float(high)]}
-    return float(height), scene
+    return float(height), middle, 0.96 * min(height / lift, width / reach) / 2
 
 
 def _by_axis(numbers):
     return {axis: float(number) for axis, number in zip("xyz", numbers, strict=True)}
-
-
-def _scene_name(index):
-    return "scene" if index == 0 else f"scene{index + 1}"
 
 
 def _centred(xyz):
@@ -811,7 +731,7 @@ def _xyz(points):
     return dict(zip("xyz", np.ascontiguousarray(points.T, dtype=np.float32), strict=True))
 
 
-def _cloud(xyz, paint, size=2.5, scene=None):
+def _cloud(xyz, paint, size=2.5):
     """Points of one colour, or coloured by a number each on the figure's scale."""
     if isinstance(paint, str):
         marker, hover = _tinted(xyz, paint), {"hoverinfo": "skip"}
@@ -820,7 +740,7 @@ def _cloud(xyz, paint, size=2.5, scene=None):
         hover = {"hovertemplate": "%{marker.color:.3g}<extra></extra>"}
     marker |= {"size": size, "line": {"width": 0}}
     look = {"mode": "markers", "marker": marker, "showlegend": False}
-    return go.Scatter3d(**_xyz(xyz), **look, **hover, scene=scene)
+    return go.Scatter3d(**_xyz(xyz), **look, **hover)
 
 
 def _tinted(xyz, color):
@@ -911,12 +831,9 @@ def _draw_prior(figure, xy):
 
 
 def _check_lengths(shapes, **lists):
-    """Raise ValueError if there are too many shapes to show, or a list has another length."""
-    if not 0 < len(shapes) <= SCENES_SHOWN:
-        raise ValueError(
-            f"A gallery of {len(shapes)} shapes: it takes 1 to {SCENES_SHOWN}, the 3D views that "
-            "browsers keep on one page. Show fewer, or make several figures."
-        )
+    """Raise ValueError if there is no shape to show, or a list has another length."""
+    if len(shapes) == 0:
+        raise ValueError("A gallery of 0 shapes: it takes 1 or more.")
     for name, items in lists.items():
         if items is not None and len(items) != len(shapes):
             raise ValueError(

@@ -15,7 +15,7 @@ from ..shapes import folders
 from ..shapes.sockets import check_sockets, fit_surfaces
 from ..shapes.sources import KINDS
 from ..shapes.writing import replacing
-from . import baselines, evaluation, figures, report, tables
+from . import baselines, evaluation, figures, site, tables
 from .baselines import DRAWN_PER_SOCKET, Known
 from .selection import TRAINED_PER_SHAPE, select
 
@@ -91,7 +91,7 @@ class Evaluation:
             numbers.write_text(json.dumps(values, indent=1), encoding="utf-8")
             self.errors.to_csv(errors)
             title = f"{about['model']}: evaluation"
-            report.write_page(page, title, [which, *about["notes"]], self._sections())
+            site.write_page(page, title, [which, *about["notes"]], self._sections())
         return folder / "index.html"
 
     def _sections(self):
@@ -230,7 +230,7 @@ def _sampled_anew(files, shape, seeds):
 
 def _notes(about, contenders, code_size):
     """Paragraphs about the baselines."""
-    text = report.render(
+    text = site.render(
         "card_evaluation.md.j2",
         nearest=NEAREST,
         linear=baselines.LINEAR,
@@ -243,7 +243,7 @@ def _notes(about, contenders, code_size):
     return [line for line in text.splitlines() if line]
 
 
-# On a screen and near it there are no more 3D views than browsers keep (`figures.SCENES_SHOWN`).
+# Of the figures on the page.
 _ORDER = ("comparison", "reconstructions", "errors", "worst", "interpolation", "memory", "samples")
 
 

@@ -137,13 +137,12 @@ class Study:
         self._caption(name, caption)
         display(Markdown(text))
 
-    def figure(self, name, figure, caption):
+    def figure(self, name, figure, caption, live=True):
         """
         Write a figure as an interactive page, and show it.
 
-        A figure with several 3D scenes is shown as a static picture, because a browser blanks all
-        but the newest 16 scenes of a page. Other figures are live, with a picture for viewers
-        without JavaScript. All are live if there is no Chrome or Chromium to draw pictures.
+        It is live, with a picture for viewers without JavaScript if there is Chrome or Chromium to
+        draw one.
 
         Parameters
         ----------
@@ -152,6 +151,9 @@ class Study:
         figure : plotly.graph_objects.Figure
         caption : str
             What is plotted, for which data, and how to read it.
+        live : bool
+            If False, it is shown as its picture only: a notebook that is passed on must not hold
+            shapes, such as ModelNet's, that may not be.
         """
         page = self.folder / "figures" / f"{name}.html"
         figures.write_html(figure, page)
@@ -159,8 +161,7 @@ class Study:
         bundle = {"text/plain": name}
         if picture:
             bundle["image/png"] = picture
-        scenes = sum(key.startswith("scene") for key in figure.layout.to_plotly_json())
-        if picture is None or scenes < 2:
+        if picture is None or live:
             bundle["application/vnd.plotly.v1+json"] = json.loads(figure.to_json())
         display(bundle, raw=True)
         self._caption(name, caption)

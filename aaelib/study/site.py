@@ -1,0 +1,434 @@
+"""Execute notebooks, make a site of them that needs no network, and store what they show."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from base64 import b64decode
+from contextlib import contextmanager
+from pathlib import Path
+
+import pooch
+
+from ..shapes.writing import locked, replacing
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS, NOTEBOOKS = ROOT / "docs", ROOT / "notebooks"
+TEMPLATES = Path(__file__).parent / "templates"
+MAX_STORED_BYTES = 4_000_000
+MAX_WEIGHTS_BYTES = 16_000_000
+
+PLOTLY = "application/vnd.plotly.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+# TensorFlow's C++ side logs processors and missing GPUs before anyone can tell it not to. Bars are
+# as tqdm draws them, with and without a total.
+_PROGRESS = re.compile(r"\d+%\|.*\||\d+it \[\d")
+_NOISE = re.compile(
+    r"[IWE]\d{4} \d\d:\d\d|\d{4}-\d\d-\d\d \S+ [IWE] |WARNING: All log messages before absl|"
+    rf"To enable the following instructions:|WARNING:tensorflow:|\s*\r|.*?(?:{_PROGRESS.pattern})"
+)
+# As Python shows a warning: file, line, kind, text, and the line of code.
+_WARNING = re.compile(r"^\S+:\d+: (?P<kind>\w*Warning): (?P<text>.*)\n(?:  .*\n)?", re.MULTILINE)
+_FOR_DEVELOPERS = re.compile(r"(Deprecation|Future|Pandas\d*)Warning")
+
+# What a study says below a table or a figure: name, caption, and of which data it is.
+_DATA = re.compile(r"\*([^*\n]+ · profile \w+ · seed \d+)[^*\n]*\*")
+_CAPTION = re.compile(
+    r"(?P<table>(?:^\|.*\n)+)?\n?^\*\*(?P<name>\w+)\.\*\* (?P<caption>.*)", re.MULTILINE
+)
+
+
+def execute(notebook, output, profile):
+    """
+    Execute a notebook (``.ipynb`` or its jupytext pair) with papermill, in the project's root.
+
+    The executed notebook appears only when its last cell has run. A run that failed or was stopped
+    leaves the cells it had done beside it, as ``<name>.failed.ipynb``. The kernel ends with this
+    process, even if that is killed: it looks for its parent every second.
+
+    Parameters
+    ----------
+    notebook, output : str or Path
+        The notebook, which has a cell tagged "parameters", and where its executed copy goes.
+    profile : str
+        Value of the parameter `profile`.
+
+    Raises
+    ------
+    RuntimeError
+        If a cell raises (its traceback is in the message), if the kernel dies (mostly for lack of
+        memory), or if another process executes a notebook into the same folder.
+    OSError
+        If the executed notebook can't be written, as on a full disk.
+    """
+    import jupytext
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    output = Path(output).resolve()
+    failed = output.with_name(f"{output.stem}.failed.ipynb")
+    source = jupytext.read(notebook)
+    with locked(output.parent), replacing(output) as temporary, _cleaned_up_on_sigterm():
+        try:
+            papermill.execute_notebook(
+                source,
+                temporary,
+                parameters={"profile": profile},
+                kernel_name="python3",
+                language="python",
+                cwd=ROOT,
+                # ipykernel warns at every start that local sockets are not encrypted.
+                extra_arguments=["--log-level=ERROR"],
+            )
+        except (papermill.PapermillExecutionError, DeadKernelError) as error:
+            os.replace(temporary, failed)
+            raise RuntimeError(
+                f"{notebook} failed: {error}\nIts cells up to there are in {failed}"
+            ) from None
+        except OSError:
+            raise  # the notebook itself may be half written
+        except BaseException:
+            if temporary.exists():
+                os.replace(temporary, failed)
+            raise
+    failed.unlink(missing_ok=True)
+
+
+@contextmanager
+def _cleaned_up_on_sigterm():
+    """Let SIGTERM unwind the stack, so that the kernel is shut down and files are put away."""
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def build(results):
+    """
+    Write the site of a run into its folder, and return its front page.
+
+    The pages are the notebooks that the run has executed, the stored ones where it has not, and
+    what is in ``docs/``. They open from a disk, and ask no host for anything.
+
+    Parameters
+    ----------
+    results : str or Path
+        ``results/<profile>``: the site goes to its folder ``site``, and ``index.html`` leads there.
+
+    Raises
+    ------
+    RuntimeError
+        If Sphinx can't write the pages; the message is Sphinx's.
+    """
+    from .figures import share_plotly
+
+    results = Path(results).resolve()
+    work, site = results / ".site", results / "site"
+    with locked(site):
+        shutil.rmtree(work, ignore_errors=True)
+        source = work / "source"
+        shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("_build"))
+        shutil.copytree(NOTEBOOKS / "images", source / "notebooks" / "images")
+        measured = shutil.ignore_patterns("*.py", "__pycache__")
+        shutil.copytree(ROOT / "benchmarks", source / "benchmarks", ignore=measured)
+        if (results / "tables").exists():
+            shutil.copytree(results / "tables", source / "_static" / "tables")
+        shutil.copy(TEMPLATES / "page.js", source / "_static")
+        share_plotly(source / "_static")
+        pages = []
+        for stored in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
+            executed = results / "notebooks" / stored.name
+            pages.append(Page(executed if executed.exists() else stored, source))
+        front = render("index.md.j2", pages=pages)
+        (source / "index.md").write_text(front, encoding="utf-8")
+        sphinx = [sys.executable, "-m", "sphinx", "-q", "-d", work / "doctrees"]
+        done = subprocess.run([*sphinx, source, work / "html"], stderr=subprocess.PIPE, text=True)
+        lines = done.stderr.splitlines(keepends=True)
+        said = "".join(line for line in lines if not _NOISE.match(line))
+        if done.returncode:
+            raise RuntimeError(f"no site of {results}: {said}")
+        print(said, end="", file=sys.stderr)
+        shutil.rmtree(site, ignore_errors=True)
+        os.replace(work / "html", site)
+        shutil.rmtree(work)
+    with replacing(results / "index.html") as temporary:
+        temporary.write_text('<meta http-equiv="refresh" content="0; url=site/index.html">\n')
+    return site / "index.html"
+
+
+class Page:
+    """
+    A notebook as Sphinx reads it, written into the folder `source`, its pictures beside it.
+
+    Attributes
+    ----------
+    title, name, conclusion : str
+        Its first heading, its address without suffix, and the text that its last cell shows.
+    data : list of str
+        Which shapes, profile and seed its tables and figures are of.
+    figures, tables : dict of str -> str
+        Name -> caption.
+    live, pictures : dict of str -> str
+        Name -> HTML of a figure, and the path of its picture.
+    """
+
+    def __init__(self, path, source):
+        import nbformat
+
+        self.name, self._static = f"notebooks/{path.stem}", source / "_static"
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata.pop("widgets", None)
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        for cell in code:
+            cell.outputs = _without_noise(cell.outputs)
+        texts = [o.data["text/markdown"] for c in code for o in c.outputs if _is_text(o)]
+        self.title = _title(notebook, path.stem)
+        self.conclusion = texts[-1] if texts else ""
+        self.data = sorted({found[1] for text in texts if (found := _DATA.search(text))})
+        self.figures, self.tables, self.live, self.pictures = {}, {}, {}, {}
+        captions = {found["name"]: found for text in texts if (found := _CAPTION.search(text))}
+        for name, found in captions.items():
+            kind = self.tables if found["table"] else self.figures
+            kind[name] = _DATA.sub("", found["caption"]).strip()
+        for cell in code:
+            tags = set(cell.metadata.get("tags", []))
+            is_setup = tags & {"parameters", "injected-parameters"}
+            cell.metadata.tags = ["remove-cell" if is_setup else "hide-input"]
+            for output in cell.outputs:
+                self._show(output)
+        data = "<br>".join(self.data)
+        first = notebook.cells[0]
+        first.source = re.sub(r"(\A# .*)", rf'\1\n\n<p class="data">{data}</p>', first.source)
+        nbformat.write(notebook, source / f"{self.name}.ipynb")
+
+    def _show(self, output):
+        """Turn an output into what the page shows, in place."""
+        data = output.get("data", {})
+        if PLOTLY in data or "image/png" in data:
+            name = re.sub(r"\W+", "_", data.get("text/plain", "")) or f"figure_{len(self.live)}"
+            output.data = {"text/html": self._figure(name, data)}
+        elif _is_text(output):
+            output.data = {"text/markdown": self._text(data["text/markdown"])}
+        else:
+            _without_widget(output)
+
+    def _figure(self, name, data):
+        """HTML of a figure, whose picture becomes a file."""
+        if "image/png" in data:
+            picture = self._static / "figures" / f"{name}.png"
+            picture.parent.mkdir(exist_ok=True)
+            picture.write_bytes(b64decode(data["image/png"]))
+            self.pictures[name] = f"_static/figures/{name}.png"
+        shown = {"caption": self.figures.get(name, ""), "picture": self.pictures.get(name)}
+        self.live[name] = live_figure(data.get(PLOTLY), name=name, **shown)
+        return self.live[name].replace('src="_static', 'src="../_static')
+
+    def _text(self, text):
+        """Markdown of an output: a table gets its caption, and data are named once a page."""
+        text = _DATA.sub("" if len(self.data) == 1 else r"*\1*", text)
+        found = _CAPTION.search(text)
+        if not found or not found["table"]:
+            # A heading in an output would be one of the page.
+            return re.sub(r"^#+ (.*)$", r"**\1**", text, flags=re.MULTILINE)
+        name, caption = found["name"], found["caption"].strip()
+        if (self._static / "tables" / f"{name}.csv").exists():
+            caption += f' <a href="../_static/tables/{name}.csv">CSV</a>'
+        return f":::{{table}} **{name}.** {caption}\n:name: {name}\n\n{found['table']}:::\n"
+
+
+def _is_text(output):
+    return "text/markdown" in output.get("data", {})
+
+
+def live_figure(figure, **shown):
+    """HTML of a figure (as JSON has it, or None) and its picture, for `templates/page.js`."""
+    # "</script>" in a label would end the element that holds it.
+    text = figure and json.dumps(figure).replace("<", "\\u003c")
+    return render("figure.html.j2", figure=text, **shown)
+
+
+def write_page(path, title, paragraphs, sections):
+    """
+    Write tables and live figures as one page that needs no other file and no network.
+
+    `paragraphs` (of str) stand above the `sections`, each a heading, a caption and a
+    pandas.DataFrame or plotly figure.
+    """
+    from plotly.offline import get_plotlyjs
+
+    page = render(
+        "evaluation.html.j2",
+        title=title,
+        plotly=get_plotlyjs(),
+        paragraphs=paragraphs,
+        sections=[(heading, caption, _content(each)) for heading, caption, each in sections],
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def render(template, **values):
+    """Fill in one of the `templates`; HTML in values is escaped on pages."""
+    from jinja2 import Environment, FileSystemLoader, select_autoescape
+
+    escape = select_autoescape(["html.j2"])
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=escape)
+    return environment.get_template(template).render(**values)
+
+
+def _content(content):
+    """HTML of a table or a figure."""
+    if hasattr(content, "columns"):
+        return content.to_html(border=0, na_rep="-", float_format="{:.4g}".format)
+    return live_figure(json.loads(content.to_json()))
+
+
+def _title(notebook, default):
+    """The first heading of a notebook."""
+    markdown = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    heading = re.search(r"^#+\s+(.+?)\s*$", markdown, re.MULTILINE)
+    return re.sub(r"[*`]", "", heading[1]) if heading else default
+
+
+def store(executed, stored):
+    """
+    Copy the outputs of an executed notebook into the ``.ipynb`` that it was executed from.
+
+    What papermill added (a cell, metadata, times), progress bars and live widgets are left out.
+
+    Raises
+    ------
+    ValueError
+        If the notebooks differ in a cell's source, a figure has no static picture, or the result is
+        above 4 MB. `stored` is left as it was.
+    """
+    import nbformat
+
+    source = nbformat.read(stored, as_version=4)
+    run = nbformat.read(executed, as_version=4)
+    run.cells = [c for c in run.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    sources = [[(cell.cell_type, cell.source) for cell in each.cells] for each in (run, source)]
+    if sources[0] != sources[1]:
+        raise ValueError(
+            f"{executed} was not executed from {stored} as it is now: execute it again"
+        )
+    for cell, ran in zip(source.cells, run.cells, strict=True):
+        if cell.cell_type == "code":
+            cell.execution_count = ran.execution_count
+            cell.outputs = [_without_widget(o) for o in _without_noise(ran.outputs)]
+            shown = [output.get("data", {}) for output in cell.outputs]
+            if any(PLOTLY in data and "image/png" not in data for data in shown):
+                raise ValueError(
+                    f"{executed}: a figure of {cell.source[:60]!r} has no static picture; install "
+                    "Chrome or Chromium and execute it again, in a profile with `pictures: true`"
+                )
+    text = nbformat.writes(source) + "\n"
+    size = len(text.encode())
+    if size > MAX_STORED_BYTES:
+        raise ValueError(
+            f"{stored} would have {size / 1e6:.1f} MB with its outputs; at most "
+            f"{MAX_STORED_BYTES / 1e6:.0f} MB are stored: let its figures show less data"
+        )
+    with replacing(stored) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def update_readme(readme, results):
+    """
+    Bring what the README shows of a run up to date: included texts, and pictures of figures.
+
+    Texts are those of `include`; ``notebooks/images/NAME.png`` is the picture of the figure NAME on
+    the run's site. Raises FileNotFoundError if the run lacks a text or a picture, naming it.
+    """
+    readme = Path(readme)
+    for image in re.findall(r"\]\((notebooks/images/\S+\.png)\)", readme.read_text("utf-8")):
+        picture = Path(results) / "site" / "_static" / "figures" / Path(image).name
+        if not picture.exists():
+            raise FileNotFoundError(
+                f"{readme} shows {image}, but there is no {picture}: write the site where there is "
+                "Chrome or Chromium to draw pictures"
+            )
+        with replacing(readme.parent / image) as temporary:
+            shutil.copyfile(picture, temporary)
+    include(readme, results)
+
+
+def include(readme, folder, word="include"):
+    """
+    Put texts between the ``<!-- include PATH -->`` and ``<!-- end -->`` of a Markdown file.
+
+    PATH is relative to `folder`; a number after it is how many lines of the text to take. Another
+    `word` than "include" stands for another folder. Nothing is changed if a text is missing
+    (FileNotFoundError).
+    """
+    readme, folder = Path(readme), Path(folder)
+
+    def included(match):
+        lines = (folder / match["path"]).read_text(encoding="utf-8").strip().splitlines()
+        text = "\n".join(lines[: int(match["lines"] or len(lines))])
+        return f"{match['start']}\n{text}\n{match['end']}"
+
+    pattern = (
+        rf"(?P<start><!-- {word} (?P<path>\S+)(?: (?P<lines>\d+))? -->).*?(?P<end><!-- end -->)"
+    )
+    text = re.sub(pattern, included, readme.read_text(encoding="utf-8"), flags=re.DOTALL)
+    with replacing(readme) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def store_weights(run, stored):
+    """
+    Copy the models to take away, with their cards, and write their sha256 to a registry.
+
+    They go from the folder of a run to the one from which `aaelib.models.load` reads them by name.
+    Raises ValueError, and copies nothing, if a file is above 16 MB.
+    """
+    files = sorted(run.glob("[!.]*.npz"))
+    for file in files:
+        if (size := file.stat().st_size) > MAX_WEIGHTS_BYTES:
+            raise ValueError(
+                f"{file} has {size / 1e6:.1f} MB; at most {MAX_WEIGHTS_BYTES / 1e6:.0f} MB are "
+                "stored: use a smaller recipe"
+            )
+    lines = []
+    for file in files:
+        for each in (file, file.with_suffix(".md")):
+            with replacing(stored / each.name) as temporary:
+                shutil.copyfile(each, temporary)
+        lines.append(f"{file.name} {pooch.file_hash(str(file))}\n")
+    if lines:
+        with replacing(stored / "registry.txt") as temporary:
+            temporary.write_text("".join(lines))
+
+
+def _without_noise(outputs):
+    """Outputs without logs, progress bars, warnings to developers, and paths of a machine."""
+    kept = []
+    for output in outputs:
+        if output.output_type == "stream":
+            text = _WARNING.sub(_warning, output.text) if output.name == "stderr" else output.text
+            lines = [line for line in text.splitlines(keepends=True) if not _NOISE.match(line)]
+            if lines:
+                kept.append(type(output)(output, text="".join(lines)))
+        elif not _PROGRESS.search(output.get("data", {}).get("text/plain", "")):
+            kept.append(output)
+    return kept
+
+
+def _warning(found):
+    """What a warning says to a reader; nothing of those to developers."""
+    is_for_readers = not _FOR_DEVELOPERS.fullmatch(found["kind"])
+    return f"{found['kind']}: {found['text']}\n" if is_for_readers else ""
+
+
+def _without_widget(output):
+    """Replace a widget, which is dead without its kernel, by a picture or a note, in place."""
+    if WIDGET in output.get("data", {}):
+        rest = {kind: data for kind, data in output.data.items() if kind.startswith("image/")}
+        output.data = rest or {"text/plain": "An interactive widget: run this cell to use it."}
+    return output
