@@ -46,7 +46,7 @@ def test_every_command_and_every_parameter_says_what_it_is(name):
     ("command", "function", "renamed"),
     [
         ("train", "models.Settings", {"select_from": "first_selectable", "shape_models": ""}),
-        ("train", "models.recipe", {"recipe": "name"}),
+        ("train", "models.recipe", {"recipe": "source"}),
         ("train", "shapes.split", {"split": "shares"}),
         ("evaluate", "study.evaluate", {}),
         ("generate", "apps.outputs.generate", {}),

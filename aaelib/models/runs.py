@@ -133,10 +133,8 @@ class State:
             self.history, self.best = saved["history"], saved["best"]
         elif clear and saved:
             self._put_aside()
-        elif clear and folder.is_dir():
-            shutil.rmtree(folder)
-        if clear:
-            folder.mkdir(parents=True, exist_ok=True)  # fails now if a file is in its place
+        elif clear and folder.exists():
+            shutil.rmtree(folder)  # which refuses a file, before training rather than after it
 
     def _read(self):
         """Read what is saved; nothing if it is not whole."""
