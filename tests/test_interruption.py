@@ -23,7 +23,7 @@ from test_training import EPOCHS, assert_same, noted_fits, train
 
 from aaelib.models import runs, training
 from aaelib.shapes.writing import locked
-from aaelib.study import report, workspace
+from aaelib.study import execution, workspace
 from benchmarks import kills
 
 
@@ -152,8 +152,8 @@ def executing(folder):
     # Where a shell started the tests in the background, Ctrl-C is ignored, also by what they start.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from aaelib.study import report\n"
-        f"report.execute({str(source)!r}, {str(output)!r}, 'smoke')"
+        "from aaelib.study import execution\n"
+        f"execution.execute({str(source)!r}, {str(output)!r}, 'smoke')"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not ((folder / "pid").exists() and (folder / "pid").read_text().endswith(".")):
@@ -173,7 +173,7 @@ def test_a_notebook_that_is_stopped_leaves_no_kernel_and_can_be_executed_again(t
     output = tmp_path / "run" / "01.ipynb"
     assert not output.exists()
     (tmp_path / "go").touch()
-    report.execute(tmp_path / "01.ipynb", output, "smoke")
+    execution.execute(tmp_path / "01.ipynb", output, "smoke")
     # A process that is killed cannot remove its temporary file, which is hidden.
     assert [file.name for file in output.parent.glob("[!.]*")] == ["01.ipynb"]
 
@@ -259,7 +259,7 @@ def test_a_notebook_that_finds_no_room_is_named_and_leaves_none(tmp_path, monkey
     output = tmp_path / "run" / "01.ipynb"
     refused = pytest.raises(OSError, match=r"not written, .* there is room .*run/01\.ipynb")
     with refused, largest_file(150_000):
-        report.execute(tmp_path / "01.ipynb", output, "smoke")
+        execution.execute(tmp_path / "01.ipynb", output, "smoke")
     assert os.listdir(output.parent) == []
 
 
@@ -269,7 +269,7 @@ def test_a_notebook_that_finds_no_room_is_named_and_leaves_none(tmp_path, monkey
 @pytest.fixture
 def at_once(monkeypatch):
     """Who comes second does not wait."""
-    for module in (training, report):
+    for module in (training, execution):
         monkeypatch.setattr(module, "locked", functools.partial(locked, patience=0))
 
 
@@ -285,7 +285,7 @@ def test_the_second_notebook_of_a_profile_is_told_of_the_first(tmp_path, at_once
     source, output = sleeping_notebook(tmp_path), tmp_path / "notebooks" / "02.ipynb"
     refused = pytest.raises(RuntimeError, match="notebooks is in use by another process")
     with held(output.parent), refused:
-        report.execute(source, output, "smoke")
+        execution.execute(source, output, "smoke")
     assert not output.parent.exists()
 
 

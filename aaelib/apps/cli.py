@@ -379,10 +379,10 @@ def notebook(
     """Execute a notebook under a profile, into results/PROFILE/notebooks/."""
     _require("notebook", name, NOTEBOOKS.glob("[0-9]*.py"))
     _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
-    from ..study import report
+    from ..study import execution
 
     executed = RESULTS / profile / "notebooks" / f"{name}.ipynb"
-    report.execute(NOTEBOOKS / f"{name}.py", executed, profile)
+    execution.execute(NOTEBOOKS / f"{name}.py", executed, profile)
 
 
 @app.command("report", rich_help_panel=_STUDY)
