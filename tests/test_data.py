@@ -11,7 +11,7 @@ from scipy.stats import kstest, truncnorm
 
 from aaelib.models.batches import batches as batches_of
 from aaelib.models.batches import draw_clouds
-from aaelib.shapes import folders, sources, splits
+from aaelib.shapes import folders, places, sources, splits
 from aaelib.shapes.clouds import normalize
 from aaelib.shapes.shape_model import ShapeModel
 
@@ -22,6 +22,7 @@ BUNDLE = sources.DATA / "sockets"
 def home(tmp_path, monkeypatch):
     """A data folder with the bundled default and nothing downloaded."""
     monkeypatch.setattr(sources, "DATA", tmp_path / "data")
+    monkeypatch.setattr(places, "DOWNLOADS", tmp_path / "data")
     monkeypatch.delenv("AAELIB_DATA", raising=False)
     shutil.copytree(BUNDLE, sources.DATA / "sockets")
     return sources.DATA

@@ -15,7 +15,7 @@ import pytest
 import trimesh
 from trimesh.exchange.off import load_off
 
-from aaelib.shapes import folders, meshes, resampling, sources, writing
+from aaelib.shapes import folders, meshes, places, resampling, writing
 from aaelib.shapes.clouds import resample
 
 FORMATS = ("off", "obj", "stl", "ply", "glb", "3mf")
@@ -352,8 +352,8 @@ def test_off_files_are_read_as_trimesh_reads_them(tmp_path, variant):
 
 
 def test_published_meshes_are_read_as_trimesh_reads_them():
-    places = sources.published_folders("ModelNet40*", "ModelNet10*-off", "ModelNet10")
-    published = [file for place in places for file in sorted(place.rglob("*.off"))[:10]]
+    folders_of = places.published_folders("ModelNet40*", "ModelNet10*-off", "ModelNet10")
+    published = [file for place in folders_of for file in sorted(place.rglob("*.off"))[:10]]
     if not published:
         pytest.skip("no ModelNet meshes here")
     for file in published:

@@ -10,11 +10,10 @@ from typing import Annotated, Literal
 import typer
 from typer.core import TyperGroup
 
-ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = ROOT / "notebooks"
-RESULTS = ROOT / "results"
+from ..shapes.places import DATA, NOTEBOOKS, RESULTS, ROOT
+
 REFERENCE = ROOT / "tests" / "reference"
-WEIGHTS = ROOT / "data" / "weights"
+WEIGHTS = DATA / "weights"
 
 
 class _PlainErrors(TyperGroup):

@@ -14,7 +14,7 @@ import pooch
 import requests
 from tqdm.auto import tqdm
 
-from .sources import DATA
+from .places import DATA, DOWNLOADS
 from .writing import locked
 
 _SOCKETSSM_URL = (
@@ -59,7 +59,7 @@ def download_sockets():
     RuntimeError
         If another process is downloading it.
     """
-    return _complete(DATA / "SocketSSM", _fetch_sockets)
+    return _complete(DOWNLOADS / "SocketSSM", _fetch_sockets)
 
 
 def download_modelnet(n_classes):
@@ -89,7 +89,7 @@ def download_modelnet(n_classes):
         raise ValueError(f"there is no ModelNet{n_classes}; accepted: 10 and 40")
     url, sha256 = _MODELNET[n_classes]
     return _complete(
-        DATA / f"ModelNet{n_classes}", lambda folder: _fetch_archive(url, sha256, folder)
+        DOWNLOADS / f"ModelNet{n_classes}", lambda folder: _fetch_archive(url, sha256, folder)
     )
 
 
