@@ -375,13 +375,26 @@ def notebook(
     name: Annotated[str, typer.Argument(help="Such as 01_augmentation.")],
     profile: Profile = "default",
 ):
-    """Execute a notebook under a profile, into results/PROFILE/notebooks/."""
+    """
+    Execute a notebook under a profile, into results/PROFILE/notebooks/.
+
+    One that is up to date is left as it is: what counts are its cells, the code that it uses, the
+    profile, the shapes, the packages, and the notebooks whose results it reads.
+    """
     _require("notebook", name, NOTEBOOKS.glob("[0-9]*.py"))
     _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
     from ..study import execution
 
-    executed = RESULTS / profile / "notebooks" / f"{name}.ipynb"
-    execution.execute(NOTEBOOKS / f"{name}.py", executed, profile)
+    execution.run(name, profile, typer.echo)
+
+
+@app.command(rich_help_panel=_STUDY)
+def pair():
+    """Give each .ipynb and its .py script the cells of whichever was edited."""
+    from ..study import execution
+
+    for script in sorted(NOTEBOOKS.glob("[0-9]*.py")):
+        execution.synchronize(script)
 
 
 @app.command("report", rich_help_panel=_STUDY)
