@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import tempfile
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -394,7 +395,8 @@ def pair():
     from ..study import execution
 
     for script in sorted(NOTEBOOKS.glob("[0-9]*.py")):
-        execution.synchronize(script)
+        is_paired = script.with_suffix(".ipynb").exists()
+        (execution.synchronize if is_paired else execution.create)(script)
 
 
 @app.command("report", rich_help_panel=_STUDY)
@@ -466,7 +468,9 @@ def explore(
     """Serve the explorer of notebook 05, to this machine only, until it is interrupted."""
     from . import server
 
-    page = RESULTS / "explore" / "explorer.ipynb"
+    # A checkout may be for reading only.
+    folder = RESULTS / "explore" if os.access(ROOT, os.W_OK) else Path(tempfile.mkdtemp())
+    page = folder / "explorer.ipynb"
     server.write_tagged(NOTEBOOKS / "05_latent_exploration.py", "explorer", page)
     server.serve(page, NOTEBOOKS / "share", port, browser)
 

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,11 +20,19 @@ from ..shapes.writing import locked, replacing
 
 _FIRST_BYTES = 2**16  # all of a cloud; enough to tell two meshes of one size apart
 
+
+def _own_shapes():
+    folder = os.environ.get("AAELIB_SHAPES")
+    if folder and not Path(folder).is_dir():
+        raise FileNotFoundError(f"AAELIB_SHAPES is {folder!r}, which is no folder")
+    return [Path(folder)] if folder else []
+
+
 # Shapes that are read by a notebook in whose code the name occurs.
 _SHAPES = {
     "load_sockets": lambda: published_folders("SocketSSM") or [DATA / "sockets"],
     "load_corpus": lambda: published_folders("ModelNet40*", "ModelNet10*"),
-    "AAELIB_SHAPES": lambda: _own_shapes(),
+    "AAELIB_SHAPES": _own_shapes,
 }
 
 
@@ -48,6 +56,13 @@ def run(name, profile, say=print):
     before, now = _record(executed).get("made_from", {}), made_from(script, executed.parent)
     if executed.exists() and before == now:
         return
+    try:
+        executed.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"results go to {executed.parent}, which can't be written ({error.strerror}): copy "
+            f"{ROOT} to a folder of your own, and run it there"
+        ) from error
     changed = [what for what in sorted({*before, *now}) if before.get(what) != now.get(what)]
     say(f"{name}: {', '.join(changed) if before else 'not executed yet'}")
     execute(script, executed, profile)
@@ -114,13 +129,6 @@ def _imported(code):
         yield from (name for name in names if name.startswith("aaelib."))
 
 
-def _own_shapes():
-    folder = os.environ.get("AAELIB_SHAPES")
-    if folder and not Path(folder).is_dir():
-        raise FileNotFoundError(f"AAELIB_SHAPES is {folder!r}, which is no folder")
-    return [Path(folder)] if folder else []
-
-
 def _content(folders):
     """Digest of the files in folders: names, sizes and first bytes."""
     found = hashlib.sha256()
@@ -136,12 +144,12 @@ def _content(folders):
 
 def commit():
     """The commit of the checkout, with "-dirty" after it if files differ; or aaelib's version."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return f"aaelib {version('aaelib')}"
-    return done.stdout.strip()
+    if (BUNDLE / ".git").exists():
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        with suppress(OSError, subprocess.CalledProcessError):
+            done = subprocess.run(command, cwd=BUNDLE, capture_output=True, text=True, check=True)
+            return done.stdout.strip()
+    return f"aaelib {version('aaelib')}"
 
 
 # Pairs ----------------------------------------------------------------------------------------
@@ -181,7 +189,8 @@ def synchronize(script):
             )
         if edited[1] or (newer and not agreed):
             with replacing(script) as temporary:
-                jupytext.write(theirs | {"metadata": ours.metadata}, temporary, "py:percent")
+                written = nbformat.from_dict(theirs | {"metadata": ours.metadata})
+                jupytext.write(written, temporary, fmt="py:percent")
         else:
             theirs = combine_inputs_with_outputs(ours, theirs)
     theirs.metadata["pair"] = _pair(script, theirs)
