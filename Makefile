@@ -13,11 +13,12 @@ python = $(VENV)/bin/python
 MAKEFLAGS += --no-builtin-rules
 # TensorFlow logs that there is no GPU as an error; what really fails raises an exception.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
-# The kernel "python3" is that of the environment, whatever else is called so.
+# JupyterLab saves as notebooks/jupyter_server_config.d says; its "python3" is the environment's.
+export JUPYTER_CONFIG_PATH := $(CURDIR)/notebooks$(addprefix :,$(JUPYTER_CONFIG_PATH))
 export JUPYTER_PATH := $(abspath $(VENV))/share/jupyter$(addprefix :,$(JUPYTER_PATH))
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = help
-.PHONY: help env reproduce verify test test-fast test-slow test-browser bench search lint lab explore data notebooks store reference bundle lock clean named-environment FORCE
+.PHONY: help env reproduce verify test test-fast test-slow test-browser bench search lint lab explore data notebooks store reference bundle lock clean FORCE
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -50,7 +51,9 @@ else
 make_venv = $(PYTHON) -m venv --clear .venv
 install = $(python) -m pip install --quiet --disable-pip-version-check
 endif
-install_aaelib = $(install) --no-deps --no-build-isolation -e .
+jupyter_config = etc/jupyter/jupyter_server_config.d
+install_aaelib = $(install) --no-deps --no-build-isolation -e . && mkdir -p $(VENV)/$(jupyter_config) \
+	&& cp notebooks/jupyter_server_config.d/aaelib.json $(VENV)/$(jupyter_config)
 
 .venv/.locked: requirements.lock
 	@test -n "$(PYTHON)$(UV)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none is on PATH:" \
@@ -70,7 +73,7 @@ install_aaelib = $(install) --no-deps --no-build-isolation -e .
 	@$(install_aaelib)
 	@touch $@
 
-named-environment:
+named-environment: FORCE
 	@test -x $(python) || { echo "VENV=$(VENV) has no bin/python" >&2; exit 1; }
 	@$(python) -c 'import importlib.metadata as m; m.version("aaelib")' 2>/dev/null || $(install_aaelib)
 

@@ -102,14 +102,16 @@ def test_make_alone_lists_every_target():
 
 
 STAND_IN = """#!/bin/sh
-# Stands in for python: notes what it is asked for, and writes what make expects of it.
-echo "$4 $AAELIB_DATA" >> log
+# Stands in for python: notes when a notebook begins and ends, and executes it once.
 case $3 in
 notebook)
+    echo "$4 begins with $AAELIB_DATA" >> log
     mkdir -p results/$6/notebooks
-    echo half > results/$6/notebooks/$4.ipynb
-    test "$4" != "$FAIL";;
-report) touch results/$5/index.html;;
+    sleep 0.3
+    test "$4" != "$FAIL" || exit 1
+    test -e results/$6/notebooks/$4.ipynb || touch results/$6/notebooks/$4.ipynb
+    echo "$4 ends" >> log;;
+report) echo report >> log; touch results/$5/index.html;;
 esac
 """
 
@@ -122,32 +124,23 @@ class Study:
         for name in (
             "notebooks/01_a.py",
             "notebooks/02_b.py",
-            "notebooks/03_c.py",
             "notebooks/profiles/default.yaml",
-            "notebooks/profiles/smoke.yaml",
-            "aaelib/models/networks.py",
             "aaelib/study/report.py",
-            "aaelib/apps/explorer.py",
-            "elsewhere/SocketSSM/TT/a.npy",
             "log",
         ):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).touch()
+        (root / "notebooks/03_c.py").write_text("# ---\n# jupyter:\n#   reads: 01_a 02_b\n")
         (root / "Makefile").write_text(read("Makefile"))
         (root / "venv/bin").mkdir(parents=True)
         (root / "venv/bin/python").write_text(STAND_IN)
         (root / "venv/bin/python").chmod(0o755)
 
     def reproduce(self, *arguments, **variables):
-        """What make says, and the notebooks that it ran, as lines of the log."""
+        """What make says, and the lines of the log."""
         (self.root / "log").write_text("")
         done = make("reproduce", "VENV=venv", *arguments, cwd=self.root, **variables)
-        ran = [line.strip() for line in (self.root / "log").read_text().splitlines()]
-        return done, [line for line in ran if not line.startswith("--profile")]
-
-    def edit(self, name):
-        time.sleep(0.05)  # longer than a tick of the clock that files are stamped with
-        (self.root / name).touch()
+        return done, (self.root / "log").read_text().splitlines()
 
 
 @pytest.fixture
@@ -155,93 +148,68 @@ def study(tmp_path):
     return Study(tmp_path)
 
 
-def test_a_second_reproduce_runs_nothing(study):
-    assert study.reproduce()[1] == ["01_a", "02_b", "03_c"]
-    done, ran = study.reproduce()
+def test_notebooks_wait_for_those_whose_results_they_read_and_for_no_others(study):
+    done, log = study.reproduce("-j2")
+    assert done.returncode == 0, done.stderr
+    assert sorted(line[:4] for line in log[:2]) == ["01_a", "02_b"]
+    assert all("begins" in line for line in log[:2])
+    assert log[4:] == ["03_c begins with ", "03_c ends", "report"]
+
+
+def test_the_report_is_written_again_when_a_notebook_was_executed(study):
+    assert study.reproduce()[1][-1] == "report"
+    done, log = study.reproduce()
     assert done.returncode == 0
-    assert ran == []
-    assert (study.root / "results/default/index.html").exists()
+    assert log[-1] == "03_c ends"
+    time.sleep(0.05)  # longer than a tick of the clock that files are stamped with
+    (study.root / "results/default/notebooks/02_b.ipynb").unlink()
+    assert study.reproduce()[1][-1] == "report"
 
 
-@pytest.mark.parametrize(
-    ("edited", "redone"),
-    [
-        ("notebooks/02_b.py", ["02_b", "03_c"]),
-        ("aaelib/models/networks.py", ["01_a", "02_b", "03_c"]),
-        ("notebooks/profiles/default.yaml", ["01_a", "02_b", "03_c"]),
-        ("notebooks/profiles/smoke.yaml", []),
-        ("aaelib/study/report.py", []),
-        ("aaelib/apps/explorer.py", []),
-    ],
-)
-def test_an_edit_redoes_what_depends_on_it(study, edited, redone):
-    study.reproduce()
-    study.edit(edited)
-    assert study.reproduce()[1] == redone
-    assert study.reproduce()[1] == []
-
-
-def test_a_run_cut_off_goes_on_where_it_stopped(study):
-    done, ran = study.reproduce(FAIL="02_b")
+def test_a_notebook_that_fails_stops_those_that_read_its_results(study):
+    done, log = study.reproduce(FAIL="02_b")
     assert done.returncode != 0
-    assert ran == ["01_a", "02_b"]
-    assert not (study.root / "results/default/notebooks/02_b.ipynb").exists()
-    assert study.reproduce()[1] == ["02_b", "03_c"]
+    assert not any(line.startswith("03_c") for line in log)
 
 
-def test_other_shapes_redo_the_study(study):
-    study.reproduce()
-    elsewhere = str(study.root / "elsewhere")
-    redone = [f"{name} {elsewhere}" for name in ("01_a", "02_b", "03_c")]
-    assert study.reproduce(AAELIB_DATA=elsewhere)[1] == redone
-    # The same folder, named from here and on make's own command line, is the same source.
-    assert study.reproduce("AAELIB_DATA=elsewhere")[1] == []
-    (study.root / "elsewhere/SocketSSM/TT/b.npy").touch()
-    assert study.reproduce("AAELIB_DATA=elsewhere")[1] == redone
-    assert study.reproduce()[1] == ["01_a", "02_b", "03_c"]
+@pytest.mark.parametrize("folder", ["elsewhere", "my sockets"])
+def test_a_folder_may_be_named_from_here(study, folder):
+    (study.root / folder).mkdir()
+    for arguments, variables in (((f"AAELIB_DATA={folder}",), {}), ((), {"AAELIB_DATA": folder})):
+        log = study.reproduce(*arguments, **variables)[1]
+        assert log[0] == f"01_a begins with {study.root / folder}"
 
 
-def test_a_download_redoes_the_study(study):
-    study.reproduce()
-    (study.root / "data/ModelNet10").mkdir(parents=True)
-    assert study.reproduce()[1] == ["01_a", "02_b", "03_c"]
-
-
-def test_a_folder_name_may_hold_spaces(study):
-    (study.root / "elsewhere").rename(study.root / "my sockets")
-    done, ran = study.reproduce(AAELIB_DATA="my sockets")
-    assert done.returncode == 0
-    assert ran[0] == f"01_a {study.root / 'my sockets'}"
-
-
-def test_a_folder_that_is_not_there_is_named(study):
-    done, ran = study.reproduce(AAELIB_DATA="nowhere")
-    assert done.returncode != 0
-    assert f"AAELIB_DATA names no folder: {study.root / 'nowhere'}" in done.stderr
-    assert ran == []
-
-
-def test_an_unknown_profile_lists_those_that_exist(study):
-    done, ran = study.reproduce("PROFILE=fast")
-    assert done.returncode != 0
-    assert "There is no profile 'fast': choose one of default smoke" in done.stderr
-    assert ran == []
-    assert not (study.root / "results").exists()
-
-
-def test_profiles_do_not_mix(study):
-    study.reproduce()
-    assert study.reproduce("PROFILE=smoke")[1] == ["01_a", "02_b", "03_c"]
-    assert study.reproduce()[1] == []
+def test_an_unknown_profile_lists_those_that_exist():
+    result = CliRunner().invoke(cli.app, ["notebook", "01_augmentation", "--profile", "fast"])
+    assert result.exit_code == 1
+    assert "there is no profile 'fast': choose one of default, paper, smoke" in result.stderr
 
 
 @pytest.mark.parametrize("python", ["false", "no-such-python"])
-def test_another_python_is_refused(study, python):
+@pytest.mark.parametrize("uv", ["", "uv"])
+def test_another_python_is_refused(study, python, uv):
     (study.root / "requirements.lock").touch()
-    done = make("env", f"PYTHON={python}", cwd=study.root)
+    done = make("env", f"PYTHON={python}", f"UV={uv}", cwd=study.root)
     assert done.returncode != 0
-    assert "Python 3.11 is needed" in done.stderr
+    assert f"Python 3.11, 3.12 or 3.13 is needed, and '{python}' is none of them" in done.stderr
     assert not (study.root / ".venv").exists()
+
+
+def test_what_is_missing_for_an_environment_is_named(study):
+    (study.root / "requirements.lock").touch()
+    done = make("env", "PYTHON=", "UV=", cwd=study.root)
+    assert done.returncode != 0
+    assert "none is on PATH: install one, or uv" in done.stderr
+
+
+def test_jupyterlab_takes_options(study):
+    (study.root / "venv/bin/python").write_text('#!/bin/sh\necho "$@"; echo $JUPYTER_PATH')
+    done = make("lab", "VENV=venv", "LAB_OPTIONS=--no-browser", cwd=study.root, JUPYTER_PATH="mine")
+    assert "-m jupyterlab --ip=127.0.0.1" in done.stdout
+    assert ("--allow-root" in done.stdout) == (os.getuid() == 0)
+    assert "--no-browser" in done.stdout
+    assert f"{study.root}/venv/share/jupyter:mine" in done.stdout
 
 
 # The notebooks
