@@ -18,10 +18,10 @@ export JUPYTER_CONFIG_PATH := $(CURDIR)/notebooks$(addprefix :,$(JUPYTER_CONFIG_
 export JUPYTER_PATH := $(abspath $(VENV))/share/jupyter$(addprefix :,$(JUPYTER_PATH))
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = help
-.PHONY: help env reproduce verify test test-fast test-slow test-browser bench search lint lab explore data notebooks store reference bundle lock clean FORCE
+.PHONY: help env reproduce verify test test-fast test-notebooks test-slow test-browser bench search lint lab explore data notebooks store reference bundle lock clean FORCE
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 	@echo "PROFILE is one of: $(profiles)"
 
 
@@ -75,7 +75,7 @@ install_aaelib = $(install) --no-deps --no-build-isolation -e . && mkdir -p $(VE
 
 named-environment: FORCE
 	@test -x $(python) || { echo "VENV=$(VENV) has no bin/python" >&2; exit 1; }
-	@$(python) -c 'import importlib.metadata as m; m.version("aaelib")' 2>/dev/null || $(install_aaelib)
+	@$(python) -c 'import importlib.metadata as m; m.version("aaelib")' 2>/dev/null || { $(install_aaelib); }
 
 
 # The study. Each notebook sees for itself whether what it is made from has changed; its header
@@ -103,17 +103,19 @@ verify: $(environment) ## Compare a run's tables with tests/reference [PROFILE=d
 	$(python) -m aaelib verify --profile $(PROFILE) $(if $(EXACT),--exact)
 
 
+test: $(environment) ## Run the fast tests, and beside them every notebook in the smoke profile
+	$(MAKE) -j2 test-fast test-notebooks
+
 # TensorFlow and NumPy use a thread each: the cores are for the workers.
-test: $(environment) ## Run the fast tests, and beside them every notebook in the smoke profile [WORKERS=2]
-	rm -rf results/smoke
-	AAELIB_PROFILE=smoke $(one_thread) $(pytest) tests \
-	    --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(scripts:.py=.ipynb)
-
-test-fast: $(environment) ## Run the fast tests
-	$(one_thread) $(pytest) tests
-
-pytest = $(python) -m pytest -n $(WORKERS) --dist loadgroup
 one_thread = TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
+
+test-fast: $(environment) ## Run the fast tests, a file at a time on each of WORKERS [WORKERS=2]
+	$(one_thread) $(python) -m pytest tests -n $(WORKERS) --dist loadfile
+
+test-notebooks: $(environment) ## Run every notebook in the smoke profile
+	rm -rf results/smoke
+	$(one_thread) AAELIB_PROFILE=smoke $(python) -m pytest --nbval-lax --nbval-current-env \
+	    --nbval-cell-timeout=600 $(scripts:.py=.ipynb)
 
 test-slow: $(environment) ## Run the tests that kill processes, start several, or fuzz
 	$(python) -m pytest tests -m slow

@@ -18,13 +18,6 @@ BRIEF = {"epochs": 2, "steps_per_epoch": 2, "batch_size": 4, "seed": 0}
 SHARES = (0.5, 0.2, 0.3)
 
 
-def pytest_collection_modifyitems(items):
-    """Give the tests of a file to one worker, and so the cells of all notebooks, in their order."""
-    for item in items:
-        group = "notebooks" if item.path.suffix == ".ipynb" else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def write_clouds(folder, clouds):
     """Write clouds by their names; return the folder."""
     for name, points in clouds.items():
