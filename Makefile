@@ -2,22 +2,26 @@
 
 PROFILE = default
 VENV = .venv
-PYTHON = $(shell for python in python3.11 python3 python; do \
-	$$python -c '$(is_3_11)' 2>/dev/null && echo $$python && break; done)
+PYTHON = $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
+	$$python -c '$(is_right)' 2>/dev/null && echo $$python && break; done)
+UV := $(shell command -v uv)
+WORKERS = 2
 
-is_3_11 = import sys; sys.exit(sys.version_info[:2] != (3, 11))
+is_right = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 python = $(VENV)/bin/python
-jupytext = $(python) -m jupytext --quiet
 
 MAKEFLAGS += --no-builtin-rules
 # TensorFlow logs that there is no GPU as an error; what really fails raises an exception.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# JupyterLab saves as notebooks/jupyter_server_config.d says; its "python3" is the environment's.
+export JUPYTER_CONFIG_PATH := $(CURDIR)/notebooks$(addprefix :,$(JUPYTER_CONFIG_PATH))
+export JUPYTER_PATH := $(abspath $(VENV))/share/jupyter$(addprefix :,$(JUPYTER_PATH))
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = help
-.PHONY: help env reproduce verify site test test-fast test-slow test-browser bench search lint lab explore data notebooks store reference bundle lock clean FORCE
+.PHONY: help env reproduce verify site test test-fast test-notebooks test-slow test-browser bench search lint lab explore data notebooks store reference bundle lock clean FORCE
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 	@echo "PROFILE is one of: $(profiles)"
 
 
@@ -35,41 +39,54 @@ endif
 
 
 # The environment. Each stamp is written last, so that a killed install is done again from scratch.
-# An environment that the caller names (VENV=$CONDA_PREFIX) is used as it is.
-ifeq ($(VENV),.venv)
-environment = .venv/.installed
-endif
+# To an environment that the caller names (VENV=$CONDA_PREFIX) at most aaelib is added.
+environment = $(if $(filter .venv,$(VENV)),.venv/.installed,named-environment)
 
-env: $(environment) ## Make .venv from requirements.lock (VENV=path: use that environment instead)
+env: $(environment) ## Make .venv from requirements.lock, with uv if it is there [PYTHON=path, VENV=path]
+
+ifdef UV
+make_venv = uv venv --quiet --clear --python $(or $(PYTHON),3.11) .venv
+install = uv pip install --quiet --python $(python)
+else
+make_venv = $(PYTHON) -m venv --clear .venv
+install = $(python) -m pip install --quiet --disable-pip-version-check
+endif
+jupyter_config = etc/jupyter/jupyter_server_config.d
+install_aaelib = $(install) --no-deps --no-build-isolation -e . && mkdir -p $(VENV)/$(jupyter_config) \
+	&& cp notebooks/jupyter_server_config.d/aaelib.json $(VENV)/$(jupyter_config)
 
 .venv/.locked: requirements.lock
-	@test -n "$(PYTHON)" && $(PYTHON) -c '$(is_3_11)' 2>/dev/null || { echo "Python 3.11 is needed" \
-	    "and '$(or $(PYTHON),python3.11)' is not it: install it, or name it," \
-	    "as in: make env PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@echo "Installing the packages of requirements.lock into .venv (some minutes)"
-	@$(PYTHON) -m venv --clear .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --require-hashes -r requirements.lock
+	@test -n "$(PYTHON)$(UV)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none is on PATH:" \
+	    "install one, or uv (https://docs.astral.sh/uv), which fetches one" >&2; exit 1; }
+	@test -z "$(PYTHON)" || $(PYTHON) -c '$(is_right)' 2>/dev/null || { \
+	    echo "Python 3.11, 3.12 or 3.13 is needed, and '$(PYTHON)' is none of them: name another," \
+	    "as in: make env PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@test -n "$(UV)" || $(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	    echo "'$(PYTHON)' cannot make environments: install its venv (on Debian: apt install" \
+	    "python3-venv), or uv (https://docs.astral.sh/uv)" >&2; exit 1; }
+	@echo "Installing the packages of requirements.lock into .venv ($(if $(UV),a minute,some minutes))"
+	@$(make_venv)
+	@$(install) --require-hashes -r requirements.lock
 	@touch $@
 
 .venv/.installed: .venv/.locked pyproject.toml
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --no-deps --no-build-isolation -e .
+	@$(install_aaelib)
 	@touch $@
 
+named-environment: FORCE
+	@test -x $(python) || { echo "VENV=$(VENV) has no bin/python" >&2; exit 1; }
+	@$(python) -c 'import importlib.metadata as m; m.version("aaelib")' 2>/dev/null || { $(install_aaelib); }
 
-# The study. An executed notebook depends on its source, on the code, on its profile, on the
-# notebooks before it and on where the shapes come from; so only what is out of date runs again.
+
+# The study. Each notebook sees for itself whether what it is made from has changed; its header
+# names in `reads` those whose results it reads, and make -j2 runs the others beside it.
 run = results/$(PROFILE)
-profile = notebooks/profiles/$(PROFILE).yaml
 profiles = $(sort $(basename $(notdir $(wildcard notebooks/profiles/*.yaml))))
-sources = $(sort $(wildcard notebooks/[0-9]*.py))
-executed = $(sources:notebooks/%.py=$(run)/notebooks/%.ipynb)
-uses = $(wildcard aaelib/apps/*.py)
-inputs = $(filter-out aaelib/study/site.py aaelib/study/verification.py,$(wildcard $(addprefix \
-	aaelib/,shapes/*.py metrics/*.py models/*.py study/*.py))) $(wildcard data/sockets/*.npz)
+scripts = $(sort $(wildcard notebooks/[0-9]*.py))
+executed = $(scripts:notebooks/%.py=$(run)/notebooks/%.ipynb)
+reads = $(shell sed -n 's/^\#  *reads: //p' $(1))
 
-reproduce: $(run)/index.html ## Run what is missing of the study and write its site [PROFILE=default]
+reproduce: $(run)/index.html ## Run what is out of date of the study and write its site [PROFILE=default]
 	@echo "The site: $(run)/index.html"
 
 $(run)/index.html: $(executed) aaelib/study/site.py $(wildcard aaelib/study/templates/* docs/* docs/*/*) | $(environment)
@@ -78,52 +95,30 @@ $(run)/index.html: $(executed) aaelib/study/site.py $(wildcard aaelib/study/temp
 site: $(environment) ## Write the site, with stored notebooks for those that have not run [PROFILE=default]
 	$(python) -m aaelib site --profile $(PROFILE)
 
-# Shapes of one's own are in the last notebook alone.
-$(filter $(run)/notebooks/07%,$(executed)): $(run)/.own_shapes
+$(executed): $(run)/notebooks/%.ipynb: FORCE | $(environment)
+	@$(python) -m aaelib notebook $* --profile $(PROFILE)
 
-$(executed): $(run)/notebooks/%.ipynb: notebooks/%.py $(inputs) $(profile) $(run)/.source | $(environment)
-	$(python) -m aaelib notebook $* --profile $(PROFILE)
-
-$(foreach rule,$(join $(addsuffix :,$(wordlist 2,$(words $(executed)),$(executed))),\
-	$(filter-out $(lastword $(executed)),$(executed))),$(eval $(rule)))
-
-# What models are used for is in the last notebooks alone.
-$(filter $(run)/notebooks/05% $(run)/notebooks/06% $(run)/notebooks/07%,$(executed)): $(uses)
-
-$(profile):
-	@echo "There is no profile '$(PROFILE)': choose one of $(profiles)" >&2; exit 1
-
-# Rewritten only when it would say something else, so that other shapes, and nothing less, redo the study.
-$(run)/.source: FORCE | $(profile)
-	@test -z "$$AAELIB_DATA" || test -d "$$AAELIB_DATA" || { echo "AAELIB_DATA names no folder:" \
-	    "$$AAELIB_DATA" >&2; exit 1; }
-	@mkdir -p $(@D)
-	@for folder in $${AAELIB_DATA:+"$$AAELIB_DATA"/*/} data/*/; do case $$folder in \
-	    */SocketSSM/|*/ModelNet*/) \
-	        (cd "$$folder" && echo "$$(pwd -P) $$(find . -type f -name '[!.]*' | wc -l)");; \
-	esac; done > $@.new
-	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
-
-$(run)/.own_shapes: FORCE | $(profile)
-	@test -z "$$AAELIB_SHAPES" || test -d "$$AAELIB_SHAPES" || { echo "AAELIB_SHAPES names no folder:" \
-	    "$$AAELIB_SHAPES" >&2; exit 1; }
-	@mkdir -p $(@D)
-	@test -z "$$AAELIB_SHAPES" || (cd "$$AAELIB_SHAPES" && \
-	    echo "$$(pwd -P) $$(find . -type f -name '[!.]*' | wc -l)") > $@.new; touch $@.new
-	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+$(foreach script,$(scripts),$(eval $(script:notebooks/%.py=$(run)/notebooks/%.ipynb): \
+	$(patsubst %,$(run)/notebooks/%.ipynb,$(call reads,$(script)))))
 
 
 verify: $(environment) ## Compare a run's tables with tests/reference [PROFILE=default, EXACT=1: no tolerance]
 	$(python) -m aaelib verify --profile $(PROFILE) $(if $(EXACT),--exact)
 
 
-test: test-fast ## Run the fast tests, then every notebook in the smoke profile
-	rm -rf results/smoke
-	AAELIB_PROFILE=smoke $(python) -m pytest -p no:randomly --nbval-lax --nbval-current-env \
-	    --nbval-cell-timeout=600 $(sources:.py=.ipynb)
+test: $(environment) ## Run the fast tests, and beside them every notebook in the smoke profile
+	$(MAKE) -j2 test-fast test-notebooks
 
-test-fast: $(environment) ## Run the fast tests
-	$(python) -m pytest tests
+# TensorFlow and NumPy use a thread each: the cores are for the workers.
+one_thread = TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
+
+test-fast: $(environment) ## Run the fast tests, a file at a time on each of WORKERS [WORKERS=2]
+	$(one_thread) $(python) -m pytest tests -n $(WORKERS) --dist loadfile
+
+test-notebooks: $(environment) ## Run every notebook in the smoke profile
+	rm -rf results/smoke
+	$(one_thread) AAELIB_PROFILE=smoke $(python) -m pytest --nbval-lax --nbval-current-env \
+	    --nbval-cell-timeout=600 $(scripts:.py=.ipynb)
 
 test-slow: $(environment) ## Run the tests that kill processes, start several, or fuzz
 	$(python) -m pytest tests -m slow
@@ -144,8 +139,8 @@ lint: $(environment) ## Check style, imports between layers, and that notebooks 
 	$(VENV)/bin/lint-imports
 	$(python) -m pytest tests/test_front_door.py -k paired
 
-lab: $(environment) ## Open the notebooks in JupyterLab, on this machine only
-	$(python) -m jupyterlab --ip=127.0.0.1
+lab: $(environment) ## Open the notebooks in JupyterLab, on this machine only [LAB_OPTIONS=--no-browser]
+	$(python) -m jupyterlab --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)
 
 explore: $(environment) ## Open the latent explorer of notebook 05 in a browser, on this machine only
 	$(python) -m aaelib explore
@@ -153,8 +148,8 @@ explore: $(environment) ## Open the latent explorer of notebook 05 in a browser,
 data: $(environment) ## Download the public sockets [MODELNET=10 or 40: and that ModelNet]
 	$(python) -m aaelib data $(if $(MODELNET),--modelnet $(MODELNET))
 
-notebooks: $(environment) ## Write the .ipynb notebooks from their .py scripts, keeping stored outputs
-	$(jupytext) --to ipynb --update $(sources)
+notebooks: $(environment) ## Give each .ipynb and its .py script the cells of the one that was edited
+	$(python) -m aaelib pair
 
 store: $(environment) ## Store the outputs of an executed study in the notebooks [PROFILE=default]
 	$(python) -m aaelib store --profile $(PROFILE)

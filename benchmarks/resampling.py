@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import trimesh
 
-from aaelib.shapes import folders, sources
+from aaelib.shapes import folders, places
 
 FACES = (1_000, 50_000)
 DISTINCT = 250  # meshes of the synthetic tree; the others are links to them
@@ -47,7 +47,7 @@ def run(n_meshes, processor):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         trees = {}
-        if published := sources.published_folders("ModelNet40*", "ModelNet10*"):
+        if published := places.published_folders("ModelNet40*", "ModelNet10*"):
             trees["ModelNet"] = _linked(folder / "ModelNet", published)
             trees["meshes"] = _as_meshes(folder / "ModelNet", folder / "meshes")
         trees["synthetic"] = _synthetic(folder / "synthetic", n_meshes)

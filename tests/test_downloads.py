@@ -17,7 +17,7 @@ import pytest
 import trimesh
 from analytic import socket
 
-from aaelib.shapes import downloads, sources
+from aaelib.shapes import downloads, places, sources
 from aaelib.shapes.writing import locked
 
 BUNDLE = sources.DATA / "sockets"
@@ -75,8 +75,9 @@ def server(tmp_path, monkeypatch):
 def home(tmp_path, monkeypatch):
     """A data folder with the bundled default and nothing downloaded."""
     folder = tmp_path / "data"
-    for module in (sources, downloads):
-        monkeypatch.setattr(module, "DATA", folder)
+    monkeypatch.setattr(sources, "DATA", folder)
+    for module in (places, downloads):
+        monkeypatch.setattr(module, "DOWNLOADS", folder)
     monkeypatch.delenv("AAELIB_DATA", raising=False)
     shutil.copytree(BUNDLE, folder / "sockets")
     return folder
@@ -199,7 +200,7 @@ DOWNLOAD = """
 import sys
 from pathlib import Path
 from aaelib.shapes import downloads
-downloads.DATA = Path(sys.argv[1])
+downloads.DOWNLOADS = Path(sys.argv[1])
 downloads._MODELNET[10] = tuple(sys.argv[2:])
 downloads.download_modelnet(10)
 """

@@ -21,11 +21,11 @@ from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
 from aaelib.apps import cli
-from aaelib.study import site as report
+from aaelib.study import site
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
-FOLDERS_WITH_TEXT = ("aaelib", "benchmarks", "data/sockets", "notebooks", "tests", ".ci")
+FOLDERS_WITH_TEXT = ("aaelib", "benchmarks", "data/sockets", "docs", "notebooks", "tests", ".ci")
 # Spelt so that this file does not find itself.
 MACHINE_PATHS = [f"/{folder}/" for folder in ("work", "root")] + ["../" + "shared"]
 
@@ -102,14 +102,16 @@ def test_make_alone_lists_every_target():
 
 
 STAND_IN = """#!/bin/sh
-# Stands in for python: notes what it is asked for, and writes what make expects of it.
-echo "$4 $AAELIB_DATA" >> log
+# Stands in for python: notes when a notebook begins and ends, and executes it once.
 case $3 in
 notebook)
+    echo "$4 begins with $AAELIB_DATA" >> log
     mkdir -p results/$6/notebooks
-    echo half > results/$6/notebooks/$4.ipynb
-    test "$4" != "$FAIL";;
-site) touch results/$5/index.html;;
+    sleep 0.3
+    test "$4" != "$FAIL" || exit 1
+    test -e results/$6/notebooks/$4.ipynb || touch results/$6/notebooks/$4.ipynb
+    echo "$4 ends" >> log;;
+site) echo site >> log; touch results/$5/index.html;;
 esac
 """
 
@@ -122,32 +124,23 @@ class Study:
         for name in (
             "notebooks/01_a.py",
             "notebooks/02_b.py",
-            "notebooks/03_c.py",
             "notebooks/profiles/default.yaml",
-            "notebooks/profiles/smoke.yaml",
-            "aaelib/models/networks.py",
             "aaelib/study/site.py",
-            "aaelib/apps/explorer.py",
-            "elsewhere/SocketSSM/TT/a.npy",
             "log",
         ):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).touch()
+        (root / "notebooks/03_c.py").write_text("# ---\n# jupyter:\n#   reads: 01_a 02_b\n")
         (root / "Makefile").write_text(read("Makefile"))
         (root / "venv/bin").mkdir(parents=True)
         (root / "venv/bin/python").write_text(STAND_IN)
         (root / "venv/bin/python").chmod(0o755)
 
     def reproduce(self, *arguments, **variables):
-        """What make says, and the notebooks that it ran, as lines of the log."""
+        """What make says, and the lines of the log."""
         (self.root / "log").write_text("")
         done = make("reproduce", "VENV=venv", *arguments, cwd=self.root, **variables)
-        ran = [line.strip() for line in (self.root / "log").read_text().splitlines()]
-        return done, [line for line in ran if not line.startswith("--profile")]
-
-    def edit(self, name):
-        time.sleep(0.05)  # longer than a tick of the clock that files are stamped with
-        (self.root / name).touch()
+        return done, (self.root / "log").read_text().splitlines()
 
 
 @pytest.fixture
@@ -155,93 +148,68 @@ def study(tmp_path):
     return Study(tmp_path)
 
 
-def test_a_second_reproduce_runs_nothing(study):
-    assert study.reproduce()[1] == ["01_a", "02_b", "03_c"]
-    done, ran = study.reproduce()
+def test_notebooks_wait_for_those_whose_results_they_read_and_for_no_others(study):
+    done, log = study.reproduce("-j2")
+    assert done.returncode == 0, done.stderr
+    assert sorted(line[:4] for line in log[:2]) == ["01_a", "02_b"]
+    assert all("begins" in line for line in log[:2])
+    assert log[4:] == ["03_c begins with ", "03_c ends", "site"]
+
+
+def test_the_site_is_written_again_when_a_notebook_was_executed(study):
+    assert study.reproduce()[1][-1] == "site"
+    done, log = study.reproduce()
     assert done.returncode == 0
-    assert ran == []
-    assert (study.root / "results/default/index.html").exists()
+    assert log[-1] == "03_c ends"
+    time.sleep(0.05)  # longer than a tick of the clock that files are stamped with
+    (study.root / "results/default/notebooks/02_b.ipynb").unlink()
+    assert study.reproduce()[1][-1] == "site"
 
 
-@pytest.mark.parametrize(
-    ("edited", "redone"),
-    [
-        ("notebooks/02_b.py", ["02_b", "03_c"]),
-        ("aaelib/models/networks.py", ["01_a", "02_b", "03_c"]),
-        ("notebooks/profiles/default.yaml", ["01_a", "02_b", "03_c"]),
-        ("notebooks/profiles/smoke.yaml", []),
-        ("aaelib/study/site.py", []),
-        ("aaelib/apps/explorer.py", []),
-    ],
-)
-def test_an_edit_redoes_what_depends_on_it(study, edited, redone):
-    study.reproduce()
-    study.edit(edited)
-    assert study.reproduce()[1] == redone
-    assert study.reproduce()[1] == []
-
-
-def test_a_run_cut_off_goes_on_where_it_stopped(study):
-    done, ran = study.reproduce(FAIL="02_b")
+def test_a_notebook_that_fails_stops_those_that_read_its_results(study):
+    done, log = study.reproduce(FAIL="02_b")
     assert done.returncode != 0
-    assert ran == ["01_a", "02_b"]
-    assert not (study.root / "results/default/notebooks/02_b.ipynb").exists()
-    assert study.reproduce()[1] == ["02_b", "03_c"]
+    assert not any(line.startswith("03_c") for line in log)
 
 
-def test_other_shapes_redo_the_study(study):
-    study.reproduce()
-    elsewhere = str(study.root / "elsewhere")
-    redone = [f"{name} {elsewhere}" for name in ("01_a", "02_b", "03_c")]
-    assert study.reproduce(AAELIB_DATA=elsewhere)[1] == redone
-    # The same folder, named from here and on make's own command line, is the same source.
-    assert study.reproduce("AAELIB_DATA=elsewhere")[1] == []
-    (study.root / "elsewhere/SocketSSM/TT/b.npy").touch()
-    assert study.reproduce("AAELIB_DATA=elsewhere")[1] == redone
-    assert study.reproduce()[1] == ["01_a", "02_b", "03_c"]
+@pytest.mark.parametrize("folder", ["elsewhere", "my sockets"])
+def test_a_folder_may_be_named_from_here(study, folder):
+    (study.root / folder).mkdir()
+    for arguments, variables in (((f"AAELIB_DATA={folder}",), {}), ((), {"AAELIB_DATA": folder})):
+        log = study.reproduce(*arguments, **variables)[1]
+        assert log[0] == f"01_a begins with {study.root / folder}"
 
 
-def test_a_download_redoes_the_study(study):
-    study.reproduce()
-    (study.root / "data/ModelNet10").mkdir(parents=True)
-    assert study.reproduce()[1] == ["01_a", "02_b", "03_c"]
-
-
-def test_a_folder_name_may_hold_spaces(study):
-    (study.root / "elsewhere").rename(study.root / "my sockets")
-    done, ran = study.reproduce(AAELIB_DATA="my sockets")
-    assert done.returncode == 0
-    assert ran[0] == f"01_a {study.root / 'my sockets'}"
-
-
-def test_a_folder_that_is_not_there_is_named(study):
-    done, ran = study.reproduce(AAELIB_DATA="nowhere")
-    assert done.returncode != 0
-    assert f"AAELIB_DATA names no folder: {study.root / 'nowhere'}" in done.stderr
-    assert ran == []
-
-
-def test_an_unknown_profile_lists_those_that_exist(study):
-    done, ran = study.reproduce("PROFILE=fast")
-    assert done.returncode != 0
-    assert "There is no profile 'fast': choose one of default smoke" in done.stderr
-    assert ran == []
-    assert not (study.root / "results").exists()
-
-
-def test_profiles_do_not_mix(study):
-    study.reproduce()
-    assert study.reproduce("PROFILE=smoke")[1] == ["01_a", "02_b", "03_c"]
-    assert study.reproduce()[1] == []
+def test_an_unknown_profile_lists_those_that_exist():
+    result = CliRunner().invoke(cli.app, ["notebook", "01_augmentation", "--profile", "fast"])
+    assert result.exit_code == 1
+    assert "there is no profile 'fast': choose one of default, paper, smoke" in result.stderr
 
 
 @pytest.mark.parametrize("python", ["false", "no-such-python"])
-def test_another_python_is_refused(study, python):
+@pytest.mark.parametrize("uv", ["", "uv"])
+def test_another_python_is_refused(study, python, uv):
     (study.root / "requirements.lock").touch()
-    done = make("env", f"PYTHON={python}", cwd=study.root)
+    done = make("env", f"PYTHON={python}", f"UV={uv}", cwd=study.root)
     assert done.returncode != 0
-    assert "Python 3.11 is needed" in done.stderr
+    assert f"Python 3.11, 3.12 or 3.13 is needed, and '{python}' is none of them" in done.stderr
     assert not (study.root / ".venv").exists()
+
+
+def test_what_is_missing_for_an_environment_is_named(study):
+    (study.root / "requirements.lock").touch()
+    done = make("env", "PYTHON=", "UV=", cwd=study.root)
+    assert done.returncode != 0
+    assert "none is on PATH: install one, or uv" in done.stderr
+
+
+def test_jupyterlab_takes_options(study):
+    (study.root / "venv/bin/python").write_text('#!/bin/sh\necho "$@"; echo $JUPYTER_PATH')
+    done = make("lab", "VENV=venv", "LAB_OPTIONS=--no-browser", cwd=study.root, JUPYTER_PATH="mine")
+    assert "-m jupyterlab --ip=127.0.0.1" in done.stdout
+    assert ("--allow-root" in done.stdout) == (os.getuid() == 0)
+    assert "--no-browser" in done.stdout
+    assert f"{study.root}/venv/share/jupyter:mine" in done.stdout
 
 
 # The notebooks
@@ -268,55 +236,57 @@ def test_one_cell_of_a_notebook_holds_its_parameters(script):
     assert sum("parameters" in tags for tags in tagged) == 1
 
 
-# The README
+# The README, and the pages that it leads to
 
 
-def test_the_readmes_make_targets_exist():
-    targets = {t for code in code_of("README.md") for t in re.findall(r"\bmake ([a-z-]+)", code)}
+PAGES = ["README.md", *sorted(f"docs/howto/{p.name}" for p in (ROOT / "docs/howto").iterdir())]
+CODE = [code for page in PAGES for code in code_of(page)]
+
+
+def test_the_make_targets_that_are_named_exist():
+    targets = {target for code in CODE for target in re.findall(r"\bmake ([a-z-]+)", code)}
     assert {"reproduce", "test"} <= targets
     assert targets - set(re.findall(r"(?m)^([a-z-]+):", read("Makefile"))) == set()
 
 
-def test_the_readmes_commands_and_their_options_exist():
+def test_the_commands_and_options_that_are_named_exist():
     commands = {
         name: {option for parameter in command.params for option in parameter.opts}
         for name, command in typer.main.get_command(cli.app).commands.items()
     }
-    named = [
-        call for code in code_of("README.md") for call in re.findall(r"(?m)^aaelib (\w.*)", code)
-    ]
+    named = [call for code in CODE for call in re.findall(r"(?m)^aaelib (\w.*)", code)]
     assert len(named) > 6
     for call in named:
         name, *arguments = call.split("#")[0].split()
         options = {argument for argument in arguments if argument.startswith("--")}
         assert options <= commands[name], call
     # The last column of the table that translates the original's options.
-    cells = [line.split("|")[-2] for line in read("README.md").splitlines() if line.endswith("|")]
+    rows = read("docs/howto/original.md").splitlines()
+    cells = [row.split("|")[-2] for row in rows if row.endswith("|")]
     options = {option for cell in cells for option in re.findall(r"`(--[a-z-]+)", cell)}
     assert "--weights-from" in options
     assert options <= set.union(*commands.values())
 
 
-@pytest.mark.parametrize("name", ["README.md", "data/README.md"])
-def test_names_of_aaelib_in_a_readme_exist(name):
-    named = {n for code in code_of(name) for n in re.findall(r"\baaelib(?:\.[a-zA-Z]\w*)+", code)}
-    assert named
-    for each in named:
-        pkgutil.resolve_name(each)
+@pytest.mark.parametrize("name", [*PAGES, "data/README.md"])
+def test_names_of_aaelib_that_are_named_exist(name):
+    for code in code_of(name):
+        for each in re.findall(r"\baaelib(?:\.[a-zA-Z]\w*)+", code):
+            pkgutil.resolve_name(each)
 
 
-def test_the_readmes_python_imports_what_there_is():
-    blocks = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
-    imports = [node for b in blocks for node in ast.walk(ast.parse(b)) if hasattr(node, "module")]
-    assert imports
-    for node in imports:
-        exec(ast.unparse(node), {})
+@pytest.mark.parametrize("name", PAGES)
+def test_the_python_of_a_page_imports_what_there_is(name):
+    for block in re.findall(r"```python\n(.*?)```", read(name), re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                exec(ast.unparse(node), {})
 
 
-def test_what_the_readme_links_to_is_there():
-    links = re.findall(r"\]\((?![a-z]+:)([^)#\s]+)", read("README.md"))
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("name", PAGES)
+def test_what_a_page_links_to_is_there(name):
+    links = re.findall(r"\]\((?![a-z]+:)([^)#\s]+)", read(name))
+    assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
 
 
 # The package
@@ -409,7 +379,7 @@ def test_only_notebooks_that_ran_to_their_end_are_stored(tmp_path, monkeypatch):
     stored = []
     monkeypatch.setattr(cli, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(cli, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(report, "store", lambda executed, notebook: stored.append(notebook))
-    monkeypatch.setattr(report, "update_readme", lambda readme, results_dir: None)
+    monkeypatch.setattr(site, "store", lambda executed, notebook: stored.append(notebook))
+    monkeypatch.setattr(site, "update_readme", lambda readme, results_dir: None)
     assert CliRunner().invoke(cli.app, ["store"]).exit_code == 0
     assert stored == [tmp_path / "notebooks/01_a.ipynb"]

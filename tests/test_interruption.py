@@ -23,8 +23,7 @@ from test_training import EPOCHS, assert_same, noted_fits, train
 
 from aaelib.models import runs, training
 from aaelib.shapes.writing import locked
-from aaelib.study import site as report
-from aaelib.study import workspace
+from aaelib.study import execution, workspace
 from benchmarks import kills
 
 
@@ -143,8 +142,8 @@ def executing(folder):
     # Where a shell started the tests in the background, Ctrl-C is ignored, also by what they start.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from aaelib.study import site as report\n"
-        f"report.execute({str(source)!r}, {str(output)!r}, 'smoke')"
+        "from aaelib.study import execution\n"
+        f"execution.execute({str(source)!r}, {str(output)!r}, 'smoke')"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not ((folder / "pid").exists() and (folder / "pid").read_text().endswith(".")):
@@ -164,7 +163,7 @@ def test_a_notebook_that_is_stopped_leaves_no_kernel_and_can_be_executed_again(t
     output = tmp_path / "run" / "01.ipynb"
     assert not output.exists()
     (tmp_path / "go").touch()
-    report.execute(tmp_path / "01.ipynb", output, "smoke")
+    execution.execute(tmp_path / "01.ipynb", output, "smoke")
     # A process that is killed cannot remove its temporary file, which is hidden.
     assert [file.name for file in output.parent.glob("[!.]*")] == ["01.ipynb"]
 
@@ -249,7 +248,7 @@ def test_a_file_in_the_place_of_the_state_is_named_before_training(tmp_path, fit
 @pytest.fixture
 def at_once(monkeypatch):
     """Who comes second does not wait."""
-    for module in (training, report):
+    for module in (training, execution):
         monkeypatch.setattr(module, "locked", functools.partial(locked, patience=0))
 
 
@@ -261,12 +260,12 @@ def test_the_second_training_of_a_model_is_told_of_the_first(tmp_path, at_once, 
     assert os.listdir(tmp_path) == [".run.keras.lock"]
 
 
-def test_the_second_notebook_of_a_profile_is_told_of_the_first(tmp_path, at_once):
+def test_the_second_run_of_a_notebook_is_told_of_the_first(tmp_path, at_once):
     source, output = sleeping_notebook(tmp_path), tmp_path / "notebooks" / "02.ipynb"
-    refused = pytest.raises(RuntimeError, match="notebooks is in use by another process")
-    with held(output.parent), refused:
-        report.execute(source, output, "smoke")
-    assert not output.parent.exists()
+    refused = pytest.raises(RuntimeError, match=r"02\.ipynb is in use by another process")
+    with held(output), refused:
+        execution.execute(source, output, "smoke")
+    assert not output.exists()
 
 
 ANOTHER_CAPTION = """

@@ -2,20 +2,16 @@
 
 import base64
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from aaelib.study import site
-from aaelib.study.site import execute
 
 PARAMETERS = 'profile = "default"'
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -60,66 +56,10 @@ def external_hosts(html):
     )
 
 
-# Executing
-
-
-def test_a_notebook_is_executed_under_its_profile_in_the_projects_root(tmp_path):
-    source = write(tmp_path / "01.ipynb", new_code_cell("import os; print(profile, os.getcwd())"))
-    output = tmp_path / "run" / "01.ipynb"
-    execute(source, output, "smoke")
-    assert text_of(read(output)).split() == ["smoke", str(site.ROOT)]
-    assert os.listdir(output.parent) == ["01.ipynb"]
-
-
-def test_a_jupytext_script_is_executed_as_its_notebook(tmp_path):
-    script = tmp_path / "01.py"
-    script.write_text(f'# %% tags=["parameters"]\n{PARAMETERS}\n\n# %%\nprint(profile)\n')
-    execute(script, tmp_path / "01.ipynb", "smoke")
-    assert text_of(read(tmp_path / "01.ipynb")) == "smoke\n"
-
-
-def test_a_notebook_that_fails_leaves_no_finished_output(tmp_path):
-    source = write(tmp_path / "01.ipynb", new_code_cell("print(1)"), new_code_cell("[][7]"))
-    output = tmp_path / "run" / "01.ipynb"
-    with pytest.raises(RuntimeError, match="IndexError: list index out of range"):
-        execute(source, output, "smoke")
-    assert os.listdir(output.parent) == ["01.failed.ipynb"]
-    assert text_of(read(output.with_name("01.failed.ipynb"))) == "1\n"
-
-
-def test_a_failed_run_keeps_the_last_good_one_and_a_good_run_clears_the_failed_one(tmp_path):
-    output = tmp_path / "run" / "01.ipynb"
-    failed = output.with_name("01.failed.ipynb")
-    good = write(tmp_path / "good.ipynb", new_code_cell("print('good')"))
-    bad = write(tmp_path / "bad.ipynb", new_code_cell("import os; os._exit(1)"))
-    execute(good, output, "smoke")
-    with pytest.raises(RuntimeError, match="Kernel died"):
-        execute(bad, output, "smoke")
-    assert failed.exists()
-    assert text_of(read(output)) == "good\n"
-    execute(good, output, "smoke")
-    assert not failed.exists()
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
-def test_a_run_that_is_terminated_leaves_no_kernel_and_no_finished_output(tmp_path):
-    started = tmp_path / "pid"
-    wait = (
-        f"import os, time; open({str(started)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(60)"
-    )
-    source = write(tmp_path / "01.ipynb", new_code_cell("print(1)"), new_code_cell(wait))
-    output = tmp_path / "run" / "01.ipynb"
-    call = f"site.execute({str(source)!r}, {str(output)!r}, 'smoke')"
-    code = f"from aaelib.study import site; {call}"
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    while not (started.exists() and started.read_text().endswith(".")):
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 128 + signal.SIGTERM
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(started.read_text()[:-1]), 0)
-    assert os.listdir(output.parent) == ["01.failed.ipynb"]
+def test_importing_the_site_is_cheap():
+    heavy = "{'tensorflow', 'sphinx', 'papermill', 'pandas', 'plotly'}"
+    code = f"import sys, aaelib.study.site; sys.exit(bool({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 # The site

@@ -15,11 +15,10 @@ from numpydoc.docscrape import NumpyDocString
 from typer import Argument, Option
 from typer.core import TyperCommand, TyperGroup
 
-ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = ROOT / "notebooks"
-RESULTS = ROOT / "results"
+from ..shapes.places import DATA, NOTEBOOKS, RESULTS, ROOT
+
 REFERENCE = ROOT / "tests" / "reference"
-WEIGHTS = ROOT / "data" / "weights"
+WEIGHTS = DATA / "weights"
 
 
 class _Commands(TyperGroup):
@@ -367,6 +366,9 @@ def notebook(name: str, profile: Profile = "default"):
     """
     Execute a notebook under a profile, into results/PROFILE/notebooks/.
 
+    One that is up to date is left as it is: what counts are its cells, the code that it uses, the
+    profile, the shapes, the packages, and the notebooks whose results it reads.
+
     Parameters
     ----------
     name
@@ -374,10 +376,19 @@ def notebook(name: str, profile: Profile = "default"):
     """
     _require("notebook", name, NOTEBOOKS.glob("[0-9]*.py"))
     _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
-    from ..study import site
+    from ..study import execution
 
-    executed = RESULTS / profile / "notebooks" / f"{name}.ipynb"
-    site.execute(NOTEBOOKS / f"{name}.py", executed, profile)
+    execution.run(name, profile, typer.echo)
+
+
+@_study()
+def pair():
+    """Give each .ipynb and its .py script the cells of whichever was edited."""
+    from ..study import execution
+
+    for script in sorted(NOTEBOOKS.glob("[0-9]*.py")):
+        is_paired = script.with_suffix(".ipynb").exists()
+        (execution.synchronize if is_paired else execution.create)(script)
 
 
 @_study("site")

@@ -8,11 +8,12 @@ from zipfile import ZipFile
 import numpy as np
 import pooch
 
+from ..shapes.places import DATA
 from ..shapes.writing import replacing
 from .autoencoder import AdversarialAutoencoder
 from .networks import NETWORKS
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
+WEIGHTS = DATA / "weights"
 SHIPPED = ("sockets", "pretrained")
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from ..shapes.writing import refuse_folder, replacing
-from . import files
+from . import code, files
 from .autoencoder import AdversarialAutoencoder
 
-# What a finished run depends on besides its inputs: with other code it is trained again.
-_CODE = ("shapes", "metrics", "models")
+# With other code of these, and of what they import, a finished run is trained again.
+_CODE = ("aaelib.models.training", "aaelib.models.starts", "aaelib.shapes.shape_model")
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,7 @@ def load_with_card(model):
 
 def fingerprint(parts, recipe, start, settings, card):
     """Digest of all that a run depends on: code, shapes, recipe, start, settings and card."""
-    digest = hashlib.sha256()
-    for layer in _CODE:
-        for file in sorted((Path(__file__).parents[1] / layer).glob("*.py")):
-            digest.update(file.read_bytes())
+    digest = hashlib.sha256(code.digest_of(*_CODE).encode())
     apart = {"model": None, "shape_models": None}
     known = [vars(start) | apart, vars(settings) | apart, asdict(recipe), card]
     digest.update(json.dumps(known, sort_keys=True).encode())

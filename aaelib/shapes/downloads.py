@@ -6,7 +6,7 @@ import shutil
 import pooch
 from tqdm.auto import tqdm
 
-from .sources import DATA
+from .places import DATA, DOWNLOADS
 from .writing import locked
 
 _SOCKETSSM_URL = (
@@ -80,7 +80,7 @@ def download_modelnet(n_classes):
 
 def _download(name, url, registry, unzip=None):
     """Download files (name -> sha256) into a hidden folder, then move it into place."""
-    folder, work = DATA / name, DATA / f".{name}"
+    folder, work = DOWNLOADS / name, DOWNLOADS / f".{name}"
     files = pooch.create(work, url, registry=registry, retry_if_failed=2)
     pooch.get_logger().setLevel("WARNING")  # a line a file would break the progress bar
     with locked(folder, patience=0):

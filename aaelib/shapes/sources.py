@@ -1,9 +1,7 @@
 """Public shapes, SocketSSM and ModelNet, and their bundled stand-ins."""
 
-import os
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -11,10 +9,10 @@ from tqdm.auto import tqdm
 from . import corpus
 from .clouds import normalize
 from .folders import Shapes, check_limit, load_clouds
+from .places import DATA, published_folders
 from .shape_model import ShapeModel
 from .sockets import check_sockets
 
-DATA = Path(__file__).resolve().parents[2] / "data"
 KINDS = ("TT", "TF")
 
 SOCKETS = "SocketSSM"
@@ -109,25 +107,6 @@ def _found(source, published, *patterns):
             f"that holds {' or '.join(patterns)} (see data/README.md)"
         )
     return found
-
-
-def published_folders(*patterns):
-    """Find the folders of the first pattern that has any, in AAELIB_DATA, then in data/."""
-    places = [DATA]
-    if named := os.environ.get("AAELIB_DATA"):
-        if not Path(named).is_dir():
-            raise FileNotFoundError(f"AAELIB_DATA is {named!r}, which is no folder")
-        if not any(any(Path(named).glob(p)) for p in ("SocketSSM", "ModelNet10*", "ModelNet40*")):
-            raise FileNotFoundError(
-                f"AAELIB_DATA is {named!r}, which holds no folder SocketSSM, ModelNet10* or "
-                "ModelNet40*; name the folder above them (see data/README.md)"
-            )
-        places.insert(0, Path(named))
-    for place in places:
-        for pattern in patterns:
-            if found := sorted(f for f in place.glob(pattern) if f.is_dir()):
-                return found
-    return []
 
 
 def _sockets_of(folder, kinds, limit):

@@ -1,19 +1,18 @@
 """A run of the study: its profile, its folder, and the files that notebooks share."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import yaml
 from IPython.display import Markdown, display
 
 from ..shapes.folders import Shapes
+from ..shapes.places import NOTEBOOKS, ROOT
 from ..shapes.sockets import SocketSurface
 from ..shapes.writing import locked, replacing
 from . import figures
 
-ROOT = Path(__file__).resolve().parents[2]
-PROFILES = ROOT / "notebooks" / "profiles"
+PROFILES = NOTEBOOKS / "profiles"
 
 
 class Study:
