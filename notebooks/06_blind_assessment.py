@@ -23,7 +23,7 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 from aaelib import models
 from aaelib.apps import assessment
 from aaelib.models.runs import card_of
-from aaelib.shapes import sources
+from aaelib.shapes import places
 from aaelib.study import Study, cards, conditions, figures
 
 study = Study(profile, "06_blind_assessment")
@@ -68,7 +68,7 @@ print("grids:", {surface.vertices.shape for surface in blind.surfaces})
 
 # %%
 # Not among the results, which `make clean` removes.
-answers_file = sources.DATA / "assessment" / f"{profile}.sqlite"
+answers_file = places.DOWNLOADS / "assessment" / f"{profile}.sqlite"
 assessment.widget(blind, answers_file)
 
 # %% [markdown]

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
@@ -49,7 +50,8 @@ def test_a_page_is_for_this_machine_and_who_has_the_token(page):
             socket.create_connection(("127.0.0.2", urlsplit(url).port))
 
 
-def test_the_template_is_found_beside_what_the_user_has(page, tmp_path, monkeypatch):
+def test_our_template_and_kernel_come_before_what_the_user_has(page, tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_PATH", "/elsewhere")
     _, environment = server.command(page, tmp_path, 8123, browser=False)
-    assert environment["JUPYTER_PATH"].split(os.pathsep) == [str(tmp_path), "/elsewhere"]
+    ours = [str(tmp_path), f"{sys.prefix}/share/jupyter"]
+    assert environment["JUPYTER_PATH"].split(os.pathsep) == [*ours, "/elsewhere"]

@@ -27,7 +27,9 @@ def command(notebook, share, port, browser):
     """
     arguments = [sys.executable, "-m", "voila", str(notebook), f"--port={port}"]
     arguments += [f"--Voila.config_file_paths={share}", f"--Voila.open_browser={browser}"]
-    paths = [str(share), *filter(None, [os.environ.get("JUPYTER_PATH")])]
+    # The kernel "python3" is this Python's, whatever else is called so.
+    paths = [str(share), os.path.join(sys.prefix, "share", "jupyter")]
+    paths += filter(None, [os.environ.get("JUPYTER_PATH")])
     return arguments, os.environ | {"JUPYTER_PATH": os.pathsep.join(paths)}
 
 

@@ -5,7 +5,7 @@ from ..models.runs import card_of
 from ..shapes.writing import replacing
 from .baselines import DRAWN_PER_SOCKET
 from .conditions import BEST, CONDITIONS, budget, study_recipe
-from .site import render
+from .templating import render
 
 
 def weights_path(study, name):

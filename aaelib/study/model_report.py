@@ -18,6 +18,7 @@ from ..shapes.writing import replacing
 from . import baselines, evaluation, figures, site, tables
 from .baselines import DRAWN_PER_SOCKET, Known
 from .selection import TRAINED_PER_SHAPE, select
+from .templating import render
 
 NEAREST = "nearest training shape"
 
@@ -230,7 +231,7 @@ def _sampled_anew(files, shape, seeds):
 
 def _notes(about, contenders, code_size):
     """Paragraphs about the baselines."""
-    text = site.render(
+    text = render(
         "card_evaluation.md.j2",
         nearest=NEAREST,
         linear=baselines.LINEAR,

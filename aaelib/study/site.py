@@ -13,9 +13,9 @@ import pooch
 
 from ..shapes.places import NOTEBOOKS, ROOT
 from ..shapes.writing import locked, replacing
+from .templating import TEMPLATES, render
 
 DOCS = ROOT / "docs"
-TEMPLATES = Path(__file__).parent / "templates"
 MAX_STORED_BYTES = 4_000_000
 MAX_WEIGHTS_BYTES = 16_000_000
 
@@ -202,15 +202,6 @@ def write_page(path, title, paragraphs, sections):
     )
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-
-
-def render(template, **values):
-    """Fill in one of the `templates`; HTML in values is escaped on pages."""
-    from jinja2 import Environment, FileSystemLoader, select_autoescape
-
-    escape = select_autoescape(["html.j2"])
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=escape)
-    return environment.get_template(template).render(**values)
 
 
 def _content(content):

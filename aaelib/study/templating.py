@@ -1,0 +1,14 @@
+"""Texts and pages from the Jinja templates of `templates`."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(template, **values):
+    """Fill in one of the templates; HTML in values is escaped on pages."""
+    escape = select_autoescape(["html.j2"])
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=escape)
+    return environment.get_template(template).render(**values)
