@@ -213,7 +213,7 @@ def test_a_start_at_shape_models_is_made_once_and_kept_as_it_is(made, monkeypatc
     models = tuple(conditions.load_shape_models(made, "training").values())
     direct = Start(decoder="shape models", shape_models=models, steps=3, limit=2.5)
     expected = direct.begin(points, kept.recipe, seed=0)
-    monkeypatch.setattr("aaelib.models.starts.EncoderRegression.fit", None)
+    monkeypatch.setattr("aaelib.models.starts.descend", None)
     again, _ = begin(made, condition)
     for aae in (kept, again):
         assert (aae.scale, aae.frozen) == (expected.scale, {})
@@ -251,7 +251,7 @@ def idle(monkeypatch):
 
     for name in ("fit", "codes"):
         monkeypatch.setattr(autoencoder.AdversarialAutoencoder, name, refuse)
-    monkeypatch.setattr("aaelib.models.starts.EncoderRegression.fit", refuse)
+    monkeypatch.setattr("aaelib.models.starts.descend", refuse)
 
 
 def test_a_condition_is_trained_once(made, trained, idle):

@@ -75,7 +75,8 @@ def server(tmp_path, monkeypatch):
 def home(tmp_path, monkeypatch):
     """A data folder with the bundled default and nothing downloaded."""
     folder = tmp_path / "data"
-    monkeypatch.setattr(sources, "DATA", folder)
+    for module in (sources, downloads):
+        monkeypatch.setattr(module, "DATA", folder)
     for module in (places, downloads):
         monkeypatch.setattr(module, "DOWNLOADS", folder)
     monkeypatch.delenv("AAELIB_DATA", raising=False)

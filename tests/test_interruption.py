@@ -73,6 +73,7 @@ def finished(whole, tmp_path):
     return tmp_path / "run.keras"
 
 
+@pytest.mark.filterwarnings("ignore:.*was of an unfinished run with other settings")
 def test_a_run_killed_as_its_model_is_put_in_place_is_not_taken_for_the_one_before(
     whole, finished, monkeypatch, fits
 ):

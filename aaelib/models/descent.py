@@ -15,7 +15,7 @@ def descend(variables, loss, batches, rate, name):
     schedule = keras.optimizers.schedules.CosineDecay(rate, len(batches))
     model.compile(keras.optimizers.Adam(schedule), jit_compile=False)
     with tqdm(total=len(batches), desc=name, leave=False) as bar:
-        tick = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: bar.update())
+        tick = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: bar.update())
         model.fit(batches, callbacks=[tick], shuffle=False, verbose=0)
 
 

@@ -41,7 +41,7 @@ def export_weights(aae, path):
 
 def _exported(path):
     """Read a file of `export_weights`."""
-    with np.load(path, allow_pickle=False) as file:
+    with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         aae = AdversarialAutoencoder(**json.loads(str(file["config"])))
         for network in NETWORKS:
             count = len(getattr(aae, network).weights)

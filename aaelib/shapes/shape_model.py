@@ -262,7 +262,7 @@ class ShapeModel:
         if not Path(path).exists():
             raise FileNotFoundError(f"no shape model at {path}; notebook 01 writes them")
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {f"{name}_": file[name].astype(float) for name in file.files}
             model = cls(**{**arrays, "n_surfaces_": int(arrays["n_surfaces_"])})
             model._check()
