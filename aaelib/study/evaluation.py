@@ -1,7 +1,6 @@
 """The one evaluation: what contenders reconstruct and generate on unseen shapes."""
 
 from functools import cached_property
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -15,6 +14,7 @@ from ..metrics.generative import (
     one_nearest_neighbor_accuracy_of,
 )
 from ..metrics.reconstruction import reconstruction_chamfer, reconstruction_errors, surface_distance
+from ..models.code import digest_of
 from ..models.files import load
 from ..models.runs import card_of
 from ..models.training import prior_jsd
@@ -180,12 +180,10 @@ def measure_once(path, unseen, seeds, others, unrefined=False):
         (``<name>_chamfer``); and the divergence of samples from the "validation" clouds, if there
         are any (``validation_jsd``).
     """
-    here = Path(__file__)
-    code = [here, *sorted((here.parents[1] / "metrics").glob("*.py"))]
     key = joblib.hash(
         [
             card_of(path).get("fingerprint"),
-            [file.read_bytes() for file in code],
+            digest_of(__name__),
             [unseen.points, [surface.vertices for surface in unseen.surfaces]],
             [list(seeds), others, unrefined],
         ]
