@@ -25,6 +25,7 @@ nb_ipywidgets_js = {}
 mathjax_path = "mathjax.js"
 
 numpydoc_show_class_members = False
+autodoc_typehints = "none"  # the docstrings tell them
 
 toc_object_entries_show_parents = "hide"
 
