@@ -59,7 +59,7 @@ install_aaelib = $(install) --no-deps --no-build-isolation -e . && mkdir -p $(VE
 	@test -n "$(PYTHON)$(UV)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none is on PATH:" \
 	    "install one, or uv (https://docs.astral.sh/uv), which fetches one" >&2; exit 1; }
 	@test -z "$(PYTHON)" || $(PYTHON) -c '$(is_right)' 2>/dev/null || { \
-	    echo "Python 3.11, 3.12 or 3.13 is needed, and '$(PYTHON)' is none of them: name another," \
+	    echo "Python 3.11, 3.12 or 3.13 is needed, but PYTHON is '$(PYTHON)': name another," \
 	    "as in: make env PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@test -n "$(UV)" || $(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 	    echo "'$(PYTHON)' cannot make environments: install its venv (on Debian: apt install" \

@@ -216,7 +216,7 @@ def test_a_socket_in_metres_is_warned_of_in_words(tmp_path):
 
 @pytest.fixture
 def resample(tmp_path):
-    """Resample a folder with meshes by these names and contents, a box where there is none."""
+    """Resample a folder of meshes, given as name=content; a content of None stands for a box."""
 
     def resampled(**contents):
         meshes = tmp_path / "meshes"

@@ -192,7 +192,7 @@ def test_another_python_is_refused(study, python, uv):
     (study.root / "requirements.lock").touch()
     done = make("env", f"PYTHON={python}", f"UV={uv}", cwd=study.root)
     assert done.returncode != 0
-    assert f"Python 3.11, 3.12 or 3.13 is needed, and '{python}' is none of them" in done.stderr
+    assert f"Python 3.11, 3.12 or 3.13 is needed, but PYTHON is '{python}'" in done.stderr
     assert not (study.root / ".venv").exists()
 
 

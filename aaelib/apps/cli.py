@@ -22,7 +22,7 @@ WEIGHTS = DATA / "weights"
 
 
 class _Commands(TyperGroup):
-    """Commands whose errors and warnings are told in their own words, without a traceback."""
+    """A group of commands that prints an error or a warning as one line, without a traceback."""
 
     def invoke(self, ctx):
         try:

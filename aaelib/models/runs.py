@@ -16,7 +16,7 @@ from ..shapes.writing import refuse_folder, replacing
 from . import code, files
 from .autoencoder import AdversarialAutoencoder
 
-# With other code of these, and of what they import, a finished run is trained again.
+# A change in the code of these modules, or of what they import, trains a finished run again.
 _CODE = ("aaelib.models.training", "aaelib.models.starts", "aaelib.shapes.shape_model")
 
 

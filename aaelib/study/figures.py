@@ -686,7 +686,7 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
 
 def _cell(shapes, width):
     """
-    Place of one shape in a grid: its height in pixels, the middle of what is seen, the scale.
+    Size of a cell of a grid of shapes: its height in pixels, the height at its middle, the scale.
 
     Cells are `width` pixels wide. All shapes fit into one at the scale (pixels for a millimetre),
     however they are turned about z; `middle` is a height in mm.

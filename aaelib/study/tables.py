@@ -179,7 +179,7 @@ def summary(evaluated, over="seeds"):
     Parameters
     ----------
     evaluated : dict
-        Name -> list of what `Unseen.evaluate` gives, one for each seed.
+        Name -> list of results of `Unseen.evaluate`, one for each seed.
     over : {"seeds", "draws"}
         Whether `..._sd` is the standard deviation over seeds, or over the draws of a single seed.
         NaN where there are fewer than two.
