@@ -115,9 +115,13 @@ one_thread = TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 test-fast: $(environment) ## Run the fast tests, a file at a time on each of WORKERS [WORKERS=2]
 	$(one_thread) $(python) -m pytest tests -n $(WORKERS) --dist loadfile
 
+# nbval reads what a cell displays after the cell has run: a kernel keeps 2000 messages till then,
+# and on a slow machine progress bars that are drawn ten times a second send more.
+few_messages = TQDM_MININTERVAL=10
+
 test-notebooks: $(environment) ## Run every notebook in the smoke profile
 	rm -rf results/smoke
-	$(one_thread) AAELIB_PROFILE=smoke $(python) -m pytest --nbval-lax --nbval-current-env \
+	$(one_thread) $(few_messages) AAELIB_PROFILE=smoke $(python) -m pytest --nbval-lax --nbval-current-env \
 	    --nbval-cell-timeout=600 $(scripts:.py=.ipynb)
 
 test-slow: $(environment) ## Run the tests that kill processes, start several, or fuzz

@@ -71,8 +71,9 @@ def pairwise_chamfer(a, b=None):
         return [_chamfer(rows[i], column) for column in columns[i + 1 if one_set else 0 :]]
 
     results = threads().map(row, range(len(rows)))
-    results = tqdm(results, "Chamfer distances", len(rows), unit="row", leave=False, delay=5)
     matrix = np.zeros((len(rows), len(columns)))
+    quick = matrix.size < 10_000
+    results = tqdm(results, "Chamfer distances", len(rows), False, unit="row", disable=quick)
     for i, distances in enumerate(results):
         matrix[i, len(columns) - len(distances) :] = distances
     return matrix + matrix.T if one_set else matrix

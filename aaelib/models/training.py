@@ -196,7 +196,7 @@ def _train(training, validation, recipe, start, settings, path, card, known_by):
             callbacks=[
                 _Calibrate(draw(0, 4)),
                 _SelectAndKeep(state, validation.points, settings.first_selectable),
-                *[TqdmCallback(desc=path.stem)] * devices.is_chief(),
+                *[TqdmCallback(desc=path.stem, verbose=0)] * devices.is_chief(),
             ],
             shuffle=False,
             verbose=0,
