@@ -79,14 +79,15 @@ named-environment: FORCE
 
 
 # The study. Each notebook sees for itself whether what it is made from has changed; its header
-# names in `reads` those whose results it reads, and make -j2 runs the others beside it.
+# names in `reads` those whose results it reads, and others run beside it: one uses 0.7 of 2 cores.
 run = results/$(PROFILE)
 profiles = $(sort $(basename $(notdir $(wildcard notebooks/profiles/*.yaml))))
 scripts = $(sort $(wildcard notebooks/[0-9]*.py))
 executed = $(scripts:notebooks/%.py=$(run)/notebooks/%.ipynb)
 reads = $(shell sed -n 's/^\#  *reads: //p' $(1))
 
-reproduce: $(run)/index.html ## Run what is out of date of the study and write its site [PROFILE=default]
+reproduce: $(environment) ## Run what is out of date of the study and write its site [PROFILE=default]
+	@$(MAKE) --no-print-directory -j$(WORKERS) $(run)/index.html
 	@echo "The site: $(run)/index.html"
 
 $(run)/index.html: $(executed) aaelib/study/site.py $(wildcard aaelib/study/templates/* docs/* docs/*/*) | $(environment)
@@ -107,7 +108,7 @@ verify: $(environment) ## Compare a run's tables with tests/reference [PROFILE=d
 
 
 test: $(environment) ## Run the fast tests, and beside them every notebook in the smoke profile
-	$(MAKE) -j2 test-fast test-notebooks
+	$(MAKE) -j$(WORKERS) test-fast test-notebooks
 
 # TensorFlow and NumPy use a thread each: the cores are for the workers.
 one_thread = TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1

@@ -149,7 +149,7 @@ def study(tmp_path):
 
 
 def test_notebooks_wait_for_those_whose_results_they_read_and_for_no_others(study):
-    done, log = study.reproduce("-j2")
+    done, log = study.reproduce()
     assert done.returncode == 0, done.stderr
     assert sorted(line[:4] for line in log[:2]) == ["01_a", "02_b"]
     assert all("begins" in line for line in log[:2])
@@ -177,7 +177,7 @@ def test_a_folder_may_be_named_from_here(study, folder):
     (study.root / folder).mkdir()
     for arguments, variables in (((f"AAELIB_DATA={folder}",), {}), ((), {"AAELIB_DATA": folder})):
         log = study.reproduce(*arguments, **variables)[1]
-        assert log[0] == f"01_a begins with {study.root / folder}"
+        assert f"01_a begins with {study.root / folder}" in log
 
 
 def test_an_unknown_profile_lists_those_that_exist():
