@@ -5,6 +5,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from tqdm.auto import tqdm
 
+from ..shapes.clouds import as_points
 from .neighbors import mean_squared_distance, nearest, searchable, threads
 
 
@@ -32,8 +33,8 @@ def chamfer_distance(a, b):
     ValueError
         If an array is not (n, n_points, 3) and finite, or `a` and `b` differ in n.
     """
-    a, b = as_clouds(a, "a"), as_clouds(b, "b")
-    _check_counterparts(a, b)
+    a, b = as_points(a, "a"), as_points(b, "b")
+    check_counterparts(a, b)
     return np.array(list(threads().map(_chamfer, *_searchable(a, b))))
 
 
@@ -63,8 +64,8 @@ def pairwise_chamfer(a, b=None):
         If an array is not (n, n_points, 3) and finite.
     """
     one_set = b is None or b is a
-    a = as_clouds(a, "a")
-    rows, *others = _searchable(a) if one_set else _searchable(a, as_clouds(b, "b"))
+    a = as_points(a, "a")
+    rows, *others = _searchable(a) if one_set else _searchable(a, as_points(b, "b"))
     columns = rows if one_set else others[0]
 
     def row(i):
@@ -102,8 +103,8 @@ def earth_movers_distance(a, b):
     ValueError
         If an array is not (n, n_points, 3) and finite, or `a` and `b` differ in shape.
     """
-    a, b = as_clouds(a, "a"), as_clouds(b, "b")
-    _check_counterparts(a, b)
+    a, b = as_points(a, "a"), as_points(b, "b")
+    check_counterparts(a, b)
     if a.shape != b.shape:
         raise ValueError(
             f"a has {a.shape[1]} points a cloud and b has {b.shape[1]}; the earth mover's distance "
@@ -113,22 +114,8 @@ def earth_movers_distance(a, b):
     return np.array([cost[linear_sum_assignment(cost)].mean() for cost in costs])
 
 
-def as_clouds(points, name):
-    """Point clouds as a finite (n, n_points, 3) float64 array; errors call them `name`."""
-    points = np.asarray(points)
-    if points.ndim != 3 or points.shape[-1] != 3 or points.size == 0:
-        raise ValueError(
-            f"{name} has shape {points.shape}; expected (n, n_points, 3) with at least one point "
-            "(a single cloud is points[None])"
-        )
-    points = points.astype(float, copy=False)
-    if not np.isfinite(points).all():
-        bad = np.flatnonzero(~np.isfinite(points).all(axis=(1, 2)))
-        raise ValueError(f"{name} has values that are not finite in {len(bad)} clouds: {bad[:10]}")
-    return points
-
-
-def _check_counterparts(a, b):
+def check_counterparts(a, b):
+    """Raise unless each cloud of `a` has its counterpart in `b`."""
     if len(a) != len(b):
         raise ValueError(
             f"a has {len(a)} clouds and b has {len(b)}; each cloud of a needs its counterpart in b "

@@ -3,7 +3,8 @@
 import numpy as np
 from scipy.spatial.distance import jensenshannon
 
-from .distances import as_clouds, pairwise_chamfer
+from ..shapes.clouds import as_points
+from .distances import pairwise_chamfer
 
 
 def minimum_matching_distance(generated, reference):
@@ -184,7 +185,7 @@ def generative_metrics(generated, reference):
 
 
 def _checked(generated, reference):
-    return as_clouds(generated, "generated"), as_clouds(reference, "reference")
+    return as_points(generated, "generated"), as_points(reference, "reference")
 
 
 def _nearest(distances):

@@ -3,19 +3,15 @@
 import numpy as np
 from trimesh.proximity import closest_point
 
-from ..shapes.clouds import normalize
-from .distances import as_clouds, chamfer_distance
+from ..shapes.clouds import as_points, normalize
+from .distances import chamfer_distance, check_counterparts
 
 
 def reconstruction_chamfer(points, reconstructed):
     """Chamfer distances (n,) in the unit sphere of each original, as in Costa et al. (2022)."""
-    unit_points, normalizer = normalize(as_clouds(points, "points"), "unit-sphere")
-    reconstructed = as_clouds(reconstructed, "reconstructed")
-    if len(reconstructed) != len(unit_points):
-        raise ValueError(
-            f"{len(unit_points)} originals and {len(reconstructed)} reconstructions; there must be "
-            "as many of each"
-        )
+    points, reconstructed = as_points(points), as_points(reconstructed, "reconstructed")
+    check_counterparts(points, reconstructed)
+    unit_points, normalizer = normalize(points, "unit-sphere")
     return chamfer_distance(unit_points, (reconstructed - normalizer.centers) / normalizer.scales)
 
 
@@ -52,7 +48,4 @@ def surface_distance(points, mesh):
     ValueError
         If `points` is not (n_points, 3) and finite.
     """
-    points = np.asarray(points)
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise ValueError(f"points has shape {points.shape}; expected one cloud, (n_points, 3)")
-    return closest_point(mesh, as_clouds(points[None], "points")[0])[1]
+    return closest_point(mesh, as_points(points, ndim=2))[1]

@@ -17,6 +17,20 @@ _CANDIDATES = 10
 _LLOYD_STEPS = 3
 
 
+def as_points(points, name="points", ndim=3):
+    """Check clouds (n, n_points, 3), or one (n_points, 3), and make them float64."""
+    points = np.asarray(points)
+    if points.ndim != ndim or points.shape[-1] != 3 or points.size == 0:
+        expected = "(n, n_points, 3); one cloud is points[None]" if ndim == 3 else "(n_points, 3)"
+        raise ValueError(f"{name} has shape {points.shape}; expected {expected}")
+    points = points.astype(float, copy=False)
+    finite = np.isfinite(points).reshape(len(points), -1).all(axis=1)
+    if not finite.all():
+        bad = np.flatnonzero(~finite)
+        raise ValueError(f"{name} has {len(bad)} entries that are not finite: {bad[:10].tolist()}")
+    return points
+
+
 # Resampling -----------------------------------------------------------------------------------
 
 
@@ -130,29 +144,14 @@ class Normalizer:
         (n, 1, 3) float64, the shapes' centroids, in their own unit (mm).
     scales : numpy.ndarray
         (n, 1, 1) float64, the sizes that they were divided by, in their own unit (mm).
-    normalization : str
-        "dataset" or "unit-sphere".
     """
 
     centers: np.ndarray
     scales: np.ndarray
-    normalization: str
 
     @property
     def scale(self):
-        """
-        The one scale of all shapes (mm), for further sets to share.
-
-        Raises
-        ------
-        ValueError
-            If the normalization is not "dataset": then every shape has its own.
-        """
-        if self.normalization != "dataset":
-            raise ValueError(
-                f"{self.normalization!r} has no common scale, each shape has its own in `scales`; "
-                "normalize with 'dataset' to have one"
-            )
+        """The scale of the first shape (mm); with "dataset" that of all, for others to share."""
         return float(self.scales.flat[0])
 
     def undo(self, points):
@@ -163,8 +162,7 @@ class Normalizer:
         ----------
         points : array_like
             (n, n_points, 3), the n shapes that were normalized, in their order, with any number of
-            points each. Where one shape was normalized: any number of shapes, or one cloud
-            (n_points, 3).
+            points each. Where one shape was normalized: any number of shapes.
 
         Returns
         -------
@@ -174,17 +172,9 @@ class Normalizer:
         Raises
         ------
         ValueError
-            If `points` have another shape, or other numbers of shapes.
+            If there are other numbers of shapes.
         """
-        points, is_single = _as_batch(points)
-        n = len(self.centers)
-        if n != 1 and len(points) != n:
-            raise ValueError(
-                f"{len(points)} shapes to undo, but {n} were normalized; give as many, or use a "
-                "Normalizer of one shape"
-            )
-        restored = (points * self.scales + self.centers).astype(np.float32)
-        return restored[0] if is_single else restored
+        return (np.asarray(points, float) * self.scales + self.centers).astype(np.float32)
 
 
 def normalize(points, normalization="dataset", scale=None):
@@ -194,7 +184,7 @@ def normalize(points, normalization="dataset", scale=None):
     Parameters
     ----------
     points : array_like
-        (n, n_points, 3), or one cloud (n_points, 3), in any unit (mm).
+        (n, n_points, 3), in any unit (mm).
     normalization : str
         "dataset": all shapes are divided by one scale, so that relative size is kept.
         "unit-sphere": each is divided by its own, as in Costa et al. (2022).
@@ -219,11 +209,12 @@ def normalize(points, normalization="dataset", scale=None):
     """
     if normalization not in NORMALIZATIONS:
         raise ValueError(f"normalization is {normalization!r}; it can be one of {NORMALIZATIONS}")
-    if scale is not None and normalization != "dataset":
-        raise ValueError(f"a scale is for 'dataset'; {normalization!r} takes each shape's own")
-    if scale is not None and not (np.isfinite(scale) and scale > 0):
-        raise ValueError(f"scale is {scale}; it must be positive and finite")
-    points, is_single = _as_batch(points)
+    if scale is not None and not (normalization == "dataset" and 0 < scale < np.inf):
+        raise ValueError(
+            f"scale is {scale} for {normalization!r}; it must be positive and finite, and is only "
+            "for 'dataset': otherwise each shape has its own"
+        )
+    points = as_points(points)
     centers = points.mean(axis=1, keepdims=True)
     centred = points - centers
     radii = np.sqrt((centred**2).sum(axis=2).max(axis=1))[:, None, None]
@@ -233,27 +224,9 @@ def normalize(points, normalization="dataset", scale=None):
         raise ValueError(
             f"{len(flat)} shapes have no size, all of their points are equal: {flat[:10].tolist()}"
         )
-    if normalization == "dataset":
-        scales = np.full_like(radii, radii.max() if scale is None else scale)
-    else:
-        scales = radii
-    normalized = (centred / scales).astype(np.float32)
-    normalizer = Normalizer(centers, scales, normalization)
-    return (normalized[0] if is_single else normalized), normalizer
-
-
-def _as_batch(points):
-    """Shapes as (n, n_points, 3) float64, and whether they came as one cloud (n_points, 3)."""
-    points = np.asarray(points)
-    if points.ndim not in (2, 3) or points.shape[-1] != 3 or points.size == 0:
-        raise ValueError(f"points have shape {points.shape}, not (n, n_points, 3) or (n_points, 3)")
-    is_single = points.ndim == 2
-    points = points[None] if is_single else points
-    points = points.astype(np.float64)
-    if not np.isfinite(points).all():
-        bad = np.flatnonzero(~np.isfinite(points).all(axis=(1, 2)))
-        raise ValueError(f"{len(bad)} shapes have values that are not finite: {bad[:10].tolist()}")
-    return points, is_single
+    shared = np.full_like(radii, radii.max() if scale is None else scale)
+    normalizer = Normalizer(centers, shared if normalization == "dataset" else radii)
+    return (centred / normalizer.scales).astype(np.float32), normalizer
 
 
 # Normals ---------------------------------------------------------------------------------------

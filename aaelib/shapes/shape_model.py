@@ -107,8 +107,6 @@ class ShapeModel:
         SocketSurface
         """
         weights = np.asarray(weights, float)
-        if weights.ndim != 1 or len(weights) > self.n_modes:
-            raise ValueError(f"weights have shape {weights.shape}; there are {self.n_modes} modes")
         return SocketSurface(self.mean_ + np.tensordot(weights, self.modes_[: len(weights)], 1))
 
     def weights(self, surface, n_modes=None, fit="surface"):
@@ -278,10 +276,9 @@ class ShapeModel:
         grid = SocketSurface(self.mean_).vertices.shape
         template = self.mean_ if self.template_ is None else self.template_
         arrays = self.modes_, self.variance_fractions_, template
-        found = tuple(array.shape for array in arrays)
-        expected = (self.n_modes, *grid), (self.n_modes,), grid
-        if found != expected:
-            raise ValueError(f"shapes of modes, shares and template are {found}, not {expected}")
+        expected = [(self.n_modes, *grid), (self.n_modes,), grid]
+        if [array.shape for array in arrays] != expected:
+            raise ValueError(f"modes, shares and template are not of shapes {expected}")
         if not all(np.isfinite(array).all() for array in arrays):
             raise ValueError("it has values that are not finite")
 
@@ -388,16 +385,19 @@ def generalization(surfaces, n_modes):
     -------
     (len(surfaces), len(n_modes)) array
         Mean distance in mm between corresponding vertices of each surface and its reconstruction
-        by the model of the others. NaN where that model has fewer modes.
+        by the model of the others.
+
+    Raises
+    ------
+    ValueError
+        If the model of the others has fewer modes: two fewer than there are surfaces.
     """
-    errors = np.full((len(surfaces), len(n_modes)), np.nan)
+    errors = []
     for i, left_out in enumerate(tqdm(surfaces, desc="leave one out", leave=False)):
         model = ShapeModel.fit([*surfaces[:i], *surfaces[i + 1 :]])
-        for j, k in enumerate(n_modes):
-            if k <= model.n_modes:
-                found = model.reconstruct(left_out, k, fit="vertices")
-                errors[i, j] = vertex_distance(left_out, found)
-    return errors
+        found = [model.reconstruct(left_out, k, fit="vertices") for k in n_modes]
+        errors.append([vertex_distance(left_out, surface) for surface in found])
+    return np.array(errors)
 
 
 def specificity(model, surfaces, n_modes, n_samples=100, seed=0):
@@ -422,12 +422,12 @@ def specificity(model, surfaces, n_modes, n_samples=100, seed=0):
     """
     weights = np.random.default_rng(seed).normal(size=(n_samples, model.n_modes))
     real = np.stack([_centred(surface) for surface in surfaces])
-    errors = np.empty((n_samples, len(n_modes)))
-    for j, k in enumerate(n_modes):
-        for i, w in enumerate(weights):
-            sample = model.surface(w[:k]).vertices
-            errors[i, j] = np.linalg.norm(real - sample, axis=-1).mean(axis=(1, 2)).min()
-    return errors
+
+    def distance(drawn):
+        sample = model.surface(drawn).vertices
+        return np.linalg.norm(real - sample, axis=-1).mean(axis=(1, 2)).min()
+
+    return np.array([[distance(w[:k]) for k in n_modes] for w in weights])
 
 
 # Weights of a vertex's departure in the surface fit: 1 along the normal; a little everywhere,

@@ -2,7 +2,6 @@
 
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import trimesh
@@ -13,7 +12,7 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
-from .clouds import resample
+from .clouds import as_points, resample
 from .printing import export, thicken
 
 MIN_POINTS = 100
@@ -48,13 +47,11 @@ def check_sockets(points, names):
     points = np.asarray(points, np.float64)
     sizes = np.ptp(points, axis=1).max(axis=1)
     odd = (sizes < SIZES[0]) | (sizes > SIZES[1])
-    if odd.any():
-        size = sizes[np.argmax(odd)]
-        expected = f"sockets have {SIZES[0]:.0f} to {SIZES[1]:.0f} mm"
-        _warn(names, odd, f"the longest side is {size:.3g}, and {expected}: {_unit_hint(size)}")
     turned = _end_widths(points, top=False) > _WIDER * _end_widths(points, top=True)
-    if turned.any():
-        _warn(names, turned, _TURNED)
+    for doubtful, message in ((odd, _unit_hint(sizes[np.argmax(odd)])), (turned, _TURNED)):
+        if doubtful.any():
+            others = f" and {doubtful.sum() - 1} more" if doubtful.sum() > 1 else ""
+            warnings.warn(f"{names[np.argmax(doubtful)]}{others}: {message}", stacklevel=2)
 
 
 _TURNED = (
@@ -63,21 +60,16 @@ _TURNED = (
 )
 
 
-def _warn(names, chosen, message):
-    """Name the first socket that is chosen, and count the others."""
-    others = f" and {chosen.sum() - 1} more" if chosen.sum() > 1 else ""
-    warnings.warn(f"{names[np.argmax(chosen)]}{others}: {message}", stacklevel=3)
-
-
 def _unit_hint(size):
+    low, high = SIZES
     fitting = [
         f"{factor:g} if it is in {unit} (that makes {size * factor:.0f} mm)"
         for unit, factor in UNITS.items()
-        if SIZES[0] <= size * factor <= SIZES[1]
+        if low <= size * factor <= high
     ]
-    if not fitting:
-        return "that fits no unit, so see whether it is a socket"
-    return f"multiply it by {', or by '.join(fitting)}"
+    factors = f"multiply it by {', or by '.join(fitting)}"
+    hint = factors if fitting else "that fits no unit, so see whether it is a socket"
+    return f"the longest side is {size:.3g}, and sockets have {low:.0f} to {high:.0f} mm: {hint}"
 
 
 def _end_widths(points, top):
@@ -113,13 +105,12 @@ class SocketSurface:
 
     def __post_init__(self):
         vertices = np.asarray(self.vertices, np.float64)
-        if vertices.ndim != 3 or vertices.shape[-1] != 3 or min(vertices.shape[:2]) < 3:
+        is_grid = vertices.ndim == 3 and vertices.shape[-1] == 3 and min(vertices.shape) >= 3
+        if not (is_grid and np.isfinite(vertices).all()):
             raise ValueError(
-                f"vertices have shape {vertices.shape}, not (angles, heights, 3) with at least 3 "
-                "angles and heights"
+                f"vertices of shape {vertices.shape} are not finite (angles, heights, 3) with at "
+                "least 3 angles and heights"
             )
-        if not np.isfinite(vertices).all():
-            raise ValueError("vertices have values that are not finite")
         object.__setattr__(self, "vertices", vertices)
 
     @classmethod
@@ -177,7 +168,8 @@ class SocketSurface:
         # Kept within the data: early in a network's training, clouds are not yet sockets.
         found = np.clip(interpolator(nodes), shape.min(axis=0), shape.max(axis=0))
         widths, heights = found.T.reshape(2, _ANGLES, _HEIGHTS)
-        return cls(capsule.shaped(grid_angles, grid_arcs, widths, heights))
+        shaped = capsule.place(grid_angles, grid_arcs, widths, heights)
+        return cls(capsule.center + capsule.radius * shaped)
 
     def mesh(self):
         """
@@ -189,9 +181,13 @@ class SocketSurface:
             In mm: the pole is vertex 0, ``vertices[i, j]`` is vertex
             ``1 + i * (heights - 1) + j - 1``. Normals point outwards, away from the limb.
         """
-        n_angles, n_heights = self.vertices.shape[:2]
         vertices = np.concatenate([self.vertices[:1, 0], self.vertices[:, 1:].reshape(-1, 3)])
-        faces = _vertices_of(_faces(n_angles, n_heights), n_heights)
+        here = _vertex_indices(*self.vertices.shape[:2])
+        there = np.roll(here, -1, axis=0)
+        # At the pole, the second of each cell's two triangles would have no area.
+        upper = np.stack([here[:, :-1], there[:, 1:], here[:, 1:]], axis=-1)
+        lower = np.stack([here[:, 1:-1], there[:, 1:-1], there[:, 2:]], axis=-1)
+        faces = np.concatenate([upper.reshape(-1, 3), lower.reshape(-1, 3)])
         return trimesh.Trimesh(vertices, faces, process=False)
 
     def coarse(self):
@@ -234,7 +230,7 @@ class SocketSurface:
         sections = np.arange(_SPACING, brim.min(), _SPACING)
         sections = np.append(sections[sections > heights[0, 0]], brim.min())
         perimeters, areas = section_sizes(self.vertices, heights, sections)
-        triangles = self.vertices.reshape(-1, 3)[_faces(*heights.shape)]
+        triangles = self.mesh().triangles
         # The divergence theorem; from its own apex, the fan over the brim adds nothing.
         a, b, c = (triangles - self.vertices[:, -1].mean(axis=0)).transpose(1, 0, 2)
         return {
@@ -357,8 +353,13 @@ def vertex_values(grid):
 
 def node_values(values, n_angles, n_heights):
     """Reorder values of a mesh's vertices as the grid's nodes, (n_angles, n_heights, ...)."""
-    nodes = np.arange(n_angles * n_heights).reshape(n_angles, n_heights)
-    return values[_vertices_of(nodes, n_heights)]
+    return values[_vertex_indices(n_angles, n_heights)]
+
+
+def _vertex_indices(n_angles, n_heights):
+    """Index the mesh's vertex of each node (n_angles, n_heights): 0 is the pole at every angle."""
+    others = 1 + np.arange(n_angles * (n_heights - 1)).reshape(n_angles, -1)
+    return np.pad(others, ((0, 0), (1, 0)))
 
 
 def export_stl(surface, path, thickness=4.0):
@@ -421,7 +422,7 @@ class _Capsule:
         return cls(np.array([*axis, z.min() + depth]), radius, depth / radius - 1)
 
     def unroll(self, points):
-        """Find angles, arcs and `shaped`'s widths and heights (n_points,) of points, mm."""
+        """Find angles, arcs and `place`'s widths and heights (n_points,) of points, mm."""
         x, y, z = (points - self.center).T / self.radius
         arcs, widths = self._along_rays(x, y, z)
         # From the centre's height on, as far as it is along the wall.
@@ -453,21 +454,13 @@ class _Capsule:
         levels = np.where(arcs < np.pi / 2, -np.cos(arcs), arcs - np.pi / 2) - self.offset
         return radii, levels
 
-    def place(self, angles, arcs):
-        """Places (..., 3) on the capsule, relative to the centre, in radii."""
+    def place(self, angles, arcs, widths=1.0, heights=0.0):
+        """Place points (..., 3) on the capsule, widened and raised; from the centre, in radii."""
         radii, levels = self._profile(arcs)
-        return _from_cylindrical(angles, radii, levels)
-
-    def shaped(self, angles, arcs, widths, heights):
-        """Points (..., 3) mm: places with radii multiplied by `widths`, raised by `heights`."""
-        radii, levels = self._profile(arcs)
-        points = _from_cylindrical(angles, widths * radii, levels + heights)
-        return self.center + self.radius * points
-
-
-def _from_cylindrical(angles, radii, z):
-    x, y, z = np.broadcast_arrays(radii * np.cos(angles), radii * np.sin(angles), z)
-    return np.stack([x, y, z], axis=-1)
+        x, y, z = np.broadcast_arrays(
+            widths * radii * np.cos(angles), widths * radii * np.sin(angles), levels + heights
+        )
+        return np.stack([x, y, z], axis=-1)
 
 
 def _geodesics(points, sources, lengths):
@@ -485,13 +478,7 @@ def _geodesics(points, sources, lengths):
 
 def _checked_points(points):
     """Make points float64, each once, in an order that does not depend on the given one."""
-    points = np.asarray(points)
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise ValueError(f"points have shape {points.shape}, not (n_points, 3)")
-    points = points.astype(np.float64)
-    if not np.isfinite(points).all():
-        bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
-        raise ValueError(f"{len(bad)} points are not finite: {bad[:10].tolist()}")
+    points = as_points(points, ndim=2)
     distinct = np.unique(points, axis=0)
     if len(distinct) < MIN_POINTS:
         raise ValueError(
@@ -526,24 +513,6 @@ def _ball_heights(turns, radius):
 
 
 # Grids ----------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=8)
-def _faces(n_angles, n_heights):
-    """Triangulate a grid, counterclockwise from outside: indices (m, 3) of its nodes in a row."""
-    here = np.arange(n_angles * n_heights).reshape(n_angles, n_heights)
-    there = np.roll(here, -1, axis=0)
-    # At the pole, the second of each cell's two triangles would have no area.
-    upper = np.stack([here[:, :-1], there[:, 1:], here[:, 1:]], axis=-1)
-    lower = np.stack([here[:, 1:-1], there[:, 1:-1], there[:, 2:]], axis=-1)
-    faces = np.concatenate([upper.reshape(-1, 3), lower.reshape(-1, 3)])
-    faces.setflags(write=False)
-    return faces
-
-
-def _vertices_of(nodes, n_heights):
-    """Find the mesh's vertices of nodes by their indices in the grid; the pole is vertex 0."""
-    return np.where(nodes % n_heights, nodes - nodes // n_heights, 0)
 
 
 def section_sizes(vertices, heights, sections):
