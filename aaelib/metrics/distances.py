@@ -65,8 +65,7 @@ def pairwise_chamfer(a, b=None):
     """
     one_set = b is None or b is a
     a = as_points(a, "a")
-    rows, *others = _searchable(a) if one_set else _searchable(a, as_points(b, "b"))
-    columns = rows if one_set else others[0]
+    rows, columns = _searchable(a, a if one_set else as_points(b, "b"))
 
     def row(i):
         return [_chamfer(rows[i], column) for column in columns[i + 1 if one_set else 0 :]]

@@ -108,6 +108,17 @@ def _drawn(family, index, seed):
 # Parts -------------------------------------------------------------------------------------------
 
 
+def _draw(rng, *ranges):
+    """Draw a number from each range (low, high)."""
+    return [rng.uniform(low, high) for low, high in ranges]
+
+
+def _around(count, start=0.0):
+    """Space points (count, 2) evenly on the unit circle."""
+    angles = start + 2 * np.pi * np.arange(count) / count
+    return np.column_stack([np.cos(angles), np.sin(angles)])
+
+
 def _smooth(heights, radii, samples=24):
     """Draw a (radius, height) profile (samples, 2) through knots, monotone between two of them."""
     z = np.linspace(heights[0], heights[-1], samples)
@@ -158,12 +169,9 @@ def _join(*parts):
 
 def _legs(rng, width, depth, height, radius, count=4):
     """Round or square legs that carry a top of width x depth at `height`; upright or splayed."""
-    if count == 4:
-        tops = np.array([[x, y] for x in (-1, 1) for y in (-1, 1)]) * [width / 2, depth / 2]
-    else:
-        angles = np.pi / 2 + 2 * np.pi * np.arange(count) / count
-        tops = np.column_stack([np.cos(angles), np.sin(angles)]) * [width / 2, depth / 2]
-    tops = tops * (1 - 2 * radius / min(width, depth))
+    corners = np.array([[x, y] for x in (-1, 1) for y in (-1, 1)])
+    tops = corners if count == 4 else _around(count, start=np.pi / 2)
+    tops = tops * [width / 2, depth / 2] * (1 - 2 * radius / min(width, depth))
     if rng.random() < 0.5:
         return [_box([2 * radius, 2 * radius, height], [x, y, 0.0]) for x, y in tops]
     splay = rng.uniform(1.0, 1.25)
@@ -208,8 +216,7 @@ def _stretched(mesh, factor):
 
 def bowl(rng):
     """Draw a bowl, some on a foot ring, some oval."""
-    height, foot = rng.uniform(0.35, 0.9), rng.uniform(0.25, 0.5)
-    belly = rng.uniform(0.7, 1.05)
+    height, foot, belly = _draw(rng, (0.35, 0.9), (0.25, 0.5), (0.7, 1.05))
     outer = _smooth([0.0, 0.3 * height, 0.65 * height, height], [foot, 0.75 * belly, belly, 1.0])
     if rng.random() < 0.4:
         outer = np.vstack([[foot, -rng.uniform(0.05, 0.2)], outer])
@@ -228,9 +235,7 @@ def cup(rng):
     start, stop = np.interp([low, high], outer[:, 1], outer[:, 0]) - 0.04
     z = (low + high) / 2 + (high - low) / 2 * np.sin(turn)
     path = np.column_stack([np.linspace(start, stop, 14) + reach * np.cos(turn), np.zeros(14), z])
-    around = np.linspace(0, 2 * np.pi, 9)[:-1]
-    section = Polygon(grip * np.column_stack([np.cos(around), np.sin(around)]))
-    handle = trimesh.creation.sweep_polygon(section, path)
+    handle = trimesh.creation.sweep_polygon(Polygon(grip * _around(8)), path)
     parts = [_vessel(outer, rng.uniform(0.05, 0.1)), handle]
     if height < 2.0 and rng.random() < 0.5:
         parts.append(_vessel(_smooth([-0.1, 0.15], [0.6, rng.uniform(1.3, 1.7)], samples=8), 0.05))
@@ -282,8 +287,7 @@ def lamp(rng):
 
 def funnel(rng):
     """Draw a funnel: a cone that runs into a spout, open at both ends."""
-    cone, spout = rng.uniform(0.7, 1.6), rng.uniform(0.5, 1.6)
-    hole, rim = rng.uniform(0.1, 0.25), rng.uniform(0.0, 0.3)
+    cone, spout, hole, rim = _draw(rng, (0.7, 1.6), (0.5, 1.6), (0.1, 0.25), (0.0, 0.3))
     outer = [[0.8 * hole, -spout], [hole, 0.0], [1.0, cone], [1.0, cone + rim]]
     steps = np.linspace(0, 3, 19)
     outer = np.column_stack([np.interp(steps, range(4), column) for column in np.transpose(outer)])
@@ -334,8 +338,7 @@ def flower_pot(rng):
 
 def goblet(rng):
     """Draw a stemmed glass: foot, stem, bowl."""
-    stem, height, mouth = rng.uniform(0.6, 2.2), rng.uniform(1.0, 2.2), rng.uniform(0.6, 1.1)
-    foot = rng.uniform(0.6, 0.95)
+    stem, height, mouth, foot = _draw(rng, (0.6, 2.2), (1.0, 2.2), (0.6, 1.1), (0.6, 0.95))
     levels = [stem, stem + 0.25 * height, stem + 0.6 * height, stem + height]
     cup_wall = _smooth(levels, [0.12, 0.75, 1.0, mouth], samples=20)
     base = [[0.0, 0.0], [foot, 0.0], [foot, 0.05]]
@@ -348,8 +351,7 @@ def goblet(rng):
 
 def table(rng):
     """Draw a table: round, oval or rectangular, on 3 or 4 legs or on a column."""
-    height, depth = rng.uniform(0.5, 1.2), rng.uniform(0.45, 1.0)
-    plate, radius = rng.uniform(0.03, 0.08), rng.uniform(0.02, 0.05)
+    height, depth, plate, radius = _draw(rng, (0.5, 1.2), (0.45, 1.0), (0.03, 0.08), (0.02, 0.05))
     is_round = rng.random() < 0.5
     if is_round:
         top = _disc(0.5, plate, height).apply_scale([1.0, depth, 1.0])
@@ -360,8 +362,8 @@ def table(rng):
         foot = rng.uniform(0.2, 0.35)
         if rng.random() < 0.5:
             return _join(top, column, _disc(min(foot, 0.45 * depth), 0.04, 0.0))
-        angles = 2 * np.pi * np.arange(count := rng.integers(3, 6)) / count
-        feet = [_rod([0, 0, 0.12], [foot * np.cos(a), foot * np.sin(a), 0], 0.03) for a in angles]
+        ends = foot * _around(rng.integers(3, 6))
+        feet = [_rod([0, 0, 0.12], [*end, 0], 0.03) for end in ends]
         return _join(top, column, *feet)
     shrink = 0.72 if is_round else 0.96
     count = 3 if is_round and rng.random() < 0.5 else 4
@@ -421,10 +423,8 @@ def stool(rng):
         seat = _disc(0.5, plate, height)
     else:
         seat = _box([0.95, 0.95, plate], [0, 0, height])
-    radius, angles = rng.uniform(0.03, 0.06), 2 * np.pi * np.arange(count) / count
-    around = np.column_stack([np.cos(angles), np.sin(angles)])
-    spread = rng.uniform(0.4, 0.65)
-    parts = [_rod([*(spread * a), 0], [*(0.35 * a), height], radius) for a in around]
+    radius, spread = _draw(rng, (0.03, 0.06), (0.4, 0.65))
+    parts = [_rod([*(spread * a), 0], [*(0.35 * a), height], radius) for a in _around(count)]
     if rng.random() < 0.7:
         level = rng.uniform(0.2, 0.5)
         ring = trimesh.creation.torus(

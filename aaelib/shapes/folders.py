@@ -62,12 +62,8 @@ class Shapes:
 
     def __getitem__(self, index):
         """Take the shapes of an index array, a mask or a slice."""
-        chosen = {
-            name: value[index]
-            for name, value in vars(self).items()
-            if isinstance(value, np.ndarray)
-        }
-        return replace(self, **chosen)
+        arrays = {k: v[index] for k, v in vars(self).items() if isinstance(v, np.ndarray)}
+        return replace(self, **arrays)
 
 
 def load_clouds(folder, n_points=2048, limit=None, seed=0):
@@ -308,13 +304,11 @@ def read_all(files, n_points=2048, seed=0, title="shapes"):
             points[place[file]] = cloud
         else:
             bad[file] = reason
-    reasons = [bad[file] for file in sorted(bad)]
-    if len(reasons) > 1:
-        more = [f"and {len(reasons) - _SHOWN} more"] if len(reasons) > _SHOWN else []
-        head = f"{len(reasons)} of {len(files)} files can't be used:"
+    if bad:
+        reasons = [bad[file] for file in sorted(bad)]
+        more = [f"and {len(bad) - _SHOWN} more"] if len(bad) > _SHOWN else []
+        head = f"{len(bad)} of {len(files)} files can't be used:"
         raise ValueError("\n  ".join([head, *reasons[:_SHOWN], *more]))
-    if reasons:
-        raise ValueError(reasons[0])
     return points
 
 
@@ -359,13 +353,17 @@ def _in_processes(files, n_points, seed, workers):
     with joblib.parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=10):
         parallel = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)
         return parallel(
-            joblib.delayed(_attempt_apart)(file, n_points, seed, os.getpid()) for file in files
+            joblib.delayed(_attempt)(file, n_points, seed, os.getpid()) for file in files
         )
 
 
-def _attempt_apart(file, n_points, seed, parent):
-    _end_with(parent)
-    return _attempt(file, n_points, seed)
+def _attempt(file, n_points, seed, parent=None):
+    if parent is not None:
+        _end_with(parent)
+    try:
+        return file, read(file, n_points, seed), None
+    except ValueError as error:
+        return file, None, str(error)
 
 
 @cache
@@ -378,10 +376,3 @@ def _end_with(parent):
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _attempt(file, n_points, seed):
-    try:
-        return file, read(file, n_points, seed), None
-    except ValueError as error:
-        return file, None, str(error)

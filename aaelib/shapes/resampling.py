@@ -1,6 +1,5 @@
 """Resample trees of meshes into trees of clouds."""
 
-import csv
 import json
 import os
 import time
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
 
 from .folders import clashes, find, name_of, read_each, walk
@@ -101,13 +101,14 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
     start = time.perf_counter()
     source, target = Path(source), Path(target)
     _check(source.resolve(), target.resolve(), n_points=n_points, seed=seed, workers=workers)
-    clouds = {file: _cloud(file, source, target) for file in find(source, suffixes)}
-    refused = clashes(clouds)
+    files = find(source, suffixes)
+    clouds = {file: target / file.relative_to(source).with_suffix(".npy") for file in find(source)}
+    refused = clashes(files)
     with locked(target):
         now = time.time_ns()
         settings = {"n_points": int(n_points), "seed": int(seed), "source": str(source.resolve())}
         since = _in_force_since(target / SETTINGS, json.dumps(settings).encode(), now)
-        usable = [file for file in clouds if file not in refused]
+        usable = [file for file in files if file not in refused]
         kept = [file for file in usable if _is_current(clouds[file], file, since)]
         todo = sorted(set(usable) - set(kept))
         found = read_each(todo, n_points, seed, workers)
@@ -125,7 +126,7 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
         for cloud in removed:
             cloud.unlink()
         _list_refused(target / REFUSED, refused)
-    expected = {_cloud(file, source, target) for file in find(source)}
+    expected = set(clouds.values())
     return Resampling(
         written=[clouds[file] for file in todo if file not in refused],
         kept=[clouds[file] for file in kept],
@@ -147,10 +148,6 @@ def _check(source, target, **settings):
             f"{target} and {source} lie in each other, so clouds would be taken for sources; name "
             "a target beside the source"
         )
-
-
-def _cloud(file, source, target):
-    return target / file.relative_to(source).with_suffix(".npy")
 
 
 def _in_force_since(file, settings, now):
@@ -180,7 +177,7 @@ def _list_refused(file, refused):
     if not refused:
         file.unlink(missing_ok=True)
         return
-    # Names of files may hold what is no Unicode.
-    encoding = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
-    with replacing(file) as temporary, temporary.open("w", **encoding) as stream:
-        csv.writer(stream).writerows([("file", "reason"), *sorted(refused.items())])
+    table = pd.DataFrame(sorted(refused.items()), columns=["file", "reason"])
+    with replacing(file) as temporary:
+        # Names of files may hold what is no Unicode.
+        table.to_csv(temporary, index=False, errors="surrogateescape")
