@@ -211,13 +211,13 @@ def clashes(files):
     """
     alike = defaultdict(list)
     for file in files:
-        alike[file.with_suffix("")].append(file)
+        alike[file.with_suffix("")].append(file.name)
+    others = {file: [n for n in alike[file.with_suffix("")] if n != file.name] for file in files}
     return {
-        file: f"{file}: has the name of {', '.join(f.name for f in same if f != file)} but for "
-        "the suffix, and shapes are named without; keep one of them"
-        for same in alike.values()
-        if len(same) > 1
-        for file in same
+        file: f"{file}: has the name of {', '.join(names)} but for the suffix, and shapes are named "
+        "without; keep one of them"
+        for file, names in others.items()
+        if names
     }
 
 
