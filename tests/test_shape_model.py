@@ -87,14 +87,6 @@ def test_two_modes_hold_a_family_of_two_modes(fit):
         np.testing.assert_allclose(found.vertices, surface.vertices, atol=1e-6)
 
 
-def test_fits_of_too_few_surfaces_or_modes_are_refused():
-    with pytest.raises(ValueError, match="got 1"):
-        ShapeModel.fit(sockets(1))
-    for n_modes in (0, 3):
-        with pytest.raises(ValueError, match=f"n_modes is {n_modes}; there are 2"):
-            ShapeModel.fit(sockets(3), n_modes)
-
-
 # Weights and reconstructions
 
 
@@ -103,14 +95,6 @@ def test_weights_of_a_surface_of_the_model_are_its_own(model, fit):
     weights = np.array([1.5, -2.0, 0.5, 0.25])
     found = model.weights(model.surface(weights), n_modes=4, fit=fit)
     np.testing.assert_allclose(found, weights, atol=1e-6)
-
-
-def test_weights_of_the_fitted_surfaces_have_mean_zero_and_spread_one():
-    surfaces = sockets(10)
-    model = ShapeModel.fit(surfaces, n_modes=3)
-    weights = np.stack([model.weights(surface, fit="vertices") for surface in surfaces])
-    np.testing.assert_allclose(weights.mean(axis=0), 0, atol=1e-9)
-    np.testing.assert_allclose(np.cov(weights.T), np.eye(3), atol=1e-9)
 
 
 @FITS
@@ -151,14 +135,18 @@ def test_the_surface_fit_is_nearer_to_the_surface_and_the_vertex_fit_to_the_vert
     assert np.mean(vertices_mm, axis=0)[0] > np.mean(vertices_mm, axis=0)[1]
 
 
-def test_what_the_model_does_not_have_is_refused(model, unseen):
-    with pytest.raises(ValueError, match=r"\(10,\); there are 9 modes"):
-        model.surface(np.zeros(10))
-    for n_modes in (0, 10):
-        with pytest.raises(ValueError, match=f"n_modes is {n_modes}; there are 9"):
-            model.weights(unseen[0], n_modes)
+def test_fits_of_too_few_surfaces_and_modes_that_are_not_there_are_refused(model, unseen):
+    with pytest.raises(ValueError, match="got 1"):
+        ShapeModel.fit(sockets(1))
     with pytest.raises(ValueError, match="'points'; accepted: 'surface', 'vertices'"):
         model.reconstruct(unseen[0], fit="points")
+    for n_modes in (0, 10):
+        for call in (
+            lambda n: ShapeModel.fit(sockets(10), n),
+            lambda n: model.weights(unseen[0], n),
+        ):
+            with pytest.raises(ValueError, match=f"n_modes is {n_modes}; there are 9"):
+                call(n_modes)
 
 
 # Drawing
@@ -293,17 +281,6 @@ def test_the_nodes_slide_along_the_surfaces_and_those_of_the_brim_along_it(defor
         assert after.measure()["length_mm"] == pytest.approx(before.measure()["length_mm"], abs=2)
 
 
-def test_the_template_is_the_mean_of_the_grids_before(deformed, tmp_path):
-    surfaces, _, model, _ = deformed
-    np.testing.assert_allclose(model.template_, ShapeModel.fit(surfaces).mean_)
-    assert model.n_surfaces_ == len(surfaces)
-    model.save(tmp_path / "model.npz")
-    loaded = ShapeModel.load(tmp_path / "model.npz")
-    np.testing.assert_array_equal(loaded.template_, model.template_)
-    for a, b in zip(loaded.point_basis(50, 2), model.point_basis(50, 2), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
 def test_drawn_clouds_are_as_dense_as_the_given_ones(deformed):
     """In the half near the closed end, of a cloud that was stretched there."""
     surfaces, clouds, model, _ = deformed
@@ -338,19 +315,12 @@ def test_transport_depends_on_its_seed_alone(deformed):
 # Quality
 
 
-def test_generalization_falls_with_the_modes_and_ends_where_they_do():
-    errors = generalization(sockets(8), [1, 2, 3, 4, 6, 7])
-    assert errors.shape == (8, 6)
-    means = errors.mean(axis=0)
-    assert (np.diff(means[:5]) < 0).all()
-    # Of the 8, 7 are left: they have 6 modes.
-    assert np.isfinite(errors[:, :5]).all()
-    assert np.isnan(errors[:, 5]).all()
-
-
-def test_what_a_family_leaves_out_its_other_members_describe():
+def test_generalization_falls_with_the_modes_to_nothing_where_there_are_no_more():
+    errors = generalization(sockets(8), [1, 2, 3, 4, 6])
+    assert errors.shape == (8, 5)
+    assert (np.diff(errors.mean(axis=0)) < 0).all()
+    # A family of two modes.
     np.testing.assert_allclose(generalization(family(6), [2]), 0, atol=1e-6)
-    assert generalization(family(6), [1]).min() >= 0
     assert generalization(family(6), [1]).mean() > 0.1
 
 
@@ -369,25 +339,17 @@ def test_specificity_is_zero_where_every_sample_is_a_real_socket(model):
     assert (errors[:, 0] > 0.01).any()
 
 
-def test_vertex_distance_of_two_cylinders_walls():
-    wide, narrow = socket(radius=55), socket(radius=50)
-    assert vertex_distance(wide, moved(wide, [1, 2, 3])) == pytest.approx(0, abs=1e-9)
-    grown = SocketSurface(wide.vertices * [1.1, 1.1, 1])
-    radii = np.hypot(wide.vertices[..., 0], wide.vertices[..., 1])
-    assert vertex_distance(wide, grown) == pytest.approx(0.1 * radii.mean())
-    assert vertex_distance(wide, narrow) == vertex_distance(narrow, wide)
-
-
 # Files
 
 
-def test_a_saved_model_comes_back_to_the_last_bit(model, tmp_path):
-    model.save(tmp_path / "new" / "model.npz")
-    loaded = ShapeModel.load(tmp_path / "new" / "model.npz")
-    for name in ("mean_", "modes_", "variance_fractions_"):
-        np.testing.assert_array_equal(getattr(loaded, name), getattr(model, name))
-    assert loaded.n_surfaces_ == model.n_surfaces_
-    assert loaded.template_ is None
+def test_a_saved_model_comes_back_to_the_last_bit(model, deformed, tmp_path):
+    surfaces, _, transported_model, _ = deformed
+    np.testing.assert_allclose(transported_model.template_, ShapeModel.fit(surfaces).mean_)
+    for each in (model, transported_model):
+        each.save(tmp_path / "new" / "model.npz")
+        loaded = ShapeModel.load(tmp_path / "new" / "model.npz")
+        for name, value in vars(each).items():
+            np.testing.assert_array_equal(getattr(loaded, name), value)
     assert [f.name for f in (tmp_path / "new").iterdir()] == ["model.npz"]
 
 
