@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import trimesh
-from scipy.spatial.transform import Rotation
 
 from aaelib.metrics import reconstruction
 from aaelib.metrics.generative import (
@@ -62,14 +61,11 @@ def test_one_nearest_neighbor_accuracy_of_a_hand_solved_case():
     )
 
 
-def test_one_nearest_neighbor_accuracy_of_two_copies_is_zero():
-    # Each shape's twin in the other set is nearer than any shape of its own (Lopez-Paz and Oquab,
-    # 2017: an accuracy below 0.5 is a sample that was memorised).
+def test_one_nearest_neighbor_accuracy_of_copies_and_of_one_shape_many_times():
+    # Of copies each has its twin in the other set nearest (Lopez-Paz and Oquab, 2017: an accuracy
+    # below 0.5 is a sample that was memorised).
     shapes = ellipsoids(10, seed=0)
     assert one_nearest_neighbor_accuracy(shapes, shapes.copy()) == 0
-
-
-def test_one_nearest_neighbor_accuracy_of_one_shape_many_times_is_that_of_a_guess():
     # Of the 9 others, all at distance zero, 4 are of the same set.
     same = np.repeat(ellipsoids(1, seed=0), 5, axis=0)
     shuffled = same[:, np.random.default_rng(0).permutation(same.shape[1])]
@@ -103,46 +99,11 @@ def test_two_samples_of_one_distribution_are_not_told_apart():
     assert abs(accuracy - 0.5) < 5 * np.sqrt(0.25 / 100)
 
 
-# Invariances
-
-
-@pytest.mark.parametrize(
-    "metric", [coverage, minimum_matching_distance, one_nearest_neighbor_accuracy]
-)
-def test_chamfer_metrics_do_not_change_under_a_rotation(metric):
-    rotation = Rotation.random(rng=0).as_matrix()
-    generated, reference = ellipsoids(9, seed=0), ellipsoids(7, seed=1)
-    rotated = metric(generated @ rotation, reference @ rotation)
-    assert rotated == pytest.approx(metric(generated, reference), rel=1e-9)
-
-
-def test_jensen_shannon_divergence_does_not_change_under_a_quarter_turn():
-    turn = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
-    generated, reference = ellipsoids(9, seed=0), ellipsoids(7, seed=1, size=0.7)
-    expected = jensen_shannon_divergence(generated, reference)
-    assert 0 < expected < 1
-    assert jensen_shannon_divergence(generated @ turn, reference @ turn) == pytest.approx(expected)
-    assert jensen_shannon_divergence(reference, generated) == pytest.approx(expected)
-
-
-def test_minimum_matching_distance_scales_with_the_square_of_size():
-    generated, reference = ellipsoids(5, seed=0), ellipsoids(5, seed=1)
-    assert minimum_matching_distance(10 * generated, 10 * reference) == pytest.approx(
-        100 * minimum_matching_distance(generated, reference)
-    )
-
-
-@pytest.mark.parametrize("metric", SET_METRICS)
-def test_sets_may_differ_in_size_and_in_number_of_points(metric):
-    value = metric(ellipsoids(4, seed=0, n_points=30), ellipsoids(6, seed=1, n_points=50))
-    assert np.isfinite(value)
-
-
 # All at once
 
 
-def test_generative_metrics_are_the_metrics_one_by_one():
-    generated, reference = ellipsoids(6, seed=0), ellipsoids(8, seed=1)
+def test_generative_metrics_are_the_metrics_one_by_one_of_sets_of_any_sizes():
+    generated, reference = ellipsoids(6, seed=0, n_points=30), ellipsoids(8, seed=1, n_points=50)
     found = generative_metrics(generated, reference)
     assert found == pytest.approx(
         {metric.__name__: metric(generated, reference) for metric in SET_METRICS}
@@ -154,14 +115,9 @@ def test_generative_metrics_are_the_metrics_one_by_one():
 
 def test_surface_distance_to_a_box_is_known_inside_and_outside():
     box = trimesh.creation.box((2, 2, 2))
-    points = [[0, 0, 0], [0, 0, 0.75], [0, 0, 3], [2, 2, 0], [1, 1, 1], [4, 5, 1]]
+    points = [[0, 0, 0], [0, 0, 0.75], [0.3, 0.3, 3], [2, 2, 0], [1, 1, 1], [4, 5, 1]]
     expected = [1, 0.25, 2, np.sqrt(2), 0, 5]
     np.testing.assert_allclose(surface_distance(points, box), expected, atol=1e-12)
-
-
-def test_surface_distance_is_to_faces_and_not_to_vertices():
-    sheet = trimesh.Trimesh([[0, 0, 0], [100, 0, 0], [0, 100, 0]], [[0, 1, 2]])
-    assert surface_distance([[30, 30, 2]], sheet) == pytest.approx([2])
 
 
 # Bad input
@@ -173,7 +129,7 @@ def test_surface_distance_is_to_faces_and_not_to_vertices():
     [
         (np.zeros((5, 3)), at(0), r"generated has shape \(5, 3\); expected \(n, n_points, 3\)"),
         (at(0), np.zeros((0, 4, 3)), r"reference has shape \(0, 4, 3\)"),
-        (at(0), at(0, np.nan), r"reference has values that are not finite in 1 clouds: \[1\]"),
+        (at(0), at(0, np.nan), r"reference has 1 entries that are not finite: \[1\]"),
     ],
 )
 def test_metrics_name_the_argument_that_is_wrong(metric, generated, reference, message):
@@ -203,5 +159,5 @@ def test_reconstruction_errors_of_a_sphere_blown_up():
 
 def test_reconstructions_must_be_as_many_as_the_originals():
     clouds = np.random.default_rng(0).normal(size=(3, 10, 3))
-    with pytest.raises(ValueError, match="3 originals and 2"):
+    with pytest.raises(ValueError, match="a has 3 clouds and b has 2"):
         reconstruction.reconstruction_chamfer(clouds, clouds[:2])

@@ -2,17 +2,13 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from scipy.spatial import cKDTree
 
 from aaelib.metrics.neighbors import mean_squared_distance, nearest, searchable
-from aaelib.models import losses
-from aaelib.models.losses import nearest_indices
 
 
-def clouds(n, n_points, seed=0, spread=1.0):
-    points = np.random.default_rng(seed).normal(scale=spread, size=(n, n_points, 3))
-    return points.astype(np.float32)
+def clouds(n, n_points, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, n_points, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -53,33 +49,3 @@ def test_mean_squared_distance_is_numpys():
     indices = np.random.default_rng(0).integers(0, 90, 90).astype(np.int32)
     expected = ((a - b[indices]) ** 2).sum(axis=1).mean()
     assert mean_squared_distance(a, b, indices) == pytest.approx(expected, rel=1e-12)
-
-
-# In TensorFlow
-
-
-@pytest.fixture(params=["_host_indices", "_blocked_indices"])
-def search(request, monkeypatch):
-    """Either way to search, whatever device this machine has."""
-    function = getattr(losses, request.param)
-    monkeypatch.setattr(losses, "_host_indices", function)
-    monkeypatch.setattr(losses, "_blocked_indices", function)
-
-
-@pytest.mark.parametrize("n_points", [(1, 1), (7, 1), (64, 64), (130, 75)])
-def test_indices_are_of_the_nearest(search, n_points, monkeypatch):
-    monkeypatch.setattr(losses, "_BLOCK", 5000)  # so that the last block is a partial one
-    a, b = clouds(3, n_points[0]), clouds(3, n_points[1], seed=1)
-    found = nearest_indices(tf.constant(a), tf.constant(b)).numpy()
-    squared = ((a[:, :, None] - b[:, None]) ** 2).sum(-1)
-    np.testing.assert_array_equal(found, squared.argmin(-1))
-    assert found.dtype == np.int32
-
-
-def test_neighbours_far_from_the_origin_are_still_the_nearest(search):
-    # |a|^2 - 2 ab + |b|^2 in float32 cannot tell these apart.
-    a = clouds(1, 50, spread=0.01) + np.float32(100)
-    b = clouds(1, 50, seed=1, spread=0.01) + np.float32(100)
-    found = nearest_indices(tf.constant(a), tf.constant(b)).numpy()[0]
-    chosen = np.linalg.norm(a[0] - b[0][found], axis=-1)
-    np.testing.assert_allclose(chosen, cKDTree(b[0]).query(a[0])[0], rtol=1e-4)
