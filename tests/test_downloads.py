@@ -18,7 +18,6 @@ import trimesh
 from analytic import socket
 
 from aaelib.shapes import downloads, places, sources
-from aaelib.shapes.writing import locked
 
 BUNDLE = sources.DATA / "sockets"
 ADVICE = "files that came whole are kept.*run the same command again.*AAELIB_DATA"
@@ -26,6 +25,14 @@ ADVICE = "files that came whole are kept.*run the same command again.*AAELIB_DAT
 
 def sha256(file):
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def assert_the_next_run_works(home):
+    """After a fault: nothing under the final name; then the download goes well."""
+    assert not downloaded(home)
+    assert downloads.download_modelnet(10) == home / "ModelNet10"
+    assert len(list((home / "ModelNet10").rglob("*.off"))) == 2
+    assert not list(home.glob(".*"))
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -126,14 +133,6 @@ def downloaded(home):
     return names - {"sockets", "SocketSSM-registry.txt"}
 
 
-def assert_the_next_run_works(home):
-    """After a fault: nothing under the final name; then the download goes well."""
-    assert not downloaded(home)
-    assert downloads.download_modelnet(10) == home / "ModelNet10"
-    assert len(list((home / "ModelNet10").rglob("*.off"))) == 2
-    assert not list(home.glob(".*"))
-
-
 def test_the_registry_lists_all_published_sockets():
     lines = (BUNDLE.parent / "SocketSSM-registry.txt").read_text().splitlines()
     names, hashes = zip(*map(str.split, lines), strict=True)
@@ -232,16 +231,6 @@ def test_what_was_unpacked_by_half_is_unpacked_again(modelnet, home):
     assert_the_next_run_works(home)
     assert not modelnet.requests
     assert half.name in {f.name for f in (home / "ModelNet10").rglob("*") if f.stat().st_size > 9}
-
-
-def test_an_archive_goes_when_its_folder_is_there(modelnet, home):
-    for folder in (home / ".ModelNet10", home / "ModelNet10"):
-        folder.mkdir()
-    with locked(home / "ModelNet10"), pytest.raises(RuntimeError, match="in use"):
-        downloads.download_modelnet(10)
-    assert downloads.download_modelnet(10) == home / "ModelNet10"
-    assert not list(home.glob(".*"))
-    assert modelnet.requests == []
 
 
 def test_a_full_disk_is_named(modelnet, home, monkeypatch):
