@@ -164,11 +164,10 @@ def test_a_cloud_goes_when_its_file_is_refused_and_is_left_over_when_it_is_gone(
     }
 
 
-@pytest.mark.parametrize("setting", [{"n_points": 32}, {"seed": 1}])
 def test_a_run_with_other_settings_that_was_cut_off_leaves_no_cloud_to_be_kept_by_mistake(
-    source, target, tmp_path, monkeypatch, setting
+    source, target, tmp_path, monkeypatch
 ):
-    first, other = {"n_points": 64}, {"n_points": 64, **setting}
+    first, other = {"n_points": 64, "seed": 0}, {"n_points": 64, "seed": 1}
     resampling.resample_tree(source, target, **first)
     save, calls = np.save, []
 
@@ -188,14 +187,6 @@ def test_a_run_with_other_settings_that_was_cut_off_leaves_no_cloud_to_be_kept_b
         assert [len(done.kept), len(done.written)] == [n_kept, 6 - n_kept]
         resampling.resample_tree(source, tmp_path / str(n_kept), **settings)
         assert_same(content(target), content(tmp_path / str(n_kept)))
-
-
-def test_without_whole_settings_all_is_done_again(source, target):
-    resampling.resample_tree(source, target, 64)
-    settings = target / resampling.SETTINGS
-    for damage in ("", "{}", settings.read_text().replace('"n_points": 64', '"n_points": 65')):
-        settings.write_text(damage)
-        assert len(resampling.resample_tree(source, target, 64).written) == 6
 
 
 def test_a_mesh_that_changes_while_it_is_read_is_read_again(source, target, monkeypatch):

@@ -3,7 +3,6 @@
 import warnings
 
 import numpy as np
-import point_cloud_utils
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -68,30 +67,16 @@ def alike(found, expected, scale=1.0):
 @given(counterparts)
 @example(clouds=most_of_them_points)
 def test_chamfer_distance_is_that_of_a_k_d_tree(clouds):
+    a, b = clouds
     expected = [
-        np.mean(cKDTree(b).query(a)[0] ** 2) + np.mean(cKDTree(a).query(b)[0] ** 2)
-        for a, b in zip(*clouds, strict=True)
+        [np.mean(cKDTree(y).query(x)[0] ** 2) + np.mean(cKDTree(x).query(y)[0] ** 2) for y in b]
+        for x in a
     ]
-    alike(chamfer_distance(*clouds), expected)
-
-
-@laws
-@given(seeds, st.integers(20, 60), st.integers(20, 60))
-def test_chamfer_distance_is_that_of_the_neighbours_that_point_cloud_utils_finds(seed, n, m):
-    # Points in general position: with equal ones that library crashes.
-    rng = np.random.default_rng(seed)
-    a, b = rng.uniform(-1, 1, (n, 3)), rng.uniform(-1, 1, (m, 3))
-    _, to_b, to_a = point_cloud_utils.chamfer_distance(a, b, return_index=True)
-    expected = ((a - b[to_b.ravel()]) ** 2).sum(axis=1).mean()
-    expected += ((b - a[to_a.ravel()]) ** 2).sum(axis=1).mean()
-    alike(chamfer_distance(a[None], b[None])[0], expected)
-
-
-@laws
-@given(cloud_sets(), seeds)
-def test_chamfer_distance_to_the_same_points_in_any_order_is_zero(clouds, seed):
-    shuffled = np.random.default_rng(seed).permutation(clouds, axis=1)
-    np.testing.assert_allclose(chamfer_distance(clouds, shuffled), 0, atol=1e-12)
+    alike(pairwise_chamfer(a, b), expected)
+    alike(chamfer_distance(a, b), np.diag(expected))
+    within = pairwise_chamfer(a)
+    alike(within, pairwise_chamfer(a, a.copy()))
+    np.testing.assert_array_equal(within, within.T)
 
 
 @laws
@@ -103,18 +88,6 @@ def test_chamfer_distance_moves_turns_and_scales_with_space(clouds, move, rotati
     turned = (rotation.apply(c.reshape(-1, 3)).reshape(c.shape) for c in clouds)
     alike(chamfer_distance(*turned), expected)
     alike(chamfer_distance(scale * a, scale * b) / scale**2, expected)
-
-
-@laws
-@given(pairs)
-def test_all_pairs_are_the_pairs_one_by_one(clouds):
-    a, b = clouds
-    one_by_one = [[chamfer_distance(x[None], y[None])[0] for y in b] for x in a]
-    alike(pairwise_chamfer(a, b), one_by_one)
-    within = pairwise_chamfer(a)
-    alike(within, pairwise_chamfer(a, a.copy()))
-    np.testing.assert_array_equal(within, within.T)
-    np.testing.assert_array_equal(np.diag(within), 0)
 
 
 @laws
@@ -147,25 +120,13 @@ def test_metrics_of_sets_are_within_their_limits_in_any_order(clouds, seed):
         assert 0 <= found <= most
         assert metric(shuffled, reference) == pytest.approx(found, rel=1e-5, abs=1e-6)
     assert coverage(generated, reference) >= 1 / len(reference)
-
-
-@laws
-@given(pairs)
-def test_a_set_that_holds_the_reference_misses_nothing(clouds):
-    others, reference = clouds
-    others = np.resize(others, (len(others), *reference.shape[1:]))
+    accuracy = one_nearest_neighbor_accuracy(generated, reference)
+    assert one_nearest_neighbor_accuracy(reference, generated) == pytest.approx(accuracy)
+    # Nothing is missed by a set that holds the reference.
+    others = np.resize(generated, (len(generated), *reference.shape[1:]))
     both = np.concatenate([others, reference])
     assert coverage(both, reference) == 1
     assert minimum_matching_distance(both, reference) == pytest.approx(0, abs=1e-12)
-    assert minimum_matching_distance(others, reference) >= 0
-
-
-@laws
-@given(pairs)
-def test_which_set_is_called_generated_does_not_matter_to_a_classifier(clouds):
-    a, b = clouds
-    expected = one_nearest_neighbor_accuracy(a, b)
-    assert one_nearest_neighbor_accuracy(b, a) == pytest.approx(expected)
 
 
 @laws

@@ -69,14 +69,6 @@ def test_modes_are_the_singular_vectors_of_the_centred_surfaces(model):
     )
 
 
-def test_where_sockets_stand_does_not_matter(model):
-    rng = np.random.default_rng(0)
-    apart = [moved(surface, rng.normal(0, 500, 3)) for surface in sockets(10)]
-    again = ShapeModel.fit(apart)
-    np.testing.assert_allclose(again.mean_, model.mean_, atol=1e-9)
-    np.testing.assert_allclose(again.variance_fractions_, model.variance_fractions_, atol=1e-9)
-
-
 @FITS
 def test_two_modes_hold_a_family_of_two_modes(fit):
     surfaces = family()

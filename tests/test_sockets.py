@@ -97,15 +97,6 @@ def test_clouds_lie_on_their_surfaces():
         assert cKDTree(cloud).query(dense)[0].mean() < 4
 
 
-def test_interpolation_without_smoothing_passes_through_the_points(points):
-    inside, distances = points[points[:, 2] < 150], []
-    for smoothing in (0, 0.1):
-        surface = SocketSurface.from_points(points, smoothing=smoothing)
-        distances.append(trimesh.proximity.closest_point(surface.mesh(), inside)[1].mean())
-    assert distances[0] < 0.15
-    assert distances[0] < distances[1]
-
-
 def test_noise_is_not_amplified(points):
     noise = np.random.default_rng(0).normal(0, 1.0, points.shape)
     rough = SocketSurface.from_points(points + noise)
@@ -274,18 +265,6 @@ def test_sections_agree_with_trimesh(surface):
         assert area == pytest.approx(planar.area, rel=0.002)
 
 
-def test_volume_and_area_agree_with_trimesh(surface):
-    mesh, n = surface.mesh(), len(surface.vertices)
-    apex = surface.vertices[:, -1].mean(axis=0)
-    ring = 1 + np.arange(n) * 47 + 46
-    fan = np.stack([ring, np.roll(ring, -1), np.full(n, len(mesh.vertices))], axis=1)
-    closed = trimesh.Trimesh(np.vstack([mesh.vertices, apex]), np.vstack([mesh.faces, fan]))
-    assert closed.is_volume
-    measures = surface.measure()
-    assert measures["volume_mm3"] == pytest.approx(closed.volume)
-    assert measures["area_mm2"] == pytest.approx(mesh.area)
-
-
 # Errors of reconstructions
 
 
@@ -346,16 +325,6 @@ def test_a_number_stays_with_its_node(surface):
 
 
 # Points and shells
-
-
-def test_shell_of_a_capsule_has_the_volume_between_two_capsules_and_of_its_rim():
-    t = 4.0
-    ball = 2 / 3 * np.pi * ((RADIUS + t) ** 3 - RADIUS**3)
-    tube = np.pi * ((RADIUS + t) ** 2 - RADIUS**2) * 150
-    # Half a ring on the brim (Pappus): half a disc's area, times the way of its centroid.
-    rim = np.pi * t**2 / 8 * 2 * np.pi * (RADIUS + t / 2)
-    volume = capsule(n_angles=72, n_heights=200).shell(t).volume
-    assert volume == pytest.approx(ball + tube + rim, rel=0.005)
 
 
 @pytest.mark.parametrize("thickness", [0.0, 21.0, np.nan])

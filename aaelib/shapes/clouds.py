@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import trimesh
 from scipy.spatial import cKDTree
 
 from . import meshes
@@ -86,23 +85,20 @@ def _surface(mesh):
     """Get triangles (m, 3, 3) and their areas (m,) of a mesh or a mesh file."""
     is_file = isinstance(mesh, str | Path)
     name, mesh = (mesh, meshes.read(mesh)) if is_file else ("the mesh", mesh)
-    vertices, faces = mesh.vertices.view(np.ndarray), mesh.faces.view(np.ndarray)
-    if not len(faces):
+    if not len(mesh.faces):
         raise ValueError(
             f"{name} has no faces, so it has no surface to put points on; save it as a mesh of "
             "triangles, or a cloud of points as .npy"
         )
-    triangles = vertices[faces]
-    if not (np.abs(triangles) <= np.finfo(np.float32).max).all():
+    if not (np.abs(mesh.triangles) <= np.finfo(np.float32).max).all():
         raise ValueError(
             f"{name} has vertices that are not finite (in single precision); repair it"
         )
-    areas = trimesh.triangles.area(triangles)
-    if not areas.sum() > 0:
+    if not mesh.area > 0:
         raise ValueError(
-            f"{name} has no area: all of its {len(faces)} faces are degenerate; repair it"
+            f"{name} has no area: all of its {len(mesh.faces)} faces are degenerate; repair it"
         )
-    return triangles, areas
+    return mesh.triangles, mesh.area_faces
 
 
 def _stratified_sample(triangles, areas, count, seed):

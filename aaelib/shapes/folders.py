@@ -214,8 +214,8 @@ def clashes(files):
         alike[file.with_suffix("")].append(file.name)
     others = {file: [n for n in alike[file.with_suffix("")] if n != file.name] for file in files}
     return {
-        file: f"{file}: has the name of {', '.join(names)} but for the suffix, and shapes are named "
-        "without; keep one of them"
+        file: f"{file}: has the name of {', '.join(names)} but for the suffix, and shapes are "
+        "named without; keep one of them"
         for file, names in others.items()
         if names
     }

@@ -9,7 +9,6 @@ ValueError or an OSError that names the file, leaves something behind, takes a m
 """
 
 import atexit
-import inspect
 import io
 import random
 import shutil
@@ -25,7 +24,6 @@ import numpy as np
 # Where new branches are looked for; without modules that Numba compiles.
 INSTRUMENTED = ["aaelib", "trimesh", "yaml"]
 COMPILED = ["aaelib.metrics.neighbors"]
-LOADED = ["numpy.lib._format_impl", "zipfile"]  # before instrumentation begins
 LIMITS = ["-timeout=60", "-rss_limit_mb=6000"]
 
 MESHES = ("off", "obj", "stl", "ply", "glb", "gltf", "3mf")
@@ -67,11 +65,10 @@ def read_cloud(path):
 
 
 def cloud_seeds(_):
-    points = np.random.default_rng(0).normal(size=(6, 3))
     for dtype in ("f2", "f4", "f8", ">f8", "i4"):
-        for order in "CF":
-            yield saved(np.save, np.asarray(10 * points, dtype, order=order))
-    yield saved(np.lib.format.write_array, points, version=(2, 0))
+        stream = io.BytesIO()
+        np.save(stream, np.asarray(np.arange(18.0).reshape(6, 3), dtype, order="F"))
+        yield stream.getvalue()
 
 
 def read_mesh(path):
@@ -86,18 +83,16 @@ def mesh_seeds(suffix):
     def seeds(_):
         import trimesh
 
-        for mesh in (trimesh.creation.box(), trimesh.creation.icosahedron()):
-            if suffix == "gltf":
-                files = trimesh.exchange.gltf.export_gltf(mesh.scene(), embed_buffers=True)
-                yield files["model.gltf"]
-            else:
-                yield text(mesh.export(file_type=suffix))
-        if suffix in ("stl", "ply"):  # the above are binary
-            kind = {
-                "stl": {"file_type": "stl_ascii"},
-                "ply": {"file_type": "ply", "encoding": "ascii"},
-            }
-            yield text(trimesh.creation.box().export(**kind[suffix]))
+        box = trimesh.creation.box()
+        if suffix == "gltf":
+            files = trimesh.exchange.gltf.export_gltf(box.scene(), embed_buffers=True)
+            yield files["model.gltf"]
+        else:
+            yield text(box.export(file_type=suffix))
+        if suffix == "stl":  # that above is binary, as is that of PLY
+            yield text(box.export(file_type="stl_ascii"))
+        if suffix == "ply":
+            yield text(box.export(file_type="ply", encoding="ascii"))
         if suffix == "off":
             yield b"OFF3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
 
@@ -144,35 +139,19 @@ def read_model(path):
         keras.utils.clear_session()
 
 
-def model_seeds(write):
+def model_seeds(suffix):
     def seeds(folder):
-        from aaelib.models import autoencoder, recipes
+        from aaelib.models import autoencoder, files, recipes
 
-        recipe = recipes.recipe(
-            "compact",
-            n_points=8,
-            code_size=2,
-            encoder=(4,),
-            decoder=(4,),
-            discriminator=(4,),
-            encoder_points=None,
-        )
-        yield write(autoencoder.AdversarialAutoencoder(recipe), folder)
+        layers = {"encoder": (4,), "decoder": (4,), "discriminator": (4,), "encoder_points": None}
+        recipe = recipes.recipe("compact", n_points=8, code_size=2, **layers)
+        aae = autoencoder.AdversarialAutoencoder(recipe)
+        aae.compile()
+        file = folder / f"model{suffix}"
+        aae.save(file) if suffix == ".keras" else files.export_weights(aae, file)
+        yield file.read_bytes()
 
     return seeds
-
-
-def kept_model(aae, folder):
-    aae.compile()
-    aae.save(folder / "model.keras")
-    return (folder / "model.keras").read_bytes()
-
-
-def exported_weights(aae, folder):
-    from aaelib.models import files
-
-    files.export_weights(aae, folder / "model.npz")
-    return (folder / "model.npz").read_bytes()
 
 
 def read_shape_model(path):
@@ -198,16 +177,10 @@ TARGETS = {
     **{f"mesh-{s}": Target(f".{s}", read_mesh, mesh_seeds(s), s == "3mf") for s in MESHES},
     **{f"limb-{s}": Target(f".{s}", read_limb, limb_seeds(s)) for s in LIMBS},
     "recipe": Target(".yaml", read_recipe, recipe_seeds),
-    "weights": Target(".npz", read_model, model_seeds(exported_weights), packed=True),
-    "model": Target(".keras", read_model, model_seeds(kept_model), packed=True),
+    "weights": Target(".npz", read_model, model_seeds(".npz"), packed=True),
+    "model": Target(".keras", read_model, model_seeds(".keras"), packed=True),
     "shape-model": Target(".npz", read_shape_model, shape_model_seeds, packed=True),
 }
-
-
-def saved(write, array, **options):
-    stream = io.BytesIO()
-    write(stream, array, **options)
-    return stream.getvalue()
 
 
 def text(exported):
@@ -249,16 +222,6 @@ def changed_member(content, max_size, seed):
     return packed.getvalue()
 
 
-def loaded_functions():
-    """Functions and methods of the modules that are loaded already."""
-    for name in LOADED:
-        module = sys.modules[name]
-        for owner in (module, *dict(inspect.getmembers(module, inspect.isclass)).values()):
-            for function in dict(inspect.getmembers(owner, inspect.isfunction)).values():
-                if function.__globals__ is vars(module):
-                    yield function
-
-
 def main(name, *arguments):
     import atheris
 
@@ -273,9 +236,6 @@ def main(name, *arguments):
             (corpus / f"seed-{i}").write_bytes(seed)
             file.write_bytes(seed)
             target.read(file)  # what is valid is read; and all that a reader needs is imported
-
-    for function in loaded_functions():
-        atheris.instrument_func(function)
 
     @atheris.instrument_func
     def one_input(content):
