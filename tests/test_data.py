@@ -15,6 +15,7 @@ from aaelib.models.training import Settings
 from aaelib.shapes import folders, places, sources
 from aaelib.shapes.clouds import normalize
 from aaelib.shapes.shape_model import ShapeModel
+from aaelib.shapes.sockets import check_sockets
 
 BUNDLE = sources.DATA / "sockets"
 
@@ -206,12 +207,7 @@ def test_sockets_have_the_sizes_of_sockets(source):
         of_kind = lengths[shapes.kinds == kind]
         assert low < of_kind.min() < of_kind.max() < high
     assert 60 < widths.min() < widths.max() < 320
-    # The closed end is down: below there are points near the axis, at the brim there are none.
-    for points in shapes.points:
-        heights = (points[:, 2] - points[:, 2].min()) / np.ptp(points[:, 2])
-        bottom, top = points[heights < 0.05], points[heights > 0.5]
-        assert np.ptp(bottom[:, :2], axis=0).max() < np.ptp(top[:, :2], axis=0).min()
-        assert np.linalg.norm(top[:, :2] - top[:, :2].mean(axis=0), axis=1).min() > 20
+    check_sockets(shapes.points, shapes.names)  # that the closed end is down: no warning
 
 
 def test_bundled_sockets_do_not_depend_on_what_else_is_asked_for(bundled):
@@ -322,17 +318,11 @@ def test_the_share_of_drawn_clouds_is_that_asked_for(clouds, shape_models, share
         assert abs(wide.sum() - drawn / 2) <= 0.5
 
 
-def test_kinds_are_drawn_as_often_as_there_are_surfaces_of_them(clouds, shape_models):
-    many, few = (replace(m, n_surfaces_=n) for m, n in zip(shape_models, (30, 10), strict=True))
-    for batch in batches(clouds, shape_models=(many, few), share=1.0):
-        wide = np.ptp(batch[:, :, 0], axis=1) * SCALE > 140
-        assert (wide.sum(), len(batch)) in {(2, 8), (6, 8)}
-    a, b = (
-        batches(clouds, 1, shape_models=models, share=1.0)[0]
-        for models in ((many, few), (replace(many, n_surfaces_=10), replace(few, n_surfaces_=30)))
-    )
-    wide = [np.sum(np.ptp(batch[:, :, 0], axis=1) * SCALE > 140) for batch in (a, b)]
-    assert sorted(wide) == [2, 6]
+@pytest.mark.parametrize(("counts", "n_wide"), [((30, 10), 2), ((10, 30), 6)])
+def test_kinds_are_drawn_as_often_as_there_are_surfaces(clouds, shape_models, counts, n_wide):
+    models = [replace(m, n_surfaces_=n) for m, n in zip(shape_models, counts, strict=True)]
+    for batch in batches(clouds, shape_models=models, share=1.0):
+        assert np.sum(np.ptp(batch[:, :, 0], axis=1) * SCALE > 140) == n_wide
 
 
 def off_by(clouds, weights, basis):

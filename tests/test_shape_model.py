@@ -339,7 +339,7 @@ def test_a_saved_model_comes_back_to_the_last_bit(model, deformed, tmp_path):
     np.testing.assert_allclose(transported_model.template_, ShapeModel.fit(surfaces).mean_)
     for each in (model, transported_model):
         each.save(tmp_path / "new" / "model.npz")
-        loaded = ShapeModel.load(tmp_path / "new" / "model.npz")
+        loaded = ShapeModel.load(str(tmp_path / "new" / "model.npz"))
         for name, value in vars(each).items():
             np.testing.assert_array_equal(getattr(loaded, name), value)
     assert [f.name for f in (tmp_path / "new").iterdir()] == ["model.npz"]

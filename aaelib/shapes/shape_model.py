@@ -20,6 +20,7 @@ from .sockets import SocketSurface, node_values
 from .writing import replacing
 
 _LIMIT = 2.5  # standard deviations of drawn weights
+_ARRAYS = "modes", "variance_fractions", "template"
 
 
 @dataclass(frozen=True)
@@ -257,30 +258,24 @@ class ShapeModel:
         ValueError
             If the file is not a shape model.
         """
-        if not Path(path).exists():
+        path = Path(path)
+        if not path.exists():
             raise FileNotFoundError(f"no shape model at {path}; notebook 01 writes them")
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                arrays = {f"{name}_": file[name].astype(float) for name in file.files}
+                arrays = {f"{k}_": np.asarray_chkfinite(file[k], float) for k in file.files}
             model = cls(**{**arrays, "n_surfaces_": int(arrays["n_surfaces_"])})
-            model._check()
+            grid = SocketSurface(model.mean_).vertices.shape
+            found = [arrays.get(f"{k}_", model.mean_).shape for k in _ARRAYS]
+            expected = [(model.n_modes, *grid), (model.n_modes,), grid]
+            if found != expected:
+                raise ValueError(f"{', '.join(_ARRAYS)} have shapes {found}, not {expected}")
         except Exception as error:  # bytes at random fail in many ways
             raise ValueError(
                 f"{path} is not a shape model written by ShapeModel.save ({error}); write or "
                 "download it again"
             ) from error
         return model
-
-    def _check(self):
-        """Raise for arrays that do not belong together, as those of a damaged file."""
-        grid = SocketSurface(self.mean_).vertices.shape
-        template = self.mean_ if self.template_ is None else self.template_
-        arrays = self.modes_, self.variance_fractions_, template
-        expected = [(self.n_modes, *grid), (self.n_modes,), grid]
-        if [array.shape for array in arrays] != expected:
-            raise ValueError(f"modes, shares and template are not of shapes {expected}")
-        if not all(np.isfinite(array).all() for array in arrays):
-            raise ValueError("it has values that are not finite")
 
 
 def _checked(n_modes, most):
