@@ -380,19 +380,16 @@ def generalization(surfaces, n_modes):
     -------
     (len(surfaces), len(n_modes)) array
         Mean distance in mm between corresponding vertices of each surface and its reconstruction
-        by the model of the others.
-
-    Raises
-    ------
-    ValueError
-        If the model of the others has fewer modes: two fewer than there are surfaces.
+        by the model of the others. NaN where that model has fewer modes.
     """
-    errors = []
+    errors = np.full((len(surfaces), len(n_modes)), np.nan)
     for i, left_out in enumerate(tqdm(surfaces, desc="leave one out", leave=False)):
         model = ShapeModel.fit([*surfaces[:i], *surfaces[i + 1 :]])
-        found = [model.reconstruct(left_out, k, fit="vertices") for k in n_modes]
-        errors.append([vertex_distance(left_out, surface) for surface in found])
-    return np.array(errors)
+        for j, k in enumerate(n_modes):
+            if k <= model.n_modes:
+                found = model.reconstruct(left_out, k, fit="vertices")
+                errors[i, j] = vertex_distance(left_out, found)
+    return errors
 
 
 def specificity(model, surfaces, n_modes, n_samples=100, seed=0):
