@@ -17,7 +17,6 @@ from .templating import TEMPLATES, render
 
 DOCS = ROOT / "docs"
 MAX_STORED_BYTES = 4_000_000
-MAX_WEIGHTS_BYTES = 16_000_000
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -290,17 +289,9 @@ def store_weights(run, stored):
     Copy the models to take away, with their cards, and write their sha256 to a registry.
 
     They go from the folder of a run to the one from which `aaelib.models.load` reads them by name.
-    Raises ValueError, and copies nothing, if a file is above 16 MB.
     """
-    files = sorted(run.glob("[!.]*.npz"))
-    for file in files:
-        if (size := file.stat().st_size) > MAX_WEIGHTS_BYTES:
-            raise ValueError(
-                f"{file} has {size / 1e6:.1f} MB; at most {MAX_WEIGHTS_BYTES / 1e6:.0f} MB are "
-                "stored: use a smaller recipe"
-            )
     lines = []
-    for file in files:
+    for file in sorted(run.glob("[!.]*.npz")):
         for each in (file, file.with_suffix(".md")):
             with replacing(stored / each.name) as temporary:
                 shutil.copyfile(each, temporary)
