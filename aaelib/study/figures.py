@@ -93,13 +93,7 @@ def cloud_gallery(
         What the numbers are, with their unit.
     color_range : tuple of float, optional
         (low, high) of the colour scale, by default the range of the numbers.
-
-    Raises
-    ------
-    ValueError
-        If there are no clouds, or if `titles` or `color` has another length than `clouds`.
     """
-    _check_lengths(clouds, titles=titles, color=color)
     color = [CLOUD_COLOR] * len(clouds) if color is None else color
     values = None if isinstance(color[0], str) else color
     count = int(np.clip(5500 / len(clouds), 500, POINTS_SHOWN))
@@ -125,13 +119,7 @@ def mesh_gallery(
         A number for each vertex. A range with both signs gets a diverging scale, centred on 0.
     titles, columns, colorbar_title, color_range
         As for `cloud_gallery`.
-
-    Raises
-    ------
-    ValueError
-        As `cloud_gallery` does.
     """
-    _check_lengths(meshes, titles=titles, intensities=intensities)
     vertices, faces = zip(*[_vertices_and_faces(mesh) for mesh in meshes], strict=True)
     figure, points = _gallery(vertices, titles, columns, intensities, colorbar_title, color_range)
     intensities = [None] * len(meshes) if intensities is None else intensities
@@ -269,38 +257,40 @@ def latent_map(xy, kinds, names, prior_xy, explained):
     return go.Figure([*_prior(prior_xy), *figure.data], figure.layout)
 
 
-def bars_with_baselines(table, columns, spread, baselines, better):
+def bars_with_baselines(table, metrics, baselines):
     """
     Models side by side on several metrics, baselines in grey.
 
     Parameters
     ----------
-    table, spread : pandas.DataFrame
-        A row for each model, from top to bottom, and a column for each metric: its value, 0 or
-        more, and half the length of its error bar, such as the standard deviation over seeds (NaN:
-        none).
-    columns : dict of str -> str
-        Metric -> title of its panel.
+    table : pandas.DataFrame
+        A row for each model, from top to bottom, and a column for each metric, 0 or more. Where it
+        has a column `<metric>_sd`, that is half the length of an error bar (NaN: none).
+    metrics : dict of str -> (str, {"lower", "higher"} or float)
+        Metric -> title of its panel, and which way is better, or the value that is best, which is
+        drawn as a line (`evaluation.METRICS`). Those that the table lacks are left out.
     baselines : sequence of str
         The rows to draw in grey.
-    better : dict of str -> {"lower", "higher"} or float
-        For a metric, which way is better, or the value that is best, which is drawn as a line.
     """
     arrows = {"lower": "↓", "higher": "↑"}
     titles = {
-        metric: f"{title} {arrows.get(better[metric]) or f'→ {better[metric]:g}'}"
-        for metric, title in columns.items()
+        metric: f"{title} {arrows.get(better) or f'→ {better:g}'}"
+        for metric, (title, better) in metrics.items()
+        if metric in table
     }
-    data, reach = (
-        each[list(titles)].rename(columns=titles).rename_axis("model").reset_index().melt("model")
-        for each in (table, spread)
-    )
-    data["sd"] = reach["value"].where(reach["value"] > 0)
+    data = pd.concat(
+        {
+            title: table.reindex(columns=[metric, f"{metric}_sd"]).set_axis(["value", "sd"], axis=1)
+            for metric, title in titles.items()
+        },
+        names=["metric", "model"],
+    ).reset_index()
+    data["sd"] = data["sd"].where(data["sd"] > 0)
     data["end"] = data["value"] + data["sd"].fillna(0)
     data["text"] = data["value"].map(" {:.3g}".format, na_action="ignore")
     models = [name for name in table.index if name not in baselines]
     colors = _colors(models) | dict.fromkeys(baselines, BASELINE_COLOR)
-    options = {"data": data, "panel": "variable", "height": 60 + 30 * len(table), "y": "model"}
+    options = {"data": data, "panel": "metric", "height": 60 + 30 * len(table), "y": "model"}
     figure, places = _panels(
         px.bar, **options, x="value", error_x="sd", color="model", color_discrete_map=colors
     )
@@ -311,10 +301,10 @@ def bars_with_baselines(table, columns, spread, baselines, better):
     figure.add_traces(texts.update_traces(cliponaxis=False, hoverinfo="skip").data)
     figure.update_traces(showlegend=False)
     for metric, title in titles.items():
-        where = places[title]
-        if better[metric] not in arrows:
-            figure.add_vline(better[metric], line=_DOTTED, **where)
-        end = data["end"][data["variable"] == title].max()
+        where, best = places[title], metrics[metric][1]
+        if best not in arrows:
+            figure.add_vline(best, line=_DOTTED, **where)
+        end = data["end"][data["metric"] == title].max()
         figure.update_xaxes(range=[0, 1.2 * end], nticks=5, title_text=None, **where)
     return _list(figure, table.index)
 
@@ -741,15 +731,3 @@ def _prior(xy):
             hovertemplate=f"{share:.0%} of the prior<extra></extra>",
             showlegend=False,
         )
-
-
-def _check_lengths(shapes, **lists):
-    """Raise ValueError if there is no shape to show, or a list has another length."""
-    if len(shapes) == 0:
-        raise ValueError("A gallery of 0 shapes: it takes 1 or more.")
-    for name, items in lists.items():
-        if items is not None and len(items) != len(shapes):
-            raise ValueError(
-                f"{name} has {len(items)} items for {len(shapes)} shapes: give one for each, in "
-                "order."
-            )

@@ -243,13 +243,10 @@ def _notes(about, contenders, code_size):
 
 def _charts(metrics, evaluated, near):
     """Name -> (figure, caption) of curves and bars."""
-    shown = {key: title for key, (title, _) in evaluation.METRICS.items() if key in metrics}
-    spread = metrics.reindex(columns=[f"{key}_sd" for key in shown]).set_axis([*shown], axis=1)
-    better = {key: way for key, (_, way) in evaluation.METRICS.items()}
     errors = {row: runs[0]["chamfer"] for row, runs in evaluated.items()}
     charts = {
         "comparison": (
-            figures.bars_with_baselines(metrics, shown, spread, metrics.index[1:], better),
+            figures.bars_with_baselines(metrics, evaluation.METRICS, metrics.index[1:]),
             "The table as bars; error bars are standard deviations over draws.",
         ),
         "errors": (
