@@ -294,16 +294,6 @@ def test_without_tables_the_command_to_run_is_named(runs, verify, gone, advice):
     assert result.stderr.endswith(f": {advice}\n")
 
 
-@pytest.mark.parametrize("profile", ["smoke", "unknown"])
-def test_other_shapes_and_unknown_profiles_get_one_line(runs, verify, profile):
-    runs.edit("SocketSSM", "bundled")
-    result = verify("--profile", profile)
-    assert result.exit_code == 1
-    assert result.stderr.startswith("aaelib: ")
-    assert result.stderr.count("\n") == 1
-    assert result.stdout == ""
-
-
 # Storing
 
 
