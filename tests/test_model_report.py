@@ -13,7 +13,7 @@ from aaelib.metrics.reconstruction import reconstruction_chamfer
 from aaelib.models import files
 from aaelib.models.runs import card_of
 from aaelib.shapes import load_clouds
-from aaelib.study import baselines, site
+from aaelib.study import baselines, model_report
 from aaelib.study.model_report import NEAREST, evaluate
 
 
@@ -119,10 +119,10 @@ def test_an_evaluation_is_a_page_and_numbers(found, tmp_path):
 
 
 def test_an_evaluation_is_written_whole_or_not_at_all(found, tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError("disk full")
 
-    monkeypatch.setattr(site, "page", fail)
+    monkeypatch.setattr(model_report, "render", fail)
     with pytest.raises(OSError, match="disk full"):
         found.write(tmp_path / "found")
     assert not (tmp_path / "found").exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from plotly.offline import get_plotlyjs
 from scipy.spatial import cKDTree
 
 from ..models import latent
@@ -14,9 +15,10 @@ from ..shapes import folders
 from ..shapes.sockets import check_sockets, fit_surfaces
 from ..shapes.sources import KINDS
 from ..shapes.writing import replacing
-from . import baselines, evaluation, figures, site, tables
+from . import baselines, evaluation, figures, tables
 from .baselines import DRAWN_PER_SOCKET, Known
 from .selection import TRAINED_PER_SHAPE, select
+from .site import live_figure
 from .templating import render
 
 NEAREST = "nearest training shape"
@@ -73,51 +75,33 @@ class Evaluation:
         Path
             The page.
         """
-        folder, about = Path(folder), self.about
+        memory = pd.DataFrame({"": self.memorising}).T if self.memorising else None
+        page = render(
+            "evaluation.html.j2",
+            about=self.about,
+            metrics=self.table,
+            by_class=tables.with_spread(self.by_class),
+            memory=memory,
+            figures={name: live_figure(each.to_json()) for name, each in self.figures.items()},
+            captions=self.captions,
+            drawn=DRAWN_PER_SOCKET,
+            plotly=get_plotlyjs(),
+        )
         plain = {
             # What is missing is None, which JSON can say.
             name: json.loads(frame.to_json(orient="index", double_precision=12))
             for name, frame in (("metrics", self.metrics), ("by_class", self.by_class))
         }
-        which = f"{about['which'][0].upper()}{about['which'][1:]}."
-        which += f" Folder: {about['folder']}." if about["folder"] else ""
-        title = f"{about['model']}: evaluation"
+        numbers = self.about | plain | {"memorising": self.memorising}
         texts = {
-            "metrics.json": json.dumps(about | plain | {"memorising": self.memorising}, indent=1),
+            "metrics.json": json.dumps(numbers, indent=1),
             "errors.csv": self.errors.to_csv(),
-            "index.html": site.page(title, [which, *about["notes"]], self._sections()),
+            "index.html": page,
         }
         for name, text in texts.items():
-            with replacing(folder / name) as temporary:
+            with replacing(Path(folder) / name) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-        return folder / "index.html"
-
-    def _sections(self):
-        """A heading, a caption, and a table or figure each."""
-        about = self.about
-        caption = (
-            f"Reconstruction of {about['n']} shapes, each in its unit sphere; generation in "
-            f"{len(about['seeds'])} draws of {DRAWN_PER_SOCKET * about['n']}. Lower is better but "
-            "for coverage, where higher is, and one_nn_accuracy, where 0.5 is best. ± is the "
-            f"standard deviation over draws. Source: {about['source']}."
-        )
-        by_class = tables.with_spread(self.by_class)
-        sections = [
-            ("Metrics", caption, self.table),
-            ("By class", "Mean errors of reconstruction.", by_class),
-        ]
-        if self.memorising:
-            caption = (
-                "Chamfer distance to the nearest training shape: median of the samples and of the "
-                "shapes that were not trained on, and their ratio, far below 1 for copies. "
-                "share_nearer: share of the samples that are nearer than all but the nearest 5 % "
-                "of those shapes; 0.05 is expected."
-            )
-            sections.append(("Is it memory?", caption, pd.DataFrame({"": self.memorising}).T))
-        return sections + [
-            (name.capitalize(), self.captions[name], figure)
-            for name, figure in self.figures.items()
-        ]
+        return Path(folder) / "index.html"
 
 
 def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, limit=200):

@@ -146,7 +146,8 @@ class Page:
             picture.write_bytes(b64decode(data["image/png"]))
             self.pictures[name] = f"_static/figures/{name}.png"
         shown = {"caption": self.figures.get(name, ""), "picture": self.pictures.get(name)}
-        self.live[name] = live_figure(data.get(PLOTLY), name=name, **shown)
+        figure = json.dumps(data[PLOTLY]) if PLOTLY in data else None
+        self.live[name] = live_figure(figure, name=name, **shown)
         return self.live[name].replace('src="_static', 'src="../_static')
 
     def _text(self, text):
@@ -167,35 +168,9 @@ def _is_text(output):
 
 
 def live_figure(figure, **shown):
-    """HTML of a figure (as JSON has it, or None) and its picture, for `templates/page.js`."""
+    """HTML of a figure (its JSON, or None) and its picture, for `templates/page.js`."""
     # "</script>" in a label would end the element that holds it.
-    text = figure and json.dumps(figure).replace("<", "\\u003c")
-    return render("figure.html.j2", figure=text, **shown)
-
-
-def page(title, paragraphs, sections):
-    """
-    HTML of a page of tables and live figures that needs no other file and no network.
-
-    `paragraphs` (of str) stand above the `sections`, each a heading, a caption and a
-    pandas.DataFrame or plotly figure.
-    """
-    from plotly.offline import get_plotlyjs
-
-    return render(
-        "evaluation.html.j2",
-        title=title,
-        plotly=get_plotlyjs(),
-        paragraphs=paragraphs,
-        sections=[(heading, caption, _content(each)) for heading, caption, each in sections],
-    )
-
-
-def _content(content):
-    """HTML of a table or a figure."""
-    if hasattr(content, "columns"):
-        return content.to_html(border=0, na_rep="-", float_format="{:.4g}".format)
-    return live_figure(json.loads(content.to_json()))
+    return render("figure.html.j2", figure=figure and figure.replace("<", "\\u003c"), **shown)
 
 
 def store(executed, stored):
