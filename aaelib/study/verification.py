@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ..shapes.sources import BUNDLED_CORPUS, BUNDLED_SOCKETS
@@ -86,15 +86,16 @@ def load_tolerances(path):
     Raises ValueError for a rule without a reason, with an unknown key, or with a value of the wrong
     type.
     """
-    try:
-        rules = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return TypeAdapter(list[Tolerance]).validate_python(rules)
-    except ValidationError as error:
-        # YAML 1.1 reads 1e-3 as a text: it wants 0.001 or 1.0e-3.
-        wrong = error.errors()[0]
-        number, *key = wrong["loc"]
-        given = f"{'.'.join(key)} is {wrong['input']!r}; {wrong['msg']}"
-        raise ValueError(f"{path}, rule {number + 1}: {given}") from error
+    tolerances = []
+    for rule in yaml.safe_load(Path(path).read_text(encoding="utf-8")):
+        try:
+            tolerances.append(Tolerance(**rule))
+        except ValidationError as error:
+            # YAML 1.1 reads 1e-3 as a text: it wants 0.001 or 1.0e-3.
+            wrong = error.errors()[0]
+            given = f"{wrong['loc'][0]} is {wrong['input']!r}; {wrong['msg']}"
+            raise ValueError(f"{path}, rule {len(tolerances) + 1}: {given}") from error
+    return tolerances
 
 
 # Comparing ------------------------------------------------------------------------------------
