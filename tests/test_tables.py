@@ -62,17 +62,6 @@ def fitted():
     return surfaces, model, tables.shape_model_curves(model, surfaces, [1, 2, 4, 5], n_samples=10)
 
 
-def test_curves_are_by_number_of_modes(fitted):
-    _, model, curve = fitted
-    assert list(curve.index) == [1, 2, 4, 5]
-    np.testing.assert_allclose(curve.compactness, model.compactness()[[0, 1, 3, 4]])
-    assert curve.generalization[1] > curve.generalization[4]
-    # Without one of six there are four modes.
-    assert np.isnan(curve.generalization[5])
-    assert (curve.specificity > 0).all()
-    assert (curve.specificity_sd[1:] > 0).all()
-
-
 def test_shape_models_are_beside_the_published_ones(fitted):
     _, model, curve = fitted
     unseen = sockets(2, seed=9)
