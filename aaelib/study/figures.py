@@ -42,11 +42,9 @@ _ELEVATION, _AZIMUTH = np.radians([22.0, -62.0])  # of the camera
 _DOTTED = {"color": INK, "width": 1, "dash": "dot"}
 _LOG_AXIS = {"type": "log", "dtick": "D2", "tickformat": "~g"}
 _LABEL, _TICKS = {"size": 12, "color": FAINT}, {"size": 11, "color": FAINT}
-_AXIS = {
-    **{"gridcolor": GRID, "linecolor": GRID, "zerolinecolor": GRID, "tickcolor": GRID},
-    **{"showline": True, "ticks": "outside", "ticklen": 4, "automargin": True},
-    **{"tickfont": _TICKS, "title": {"font": _LABEL, "standoff": 8}},
-}
+_AXIS = {"gridcolor": GRID, "linecolor": GRID, "zerolinecolor": GRID, "tickcolor": GRID}
+_AXIS |= {"showline": True, "ticks": "outside", "ticklen": 4, "automargin": True}
+_AXIS |= {"tickfont": _TICKS, "title": {"font": _LABEL, "standoff": 8}}
 _TEMPLATE = go.layout.Template(
     layout={
         "font": {"family": "Helvetica, Arial, sans-serif", "size": 13, "color": INK},
