@@ -114,13 +114,7 @@ print("fractions in [0, 1]:", bool(((fractions >= 0) & (fractions <= 1)).all(axi
 # %%
 study.figure(
     "T4_chart",
-    figures.bars_with_baselines(
-        comparison,
-        {metric: title for metric, (title, _) in evaluation.METRICS.items()},
-        spread=comparison.filter(like="_sd").rename(columns=lambda c: c.removesuffix("_sd")),
-        baselines=[before, *baselines.NAMES],
-        better={metric: better for metric, (_, better) in evaluation.METRICS.items()},
-    ),
+    figures.bars_with_baselines(comparison, evaluation.METRICS, [before, *baselines.NAMES]),
     "Table T4 as a chart; baselines in grey.",
 )
 

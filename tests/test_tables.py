@@ -46,12 +46,13 @@ def test_sockets_are_counted_and_measured_per_kind_and_part(shapes, surfaces):
     assert [both.length_min_mm, both.length_mm, both.length_max_mm] == pytest.approx(
         [180, 200, 220]
     )
-
-
-def test_every_socket_is_in_the_part_that_the_split_says(shapes):
-    table = tables.splits(shapes, SPLIT)
-    assert list(table.part) == ["scans", "test", "scans", "validation", "test"]
-    assert list(table.kind) == list(shapes.kinds)
+    assert list(tables.splits(shapes, SPLIT).part) == [
+        "scans",
+        "test",
+        "scans",
+        "validation",
+        "test",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +60,6 @@ def fitted():
     surfaces = sockets(6)
     model = ShapeModel.fit(surfaces)
     return surfaces, model, tables.shape_model_curves(model, surfaces, [1, 2, 4, 5], n_samples=10)
-
-
-def test_curves_are_by_number_of_modes(fitted):
-    _, model, curve = fitted
-    assert list(curve.index) == [1, 2, 4, 5]
-    np.testing.assert_allclose(curve.compactness, model.compactness()[[0, 1, 3, 4]])
-    assert curve.generalization[1] > curve.generalization[4]
-    # Without one of six there are four modes.
-    assert np.isnan(curve.generalization[5])
-    assert (curve.specificity > 0).all()
-    assert (curve.specificity_sd[1:] > 0).all()
 
 
 def test_shape_models_are_beside_the_published_ones(fitted):
@@ -153,35 +143,22 @@ def test_scores_are_those_of_the_metrics(unseen):
     found = unseen.evaluate(unseen.points, [draw])
     generated = normalize(draw, "unit-sphere")[0]
     reference = normalize(unseen.points, "unit-sphere")[0]
+    parts = [generated[i : i + 5] for i in (0, 5, 10)]  # 1-NN accuracy is of sets of one size
+    one_nn = [generative.one_nearest_neighbor_accuracy(part, reference) for part in parts]
     expected = {
         "fidelity": generative.minimum_matching_distance(generated, reference),
         "coverage": generative.coverage(generated, reference),
         "jsd": generative.jensen_shannon_divergence(generated, reference),
-        # Of sets of one size.
-        "one_nn_accuracy": np.mean(
-            [
-                generative.one_nearest_neighbor_accuracy(generated[i : i + 5], reference)
-                for i in (0, 5, 10)
-            ]
-        ),
+        "one_nn_accuracy": np.mean(one_nn),
     }
-    assert {name: found[name].tolist() for name in expected} == {
-        name: pytest.approx([value]) for name, value in expected.items()
-    }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx([value])
 
 
 def test_a_draw_that_is_no_multiple_is_refused(unseen):
     for draw in (unseen.points[:4], unseen.points[:0]):
         with pytest.raises(ValueError, match=f"a draw of {len(draw)} shapes for 5 test sockets"):
             unseen.evaluate(unseen.points, [draw])
-
-
-def test_errors_of_points_are_distances_to_their_own_socket(unseen, surfaces):
-    far, near = unseen.point_errors(
-        [unseen.points[4] + np.array([0, 0, 1000]), unseen.points[1]], [4, 1]
-    )
-    assert (far > 600).all()
-    np.testing.assert_allclose(near, 0, atol=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +172,7 @@ def of_models(unseen):
     return {"still": [run(0, 3), run(0, 4)], "moved": [run(20, 3), run(21, 4)]}
 
 
-def test_the_spread_of_models_is_over_seeds(of_models):
+def test_the_spread_of_models_is_over_seeds(unseen, of_models):
     table = tables.summary(of_models)
     assert table.chamfer["still"] == pytest.approx(0, abs=1e-6)
     moved = [run["surface_mm"].mean() for run in of_models["moved"]]
@@ -204,12 +181,9 @@ def test_the_spread_of_models_is_over_seeds(of_models):
     assert table.surface_mm_sd["moved"] == pytest.approx(abs(moved[0] - moved[1]) / np.sqrt(2))
     alone = tables.summary({name: runs[:1] for name, runs in of_models.items()})
     assert alone.filter(like="_sd").isna().all(axis=None)
-
-
-def test_without_draws_there_is_no_generation(unseen):
-    table = tables.summary({"a": [unseen.evaluate(unseen.points, ())]})
-    assert table.loc["a", ["fidelity", "coverage", "jsd", "one_nn_accuracy"]].isna().all()
-    assert tables.with_spread(table).loc["a", "jsd"] == "-"
+    # Without draws there is no generation.
+    undrawn = tables.summary({"a": [unseen.evaluate(unseen.points, ())]})
+    assert undrawn.loc["a", ["fidelity", "coverage", "jsd", "one_nn_accuracy"]].isna().all()
 
 
 def test_claims_are_differences_with_an_answer(of_models):
@@ -309,14 +283,7 @@ def test_numbers_are_written_with_their_spread(mean, sd, shown):
     assert tables.with_spread(frame).to_dict("list") == {"n": ["3"], "error": [shown]}
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "said"),
-    [
-        (0.00156, 0.00133, "0.00156 → 0.00133 (15 % lower)"),
-        (2.0, 3.0, "2 → 3 (50 % higher)"),
-        (4.0, 4.0, "4 → 4 (the same)"),
-    ],
-)
-def test_a_change_says_its_way_and_share(before, after, said):
-    frame = pd.DataFrame({"chamfer": [before, after]}, index=["scans", "augmented"])
-    assert tables.change(frame, "chamfer", "scans", "augmented") == said
+def test_a_change_says_its_way_and_share():
+    frame = pd.DataFrame({"mm": [2.0, 1.5, 3.0, 2.0]}, index=list("abcd"))
+    said = [tables.change(frame, "mm", "a", end) for end in "bcd"]
+    assert said == ["2 → 1.5 (25 % lower)", "2 → 3 (50 % higher)", "2 → 2 (the same)"]

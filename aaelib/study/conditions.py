@@ -18,8 +18,6 @@ from ..shapes.sources import KINDS
 from ..shapes.writing import replacing
 from .evaluation import Unseen, measure_once, unrefined
 
-_LENGTH = ("epochs", "steps_per_epoch", "first_selectable")
-
 
 @dataclass(frozen=True)
 class Condition:
@@ -234,7 +232,7 @@ def train(study, condition, seed):
     shape_models = load_shape_models(study, condition.sockets) if condition.augmented else {}
     settings = dict(study["transfer"])
     if condition.original:
-        settings |= {name: study["original"][name] for name in _LENGTH}
+        settings |= {name: value for name, value in study["original"].items() if name != "changes"}
     parts = {part: split[part] for part in ("validation", "test")}
     return training.train(
         shapes,

@@ -201,15 +201,10 @@ def synchronize(script):
 def create(script):
     """Write the ``.ipynb`` of a script that has none."""
     import jupytext
-    from ipykernel.kernelspec import get_kernel_dict
 
     notebook = jupytext.read(script)
-    kernel = get_kernel_dict()
-    notebook.metadata["kernelspec"] = {
-        "name": "python3",
-        "language": "python",
-        "display_name": kernel["display_name"],
-    }
+    name = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    notebook.metadata["kernelspec"] = name
     notebook.metadata["pair"] = _pair(script, notebook)
     with replacing(script.with_suffix(".ipynb")) as temporary:
         jupytext.write(notebook, temporary)
@@ -281,17 +276,15 @@ def execute(notebook, output, profile):
                 # ipykernel warns at every start that local sockets are not encrypted.
                 extra_arguments=["--log-level=ERROR"],
             )
-        except (papermill.PapermillExecutionError, DeadKernelError) as error:
-            os.replace(temporary, failed)
-            raise RuntimeError(
-                f"{notebook} failed: {error}\nIts cells up to there are in {failed}"
-            ) from None
         except OSError:
             raise  # the notebook itself may be half written
-        except BaseException:
+        except BaseException as error:
             if temporary.exists():
                 os.replace(temporary, failed)
-            raise
+            if not isinstance(error, papermill.PapermillExecutionError | DeadKernelError):
+                raise
+            message = f"{notebook} failed: {error}\nIts cells up to there are in {failed}"
+            raise RuntimeError(message) from None
     failed.unlink(missing_ok=True)
 
 

@@ -2,14 +2,15 @@
 
 import functools
 import warnings
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import plotly.express as px
 import plotly.graph_objects as go
 import trimesh
-from plotly.colors import find_intermediate_color, hex_to_rgb, label_rgb
 from plotly.offline import get_plotlyjs
-from plotly.subplots import make_subplots
 from scipy.spatial import KDTree
 
 from ..shapes.writing import replacing
@@ -25,20 +26,46 @@ SEQUENTIAL = ["#bfccd4", "#ecc78a", "#e2914f", "#c24f39", "#7a1f2d"]
 DIVERGING = ["#2a5d8f", "#8db6d3", "#f1f1ee", "#e5a983", "#a8402f"]
 
 # Colours that colour-blind readers can tell apart, and symbols for prints in grey.
-_ANSWERS = {
-    "supported": (DIVERGING[0], "circle"),
-    "not supported": (DIVERGING[-1], "x"),
-    "not decidable here": (FAINT, "diamond-open"),
+_ANSWER_COLORS = {
+    "supported": DIVERGING[0],
+    "not supported": DIVERGING[-1],
+    "not decidable here": FAINT,
 }
+_ANSWER_SYMBOLS = dict(zip(_ANSWER_COLORS, ("circle", "x", "diamond-open"), strict=True))
 
 POINTS_SHOWN = 1000  # of a cloud at most, to keep a figure small
 
-_TICKS = [digit * 10.0**power for power in range(-8, 7) for digit in (1, 2, 5)]
-_LOG_AXIS = {"type": "log", "tickvals": _TICKS, "ticktext": [f"{tick:g}" for tick in _TICKS]}
-
 WIDTH = 1000  # pixels a figure is laid out for
-_HEAD, _CAPTION, _COLORBAR = 44, 26, 96  # pixels
+_CAPTION, _COLORBAR, _GAP = 26, 96, 86  # pixels
 _ELEVATION, _AZIMUTH = np.radians([22.0, -62.0])  # of the camera
+
+_DOTTED = {"color": INK, "width": 1, "dash": "dot"}
+_LOG_AXIS = {"type": "log", "dtick": "D2", "tickformat": "~g"}
+_LABEL, _TICKS = {"size": 12, "color": FAINT}, {"size": 11, "color": FAINT}
+_AXIS = {"gridcolor": GRID, "linecolor": GRID, "zerolinecolor": GRID, "tickcolor": GRID}
+_AXIS |= {"showline": True, "ticks": "outside", "ticklen": 4, "automargin": True}
+_AXIS |= {"tickfont": _TICKS, "title": {"font": _LABEL, "standoff": 8}}
+_TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": "Helvetica, Arial, sans-serif", "size": 13, "color": INK},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "margin": {"l": 60, "r": 20, "t": 80, "b": 52},
+        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "yanchor": "top", "y": 1}
+        | {"yref": "container"},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "annotationdefaults": {"font": {"size": 13, "color": INK}, "yshift": 4},
+        "coloraxis": {
+            "colorbar": {"thickness": 12, "len": 0.7, "x": 1.01, "outlinewidth": 0}
+            | {"tickfont": _TICKS, "title": {"side": "top", "font": _LABEL}}
+        },
+        "scene": {"annotationdefaults": {"showarrow": False, "font": _LABEL}},
+        "sliderdefaults": {"currentvalue": {"visible": False}, "font": _LABEL}
+        | {"x": 0.12, "len": 0.76, "y": 0.0, "pad": {"t": 18}, "tickcolor": FAINT}
+        | {"bgcolor": BASELINE_COLOR, "bordercolor": GRID, "activebgcolor": FAINT},
+    }
+)
 
 
 # Galleries ---------------------------------------------------------------------------------------
@@ -64,24 +91,15 @@ def cloud_gallery(
         What the numbers are, with their unit.
     color_range : tuple of float, optional
         (low, high) of the colour scale, by default the range of the numbers.
-
-    Raises
-    ------
-    ValueError
-        If there are no clouds, or if `titles` or `color` has another length than `clouds`.
     """
-    _check_lengths(clouds, titles=titles, color=color)
     color = [CLOUD_COLOR] * len(clouds) if color is None else color
     values = None if isinstance(color[0], str) else color
-    clouds = [np.asarray(cloud, dtype=np.float32) for cloud in clouds]
     count = int(np.clip(5500 / len(clouds), 500, POINTS_SHOWN))
     kept = [_evenly_spread(cloud, count) for cloud in clouds]
     thinned = [cloud[keep] for cloud, keep in zip(clouds, kept, strict=True)]
     figure, points = _gallery(thinned, titles, columns, values, colorbar_title, color_range)
     for xyz, paint, keep in zip(points, color, kept, strict=True):
-        if values is not None:
-            paint = np.asarray(paint, dtype=np.float32)[keep]
-        figure.add_trace(_cloud(xyz, paint))
+        figure.add_trace(_cloud(xyz, paint if values is None else paint[keep]))
     return figure
 
 
@@ -99,21 +117,12 @@ def mesh_gallery(
         A number for each vertex. A range with both signs gets a diverging scale, centred on 0.
     titles, columns, colorbar_title, color_range
         As for `cloud_gallery`.
-
-    Raises
-    ------
-    ValueError
-        As `cloud_gallery` does.
     """
-    _check_lengths(meshes, titles=titles, intensities=intensities)
     vertices, faces = zip(*[_vertices_and_faces(mesh) for mesh in meshes], strict=True)
     figure, points = _gallery(vertices, titles, columns, intensities, colorbar_title, color_range)
-    for index, (xyz, triangles) in enumerate(zip(points, faces, strict=True)):
-        paint = {"color": SURFACE_COLOR}
-        if intensities is not None:
-            values = np.asarray(intensities[index], dtype=np.float32)
-            paint = {"intensity": values, "coloraxis": "coloraxis"}
-        figure.add_trace(_surface(xyz, triangles, **paint))
+    intensities = [None] * len(meshes) if intensities is None else intensities
+    for xyz, triangles, values in zip(points, faces, intensities, strict=True):
+        figure.add_trace(_surface(xyz, triangles, values))
     return figure
 
 
@@ -163,7 +172,7 @@ def interpolation(shapes, labels):
     if is_cloud:
         first = _cloud(steps[0], CLOUD_COLOR, size=3)
     else:
-        first = _surface(steps[0], _vertices_and_faces(shapes[0])[1], color=SURFACE_COLOR)
+        first = _surface(steps[0], _vertices_and_faces(shapes[0])[1])
     figure.add_trace(first)
     frames, stops = [], []
     jump = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
@@ -171,11 +180,8 @@ def interpolation(shapes, labels):
         frames.append(go.Frame(data=[type(first)(**_xyz(xyz))], name=str(index)))
         stops.append({"method": "animate", "label": label, "args": [[str(index)], jump]})
     figure.frames = frames
-    slider = {"steps": stops, "x": 0.12, "len": 0.76, "y": 0.0, "pad": {"t": 18}}
-    slider |= {"currentvalue": {"visible": False}, "font": {"size": 12, "color": FAINT}}
-    slider |= {"bgcolor": BASELINE_COLOR, "bordercolor": GRID}
-    slider |= {"activebgcolor": FAINT, "tickcolor": FAINT}
-    figure.update_layout(margin_b=92, sliders=[slider], height=figure.layout.height + 92)
+    height = figure.layout.height + 92
+    figure.update_layout(margin_b=92, sliders=[{"steps": stops}], height=height)
     return figure
 
 
@@ -196,26 +202,18 @@ def training_curves(histories, columns, best):
     best : dict of str -> int
         Run -> the epoch that was selected, which gets a marker.
     """
-    figure, places = _panels(list(columns.values()))
-    for column, where in zip(columns, places, strict=True):
-        shown = {name: h[column].dropna() for name, h in histories.items() if column in h}
-        for name, values in shown.items():
-            color = _series_color(name, histories)
-            _add_line(figure, name, color, values.index, values.to_numpy(), where, width=1.8)
-            if (epoch := best.get(name)) in values.index:
-                figure.add_scatter(
-                    x=[epoch],
-                    y=[values[epoch]],
-                    mode="markers",
-                    marker={"color": color, "size": 10, "line": {"color": "white", "width": 1.5}},
-                    name=f"{name}, best",
-                    legendgroup=name,
-                    showlegend=False,
-                    **where,
-                )
-        if _spans_decades(shown.values()):
-            figure.update_yaxes(**_LOG_AXIS, **where)
-        figure.update_xaxes(title_text="epoch", **where)
+    runs = pd.concat(histories, names=["run", "epoch"]).rename(columns=columns).reset_index()
+    shown = [title for title in columns.values() if title in runs]
+    data = runs.melt(["run", "epoch"], shown, var_name="metric").dropna()
+    figure, places = _panels(px.line, data, "metric", x="epoch", y="value", color="run")
+    for trace in figure.data:
+        sizes = 10 * (trace.x == best.get(trace.name))
+        trace.update(mode="lines+markers", marker={"size": sizes, "opacity": 1, "line_width": 0})
+    figure.update_xaxes(title_text="epoch")
+    figure.update_yaxes(title_text=None, matches=None, showticklabels=True)
+    for metric, values in data.groupby("metric").value:
+        if _spans_decades(values):
+            figure.update_yaxes(_LOG_AXIS, **places[metric])
     return figure
 
 
@@ -247,90 +245,66 @@ def latent_map(xy, kinds, names, prior_xy, explained):
     explained : sequence of 2 float
         Share of the codes' variance along each axis, [0, 1].
     """
-    figure = go.Figure(layout=_layout(620))
-    _draw_prior(figure, prior_xy)
-    kinds, names = np.asarray(kinds), np.asarray(names)
-    order = list(dict.fromkeys(kinds))
+    data = pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], "kind": kinds, "name": names})
+    figure, _ = _panels(px.scatter, data, height=500, x="x", y="y", color="kind", hover_name="name")
     dot = {"size": 8, "opacity": 0.85, "line": {"color": "white", "width": 0.8}}
-    for kind in order:
-        of_kind = kinds == kind
-        figure.add_scatter(
-            x=xy[of_kind, 0],
-            y=xy[of_kind, 1],
-            text=names[of_kind],
-            mode="markers",
-            name=kind,
-            marker={"color": _series_color(kind, order), **dot},
-            hovertemplate="%{text}<extra>%{fullData.name}</extra>",
-        )
+    figure.update_traces(marker=dot)
     first, second = (f"axis ({100 * share:.0f} % of variance)" for share in explained)
     figure.update_xaxes(title_text=f"first {first}", zeroline=False, constrain="domain")
     figure.update_yaxes(title_text=f"second {second}", zeroline=False, scaleanchor="x")
-    return figure
+    return go.Figure([*_prior(prior_xy), *figure.data], figure.layout)
 
 
-def bars_with_baselines(table, columns, spread, baselines, better):
+def bars_with_baselines(table, metrics, baselines):
     """
     Models side by side on several metrics, baselines in grey.
 
     Parameters
     ----------
-    table, spread : pandas.DataFrame
-        A row for each model, from top to bottom, and a column for each metric: its value, and half
-        the length of its error bar, such as the standard deviation over seeds (NaN: none).
-    columns : dict of str -> str
-        Metric -> title of its panel.
+    table : pandas.DataFrame
+        A row for each model, from top to bottom, and a column for each metric, 0 or more. Where it
+        has a column `<metric>_sd`, that is half the length of an error bar (NaN: none).
+    metrics : dict of str -> (str, {"lower", "higher"} or float)
+        Metric -> title of its panel, and which way is better, or the value that is best, which is
+        drawn as a line (`evaluation.METRICS`). Those that the table lacks are left out.
     baselines : sequence of str
         The rows to draw in grey.
-    better : dict of str -> {"lower", "higher"} or float
-        For a metric, which way is better, or the value that is best, which is drawn as a line.
     """
     arrows = {"lower": "↓", "higher": "↑"}
-    headings = [
-        f"{title} {arrows.get(better[column]) or f'→ {better[column]:g}'}"
-        for column, title in columns.items()
-    ]
-    figure, places = _panels(headings, 60 + 30 * len(table), shared_yaxes=True)
+    titles = {
+        metric: f"{title} {arrows.get(better) or f'→ {better:g}'}"
+        for metric, (title, better) in metrics.items()
+        if metric in table
+    }
+    data = pd.concat(
+        {
+            title: table.reindex(columns=[metric, f"{metric}_sd"]).set_axis(["value", "sd"], axis=1)
+            for metric, title in titles.items()
+        },
+        names=["metric", "model"],
+    ).reset_index()
+    data["sd"] = data["sd"].where(data["sd"] > 0)
+    data["end"] = data["value"] + data["sd"].fillna(0)
+    data["text"] = data["value"].map(" {:.3g}".format, na_action="ignore")
     models = [name for name in table.index if name not in baselines]
-    colors = [
-        BASELINE_COLOR if name in baselines else _series_color(name, models) for name in table.index
-    ]
-    for column, where in zip(columns, places, strict=True):
-        values = table[column].to_numpy(dtype=float)
-        reach = np.nan_to_num(spread[column].to_numpy(dtype=float))
-        error = {"type": "data", "array": np.where(reach > 0, reach, np.nan), "color": INK}
-        figure.add_bar(
-            x=values,
-            y=list(table.index),
-            orientation="h",
-            width=0.62,
-            marker={"color": colors, "line": {"width": 0}},
-            error_x=error | {"thickness": 1.2, "width": 3},
-            showlegend=False,
-            hovertemplate="%{y}: %{x:.4g}<extra></extra>",
-            **where,
-        )
-        # Written beyond the error bar, which a bar's own text would run into.
-        ends = values + np.where(values < 0, 0.0, reach)
-        figure.add_scatter(
-            x=ends,
-            y=list(table.index),
-            text=[f" {v:.3g}" if np.isfinite(v) else "" for v in values],
-            mode="text",
-            textposition="middle right",
-            textfont={"size": 11, "color": FAINT},
-            showlegend=False,
-            hoverinfo="skip",
-            cliponaxis=False,
-            **where,
-        )
-        if better[column] not in arrows:
-            line = {"color": INK, "width": 1, "dash": "dot"}
-            figure.add_vline(x=better[column], line=line, **where)
-        low, high = min(0.0, np.nanmin(values - reach)), max(0.0, np.nanmax(ends))
-        figure.update_xaxes(range=[low, high + 0.2 * (high - low)], nticks=5, **where)
-    figure.update_yaxes(autorange="reversed", showgrid=False, tickcolor="white")
-    return figure
+    colors = _colors(models) | dict.fromkeys(baselines, BASELINE_COLOR)
+    options = {"data": data, "panel": "metric", "height": 60 + 30 * len(table), "y": "model"}
+    figure, places = _panels(
+        px.bar, **options, x="value", error_x="sd", color="model", color_discrete_map=colors
+    )
+    figure.update_traces(error_x={"color": INK, "thickness": 1.2, "width": 3}, width=0.62)
+    # Written beyond the error bar, which a bar's own text would run into.
+    texts, _ = _panels(px.scatter, **options, x="end", text="text")
+    texts.update_traces(mode="text", textposition="middle right", textfont=_TICKS)
+    figure.add_traces(texts.update_traces(cliponaxis=False, hoverinfo="skip").data)
+    figure.update_traces(showlegend=False)
+    for metric, title in titles.items():
+        where, best = places[title], metrics[metric][1]
+        if best not in arrows:
+            figure.add_vline(best, line=_DOTTED, **where)
+        end = data["end"][data["metric"] == title].max()
+        figure.update_xaxes(range=[0, 1.2 * end], nticks=5, title_text=None, **where)
+    return _list(figure, table.index)
 
 
 def compactness(measures, published):
@@ -341,26 +315,23 @@ def compactness(measures, published):
     ----------
     measures : dict of str -> pandas.DataFrame
         For each kind a table indexed by the number of modes, with columns "compactness" (share of
-        the variance, [0, 1]), "generalization" and "specificity" (mm).
+        variance), "generalization" and "specificity" (mm).
     published : dict of str -> dict of str -> float
         For a kind and a column the value that was published, a dotted line.
     """
-    units = {"compactness": "share of variance", "generalization": "mm", "specificity": "mm"}
-    figure, places = _panels(list(units))
-    dotted = {"width": 1.3, "dash": "dot"}
-    for (column, unit), where in zip(units.items(), places, strict=True):
-        for kind, table in measures.items():
-            color, values = _series_color(kind, measures), table[column].to_numpy()
-            look = {"mode": "lines+markers", "marker": {"size": 5}}
-            _add_line(figure, kind, color, table.index, values, where, **look)
-            if (value := published.get(kind, {}).get(column)) is not None:
-                note = {"text": f"{value:g}", "font": {"size": 10, "color": color}}
-                note |= {"x": 1, "xanchor": "left", "yanchor": "middle"}
-                figure.add_hline(y=value, line=dotted | {"color": color}, annotation=note, **where)
-        figure.update_xaxes(title_text="modes", **where)
-        figure.update_yaxes(title_text=unit, **where)
-    line = dotted | {"color": FAINT}
-    figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name="published")
+    titles = {"compactness": "compactness, share of variance"}
+    titles |= {column: f"{column}, mm" for column in ("generalization", "specificity")}
+    data = pd.concat(measures, names=["kind", "modes"]).rename(columns=titles).reset_index()
+    data = data.melt(["kind", "modes"], list(titles.values())).dropna()
+    lines = {"x": "modes", "y": "value", "color": "kind", "markers": True}
+    figure, places = _panels(px.line, data, "variable", **lines)
+    figure.update_yaxes(title_text=None, matches=None, showticklabels=True)
+    for kind in measures:
+        for column, value in published.get(kind, {}).items():
+            line = _DOTTED | {"color": KIND_COLORS[kind]}
+            note = {"text": f"{value:g}", "x": 1, "xanchor": "left", "font_color": line["color"]}
+            note |= {"yanchor": "middle", "yshift": 0}
+            figure.add_hline(value, line=line, annotation=note, **places[titles[column]])
     return figure
 
 
@@ -380,26 +351,16 @@ def learning_curve(frame, x, series, y, ylabel, marks):
     marks : dict of str -> float
         Values to compare with, such as the sampling floor: dashed lines with their names.
     """
-    figure = go.Figure(layout=_layout(420))
-    seeds = frame.groupby([series, x], sort=False)[y].agg(["mean", "std"]).reset_index()
-    names = list(seeds[series].unique())
-    for name in names:
-        runs = seeds[seeds[series] == name].sort_values(x)
-        color = _series_color(name, names)
-        error = {"type": "data", "array": runs["std"].to_numpy(), "color": color}
-        look = {"mode": "lines+markers", "marker": {"size": 7}}
-        look["error_y"] = error | {"thickness": 1.2, "width": 4}
-        _add_line(figure, name, color, runs[x].to_numpy(), runs["mean"].to_numpy(), **look)
+    seeds = frame.sort_values(x, kind="stable").groupby([series, x], sort=False)[y]
+    data = seeds.agg(["mean", "std"]).reset_index()
+    lines = {"x": x, "y": "mean", "error_y": "std", "color": series, "markers": True}
+    figure, _ = _panels(px.line, data, height=300, log_x=True, labels={"mean": ylabel}, **lines)
     for mark, value in marks.items():
-        note = {"text": mark, "font": {"size": 11, "color": FAINT}}
-        note |= {"x": 0, "xanchor": "left", "yanchor": "bottom"}
-        dashed = {"color": FAINT, "width": 1.3, "dash": "dash"}
-        figure.add_hline(y=value, line=dashed, annotation=note)
+        note = {"text": mark, "x": 0, "xanchor": "left", "yanchor": "bottom", "font": _TICKS}
+        line = {"color": FAINT, "width": 1.3, "dash": "dash"}
+        figure.add_hline(value, line=line, annotation=note)
     ticks = np.sort(frame[x].unique())
-    figure.update_xaxes(type="log", tickvals=ticks, ticktext=ticks.astype(str))
-    figure.update_xaxes(title_text=x.replace("_", " "))
-    figure.update_yaxes(title_text=ylabel)
-    return figure
+    return figure.update_xaxes(tickvals=ticks, ticktext=ticks.astype(str))
 
 
 def differences(frame):
@@ -410,54 +371,33 @@ def differences(frame):
     "answer" as `aaelib.metrics.inference` has them (an unknown interval is NaN), and "metric": what
     the difference is one of, with its unit. Each metric has a panel, with a line at zero.
     """
-    panels = list(frame.groupby("metric", sort=False))
-    row, gap = 34, 76  # pixels for a claim, and between panels
-    heights = [row * (len(panel) + 0.5) for _, panel in panels]
-    inside = sum(heights) + gap * (len(panels) - 1)
-    figure = make_subplots(
-        rows=len(panels),
-        row_heights=heights,
-        vertical_spacing=gap / inside if len(panels) > 1 else 0,
+    figure, _ = _intervals(
+        frame.rename_axis("name").reset_index(),
+        "metric",
+        color="answer",
+        color_discrete_map=_ANSWER_COLORS,
+        symbol="answer",
+        symbol_map=_ANSWER_SYMBOLS,
     )
-    figure.update_layout(_layout(round(inside + _HEAD + 14 + 52)), margin_b=52)
-    for place, (metric, panel) in enumerate(panels, start=1):
-        where = {"row": place, "col": 1}
-        for answer, (color, symbol) in _ANSWERS.items():
-            claims = panel[panel["answer"] == answer]
-            reach = claims["high"] - claims["mean"], claims["mean"] - claims["low"]
-            # A name of the legend for each answer, whether some claim has it or not.
-            look = {"name": answer, "legendgroup": answer, "showlegend": place == 1}
-            _add_intervals(figure, where, claims["mean"], *reach, color, symbol=symbol, **look)
-        figure.add_vline(x=0, line={"color": INK, "width": 1}, **where)
-        ends = np.append(panel[["mean", "low", "high"]].to_numpy(float).ravel(), 0.0)
-        low, high = np.nanmin(ends), np.nanmax(ends)
-        margin = 0.08 * (high - low) or 1.0  # no difference at all
-        figure.update_xaxes(title_text=metric, range=[low - margin, high + margin], **where)
-        figure.update_xaxes(exponentformat="none", nticks=9, zeroline=False, **where)
-        _list_from_top(figure, where, panel.index)
-    figure.update_yaxes(tickfont={"size": 12, "color": INK})
-    return figure
+    # An axis holds its shapes: the line is inside wherever the intervals are.
+    return figure.add_vline(0, line={"color": INK, "width": 1})
 
 
-def nearest_histogram(distances):
+def nearest_histogram(
+    distances, label="Chamfer distance to the nearest training socket (unit sphere)"
+):
     """
     Share of each set within a distance of the nearest training socket, a step for each socket.
 
     `distances` maps a set, such as generated and test sockets, to its Chamfer distances (unit
     spheres, shape (n,)). Copies of training sockets rise at 0, far to the left of test sockets.
     """
-    figure = go.Figure(layout=_layout(420))
-    for name, values in distances.items():
-        values = np.sort(values)
-        # The lowest distance twice: the function rises there as well, from 0.
-        steps = np.append(values[:1], values)
-        shares = np.arange(len(values) + 1) / len(values)
-        _add_line(figure, name, _series_color(name, distances), steps, shares, shape="hv")
-    if _spans_decades(distances.values()):
-        figure.update_xaxes(**_LOG_AXIS)
-    figure.update_xaxes(title_text="Chamfer distance to the nearest training socket (unit sphere)")
-    figure.update_yaxes(title_text="share of sockets", range=[0, 1.02])
-    return figure
+    data = pd.concat({name: pd.Series(each) for name, each in distances.items()}, names=["set"])
+    data = data.rename(label).reset_index()
+    figure, _ = _panels(px.ecdf, data, height=300, x=label, color="set")
+    if _spans_decades(data[label]):
+        figure.update_xaxes(_LOG_AXIS)
+    return figure.update_yaxes(title_text="share", range=[0, 1.02])
 
 
 def assessment(table, plausibility):
@@ -473,60 +413,80 @@ def assessment(table, plausibility):
         A row each for real and for generated sockets, with columns "mean", "sd" and "n" of scores
         from 1 to 5 (`aaelib.apps.assessment.plausibility`). Without rows its panel is left out.
     """
-    has_scores = len(plausibility) > 0
-    titles = ["accuracy → 0.5", *["plausibility, mean ± sd"] * has_scores]
-    figure, places = _panels(titles, 60 + 34 * max(len(table), 2))
-    look = {"showlegend": False, "hovertemplate": "%{y}: %{x:.3g}<extra></extra>"}
-    is_machine = table.index.str.startswith("machine:")
-    for rows, color in ((table[~is_machine], SERIES_COLORS[0]), (table[is_machine], FAINT)):
-        reach = rows["high"] - rows["accuracy"], rows["accuracy"] - rows["low"]
-        _add_intervals(figure, places[0], rows["accuracy"], *reach, color, **look)
-    figure.add_vline(x=0.5, line={"color": INK, "width": 1, "dash": "dot"}, **places[0])
-    figure.update_xaxes(range=[0, 1.02], **places[0])
-    _list_from_top(figure, places[0], table.index)
-    if has_scores:
-        names = [f"{name}<br>n = {n:g}" for name, n in plausibility["n"].items()]
-        mean, sd = (plausibility[column].set_axis(names) for column in ("mean", "sd"))
-        _add_intervals(figure, places[1], mean, sd, sd, SERIES_COLORS[1], **look)
-        figure.update_xaxes(range=[0.8, 5.2], tickvals=[1, 2, 3, 4, 5], **places[1])
-        _list_from_top(figure, places[1], names)
-    return figure
+    judged = table.rename(columns={"accuracy": "mean"}).assign(panel="accuracy → 0.5")
+    is_machine = judged.index.str.startswith("machine:")
+    judged["color"] = np.where(is_machine, FAINT, SERIES_COLORS[0])
+    data = judged[["mean", "low", "high", "panel", "color"]]
+    if len(plausibility):
+        scores = plausibility.assign(panel="plausibility, mean ± sd", color=SERIES_COLORS[1])
+        scores["low"], scores["high"] = (scores["mean"] + by * scores["sd"] for by in (-1, 1))
+        scores.index = [f"{name}<br>n = {n:g}" for name, n in plausibility["n"].items()]
+        data = pd.concat([data, scores[data.columns]])
+    data = data.rename_axis("name").reset_index()
+    figure, places = _intervals(data, "panel", color="color", color_discrete_map="identity")
+    where = places["accuracy → 0.5"]
+    figure.add_vline(0.5, line=_DOTTED, **where)
+    figure.update_xaxes(range=[0, 1.02], **where)
+    if len(plausibility):
+        where = places["plausibility, mean ± sd"]
+        figure.update_xaxes(range=[0.8, 5.2], tickvals=[1, 2, 3, 4, 5], **where)
+    return figure.update_yaxes(matches=None, showticklabels=True)
 
 
-def _add_line(figure, name, color, x, y, where=None, width=2, shape=None, mode="lines", **more):
-    """Add a line to a panel; the legend of the figure names it once."""
-    figure.add_scatter(
-        x=x,
-        y=y,
-        mode=mode,
-        name=name,
-        legendgroup=name,
-        showlegend=name not in {trace.name for trace in figure.data},
-        line={"color": color, "width": width, "shape": shape},
-        **more,
-        **(where or {}),
+def _panels(draw, data, panel=None, height=250, **options):
+    """
+    Small multiples by plotly express, up to three in a row, and where (row, col) each of them is.
+
+    `draw` is a function of plotly express, `panel` the column of `data` that tells their titles.
+    """
+    titles = [None] if panel is None else list(data[panel].unique())
+    per_row = 2 if len(titles) == 4 else min(len(titles), 3)
+    rows = -(-len(titles) // per_row)
+    inside = rows * height + (rows - 1) * _GAP
+    if "color" in options:
+        options.setdefault("color_discrete_map", _colors(data[options["color"]]))
+    figure = draw(
+        data,
+        facet_col=panel,
+        facet_col_wrap=per_row,
+        facet_col_spacing=0.2 / per_row,
+        facet_row_spacing=_GAP / inside,
+        template=_TEMPLATE,
+        height=inside + 132,
+        **options,
     )
+    figure.for_each_annotation(lambda note: note.update(text=note.text.removeprefix(f"{panel}=")))
+    figure.update_xaxes(matches=None, showticklabels=True).update_layout(legend_title_text=None)
+    # plotly express counts rows from the bottom.
+    return figure, {
+        title: {"row": rows - i // per_row, "col": i % per_row + 1}
+        for i, title in enumerate(titles)
+    }
 
 
-def _add_intervals(figure, where, values, above, below, color, symbol="circle", **more):
-    """Add points, a row for each of the names that index `values`, with bars to either side."""
-    error = {"type": "data", "array": above.to_numpy(float), "arrayminus": below.to_numpy(float)}
-    figure.add_scatter(
-        x=values.to_numpy(float),
-        y=list(values.index),
-        error_x=error | {"color": color, "thickness": 2, "width": 5},
-        mode="markers",
-        marker={"color": color, "symbol": symbol, "size": 11},
-        **more,
-        **where,
+def _intervals(data, panel, **options):
+    """Points with intervals: of each "name" in `data` its "mean", from "low" to "high"."""
+    names = list(data["name"].unique())
+    figure, places = _panels(
+        px.scatter,
+        data.assign(above=data["high"] - data["mean"], below=data["mean"] - data["low"]),
+        panel,
+        60 + 34 * len(names),
+        x="mean",
+        y="name",
+        error_x="above",
+        error_x_minus="below",
+        **options,
     )
+    figure.update_traces(error_x={"thickness": 2, "width": 5}, marker_size=11)
+    figure.update_xaxes(title_text=None, exponentformat="none", nticks=5, zeroline=False)
+    return _list(figure, names), places
 
 
-def _list_from_top(figure, where, names):
-    """Let the y axis of a panel list names from top to bottom."""
-    figure.update_yaxes(categoryorder="array", categoryarray=list(names), **where)
-    figure.update_yaxes(range=[len(names) - 0.5, -0.5], **where)
-    figure.update_yaxes(showgrid=False, tickcolor="white", **where)
+def _list(figure, names):
+    """Let the y axis of each panel list names from top to bottom."""
+    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
+    return figure.update_yaxes(title_text=None, showgrid=False, tickcolor="white")
 
 
 # Output ------------------------------------------------------------------------------------------
@@ -540,9 +500,10 @@ def to_png(fig):
     until the process ends. Where no browser works this is None, and one warning says what to
     install.
     """
-    if not _has_browser():
-        return None
-    return _png(fig, {"width": WIDTH, "height": fig.layout.height or 450, "scale": 1})
+    import kaleido
+
+    size = {"width": WIDTH, "height": fig.layout.height or 450, "scale": 1}
+    return kaleido.calc_fig_sync(fig, opts=size) if _has_browser() else None
 
 
 @functools.cache
@@ -554,7 +515,7 @@ def _has_browser():
     options = {"mathjax": False}
     try:
         # The server itself would wait for ever for a browser that does not start.
-        _png(go.Figure(), {}, kopts=options)
+        kaleido.calc_fig_sync(go.Figure(), kopts=options)
     except (RuntimeError, OSError) as error:
         warnings.warn(
             "No static pictures: no Chrome or Chromium that works was found. Install one (Debian "
@@ -565,12 +526,6 @@ def _has_browser():
         return False
     kaleido.start_sync_server(**options)
     return True
-
-
-def _png(fig, size, **options):
-    import kaleido
-
-    return kaleido.calc_fig_sync(fig, opts={"format": "png", **size}, **options)
 
 
 def write_html(fig, path):
@@ -594,50 +549,6 @@ def share_plotly(folder):
 # Parts -------------------------------------------------------------------------------------------
 
 
-@functools.cache
-def _template():
-    axis = {"gridcolor": GRID, "linecolor": GRID, "zerolinecolor": GRID, "tickcolor": GRID}
-    axis |= {"showline": True, "ticks": "outside", "ticklen": 4, "automargin": True}
-    axis |= {"tickfont": {"size": 11, "color": FAINT}}
-    axis |= {"title": {"font": {"size": 12, "color": FAINT}, "standoff": 8}}
-    legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yref": "container"}
-    return go.layout.Template(
-        layout={
-            "font": {"family": "Helvetica, Arial, sans-serif", "size": 13, "color": INK},
-            "paper_bgcolor": "white",
-            "plot_bgcolor": "white",
-            "legend": legend | {"yanchor": "top"},
-            "xaxis": axis,
-            "yaxis": axis,
-        }
-    )
-
-
-def _layout(height):
-    margin = {"l": 60, "r": 20, "t": _HEAD + 14, "b": 48}
-    return go.Layout(template=_template(), height=height, margin=margin)
-
-
-def _panels(titles, panel_height=250, **subplots):
-    """Small multiples, up to three in a row, and where (row, col) each of them is."""
-    per_row = 2 if len(titles) == 4 else min(len(titles), 3)
-    rows = -(-len(titles) // per_row)
-    gap = 86  # pixels between rows, for the axis below one and the title above the next
-    inside = rows * panel_height + (rows - 1) * gap
-    figure = make_subplots(
-        rows=rows,
-        cols=per_row,
-        subplot_titles=titles,
-        vertical_spacing=gap / inside if rows > 1 else 0,
-        horizontal_spacing=0.2 / per_row,
-        **subplots,
-    )
-    figure.update_annotations(font={"size": 13, "color": INK}, yshift=4)
-    figure.update_layout(_layout(inside + _HEAD + 36 + 52))
-    figure.update_layout(margin_t=_HEAD + 36, margin_b=52)
-    return figure, [{"row": i // per_row + 1, "col": i % per_row + 1} for i in range(len(titles))]
-
-
 def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, color_range=None):
     """An empty scene with places for the shapes in a grid, and the shapes, each at its place."""
     shapes = [_centred(shape) for shape in shapes]
@@ -659,7 +570,7 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
     ends += list(feet) if titles is not None else []
     half = np.abs(np.array(ends) - centre).max(axis=0)
     half = np.maximum(half, 1e-3 * half.max())  # a flat shape still needs a range
-    figure = go.Figure(layout=_layout(round(rows * (height + caption))))
+    figure = go.Figure(layout={"template": _TEMPLATE, "height": round(rows * (height + caption))})
     figure.update_layout(margin={"l": 0, "r": side, "t": 0, "b": 0, "autoexpand": False})
     eye = [cos * np.cos(_AZIMUTH), cos * np.sin(_AZIMUTH), sin]
     camera = {"eye": _by_axis(eye), "up": {"x": 0, "y": 0, "z": 1}}
@@ -675,9 +586,8 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
     if columns > 1:
         figure.layout.width = WIDTH  # where it is narrower, the camera would cut off the sides
     if titles is not None:
-        label = {"showarrow": False, "font": {"size": 12, "color": FAINT}}
         figure.layout.scene.annotations = [
-            label | {"text": text} | _by_axis(foot) for text, foot in zip(titles, feet, strict=True)
+            {"text": text} | _by_axis(foot) for text, foot in zip(titles, feet, strict=True)
         ]
     if values is not None:
         figure.layout.coloraxis = _coloraxis(values, colorbar_title, color_range)
@@ -736,11 +646,10 @@ def _cloud(xyz, paint, size=2.5):
     if isinstance(paint, str):
         marker, hover = _tinted(xyz, paint), {"hoverinfo": "skip"}
     else:
-        marker = {"color": paint, "coloraxis": "coloraxis"}
+        marker = {"color": np.asarray(paint, np.float32), "coloraxis": "coloraxis"}
         hover = {"hovertemplate": "%{marker.color:.3g}<extra></extra>"}
     marker |= {"size": size, "line": {"width": 0}}
-    look = {"mode": "markers", "marker": marker, "showlegend": False}
-    return go.Scatter3d(**_xyz(xyz), **look, **hover)
+    return go.Scatter3d(**_xyz(xyz), mode="markers", marker=marker, showlegend=False, **hover)
 
 
 def _tinted(xyz, color):
@@ -748,16 +657,18 @@ def _tinted(xyz, color):
     toward = np.array([np.cos(_AZIMUTH), np.sin(_AZIMUTH), 0.0], dtype=np.float32)
     depth = xyz @ toward
     near = (depth - depth.min()) / max(np.ptp(depth), np.finfo(np.float32).tiny)
-    paled = find_intermediate_color(hex_to_rgb(color), (255, 255, 255), 0.6, colortype="tuple")
-    scale = [[0, label_rgb(paled)], [0.65, color], [1, color]]
-    # Five tints: a byte a point, and pictures that compress well.
+    # Five tints, from two fifths of the colour on: a byte a point, and pictures that compress well.
     tints = np.round(4 * near).astype(np.uint8)
-    return {"color": tints, "colorscale": scale, "cmin": 0, "cmax": 4, "showscale": False}
+    return {"color": tints, "colorscale": ["white", color], "cmin": -1.73, "cmax": 2.6}
 
 
-def _surface(xyz, faces, **paint):
+def _surface(xyz, faces, values=None):
+    """A mesh of one colour, or coloured by a number for each vertex on the figure's scale."""
     i, j, k = np.ascontiguousarray(faces.T)
     lighting = {"ambient": 0.38, "diffuse": 0.62, "specular": 0.08, "roughness": 0.5}
+    paint = {"color": SURFACE_COLOR}
+    if values is not None:
+        paint = {"intensity": np.asarray(values, np.float32), "coloraxis": "coloraxis"}
     return go.Mesh3d(
         **_xyz(xyz),
         **{"i": i, "j": j, "k": k},
@@ -775,11 +686,9 @@ def _coloraxis(values, title, limits):
     if limits is None:
         low, high = min(map(np.nanmin, values)), max(map(np.nanmax, values))
         limits = (-max(-low, high), max(-low, high)) if low < 0 < high else (low, high)
-    colorbar = {"title": {"text": title, "side": "top", "font": {"size": 12, "color": FAINT}}}
-    colorbar |= {"thickness": 12, "len": 0.7, "x": 1.01, "outlinewidth": 0}
-    colorbar |= {"tickfont": {"size": 11, "color": FAINT}}
     colors = DIVERGING if limits[0] < 0 < limits[1] else SEQUENTIAL
-    return {"colorscale": colors, "cmin": limits[0], "cmax": limits[1], "colorbar": colorbar}
+    scale = {"colorscale": colors, "cmin": limits[0], "cmax": limits[1]}
+    return scale | {"colorbar": {"title": {"text": title}}}
 
 
 def _saturation(values):
@@ -787,40 +696,32 @@ def _saturation(values):
     return float(np.percentile(np.abs(np.concatenate(values)), 99))
 
 
-def _series_color(name, names):
-    if name in KIND_COLORS:
-        return KIND_COLORS[name]
-    # Sorted, so that the same set of runs has the same colours whichever comes first.
-    others = sorted(other for other in names if other not in KIND_COLORS)
-    return SERIES_COLORS[others.index(name) % len(SERIES_COLORS)]
+def _colors(names):
+    """Colours of series: the same set has the same ones, whichever comes first."""
+    others = sorted({*names} - KIND_COLORS.keys())
+    return KIND_COLORS | dict(zip(others, cycle(SERIES_COLORS), strict=False))
 
 
-def _spans_decades(series):
-    values = np.concatenate([np.asarray(s, dtype=float) for s in series] or [np.ones(1)])
-    return bool(values.size and values.min() > 0 and values.max() > 20 * values.min())
+def _spans_decades(values):
+    return values.min() > 0 and values.max() > 20 * values.min()
 
 
-def _draw_prior(figure, xy):
+def _prior(xy):
     """
     Draw the prior: faint points, and ellipses that hold 50 %, 90 % and 99 % of a normal one.
 
     A normal prior stays normal when it is projected, and holds a share p within
     r^2 = -2 ln(1 - p) standard deviations squared (Rayleigh).
     """
-    figure.add_scatter(
-        x=xy[:, 0].astype(np.float32),
-        y=xy[:, 1].astype(np.float32),
-        mode="markers",
-        name="prior",
-        marker={"color": BASELINE_COLOR, "size": 3, "opacity": 0.35},
-        hoverinfo="skip",
-    )
+    x, y = xy.T.astype(np.float32)
+    marker = {"color": BASELINE_COLOR, "size": 3, "opacity": 0.35}
+    yield go.Scatter(x=x, y=y, mode="markers", name="prior", marker=marker, hoverinfo="skip")
     angles = np.linspace(0, 2 * np.pi, 121)
     circle = np.column_stack([np.cos(angles), np.sin(angles)])
     to_ellipse = np.linalg.cholesky(np.cov(xy.T)).T
     for share in (0.5, 0.9, 0.99):
         ring = xy.mean(axis=0) + np.sqrt(-2 * np.log(1 - share)) * circle @ to_ellipse
-        figure.add_scatter(
+        yield go.Scatter(
             x=ring[:, 0],
             y=ring[:, 1],
             mode="lines",
@@ -828,15 +729,3 @@ def _draw_prior(figure, xy):
             hovertemplate=f"{share:.0%} of the prior<extra></extra>",
             showlegend=False,
         )
-
-
-def _check_lengths(shapes, **lists):
-    """Raise ValueError if there is no shape to show, or a list has another length."""
-    if len(shapes) == 0:
-        raise ValueError("A gallery of 0 shapes: it takes 1 or more.")
-    for name, items in lists.items():
-        if items is not None and len(items) != len(shapes):
-            raise ValueError(
-                f"{name} has {len(items)} items for {len(shapes)} shapes: give one for each, in "
-                "order."
-            )

@@ -1,12 +1,12 @@
 """Report on a model of any shapes: all metrics and figures, beside those of baselines."""
 
 import json
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from plotly.offline import get_plotlyjs
 from scipy.spatial import cKDTree
 
 from ..models import latent
@@ -15,9 +15,10 @@ from ..shapes import folders
 from ..shapes.sockets import check_sockets, fit_surfaces
 from ..shapes.sources import KINDS
 from ..shapes.writing import replacing
-from . import baselines, evaluation, figures, site, tables
+from . import baselines, evaluation, figures, tables
 from .baselines import DRAWN_PER_SOCKET, Known
 from .selection import TRAINED_PER_SHAPE, select
+from .site import live_figure
 from .templating import render
 
 NEAREST = "nearest training shape"
@@ -74,53 +75,33 @@ class Evaluation:
         Path
             The page.
         """
-        folder, about = Path(folder), self.about
+        memory = pd.DataFrame({"": self.memorising}).T if self.memorising else None
+        page = render(
+            "evaluation.html.j2",
+            about=self.about,
+            metrics=self.table,
+            by_class=tables.with_spread(self.by_class),
+            memory=memory,
+            figures={name: live_figure(each.to_json()) for name, each in self.figures.items()},
+            captions=self.captions,
+            drawn=DRAWN_PER_SOCKET,
+            plotly=get_plotlyjs(),
+        )
         plain = {
             # What is missing is None, which JSON can say.
             name: json.loads(frame.to_json(orient="index", double_precision=12))
             for name, frame in (("metrics", self.metrics), ("by_class", self.by_class))
         }
-        values = about | plain | {"memorising": self.memorising}
-        which = f"{about['which'][0].upper()}{about['which'][1:]}."
-        which += f" Folder: {about['folder']}." if about["folder"] else ""
-        # All are made before the first is put into its place.
-        with ExitStack() as stack:
-            page, errors, numbers = (
-                stack.enter_context(replacing(folder / name))
-                for name in ("index.html", "errors.csv", "metrics.json")
-            )
-            numbers.write_text(json.dumps(values, indent=1), encoding="utf-8")
-            self.errors.to_csv(errors)
-            title = f"{about['model']}: evaluation"
-            site.write_page(page, title, [which, *about["notes"]], self._sections())
-        return folder / "index.html"
-
-    def _sections(self):
-        """A heading, a caption, and a table or figure each."""
-        about = self.about
-        caption = (
-            f"Reconstruction of {about['n']} shapes, each in its unit sphere; generation in "
-            f"{len(about['seeds'])} draws of {DRAWN_PER_SOCKET * about['n']}. Lower is better but "
-            "for coverage, where higher is, and one_nn_accuracy, where 0.5 is best. ± is the "
-            f"standard deviation over draws. Source: {about['source']}."
-        )
-        by_class = tables.with_spread(self.by_class)
-        sections = [
-            ("Metrics", caption, self.table),
-            ("By class", "Mean errors of reconstruction.", by_class),
-        ]
-        if self.memorising:
-            caption = (
-                "Chamfer distance to the nearest training shape: median of the samples and of the "
-                "shapes that were not trained on, and their ratio, far below 1 for copies. "
-                "share_nearer: share of the samples that are nearer than all but the nearest 5 % "
-                "of those shapes; 0.05 is expected."
-            )
-            sections.append(("Is it memory?", caption, pd.DataFrame({"": self.memorising}).T))
-        return sections + [
-            (name.capitalize(), self.captions[name], figure)
-            for name, figure in self.figures.items()
-        ]
+        numbers = self.about | plain | {"memorising": self.memorising}
+        texts = {
+            "metrics.json": json.dumps(numbers, indent=1),
+            "errors.csv": self.errors.to_csv(),
+            "index.html": page,
+        }
+        for name, text in texts.items():
+            with replacing(Path(folder) / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        return Path(folder) / "index.html"
 
 
 def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, limit=200):
@@ -184,20 +165,20 @@ def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, 
         of_new = evaluated[NEAREST][0]["chamfer"][found.is_new]
         near = {f"samples of {name}": of_samples, "shapes it was not trained on": of_new}
     metrics = tables.summary(evaluated, over="draws").dropna(axis=1, how="all")
-    pictures = _pictures(aae, chosen, unseen, mine) | _charts(metrics, evaluated, near)
-    counts = {"n": len(chosen), "n_trained": found.n_trained, "n_compared": len(trained)}
-    about = {"model": name, "recipe": aae.recipe.name, "which": which, **counts}
-    about |= {"folder": shapes.folder, "source": shapes.source, "trained_on": card.get("source")}
+    errors = {"class": chosen.kinds, "chamfer": mine["chamfer"], "surface_mm": mine["surface_mm"]}
+    about = {"model": name, "recipe": aae.recipe.name, "which": which, "n": len(chosen)}
+    about |= {"n_trained": found.n_trained, "n_compared": len(trained), "folder": shapes.folder}
+    about |= {"source": shapes.source, "trained_on": card.get("source")}
     about |= {"sockets": sockets, "seeds": seeds}
     about["notes"] = _notes(about, contenders, aae.recipe.code_size)
-    errors = {"class": chosen.kinds, "chamfer": mine["chamfer"], "surface_mm": mine["surface_mm"]}
+    drawn = _charts(metrics, evaluated, near) | _pictures(aae, chosen, unseen, mine)
     return Evaluation(
         metrics=metrics,
         by_class=tables.by_kind(chosen.kinds, evaluated).T.dropna(how="all"),
         errors=pd.DataFrame(errors, pd.Index(chosen.names, name="shape")).dropna(axis=1, how="all"),
         memorising=baselines.memorising(*near.values()) if near else {},
-        figures={key: pictures[key][0] for key in _ORDER if key in pictures},
-        captions={key: pictures[key][1] for key in _ORDER if key in pictures},
+        figures={key: figure for key, (figure, _) in drawn.items()},
+        captions={key: caption for key, (_, caption) in drawn.items()},
         about=about,
     )
 
@@ -244,29 +225,26 @@ def _notes(about, contenders, code_size):
     return [line for line in text.splitlines() if line]
 
 
-# Of the figures on the page.
-_ORDER = ("comparison", "reconstructions", "errors", "worst", "interpolation", "memory", "samples")
-
-
 def _charts(metrics, evaluated, near):
     """Name -> (figure, caption) of curves and bars."""
-    shown = {key: title for key, (title, _) in evaluation.METRICS.items() if key in metrics}
-    spread = metrics.reindex(columns=[f"{key}_sd" for key in shown]).set_axis([*shown], axis=1)
-    better = {key: way for key, (_, way) in evaluation.METRICS.items()}
     errors = {row: runs[0]["chamfer"] for row, runs in evaluated.items()}
     charts = {
         "comparison": (
-            figures.bars_with_baselines(metrics, shown, spread, metrics.index[1:], better),
+            figures.bars_with_baselines(metrics, evaluation.METRICS, metrics.index[1:]),
             "The table as bars; error bars are standard deviations over draws.",
         ),
         "errors": (
-            _distribution(errors, "Chamfer distance of the reconstruction (unit sphere)"),
+            figures.nearest_histogram(
+                errors, "Chamfer distance of the reconstruction (unit sphere)"
+            ),
             "The share of shapes that are reconstructed within each distance.",
         ),
     }
     if near:
         charts["memory"] = (
-            _distribution(near, "Chamfer distance to the nearest training shape (unit sphere)"),
+            figures.nearest_histogram(
+                near, "Chamfer distance to the nearest training shape (unit sphere)"
+            ),
             "How near to a training shape samples are, and shapes that were not trained on. Copies "
             "rise at 0.",
         )
@@ -310,15 +288,16 @@ def _pictures(aae, shapes, unseen, mine):
 def _beside(unseen, shapes, mine, index):
     """A gallery of shapes with their reconstructions below them, coloured by error."""
     originals, theirs = shapes.points[index], mine["reconstruction"][index]
+    clouds = [*originals, *theirs]
     if unseen.surfaces is None:
-        pairs = [*zip(originals, theirs, strict=True), *zip(theirs, originals, strict=True)]
+        pairs = zip(clouds, [*theirs, *originals], strict=True)
         colors = [cKDTree(other).query(cloud)[0] for cloud, other in pairs]
         labels, unit = [f"{mine['chamfer'][i]:.2g}" for i in index], "distance"
     else:
-        colors = [*unseen.point_errors(originals, index), *unseen.point_errors(theirs, index)]
+        colors = unseen.point_errors(clouds, [*index, *index])
         labels, unit = [f"{mine['surface_mm'][i]:.1f} mm" for i in index], "mm"
     return figures.cloud_gallery(
-        [*originals, *theirs],
+        clouds,
         [*(Path(shape).name for shape in shapes.names[index]), *labels],
         len(index),
         colors,
@@ -326,9 +305,3 @@ def _beside(unseen, shapes, mine, index):
         # A few points are much farther off than the rest: they may saturate.
         color_range=(0, float(np.percentile(np.concatenate(colors), 99))),
     )
-
-
-def _distribution(values, label):
-    figure = figures.nearest_histogram(values)
-    figure.update_xaxes(title_text=label)
-    return figure.update_yaxes(title_text="share of shapes")

@@ -17,21 +17,12 @@ from .templating import TEMPLATES, render
 
 DOCS = ROOT / "docs"
 MAX_STORED_BYTES = 4_000_000
-MAX_WEIGHTS_BYTES = 16_000_000
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
-# TensorFlow's C++ side logs processors and missing GPUs before anyone can tell it not to. Bars are
-# as tqdm draws them, with and without a total.
+# Bars as tqdm draws them, with and without a total.
 _PROGRESS = re.compile(r"\d+%\|.*\||\d+it \[\d")
-_NOISE = re.compile(
-    r"[IWE]\d{4} \d\d:\d\d|\d{4}-\d\d-\d\d \S+ [IWE] |WARNING: All log messages before absl|"
-    rf"To enable the following instructions:|WARNING:tensorflow:|\s*\r|.*?(?:{_PROGRESS.pattern})"
-)
-# As Python shows a warning: file, line, kind, text, and the line of code.
-_WARNING = re.compile(r"^\S+:\d+: (?P<kind>\w*Warning): (?P<text>.*)\n(?:  .*\n)?", re.MULTILINE)
-_FOR_DEVELOPERS = re.compile(r"(Deprecation|Future|Pandas\d*)Warning")
 
 # What a study says below a table or a figure: name, caption, and of which data it is.
 _DATA = re.compile(r"\*([^*\n]+ · profile \w+ · seed \d+)[^*\n]*\*")
@@ -78,13 +69,13 @@ def build(results):
             pages.append(Page(executed if executed.exists() else stored, source))
         front = render("index.md.j2", pages=pages)
         (source / "index.md").write_text(front, encoding="utf-8")
-        sphinx = [sys.executable, "-m", "sphinx", "-q", "-d", work / "doctrees"]
+        # Standard error also has what TensorFlow logs when the API reference imports it.
+        warnings = work / "warnings.txt"
+        sphinx = [sys.executable, "-m", "sphinx", "-q", "-d", work / "doctrees", "-w", warnings]
         done = subprocess.run([*sphinx, source, work / "html"], stderr=subprocess.PIPE, text=True)
-        lines = done.stderr.splitlines(keepends=True)
-        said = "".join(line for line in lines if not _NOISE.match(line))
         if done.returncode:
-            raise RuntimeError(f"no site of {results}: {said}")
-        print(said, end="", file=sys.stderr)
+            raise RuntimeError(f"no site of {results}: {done.stderr}")
+        print(warnings.read_text(), end="", file=sys.stderr)
         shutil.rmtree(site, ignore_errors=True)
         os.replace(work / "html", site)
         shutil.rmtree(work)
@@ -117,9 +108,9 @@ class Page:
         notebook.metadata.pop("widgets", None)
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         for cell in code:
-            cell.outputs = _without_noise(cell.outputs)
+            cell.outputs = _shown(cell.outputs)
         texts = [o.data["text/markdown"] for c in code for o in c.outputs if _is_text(o)]
-        self.title = _title(notebook, path.stem)
+        self.title = notebook.cells[0].source.partition("\n")[0].strip("# ") or path.stem
         self.conclusion = texts[-1] if texts else ""
         self.data = sorted({found[1] for text in texts if (found := _DATA.search(text))})
         self.figures, self.tables, self.live, self.pictures = {}, {}, {}, {}
@@ -146,8 +137,6 @@ class Page:
             output.data = {"text/html": self._figure(name, data)}
         elif _is_text(output):
             output.data = {"text/markdown": self._text(data["text/markdown"])}
-        else:
-            _without_widget(output)
 
     def _figure(self, name, data):
         """HTML of a figure, whose picture becomes a file."""
@@ -157,7 +146,8 @@ class Page:
             picture.write_bytes(b64decode(data["image/png"]))
             self.pictures[name] = f"_static/figures/{name}.png"
         shown = {"caption": self.figures.get(name, ""), "picture": self.pictures.get(name)}
-        self.live[name] = live_figure(data.get(PLOTLY), name=name, **shown)
+        figure = json.dumps(data[PLOTLY]) if PLOTLY in data else None
+        self.live[name] = live_figure(figure, name=name, **shown)
         return self.live[name].replace('src="_static', 'src="../_static')
 
     def _text(self, text):
@@ -178,44 +168,9 @@ def _is_text(output):
 
 
 def live_figure(figure, **shown):
-    """HTML of a figure (as JSON has it, or None) and its picture, for `templates/page.js`."""
+    """HTML of a figure (its JSON, or None) and its picture, for `templates/page.js`."""
     # "</script>" in a label would end the element that holds it.
-    text = figure and json.dumps(figure).replace("<", "\\u003c")
-    return render("figure.html.j2", figure=text, **shown)
-
-
-def write_page(path, title, paragraphs, sections):
-    """
-    Write tables and live figures as one page that needs no other file and no network.
-
-    `paragraphs` (of str) stand above the `sections`, each a heading, a caption and a
-    pandas.DataFrame or plotly figure.
-    """
-    from plotly.offline import get_plotlyjs
-
-    page = render(
-        "evaluation.html.j2",
-        title=title,
-        plotly=get_plotlyjs(),
-        paragraphs=paragraphs,
-        sections=[(heading, caption, _content(each)) for heading, caption, each in sections],
-    )
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-
-
-def _content(content):
-    """HTML of a table or a figure."""
-    if hasattr(content, "columns"):
-        return content.to_html(border=0, na_rep="-", float_format="{:.4g}".format)
-    return live_figure(json.loads(content.to_json()))
-
-
-def _title(notebook, default):
-    """The first heading of a notebook."""
-    markdown = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    heading = re.search(r"^#+\s+(.+?)\s*$", markdown, re.MULTILINE)
-    return re.sub(r"[*`]", "", heading[1]) if heading else default
+    return render("figure.html.j2", figure=figure and figure.replace("<", "\\u003c"), **shown)
 
 
 def store(executed, stored):
@@ -243,7 +198,7 @@ def store(executed, stored):
     for cell, ran in zip(source.cells, run.cells, strict=True):
         if cell.cell_type == "code":
             cell.execution_count = ran.execution_count
-            cell.outputs = [_without_widget(o) for o in _without_noise(ran.outputs)]
+            cell.outputs = _shown(ran.outputs)
             shown = [output.get("data", {}) for output in cell.outputs]
             if any(PLOTLY in data and "image/png" not in data for data in shown):
                 raise ValueError(
@@ -309,17 +264,9 @@ def store_weights(run, stored):
     Copy the models to take away, with their cards, and write their sha256 to a registry.
 
     They go from the folder of a run to the one from which `aaelib.models.load` reads them by name.
-    Raises ValueError, and copies nothing, if a file is above 16 MB.
     """
-    files = sorted(run.glob("[!.]*.npz"))
-    for file in files:
-        if (size := file.stat().st_size) > MAX_WEIGHTS_BYTES:
-            raise ValueError(
-                f"{file} has {size / 1e6:.1f} MB; at most {MAX_WEIGHTS_BYTES / 1e6:.0f} MB are "
-                "stored: use a smaller recipe"
-            )
     lines = []
-    for file in files:
+    for file in sorted(run.glob("[!.]*.npz")):
         for each in (file, file.with_suffix(".md")):
             with replacing(stored / each.name) as temporary:
                 shutil.copyfile(each, temporary)
@@ -329,29 +276,19 @@ def store_weights(run, stored):
             temporary.write_text("".join(lines))
 
 
-def _without_noise(outputs):
-    """Outputs without logs, progress bars, warnings to developers, and paths of a machine."""
+def _shown(outputs):
+    """
+    Outputs for readers: without progress bars, and without what Python and TensorFlow log.
+
+    A widget, which is dead without its kernel, becomes a picture or a note.
+    """
     kept = []
     for output in outputs:
-        if output.output_type == "stream":
-            text = _WARNING.sub(_warning, output.text) if output.name == "stderr" else output.text
-            lines = [line for line in text.splitlines(keepends=True) if not _NOISE.match(line)]
-            if lines:
-                kept.append(type(output)(output, text="".join(lines)))
-        elif not _PROGRESS.search(output.get("data", {}).get("text/plain", "")):
-            kept.append(output)
+        data = output.get("data", {})
+        if output.get("name") == "stderr" or _PROGRESS.search(data.get("text/plain", "")):
+            continue
+        if WIDGET in data:
+            rest = {kind: each for kind, each in data.items() if kind.startswith("image/")}
+            output.data = rest or {"text/plain": "An interactive widget: run this cell to use it."}
+        kept.append(output)
     return kept
-
-
-def _warning(found):
-    """What a warning says to a reader; nothing of those to developers."""
-    is_for_readers = not _FOR_DEVELOPERS.fullmatch(found["kind"])
-    return f"{found['kind']}: {found['text']}\n" if is_for_readers else ""
-
-
-def _without_widget(output):
-    """Replace a widget, which is dead without its kernel, by a picture or a note, in place."""
-    if WIDGET in output.get("data", {}):
-        rest = {kind: data for kind, data in output.data.items() if kind.startswith("image/")}
-        output.data = rest or {"text/plain": "An interactive widget: run this cell to use it."}
-    return output

@@ -1,5 +1,7 @@
 """The study's tables, each a function from shapes and models to a `pandas.DataFrame`."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
@@ -43,24 +45,20 @@ def sockets(shapes, surfaces, split):
         surface_distance(cloud, surface.mesh()).mean()
         for cloud, surface in zip(shapes.points, surfaces, strict=True)
     ]
-    rows = []
-    for kind in np.unique(shapes.kinds):
-        for part, index in split.items():
-            chosen = measures.iloc[index[shapes.kinds[index] == kind]]
-            rows.append(
-                {
-                    "kind": kind,
-                    "part": part,
-                    "sockets": len(chosen),
-                    "length_mm": chosen.length_mm.mean(),
-                    "length_min_mm": chosen.length_mm.min(),
-                    "length_max_mm": chosen.length_mm.max(),
-                    "proximal_perimeter_mm": chosen.proximal_perimeter_mm.mean(),
-                    "volume_l": chosen.volume_mm3.mean() / 1e6,
-                    "surface_fit_mm": chosen.surface_fit_mm.mean(),
-                }
-            )
-    return pd.DataFrame(rows).set_index("kind")
+    rows = {}
+    for kind, (part, index) in product(np.unique(shapes.kinds), split.items()):
+        chosen = measures.iloc[index[shapes.kinds[index] == kind]]
+        rows[kind, part] = {
+            "sockets": len(chosen),
+            "length_mm": chosen.length_mm.mean(),
+            "length_min_mm": chosen.length_mm.min(),
+            "length_max_mm": chosen.length_mm.max(),
+            "proximal_perimeter_mm": chosen.proximal_perimeter_mm.mean(),
+            "volume_l": chosen.volume_mm3.mean() / 1e6,
+            "surface_fit_mm": chosen.surface_fit_mm.mean(),
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["kind", "part"])
+    return table.reset_index("part")
 
 
 def splits(shapes, split):

@@ -9,7 +9,7 @@ from IPython.display import Markdown, display
 from ..shapes.folders import Shapes
 from ..shapes.places import NOTEBOOKS, ROOT
 from ..shapes.sockets import SocketSurface
-from ..shapes.writing import locked, replacing
+from ..shapes.writing import replacing
 from . import figures
 
 PROFILES = NOTEBOOKS / "profiles"
@@ -24,7 +24,7 @@ class Study:
     profile : str
         A file in `notebooks/profiles`, without suffix.
     notebook : str
-        The notebook that writes, for the captions.
+        The notebook that writes, for its conclusions.
 
     Attributes
     ----------
@@ -133,7 +133,6 @@ class Study:
         text += f"\n\n**{name}.** {caption} *{self.provenance}*"
         with replacing(folder / f"{name}.md") as temporary:
             temporary.write_text(text + "\n")
-        self._caption(name, caption)
         display(Markdown(text))
 
     def figure(self, name, figure, caption, live=True):
@@ -163,7 +162,6 @@ class Study:
         if picture is None or live:
             bundle["application/vnd.plotly.v1+json"] = json.loads(figure.to_json())
         display(bundle, raw=True)
-        self._caption(name, caption)
         where = page.relative_to(ROOT)
         display(Markdown(f"**{name}.** {caption} *{self.provenance}; to turn and zoom: `{where}`*"))
 
@@ -174,16 +172,3 @@ class Study:
         with replacing(self.folder / "conclusions" / f"{self.notebook}.md") as temporary:
             temporary.write_text(text + "\n")
         display(Markdown(text))
-
-    def _caption(self, name, caption):
-        file = self.folder / "captions.json"
-        # Notebooks of a profile may run at the same time: none may lose the captions of another.
-        with locked(file, patience=60):
-            captions = json.loads(file.read_text()) if file.exists() else {}
-            captions[name] = {
-                "caption": f"{caption} {self.provenance}",
-                "notebook": self.notebook,
-                "source": self.source,
-            }
-            with replacing(file) as temporary:
-                temporary.write_text(json.dumps(dict(sorted(captions.items())), indent=1))
