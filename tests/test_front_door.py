@@ -4,6 +4,7 @@ import ast
 import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -261,8 +262,8 @@ def test_what_a_page_links_to_is_there(name):
 # The package
 
 
-def python(code):
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+def python(code, cwd=ROOT):
+    return subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True)
 
 
 def test_importing_is_cheap():
@@ -272,9 +273,22 @@ def test_importing_is_cheap():
         assert python(check).returncode == 0, module
 
 
+LINT_IMPORTS = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"
+
+
 def test_imports_point_one_way():
-    done = python("import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())")
+    done = python(LINT_IMPORTS)
     assert done.returncode == 0, done.stdout
+
+
+def test_an_import_against_the_layers_is_refused(tmp_path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "aaelib", tmp_path / "aaelib")
+    with open(tmp_path / "aaelib/shapes/clouds.py", "a", encoding="utf-8") as module:
+        module.write("\nfrom ..apps import cli\n")
+    done = python(LINT_IMPORTS, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "aaelib.shapes is not allowed to import aaelib.apps" in done.stdout
 
 
 def test_no_file_names_a_path_of_one_machine():

@@ -170,7 +170,10 @@ class Normalizer:
         ValueError
             If there are other numbers of shapes.
         """
-        return (np.asarray(points, float) * self.scales + self.centers).astype(np.float32)
+        points = np.asarray(points, float)
+        if len(self.scales) not in (1, len(points)):
+            raise ValueError(f"{len(points)} shapes; {len(self.scales)} were normalized")
+        return (points * self.scales + self.centers).astype(np.float32)
 
 
 def normalize(points, normalization="dataset", scale=None):
