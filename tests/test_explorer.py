@@ -26,7 +26,7 @@ def opened(aae):
 def page(opened):
     """The explorer as it opens."""
     opened._past.clear()
-    opened.message.value, opened.limb.value, opened.points.value = "", [], False
+    opened.message.value, opened.points.value = "", False
     opened._go(explorer.Position(opened.real(0), opened.real(3)), remember=False)
     return opened
 
@@ -242,15 +242,6 @@ def test_the_file_is_a_wall_around_what_is_shown(page, saved, tmp_path, suffix):
 
 def test_sizes_are_taken_home_as_a_table(saved):
     assert b"length_mm" in saved(".csv")["socket.csv"]
-
-
-def test_why_there_is_no_file_is_said(page, saved, monkeypatch):
-    def refuse(surface, path, thickness):
-        raise ValueError("a wall would cross itself")
-
-    monkeypatch.setattr(explorer.printing, "export", refuse)
-    assert saved(".stl") == {}
-    assert "cross itself" in page.message.value
 
 
 def test_a_model_without_millimetres_is_refused():

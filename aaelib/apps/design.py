@@ -23,6 +23,7 @@ ATTRIBUTES = (
 )
 
 _N_DRAWS = 200  # of the prior: enough to know the range of its sizes
+_N_OTHERS = 60  # draws of the code's kind, on which a direction's reliability is measured
 _CARRIERS = 8  # decoded points that move a node of the surface
 _STEP = 0.3  # of finite differences, in standard deviations of the prior: past a brim's kinks
 _HELD = 0.01  # of a size: a drift by so much costs as much as one standard deviation
@@ -121,7 +122,7 @@ def population(aae):
     return Population(codes, list(surfaces), kinds)
 
 
-def attribute_directions(aae, code, labelled=None, n_others=60, seed=0):
+def attribute_directions(aae, code, labelled=None):
     """
     Directions in the latent space, each of which changes one of `ATTRIBUTES` and holds the others.
 
@@ -143,10 +144,6 @@ def attribute_directions(aae, code, labelled=None, n_others=60, seed=0):
     labelled : (codes, kinds), optional
         (n, code_size) and (n,), with two kinds: adds the direction "kind", from the kind whose name
         comes first to the other (linear discriminant analysis).
-    n_others : int
-        Number of draws of the prior, of the code's kind, on which reliability is measured.
-    seed : int
-        Seed of these draws.
 
     Returns
     -------
@@ -164,7 +161,7 @@ def attribute_directions(aae, code, labelled=None, n_others=60, seed=0):
     values = _sizes(template.surface, ATTRIBUTES)
     slopes = template.slopes(code, ATTRIBUTES)
     held = slopes / (_HELD * np.abs(values))[:, None]
-    reliability = _reliability(template, code, slopes, n_others, seed)
+    reliability = _reliability(template, code, slopes)
 
     def changes(by):
         return _sizes(decoded_surface(aae, code + by), ATTRIBUTES) - values
@@ -408,12 +405,12 @@ def _lone_step(slope, held):
     return step / (slope @ step)
 
 
-def _reliability(template, code, slopes, n, seed):
+def _reliability(template, code, slopes):
     """R^2 of each attribute as predicted by its slope on draws of the prior of the code's kind."""
     aae = template.aae
     # Half of a prior's draws, or fewer, are of the kind.
-    draws = aae.draw_prior(20 * n, seed)
-    draws = draws[kinds_of(aae, draws) == kinds_of(aae, code[None])][:n]
+    draws = aae.draw_prior(20 * _N_OTHERS, seed=0)
+    draws = draws[kinds_of(aae, draws) == kinds_of(aae, code[None])][:_N_OTHERS]
     true = template.sizes(draws, ATTRIBUTES)
     away = (draws - code) / aae.recipe.prior_std
     predicted = _sizes(template.surface, ATTRIBUTES) + away @ slopes.T

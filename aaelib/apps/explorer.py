@@ -30,7 +30,6 @@ HEAT_MM = 10.0  # ends of the heat map's scale
 _STAND_INS = 15  # of a kind: a page that opens soon is worth more than a longer list
 _POINTS_COMPARED = 512  # of a cloud, to find the nearest real socket while a slider moves
 _N_LABELLED = 400  # draws of the prior, from which the direction between kinds is learnt
-_N_OTHERS = 20  # sockets on which the reliability of a direction is measured
 
 # Attribute -> its title, the slider's unit in that of `SocketSurface.measure`, its end and step.
 _SLIDERS = {
@@ -152,7 +151,7 @@ class Socket:
     @cached_property
     def directions(self):
         # They take a second, so they are found when first needed.
-        return design.attribute_directions(self.aae, self.code, self.labelled, _N_OTHERS)
+        return design.attribute_directions(self.aae, self.code, self.labelled)
 
 
 @dataclass(frozen=True)
@@ -427,8 +426,6 @@ class Explorer:
         return f"Found; it is A now. Beyond what was wanted, mm: {off}."
 
     def _fit_limb(self, _):
-        if not self.limb.value:
-            return None
         upload = self.limb.value[-1]
         self.message.value = "Looking for the socket, some ten seconds ..."
         # By its own name alone, so that an error names it and no folder.
