@@ -445,7 +445,7 @@ def _displaced(surface, wall, clearance):
     areas = np.sqrt(_vertex_areas(mesh) / mesh.area)
     basis, degrees = _harmonics(*grid)
     # Along rough normals faces would be turned over.
-    smooth = basis[:, degrees <= _NORMAL_DEGREE]
+    smooth = np.compress(degrees <= _NORMAL_DEGREE, basis, axis=1)
     weights = np.linalg.lstsq(areas[:, None] * smooth, areas[:, None] * mesh.vertex_normals)[0]
     directions = trimesh.unitize(smooth @ weights)
     # Rough displacements cost more, like the bending of a thin plate.
