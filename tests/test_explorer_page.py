@@ -5,7 +5,7 @@ import pytest
 import trimesh
 from analytic import socket
 
-from benchmarks.page import ROOT, SIZES, Page, chromium, serving
+from benchmarks.page import SIZES, Page, chromium, serving
 
 pytestmark = pytest.mark.browser
 
@@ -22,13 +22,6 @@ def browser():
         yield launched
 
 
-def shot(page, name):
-    """A picture to look at."""
-    folder = ROOT / "results" / "explore"
-    folder.mkdir(parents=True, exist_ok=True)
-    page.page.screenshot(path=folder / f"{name}.png")
-
-
 @pytest.fixture
 def page(browser, address):
     opened = Page(browser, address)
@@ -43,24 +36,16 @@ def test_a_socket_is_there_with_its_sizes(page):
     assert len(vertices) > 3000
     assert 100 < np.ptp(vertices[:, 2]) < 500
     assert "length, mm" in page.page.locator(SIZES).inner_text()
-    shot(page, "explorer")
 
 
-def test_sliders_move_the_socket_and_undo_moves_it_back(page):
-    before = page.vertices()
-    page.press(0, "PageUp", 3)
-    moved = page.wait_until_moved(before)
-    page.page.get_by_role("button", name="Undo").click()
-    back = page.wait_until_moved(moved)
-    np.testing.assert_allclose(back, before, atol=0.1)
-
-
-def test_a_longer_socket_is_drawn_longer(page):
+def test_a_slider_makes_the_socket_longer_and_undo_shorter_again(page):
     before = page.vertices()
     page.open("Change one size")
     page.press(0, "ArrowRight", 10)
-    after = page.wait_until_moved(before)
-    assert np.ptp(after[:, 2]) - np.ptp(before[:, 2]) == pytest.approx(10, abs=3)
+    longer = page.wait_until_moved(before)
+    assert np.ptp(longer[:, 2]) - np.ptp(before[:, 2]) == pytest.approx(10, abs=3)
+    page.page.get_by_role("button", name="Undo").click()
+    np.testing.assert_allclose(page.wait_until_moved(longer), before, atol=0.1)
 
 
 def test_the_download_is_a_watertight_wall(page, tmp_path):
@@ -76,26 +61,18 @@ def test_the_download_is_a_watertight_wall(page, tmp_path):
     assert np.ptp(wall.vertices[:, 2]) == pytest.approx(np.ptp(page.vertices()[:, 2]) + 4, abs=3)
 
 
-def test_a_limb_gets_a_socket(page, tmp_path):
-    limb = socket(230, 55).mesh()
-    limb.export(tmp_path / "limb.stl")
+def test_a_limb_gets_a_socket_and_a_bad_file_is_refused_in_words(page, tmp_path):
+    (tmp_path / "letter.stl").write_text("Dear prosthetist,")
+    socket(230, 55).mesh().export(tmp_path / "limb.stl")
     before = page.vertices()
     page.open("Design for a limb")
+    page.upload(tmp_path / "letter.stl")
+    assert "Traceback" not in page.says("letter.stl")
+    np.testing.assert_array_equal(page.vertices(), before)
     page.upload(tmp_path / "limb.stl")
     said = page.says("Mean error of the gap")
     assert float(said.split("gap")[1].split("mm")[0]) < 3
     page.wait_until_moved(before)
-    shot(page, "limb")
-
-
-def test_a_bad_file_is_refused_in_words(page, tmp_path):
-    (tmp_path / "letter.stl").write_text("Dear prosthetist,")
-    before = page.vertices()
-    page.open("Design for a limb")
-    page.upload(tmp_path / "letter.stl")
-    said = page.says("letter.stl")
-    assert "Traceback" not in said
-    np.testing.assert_array_equal(page.vertices(), before)
 
 
 def test_two_pages_do_not_disturb_each_other(page, browser, address):

@@ -49,31 +49,23 @@ def distances(points, mesh):
 @pytest.fixture(scope="module")
 def aae():
     """A model that is a linear one with two modes: a capsule's length and radius."""
-    recipe = recipes.recipe(
-        "compact",
-        n_points=N_POINTS,
-        code_size=2,
-        prior_std=PRIOR_STD,
-        encoder=(8,),
-        decoder=(8,),
-        discriminator=(8,),
-        encoder_points=None,
-        linear_models=1,
-    )
+    layers = dict.fromkeys(("encoder", "decoder", "discriminator"), (8,))
+    settings = {"n_points": N_POINTS, "code_size": 2, "prior_std": PRIOR_STD, "linear_models": 1}
+    recipe = recipes.recipe("compact", encoder_points=None, **layers, **settings)
     model = autoencoder.AdversarialAutoencoder(recipe, scale=SCALE, seed=0)
-    faces = SocketSurface(MEAN).mesh()
-    points, _, triangles = trimesh.proximity.closest_point(
-        faces, SocketSurface(MEAN).sample(N_POINTS)
+    mesh = SocketSurface(MEAN).mesh()
+    found, _, triangles = trimesh.proximity.closest_point(
+        mesh, SocketSurface(MEAN).sample(N_POINTS)
     )
-    weights = trimesh.triangles.points_to_barycentric(faces.triangles[triangles], points)
+    weights = trimesh.triangles.points_to_barycentric(mesh.triangles[triangles], found)
 
     def corresponding(vertices):
         corners = SocketSurface(vertices).mesh().triangles[triangles]
         return np.einsum("ij,ijk->ik", weights, corners) / SCALE
 
-    center = corresponding(MEAN).mean(axis=0)
+    mean = corresponding(MEAN)
     modes = np.stack([corresponding(mode) for mode in MODES])
-    transfer.start_decoder_at_models(model, [(corresponding(MEAN) - center, modes)], [1.0])
+    transfer.start_decoder_at_models(model, [(mean - mean.mean(axis=0), modes)], [1.0])
     return model
 
 
@@ -108,11 +100,9 @@ def test_what_is_not_the_limb_is_left_out(tmp_path):
     assert limb.area == pytest.approx(mesh.area, rel=1e-5)
 
 
-@pytest.mark.parametrize("inverted", [False, True])
-def test_normals_point_outwards_whatever_the_file_says(tmp_path, inverted):
+def test_normals_point_outwards_whatever_the_file_says(tmp_path):
     mesh = socket().mesh()
-    if inverted:
-        mesh.invert()
+    mesh.invert()
     mesh.export(tmp_path / "limb.stl")
     limb = limbs.load_limb(tmp_path / "limb.stl")
     wall = limb.triangles_center[:, 2] > 60
@@ -154,24 +144,12 @@ def test_surfaces_that_are_no_limb_are_refused(tmp_path, mesh, said):
         limbs.load_limb(tmp_path / "limb.ply")
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("scan.step", "ISO-10303-21;"),
-        ("scan.stl", "not a mesh"),
-        ("scan.ply", "not a mesh"),
-        ("scan.obj", "not a mesh"),
-        ("scan.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n"),
-    ],
-)
-def test_files_that_are_no_mesh_are_refused(tmp_path, name, content):
-    with pytest.raises(FileNotFoundError, match=name):
+@pytest.mark.parametrize("name", ["scan.step", "scan.stl", "gone.stl"])
+def test_files_that_are_no_mesh_are_refused(tmp_path, name):
+    if "gone" not in name:
+        (tmp_path / name).write_text("not a mesh")
+    with pytest.raises(ValueError, match=f"{name}: not a mesh"):
         limbs.load_limb(tmp_path / name)
-    (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=name):
-        limbs.load_limb(tmp_path / name)
-    with pytest.raises(ValueError, match=r"factor is 0|\.stl, \.ply, \.obj"):
-        limbs.load_limb(tmp_path / name, factor=0)
 
 
 # Alignment
@@ -233,18 +211,14 @@ def test_the_gap_is_the_clearance(aae, clearance):
     assert fit.code[1] / PRIOR_STD == pytest.approx(clearance / 4, abs=0.2)
 
 
-def test_the_brim_is_as_high_as_the_mean_socket_s_and_the_limb_goes_on_above_it(aae):
-    fit = limbs.fit_limb(aae, socket(280, **GRID).mesh())
-    levels = fit.surface.vertices[..., 2]
+def test_the_brim_is_as_high_as_the_mean_socket_s_and_above_a_short_limb_there_is_no_gap(aae):
+    long, short = (limbs.fit_limb(aae, socket(length, **GRID).mesh()) for length in (280, 150))
+    levels = long.surface.vertices[..., 2]
     assert (levels[:, -1] - levels.min()).mean() == pytest.approx(200, abs=8)
-    assert np.isfinite(fit.gap).all()
-
-
-def test_a_socket_ends_above_a_short_limb_where_there_is_no_gap(aae):
-    fit = limbs.fit_limb(aae, socket(150, **GRID).mesh())
-    heights = fit.surface.vertices[..., 2] - fit.surface.vertices[..., 2].min()
-    assert np.isnan(fit.gap[heights > 158]).all()
-    assert np.isfinite(fit.gap[heights < 140]).all()
+    assert np.isfinite(long.gap).all()
+    heights = short.surface.vertices[..., 2] - short.surface.vertices[..., 2].min()
+    assert np.isnan(short.gap[heights > 158]).all()
+    assert np.isfinite(short.gap[heights < 140]).all()
 
 
 def test_a_displacement_follows_what_the_model_cannot(aae):

@@ -70,47 +70,32 @@ def test_an_interpolation_leads_from_one_reconstruction_to_the_other(eggs, egg_m
         np.testing.assert_allclose(np.load(written[:3][i]), decoded[i], rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("prefix", "made"),
-    [
-        ("sample", ["sample_0000.npy"]),
-        ("step", ["interpolation.html", "plotly.min.js", "step_0.npy", "step_1.npy"]),
-    ],
-)
-def test_a_folder_with_files_loses_earlier_shapes_at_most_and_only_if_asked(
-    eggs, egg_model, tmp_path, prefix, made
-):
-    def write(**more):
-        if prefix == "sample":
-            outputs.generate(egg_model, 1, tmp_path, **more)
-        else:
-            ends = [eggs / "egg" / f"egg_{i}.npy" for i in range(2)]
-            outputs.interpolate(egg_model, *ends, tmp_path, steps=2, **more)
-
-    left = [f"{prefix}_{rest}" for rest in ("0000.stl", "0002.npy", "0002.3mf", "0010.ply")]
-    kept = [f"{prefix}_0002.csv", f"{prefix}_mine.npy", f"re{prefix}_0002.npy"]
+def test_a_folder_with_files_loses_earlier_shapes_at_most_and_only_if_asked(egg_model, tmp_path):
+    left = [f"sample_{rest}" for rest in ("0000.stl", "0002.npy", "0002.3mf", "0010.ply")]
+    kept = ["sample_0002.csv", "sample_mine.npy", "resample_0002.npy"]
     for name in (*left, *kept):
         (tmp_path / name).touch()
     with pytest.raises(FileExistsError, match="has files in it"):
-        write()
+        outputs.generate(egg_model, 1, tmp_path)
     assert names(tmp_path) == sorted([*left, *kept])
-    write(overwrite=True)
-    assert names(tmp_path) == sorted([*made, *kept])
-
-
-def test_shapes_without_a_size_have_no_walls(unit_model, tmp_path):
-    with pytest.raises(ValueError, match="no size"):
-        outputs.generate(unit_model, 1, tmp_path / "out", mesh="stl")
-    assert names(tmp_path) == []
+    outputs.generate(egg_model, 1, tmp_path, overwrite=True)
+    assert names(tmp_path) == sorted(["sample_0000.npy", *kept])
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"n": 0}, "n is 0"), ({"mesh": "obj"}, "obj"), ({"mesh": "stl", "thickness": 21}, "21 mm")],
+    [
+        ({"n": 0}, "n is 0"),
+        ({"mesh": "obj"}, "obj"),
+        ({"mesh": "stl", "thickness": 21}, "21 mm"),
+        ({"model": "unit_model", "mesh": "stl"}, "no size"),
+    ],
 )
-def test_arguments_out_of_range_are_refused(cup_model, tmp_path, settings, said):
+def test_arguments_out_of_range_are_refused(request, tmp_path, settings, said):
+    given = {"model": "cup_model", "n": 1, "folder": tmp_path / "out", **settings}
+    given["model"] = request.getfixturevalue(given["model"])
     with pytest.raises(ValueError, match=said):
-        outputs.generate(cup_model, **{"n": 1, "folder": tmp_path / "out", **settings})
+        outputs.generate(**given)
     assert names(tmp_path) == []
 
 

@@ -114,12 +114,14 @@ def draw_set(points, aae, n, seed=0):
     if aae.recipe.normalization == "unit-sphere":
         clouds = normalize(clouds, "unit-sphere")[0]
     order = np.random.default_rng([seed, 1]).permutation(2 * n)
+    # Not of decoded clouds: these differ in their last bits from machine to machine.
+    known = (real, codes, *aae.decoder.get_weights())
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in known))
     return BlindSet(
         tuple(SocketSurface.from_points(clouds[i], smoothing=_SMOOTHING).coarse() for i in order),
         order >= n,
         seed,
-        # Not of decoded clouds: these differ in their last bits from machine to machine.
-        _fingerprint(real, codes, *aae.decoder.get_weights()),
+        digest.hexdigest()[:12],
     )
 
 
@@ -128,10 +130,6 @@ def _thinned(clouds, n_points, seed):
     if clouds.shape[1] == n_points:
         return clouds
     return clouds[:, np.random.default_rng([seed, 2]).permutation(clouds.shape[1])[:n_points]]
-
-
-def _fingerprint(*arrays):
-    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:12]
 
 
 # Answers --------------------------------------------------------------------------------------
@@ -298,23 +296,6 @@ def accuracy(right, n):
     return {"accuracy": test.statistic, **interval, "p": test.pvalue, "n": n}
 
 
-def accuracies(judged):
-    """
-    Tabulate how well each assessor and, in a last row `POOLED`, all together tell sockets apart.
-
-    Columns as in `accuracy`, and "kappa": `agreement` in the last row, NaN elsewhere. The pooled
-    interval and p are too sure: they take answers for independent, and several answers to one
-    socket are not.
-    """
-    groups = dict([*judged.groupby("assessor")["is_right"]])
-    if groups:
-        groups[POOLED] = judged["is_right"]
-    rows = {name: accuracy(int(right.sum()), len(right)) for name, right in groups.items()}
-    table = pd.DataFrame(rows, index=["accuracy", "low", "high", "p", "n", "kappa"], dtype=float).T
-    table.loc[table.index == POOLED, "kappa"] = agreement(judged)
-    return table.rename_axis("judge")
-
-
 def agreement(answers):
     """
     Agreement of assessors beyond chance, over the items that all have answered.
@@ -370,14 +351,12 @@ def machine_counterpart(blind, seed=0):
         the permutations' mean; "kappa" is NaN. The interval is a little too short: it takes
         decisions for independent, which they are not quite.
     """
-    tests = {
-        "machine: 1-NN": _nearest_neighbor_test(blind, seed),
-        "machine: classifier": _classifier_test(blind, seed),
-    }
+    tests = {"machine: 1-NN": _nearest_neighbor_test, "machine: classifier": _classifier_test}
     rows = {}
-    for name, (found, permuted) in tests.items():
-        rows[name] = accuracy(round(found * len(blind)), len(blind))
+    for name, test in tests.items():
+        found, permuted = test(blind, seed)
         far = np.abs(permuted - permuted.mean()) >= abs(found - permuted.mean()) - 1e-9
+        rows[name] = accuracy(round(found * len(blind)), len(blind))
         rows[name] |= {"accuracy": found, "p": (1 + far.sum()) / (1 + _N_PERMUTATIONS)}
     return pd.DataFrame(rows).T.assign(kappa=np.nan).rename_axis("judge")
 
@@ -433,10 +412,21 @@ def _classifier_test(blind, seed):
 
 
 def results(answers, blind, machine):
-    """Table T5: the rows of `accuracies`, if there are answers, then `machine_counterpart`'s."""
-    human = accuracies(judge(answers, blind))
-    table = pd.concat([human, machine]) if len(human) else machine
-    return table.astype({"n": int})
+    """
+    Table T5: how well each assessor, all together (`POOLED`) and machines tell sockets apart.
+
+    Columns as in `accuracy`, and "kappa": `agreement` in the row of all, NaN elsewhere. Without
+    answers only `machine_counterpart`'s rows are there. The pooled interval and p are too sure:
+    they take answers for independent, and several answers to one socket are not.
+    """
+    is_right = judge(answers, blind)["is_right"]
+    groups = dict([*is_right.groupby(answers["assessor"])])
+    if groups:
+        groups[POOLED] = is_right
+    rows = {name: accuracy(int(right.sum()), len(right)) for name, right in groups.items()}
+    table = pd.concat([pd.DataFrame(rows).T, machine]) if rows else machine.copy()
+    table.loc[table.index == POOLED, "kappa"] = agreement(answers)
+    return table.astype({"n": int}).rename_axis("judge")
 
 
 def detectable(n):

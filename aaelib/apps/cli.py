@@ -59,6 +59,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _one_of(what, pattern):
+    """Check of an argument: it names a file of notebooks/ that matches a pattern."""
+
+    def checked(name: str):
+        names = sorted(file.stem for file in NOTEBOOKS.glob(pattern))
+        if name not in names:
+            raise ValueError(f"there is no {what} {name!r}: choose one of {', '.join(names)}")
+        return name
+
+    return checked
+
+
 _own = partial(app.command, cls=_Command, rich_help_panel="On shapes of your own")
 _study = partial(app.command, cls=_Command, rich_help_panel="The study")
 
@@ -66,7 +80,11 @@ Count = Annotated[int, Option(min=1)]
 MaybeCount = Annotated[int | None, Option(min=1)]
 Amount = Annotated[float, Option(min=0)]
 Shares = Annotated[tuple[float, float, float], Option(metavar="TRAIN VAL TEST")]
-Profile = Annotated[str, Option(help="A name in notebooks/profiles/.")]
+Profile = Annotated[
+    str,
+    Option(help="A name in notebooks/profiles/.", callback=_one_of("profile", "profiles/*.yaml")),
+]
+Notebook = Annotated[str, Argument(callback=_one_of("notebook", "[0-9]*.py"))]
 Folder = Annotated[Path, Argument(help="Clouds (.npy) or meshes; a sub-folder holds a class.")]
 Model = Annotated[str, Argument(help="A .keras or .npz file, 'sockets' or 'pretrained'.")]
 Seed = Annotated[int, Option(min=0, help="Of every draw: the same seed, the same result.")]
@@ -160,7 +178,7 @@ def train(
     weights_from: Annotated[str | None, Option(metavar="MODEL")] = None,
     network: list[str] | None = None,
     freeze: Annotated[list[str] | None, Option(metavar="NETWORK=LAYER")] = None,
-    shape_models: Annotated[float, Option(min=0, metavar="SHARE")] = 0.0,
+    shape_models: Annotated[float, Option(min=0, max=1, metavar="SHARE")] = 0.0,
 ):
     """
     Train an adversarial autoencoder on a folder of shapes.
@@ -202,31 +220,18 @@ def train(
     freeze
         Layers of a network up to this one do not learn, such as encoder=point_4.
     shape_models
-        Sockets in mm only: draw this share of a batch, [0, 1), from linear shape models of the
+        Sockets in mm only: draw this share of a batch, [0, 1], from linear shape models of the
         training part, one a class, and let the decoder start as them.
     """
     entries = {"n_points": points, "normalization": normalization}
     entries = {name: value for name, value in entries.items() if value is not None}
+    chosen = recipe, _pairs(changes, "--set") | entries
     start = {"frozen": _pairs(freeze, "--freeze")}
     start |= {"networks": tuple(network)} if network else {}
-    run = _quietly("apps.own_shapes").train(
-        folder,
-        model,
-        (recipe, _pairs(changes, "--set") | entries),
-        start,
-        {
-            "epochs": epochs,
-            "steps_per_epoch": steps,
-            "batch_size": batch_size,
-            "first_selectable": select_from,
-            "rotate": rotate,
-            "jitter": jitter,
-            "seed": seed,
-        },
-        shares=split,
-        share=shape_models,
-        weights_from=weights_from,
-    )
+    settings = {"epochs": epochs, "steps_per_epoch": steps, "batch_size": batch_size, "seed": seed}
+    settings |= {"first_selectable": select_from, "rotate": rotate, "jitter": jitter}
+    others = {"shares": split, "share": shape_models, "weights_from": weights_from}
+    run = _quietly("apps.own_shapes").train(folder, model, chosen, start, settings, **others)
     counts = ", ".join(f"{len(names)} {part}" for part, names in run.card["split"].items())
     best = run.history.loc[run.best_epoch]
     typer.echo(
@@ -362,7 +367,7 @@ def export(
 
 
 @_study()
-def notebook(name: str, profile: Profile = "default"):
+def notebook(name: Notebook, profile: Profile = "default"):
     """
     Execute a notebook under a profile, into results/PROFILE/notebooks/.
 
@@ -374,8 +379,6 @@ def notebook(name: str, profile: Profile = "default"):
     name
         Such as 01_augmentation.
     """
-    _require("notebook", name, NOTEBOOKS.glob("[0-9]*.py"))
-    _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
     from ..study import execution
 
     execution.run(name, profile, typer.echo)
@@ -386,7 +389,7 @@ def pair():
     """Give each .ipynb and its .py script the cells of whichever was edited."""
     from ..study import execution
 
-    for script in sorted(NOTEBOOKS.glob("[0-9]*.py")):
+    for script in _notebooks():
         is_paired = script.with_suffix(".ipynb").exists()
         (execution.synchronize if is_paired else execution.create)(script)
 
@@ -394,7 +397,6 @@ def pair():
 @_study("site")
 def write_site(profile: Profile = "default"):
     """Write the site of a run into results/PROFILE/, with stored notebooks for those not run."""
-    _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
     from ..study import site
 
     typer.echo(f"The site: {site.build(RESULTS / profile)}")
@@ -425,10 +427,7 @@ def reference(profile: Profile = "default"):
 
 
 @_study()
-def verify(
-    profile: Profile = "default",
-    exact: Annotated[bool, Option("--exact")] = False,
-):
+def verify(profile: Profile = "default", exact: Annotated[bool, Option("--exact")] = False):
     """
     Compare the tables in results/PROFILE/ with those in tests/reference/, cell by cell.
 
@@ -439,7 +438,6 @@ def verify(
     exact
         Grant no cell a tolerance.
     """
-    _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
     from ..study import verification
 
     tables = RESULTS / profile / "tables"
@@ -531,23 +529,17 @@ def _list_refused(refused):
         typer.echo(reason if str(path) in reason else f"{path}: {reason}", err=True)
 
 
-def _require(what, name, files):
-    names = sorted(file.stem for file in files)
-    if name not in names:
-        raise ValueError(f"there is no {what} {name!r}: choose one of {', '.join(names)}")
-
-
 def _executed(profile):
     """Return the executed notebooks of a profile, in reading order."""
-    _require("profile", profile, NOTEBOOKS.glob("profiles/*.yaml"))
-    candidates = [
-        RESULTS / profile / "notebooks" / f"{source.stem}.ipynb"
-        for source in sorted(NOTEBOOKS.glob("[0-9]*.py"))
-    ]
+    folder = RESULTS / profile / "notebooks"
+    candidates = [folder / f"{source.stem}.ipynb" for source in _notebooks()]
     executed = [candidate for candidate in candidates if candidate.exists()]
     if not executed:
         raise FileNotFoundError(
-            f"no executed notebook in results/{profile}/notebooks: "
-            f"run `make reproduce PROFILE={profile}` first"
+            f"no executed notebook in {folder}: run `make reproduce PROFILE={profile}` first"
         )
     return executed
+
+
+def _notebooks():
+    return sorted(NOTEBOOKS.glob("[0-9]*.py"))

@@ -23,6 +23,7 @@ ATTRIBUTES = (
 )
 
 _N_DRAWS = 200  # of the prior: enough to know the range of its sizes
+_N_OTHERS = 60  # draws of the code's kind, on which a direction's reliability is measured
 _CARRIERS = 8  # decoded points that move a node of the surface
 _STEP = 0.3  # of finite differences, in standard deviations of the prior: past a brim's kinks
 _HELD = 0.01  # of a size: a drift by so much costs as much as one standard deviation
@@ -121,7 +122,7 @@ def population(aae):
     return Population(codes, list(surfaces), kinds)
 
 
-def attribute_directions(aae, code, labelled=None, n_others=60, seed=0):
+def attribute_directions(aae, code, labelled=None):
     """
     Directions in the latent space, each of which changes one of `ATTRIBUTES` and holds the others.
 
@@ -143,10 +144,6 @@ def attribute_directions(aae, code, labelled=None, n_others=60, seed=0):
     labelled : (codes, kinds), optional
         (n, code_size) and (n,), with two kinds: adds the direction "kind", from the kind whose name
         comes first to the other (linear discriminant analysis).
-    n_others : int
-        Number of draws of the prior, of the code's kind, on which reliability is measured.
-    seed : int
-        Seed of these draws.
 
     Returns
     -------
@@ -164,7 +161,7 @@ def attribute_directions(aae, code, labelled=None, n_others=60, seed=0):
     values = _sizes(template.surface, ATTRIBUTES)
     slopes = template.slopes(code, ATTRIBUTES)
     held = slopes / (_HELD * np.abs(values))[:, None]
-    reliability = _reliability(template, code, slopes, n_others, seed)
+    reliability = _reliability(template, code, slopes)
 
     def changes(by):
         return _sizes(decoded_surface(aae, code + by), ATTRIBUTES) - values
@@ -178,8 +175,8 @@ def attribute_directions(aae, code, labelled=None, n_others=60, seed=0):
         if 1 / _LARGEST_CORRECTION < changed[i] / wanted < _LARGEST_CORRECTION:
             step = step * wanted / changed[i]
             changed = changes(wanted * step)
-        leak = dict(zip(ATTRIBUTES, changed / values, strict=True))
-        del leak[name]
+        shares = zip(ATTRIBUTES, changed / values, strict=True)
+        leak = {other: share for other, share in shares if other != name}
         found[name] = AttributeDirection(values[i], step, reliability[i], changed[i] / wanted, leak)
     if labelled is not None:
         slope, accuracy = _kind_slope(*labelled, std)
@@ -261,7 +258,6 @@ def fit_sizes(aae, wanted, nearest=False, draws=None):
         by more than a quarter of that range.
     """
     check_has_size(aae)
-    wanted = _flat(wanted)
     targets = _targets(wanted)
     draws = draws or population(aae)
     sizes = np.array([_sizes(surface, targets.names) for surface in draws.surfaces])
@@ -277,18 +273,13 @@ def fit_sizes(aae, wanted, nearest=False, draws=None):
         middle = mean - within @ mean
         first = middle + within @ draws.codes[of_kind[misses[of_kind].argmin()]]
         code, surface = _solve(aae, replace(targets, middle=middle), first)
-        left = targets.misses(_sizes(surface, targets.names))
-        cost = (((code - middle) / std) ** 2).sum() + (left**2).sum()
-        found.append((cost, code, surface))
-    _, code, surface = min(found, key=lambda each: each[0])
-    shortfalls = np.array(list(wanted.values())) - _sizes(surface, list(wanted))
-    squared = float(((code / std) ** 2).sum())
-    return Design(
-        code,
-        surface,
-        dict(zip(wanted, shortfalls.tolist(), strict=True)),
-        float(np.sqrt(squared / len(code))),
-    )
+        sizes = _sizes(surface, targets.names)
+        cost = (((code - middle) / std) ** 2).sum() + (targets.misses(sizes) ** 2).sum()
+        lacks = zip(targets.names, (targets.values - sizes).tolist(), targets.at_least, strict=True)
+        shortfalls = {name: lack for name, lack, at_least in lacks if not at_least}
+        distance = float(np.sqrt(float(((code / std) ** 2).sum()) / len(code)))
+        found.append((cost, Design(code, surface, shortfalls, distance)))
+    return min(found, key=lambda each: each[0])[1]
 
 
 # Least squares --------------------------------------------------------------------------------
@@ -350,14 +341,24 @@ class _Targets:
 
 
 def _targets(wanted):
-    """Targets of `fit_sizes`: the wanted sizes {name: value}, and a brim above all perimeters."""
-    names, values = list(wanted), list(wanted.values())
-    tolerances = [_tolerance(*pair) for pair in wanted.items()]
+    """Targets of `fit_sizes`: the wanted sizes, and a brim above all perimeters."""
+    sizes = dict(wanted)
+    # The name of a perimeter is its height, mm.
+    sizes |= {float(height): value for height, value in sizes.pop("perimeters_mm", {}).items()}
+    if not sizes:
+        raise ValueError("nothing is wanted; give a length_mm, perimeters_mm or other sizes")
+    for name, value in sizes.items():
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"{_label(name)} is {value}; a size is positive and finite")
+        if not isinstance(name, str) and not name > 0:
+            raise ValueError(f"a perimeter is wanted at {name} mm; heights are above 0")
+    names, values = list(sizes), list(sizes.values())
+    tolerances = [_tolerance(*size) for size in sizes.items()]
     if heights := [name for name in names if not isinstance(name, str)]:
         names.append("brim_height_min_mm")
         values.append(max(heights))
         tolerances.append(_LENGTH_TOLERANCE)
-    at_least = np.arange(len(names)) >= len(wanted)
+    at_least = np.arange(len(names)) >= len(sizes)
     return _Targets(names, np.array(values, float), np.array(tolerances), at_least)
 
 
@@ -404,12 +405,12 @@ def _lone_step(slope, held):
     return step / (slope @ step)
 
 
-def _reliability(template, code, slopes, n, seed):
+def _reliability(template, code, slopes):
     """R^2 of each attribute as predicted by its slope on draws of the prior of the code's kind."""
     aae = template.aae
     # Half of a prior's draws, or fewer, are of the kind.
-    draws = aae.draw_prior(20 * n, seed)
-    draws = draws[kinds_of(aae, draws) == kinds_of(aae, code[None])][:n]
+    draws = aae.draw_prior(20 * _N_OTHERS, seed=0)
+    draws = draws[kinds_of(aae, draws) == kinds_of(aae, code[None])][:_N_OTHERS]
     true = template.sizes(draws, ATTRIBUTES)
     away = (draws - code) / aae.recipe.prior_std
     predicted = _sizes(template.surface, ATTRIBUTES) + away @ slopes.T
@@ -484,20 +485,6 @@ def _tolerance(name, value):
     if not isinstance(name, str) or "perimeter" in name:
         return _PERIMETER_TOLERANCE * abs(value)
     return _LENGTH_TOLERANCE if name.endswith("_mm") else _SIZE_TOLERANCE * abs(value)
-
-
-def _flat(wanted):
-    """Check wanted sizes; {name: value}, where a perimeter's name is its height, mm."""
-    flat = dict(wanted)
-    flat |= {float(height): value for height, value in flat.pop("perimeters_mm", {}).items()}
-    if not flat:
-        raise ValueError("nothing is wanted; give a length_mm, perimeters_mm or other sizes")
-    for name, value in flat.items():
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{_label(name)} is {value}; a size is positive and finite")
-        if not isinstance(name, str) and not name > 0:
-            raise ValueError(f"a perimeter is wanted at {name} mm; heights are above 0")
-    return flat
 
 
 def _label(name):

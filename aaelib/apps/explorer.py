@@ -1,10 +1,9 @@
 """The latent explorer: widgets to walk through the latent space, design a socket, take it home."""
 
 import html
-import re
 from contextlib import chdir
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +12,7 @@ import ipywidgets as widgets
 import numpy as np
 import plotly.graph_objects as go
 import traitlets
+import yaml
 from scipy.spatial import KDTree
 from scipy.stats import chi2
 from tabulate import tabulate
@@ -23,14 +23,13 @@ from ..shapes import printing, sources
 from ..shapes.clouds import normalize
 from ..shapes.sockets import vertex_values
 from ..study import figures
-from . import design, limbs
+from . import design, limbs, outputs
 from .messages import reporting
 
 HEAT_MM = 10.0  # ends of the heat map's scale
 _STAND_INS = 15  # of a kind: a page that opens soon is worth more than a longer list
 _POINTS_COMPARED = 512  # of a cloud, to find the nearest real socket while a slider moves
 _N_LABELLED = 400  # draws of the prior, from which the direction between kinds is learnt
-_N_OTHERS = 20  # sockets on which the reliability of a direction is measured
 
 # Attribute -> its title, the slider's unit in that of `SocketSurface.measure`, its end and step.
 _SLIDERS = {
@@ -42,13 +41,7 @@ _SLIDERS = {
     # As `design.attribute_directions` counts it: 1 from one kind to the other, TT the larger.
     "kind": ("kind, TF to TT", 1, 1, 0.05),
 }
-_SIZES = (  # that the page shows: title, name in `SocketSurface.measure`, unit, decimal places
-    ("length, mm", "length_mm", 1, 0),
-    ("volume, l", "volume_mm3", 1e6, 2),
-    ("brim, mm", "brim_height_mean_mm", 1, 0),
-)
 _PLAIN, _FROM_START, _FROM_LIMB = "plain", "distance from A", "gap to the limb"
-_ONE_SIZE = "Change one size"  # a section of the page
 _HOW_TO_WANT = (
     "A size a line, in mm: <code>length_mm: 250</code>, or the perimeter at a height above the "
     "distal end, <code>60: 310</code>."
@@ -57,7 +50,7 @@ _HOW_TO_LIMB = (
     "The scan of a residual limb in mm, open at the top: STL, PLY or OBJ. The clearance is the gap "
     "from limb to socket."
 )
-_LOOKS = {"layout": {"width": "96%"}, "style": {"description_width": "8.5em"}}
+_WIDTH = "96%"
 
 
 def explore(model="sockets"):
@@ -112,52 +105,34 @@ def plausibility(code, prior_std):
     return float(chi2.sf(squared, len(code)))
 
 
+def nearest(cloud, shapes):
+    """Name of the shape nearest to a cloud, and their Chamfer distance in unit spheres."""
+    thinned = (
+        p[:, :: max(1, p.shape[1] // _POINTS_COMPARED)] for p in (cloud[None], shapes.points)
+    )
+    own, others = (normalize(points, "unit-sphere")[0] for points in thinned)
+    distances = pairwise_chamfer(own, others)[0]
+    return str(shapes.names[distances.argmin()]), float(distances.min())
+
+
 def parse_sizes(text):
     """
     Read wanted sizes, as `design.fit_sizes` takes them, from lines of text.
 
     A line is ``length_mm: 250``, or a height above the distal end and the perimeter there,
-    ``60: 310``; mm. A ValueError names a line of another form.
+    ``60: 310``; mm. Raises ValueError for lines of another form.
     """
-    wanted = {}
-    for line in filter(str.strip, text.splitlines()):
-        name, _, value = (part.strip() for part in line.partition(":"))
-        try:
-            wanted[float(name) if re.match(r"-?[\d.]", name) else name] = float(value)
-        except ValueError:
-            raise ValueError(
-                f"{line.strip()!r} is no size: type a name or a height, a colon and millimetres, "
-                "such as 'length_mm: 250' or '60: 310'"
-            ) from None
-    return wanted
+    try:
+        wanted = yaml.safe_load("\n".join(map(str.strip, text.splitlines()))) or {}
+        return {name: float(value) for name, value in wanted.items()}
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{text!r} holds something other than sizes: type on each line a name or a height, a "
+            "colon and millimetres, such as 'length_mm: 250' or '60: 310'"
+        ) from error
 
 
 # Where the explorer is ------------------------------------------------------------------------
-
-
-class RealSockets:
-    """Real sockets (`Shapes`) to start from and to compare with."""
-
-    def __init__(self, aae, shapes):
-        self.shapes = shapes
-        self._aae, self._codes = aae, {}
-        self._units = self._unit(shapes.points)
-
-    def codes(self, indices):
-        """Codes of some of them, a list; refining takes a while, so they are kept."""
-        if new := [index for index in indices if index not in self._codes]:
-            self._codes.update(zip(new, self._aae.encode(self.shapes.points[new]), strict=True))
-        return [self._codes[index] for index in indices]
-
-    def nearest(self, cloud):
-        """Name of the socket nearest to a cloud, and their Chamfer distance in unit spheres."""
-        distances = pairwise_chamfer(self._unit(cloud[None]), self._units)[0]
-        return str(self.shapes.names[distances.argmin()]), float(distances.min())
-
-    @staticmethod
-    def _unit(points):
-        every = max(1, points.shape[1] // _POINTS_COMPARED)
-        return normalize(points[:, ::every], "unit-sphere")[0]
 
 
 @dataclass(frozen=True)
@@ -176,13 +151,13 @@ class Socket:
     @cached_property
     def directions(self):
         # They take a second, so they are found when first needed.
-        return design.attribute_directions(self.aae, self.code, self.labelled, _N_OTHERS)
+        return design.attribute_directions(self.aae, self.code, self.labelled)
 
 
 @dataclass(frozen=True)
 class Position:
     """
-    Where in the latent space the explorer is.
+    Where in the latent space the explorer is, and the socket there.
 
     Attributes
     ----------
@@ -192,13 +167,17 @@ class Position:
         Of the way from A to B, [0, 1].
     changes : dict
         How much of each attribute is added, in its unit.
+    limb : LimbFit, optional
+        Its socket is shown in place of the code's.
     """
 
     start: Socket
     end: Socket
     share: float = 0.0
     changes: dict = field(default_factory=dict)
+    limb: limbs.LimbFit | None = None
 
+    @cached_property
     def code(self):
         """The code (code_size,), changed along the directions at A."""
         # Both products, so that the ends are A and B to the last bit.
@@ -206,6 +185,16 @@ class Position:
         for name, by in self.changes.items():
             code = code + by * self.start.directions[name].step
         return np.float32(code)
+
+    @cached_property
+    def cloud(self):
+        """The decoded code (n_points, 3), mm."""
+        return self.start.aae.decode(self.code[None])[0]
+
+    @cached_property
+    def surface(self):
+        """The surface that is shown, and taken home."""
+        return self.limb.surface if self.limb else design.decoded_surface(self.start.aae, self.code)
 
 
 # The page -------------------------------------------------------------------------------------
@@ -220,77 +209,6 @@ class DownloadButton(anywidget.AnyWidget):
     def save(self, name, content):
         """Let the browser save bytes under a name."""
         self.send({"name": name}, [content])
-
-
-class Controls:
-    """The page's widgets, by what they are for."""
-
-    def __init__(self, names, with_kind):
-        options = [(str(name), index) for index, name in enumerate(names)]
-        self.start = widgets.Dropdown(options=options, description="A", **_LOOKS)
-        self.end = widgets.Dropdown(options=options, description="B", **_LOOKS)
-        self.share = widgets.FloatSlider(
-            min=0, max=1, step=0.01, description="from A to B", readout_format=".0%", **_LOOKS
-        )
-        self.changes = {
-            name: widgets.FloatSlider(
-                min=-end, max=end, step=step, description=title, readout_format="+", **_LOOKS
-            )
-            for name, (title, _, end, step) in _SLIDERS.items()
-            if name != "kind" or with_kind
-        }
-        self.seed = widgets.BoundedIntText(max=10**6, description="seed", **_LOOKS)
-        self.sample = widgets.Button(description="Draw a socket")
-        self.undo = widgets.Button(description="Undo")
-        self.reset = widgets.Button(description="Back to A")
-        self.wanted = widgets.Textarea(rows=6, layout=_LOOKS["layout"])
-        self.find = widgets.Button(description="Find the socket")
-        most = limbs.MAX_CLEARANCE
-        self.clearance = widgets.BoundedFloatText(
-            min=-most, max=most, step=0.5, description="clearance, mm", **_LOOKS
-        )
-        self.limb = widgets.FileUpload(accept=",".join(limbs.FORMATS), description="Limb scan")
-        self.thickness = widgets.BoundedFloatText(
-            value=4, min=1, max=printing.MAX_THICKNESS, step=0.5, description="wall, mm", **_LOOKS
-        )
-        suffixes = [*printing.FORMATS, ".csv"]
-        self.format = widgets.Dropdown(options=suffixes, description="file", **_LOOKS)
-        self.download = DownloadButton()
-        self.colour = widgets.Dropdown(
-            options=[_PLAIN, _FROM_START], description="colour", layout={"width": "20em"}
-        )
-        self.points = widgets.Checkbox(description="decoded points", indent=False)
-        self.message, self.sizes, self.plausible, self.reliability = (
-            widgets.HTML() for _ in range(4)
-        )
-        self.message.add_class("aaelib-message")
-        self.sections = self._sections()
-
-    def _sections(self):
-        sections = {
-            "Between two sockets": (self.start, self.end, self.share),
-            _ONE_SIZE: (*self.changes.values(), self.reliability),
-            "New sockets": (self.seed, self.sample),
-            "Design by measurement": (widgets.HTML(_HOW_TO_WANT), self.wanted, self.find),
-            "Design for a limb": (widgets.HTML(_HOW_TO_LIMB), self.clearance, self.limb),
-            "Take home": (self.thickness, self.format, self.download),
-        }
-        return widgets.Accordion(
-            [widgets.VBox(parts) for parts in sections.values()],
-            titles=list(sections),
-            selected_index=0,
-        )
-
-    def page(self, figure):
-        """All of them around the figure."""
-        move = widgets.HBox([self.undo, self.reset])
-        look = widgets.HBox([self.colour, self.points])
-        return widgets.AppLayout(
-            left_sidebar=widgets.VBox([move, self.sections, self.message]),
-            center=widgets.VBox([figure, look]),
-            right_sidebar=widgets.VBox([self.sizes, self.plausible]),
-            pane_widths=["36%", "42%", "22%"],
-        )
 
 
 def _empty_figure(mesh, extent):
@@ -318,33 +236,24 @@ def _place(trace, points):
     trace.x, trace.y, trace.z = np.ascontiguousarray(points.T, dtype=np.float32)
 
 
-def _table(rows, headers):
-    return tabulate(rows, headers, tablefmt="unsafehtml", disable_numparse=True)
+def _wide(kind, title, **options):
+    """A widget as wide as its column, with its title before it."""
+    style = {"description_width": "8.5em"}
+    return kind(description=title, layout={"width": _WIDTH}, style=style, **options)
 
 
 def _sizes_table(sizes, start):
     """Measurements, and their differences from those of A, as HTML."""
-    rows = []
-    for name, key, unit, places in _SIZES:
-        value, before = sizes[key] / unit, start[key] / unit
-        rows.append([name, f"{value:.{places}f}", f"{value - before:+.{places}f}"])
+    rows = [
+        [title, f"{sizes[name] / unit:.0f}", f"{(sizes[name] - start[name]) / unit:+.0f}"]
+        for name, (title, unit, *_) in _SLIDERS.items()
+        if name in sizes
+    ]
     rows.append([f"<b>{each}</b>" for each in ("height, mm", "perimeter, mm", "area, cm²")])
     sections = sizes["heights_mm"], sizes["perimeters_mm"], np.divide(sizes["areas_mm2"], 100)
     rows.extend(np.rint(np.transpose(sections)).astype(int))
-    return f'<div class="aaelib-sizes">{_table(rows, ("", "", "from A"))}</div>'
-
-
-def _reliability_table(directions):
-    """What each direction did where it was tried, as HTML."""
-    rows = []
-    for name, found in directions.items():
-        if found.leak:
-            title, leak = _SLIDERS[name][0].split(",")[0], max(map(abs, found.leak.values()))
-            rows.append([title, f"{found.effect:.2f}", f"{leak:.1%}", f"{found.reliability:.2f}"])
-    return _table(rows, ("", "effect", "others", "R²")) + (
-        "<small>Of a change by 4 %: measured over wanted, the largest change of another size, and "
-        "how well the direction predicts other sockets.</small>"
-    )
+    table = tabulate(rows, ("", "", "from A"), tablefmt="unsafehtml", disable_numparse=True)
+    return f'<div class="aaelib-sizes">{table}</div>'
 
 
 class Explorer:
@@ -355,106 +264,149 @@ class Explorer:
     ----------
     widget : ipywidgets.Widget
         The page.
-    controls : Controls
     position : Position
-    cloud : numpy.ndarray
-        (n_points, 3), mm; the decoded code.
-    surface : SocketSurface
-        What is shown, and taken home.
+        Of what is shown.
     """
 
     def __init__(self, aae, shapes):
         design.check_has_size(aae)
-        self.aae, self.real = aae, RealSockets(aae, shapes)
-        self._past, self._moving, self._setting, self._limb = [], None, False, None
+        self.aae, self.shapes = aae, shapes
+        self._past, self._moving, self._setting = [], None, False
         draws = aae.draw_prior(_N_LABELLED)
         kinds = design.kinds_of(aae, draws)
         # A model that tells no kinds has no direction between them.
         labelled = (draws, kinds) if len(set(kinds)) == 2 else None
         self._socket = partial(Socket, aae, labelled)
-        ends = [0, len(shapes) - 1]
-        self.position = Position(*map(self._socket, self.real.codes(ends), ends))
-        self.controls = Controls(shapes.names, bool(labelled))
+        self.real = cache(self._encode)
+        self.position = Position(self.real(0), self.real(len(shapes) - 1))
+        self._make_controls(with_kind=labelled is not None)
         self._connect()
         extent = np.ptp(shapes.points, axis=1).max(axis=0)
-        self.figure = _empty_figure(self.position.start.surface.mesh(), extent)
-        self._set_controls()
-        self._show()
+        self.figure = _empty_figure(self.position.surface.mesh(), extent)
+        self._go(self.position, remember=False)
         # A page starts with what the figure has when it becomes a widget.
         self.figure = go.FigureWidget(self.figure)
-        self.widget = self.controls.page(self.figure)
+        self.widget = self._page()
+
+    def _encode(self, index):
+        """The real socket of an index; refining its code takes a while."""
+        return self._socket(self.aae.encode(self.shapes.points[[index]])[0], index)
+
+    # Controls ---------------------------------------------------------------------------------
+
+    def _make_controls(self, with_kind):
+        self.message, self.sizes, self.plausible = (widgets.HTML() for _ in range(3))
+        self.message.add_class("aaelib-message")
+        names = [(str(name), index) for index, name in enumerate(self.shapes.names)]
+        self.start, self.end = (_wide(widgets.Dropdown, each, options=names) for each in "AB")
+        slider, number = widgets.FloatSlider, widgets.BoundedFloatText
+        self.share = _wide(slider, "from A to B", max=1, step=0.01, readout_format=".0%")
+        self.changes = {
+            name: _wide(slider, title, min=-end, max=end, step=step, readout_format="+")
+            for name, (title, _, end, step) in _SLIDERS.items()
+            if name != "kind" or with_kind
+        }
+        self.seed = _wide(widgets.BoundedIntText, "seed", max=10**6)
+        self.wanted = widgets.Textarea(rows=6, layout={"width": _WIDTH})
+        most = limbs.MAX_CLEARANCE
+        self.clearance = _wide(number, "clearance, mm", min=-most, max=most, step=0.5)
+        self.limb = widgets.FileUpload(accept=".stl,.ply,.obj", description="Limb scan")
+        most = printing.MAX_THICKNESS
+        self.thickness = _wide(number, "wall, mm", value=4, min=1, max=most, step=0.5)
+        self.format = _wide(widgets.Dropdown, "file", options=[*printing.FORMATS, ".csv"])
+        self.download = DownloadButton()
+        self.colour = widgets.Dropdown(description="colour", layout={"width": "20em"})
+        self.points = widgets.Checkbox(description="decoded points", indent=False)
+        titles = "Draw a socket", "Find the socket", "Undo", "Back to A"
+        self.sample, self.find, self.undo, self.reset = (
+            widgets.Button(description=title) for title in titles
+        )
 
     def _connect(self):
         """Let each control do what it is for."""
-        controls = self.controls
         on_value = {
-            self._choose: (controls.start, controls.end),
-            self._slide: (controls.share, *controls.changes.values()),
-            self._paint: (controls.colour, controls.points),
-            self._fit_limb: (controls.limb,),
+            self._choose: (self.start, self.end),
+            self._slide: (self.share, *self.changes.values()),
+            self._paint: (self.colour, self.points),
+            self._fit_limb: (self.limb,),
         }
-        for react, senders in on_value.items():
-            for sender in senders:
-                sender.observe(self._reporting(react), names="value")
-        controls.sections.observe(self._reporting(self._open), names="selected_index")
-        controls.sample.on_click(self._reporting(self._draw))
-        controls.undo.on_click(self._reporting(self._undo))
-        controls.reset.on_click(self._reporting(self._reset))
-        controls.find.on_click(self._reporting(self._fit_sizes))
-        controls.download.on_msg(self._reporting(self._download))
+        for react, controls in on_value.items():
+            for control in controls:
+                control.observe(self._reacting(react), "value")
+        self.sample.on_click(self._reacting(self._draw))
+        self.find.on_click(self._reacting(self._fit_sizes))
+        self.undo.on_click(self._reacting(self._undo))
+        self.reset.on_click(self._reacting(self._reset))
+        self.download.on_msg(self._reacting(self._download))
 
-    def _reporting(self, react):
-        reported = reporting(react, self.controls.message)
+    def _reacting(self, react):
+        reported = reporting(react, self.message)
         return lambda change, *_: self._setting or reported(change)
+
+    def _page(self):
+        """The controls around the figure."""
+        sections = {
+            "Between two sockets": (self.start, self.end, self.share),
+            "Change one size": self.changes.values(),
+            "New sockets": (self.seed, self.sample),
+            "Design by measurement": (widgets.HTML(_HOW_TO_WANT), self.wanted, self.find),
+            "Design for a limb": (widgets.HTML(_HOW_TO_LIMB), self.clearance, self.limb),
+            "Take home": (self.thickness, self.format, self.download),
+        }
+        boxes = [widgets.VBox([*parts]) for parts in sections.values()]
+        accordion = widgets.Accordion(boxes, titles=list(sections), selected_index=0)
+        move = widgets.HBox([self.undo, self.reset])
+        look = widgets.HBox([self.colour, self.points])
+        return widgets.AppLayout(
+            left_sidebar=widgets.VBox([move, accordion, self.message]),
+            center=widgets.VBox([self.figure, look]),
+            right_sidebar=widgets.VBox([self.sizes, self.plausible]),
+            pane_widths=["36%", "42%", "22%"],
+        )
 
     # Moving -----------------------------------------------------------------------------------
 
-    def _go(self, position, limb=None, remember=True):
-        """Go to a position, or to the socket of a `LimbFit` there."""
+    def _go(self, position, remember=True):
         if remember:
             self._past.append(self.position)
-        self.position, self._limb, self._moving = position, limb, None
+        self.position, self._moving = position, None
         self._set_controls()
         self._show()
 
     def _start_at(self, code, limb=None):
         """Make a code A, and go there."""
-        position = replace(self.position, start=self._socket(code), share=0.0, changes={})
-        self._go(position, limb)
+        self._go(Position(self._socket(code), self.position.end, limb=limb))
 
     def _set_controls(self):
         """Let the controls say where the explorer is, without going anywhere."""
-        controls, position = self.controls, self.position
+        position = self.position
         self._setting = True
-        controls.start.value, controls.end.value = position.start.index, position.end.index
-        controls.share.value = position.share
-        for name, slider in controls.changes.items():
+        self.start.value, self.end.value = position.start.index, position.end.index
+        self.share.value = position.share
+        for name, slider in self.changes.items():
             slider.value = position.changes.get(name, 0) / _SLIDERS[name][1]
-        shown = [_PLAIN, _FROM_START, *([_FROM_LIMB] if self._limb else [])]
-        if list(controls.colour.options) != shown:
-            controls.colour.options = shown
-            controls.colour.value = shown[-1] if self._limb else _PLAIN
+        shown = [_PLAIN, _FROM_START, *([_FROM_LIMB] if position.limb else [])]
+        if list(self.colour.options) != shown:
+            self.colour.options = shown
+            self.colour.value = shown[-1] if position.limb else _PLAIN
         self._setting = False
 
     def _choose(self, change):
-        index = change["new"]
-        [code] = self.real.codes([index])
-        which = "start" if change["owner"] is self.controls.start else "end"
-        self._go(replace(self.position, **{which: self._socket(code, index)}))
+        which = "start" if change["owner"] is self.start else "end"
+        self._go(replace(self.position, limb=None, **{which: self.real(change["new"])}))
 
     def _slide(self, change):
-        slider, sliders = change["owner"], self.controls.changes
+        slider, sliders = change["owner"], self.changes
         changes = {name: s.value * _SLIDERS[name][1] for name, s in sliders.items() if s.value}
-        position = replace(self.position, share=self.controls.share.value, changes=changes)
+        position = Position(self.position.start, self.position.end, self.share.value, changes)
         # One drag of one slider is one step to undo.
         self._go(position, remember=self._moving is not slider)
         self._moving = slider
 
     def _draw(self, _):
-        seed = self.controls.seed
-        drawn = seed.value
+        drawn = self.seed.value
         self._start_at(self.aae.draw_prior(1, drawn)[0])
-        seed.value = min(drawn + 1, seed.max)
+        self.seed.value = min(drawn + 1, self.seed.max)
         return f"Drawn from the prior with seed {drawn}; it is A now."
 
     def _undo(self, _):
@@ -462,10 +414,10 @@ class Explorer:
             self._go(self._past.pop(), remember=False)
 
     def _reset(self, _):
-        self._go(replace(self.position, share=0.0, changes={}))
+        self._go(Position(self.position.start, self.position.end))
 
     def _fit_sizes(self, _):
-        found = design.fit_sizes(self.aae, parse_sizes(self.controls.wanted.value))
+        found = design.fit_sizes(self.aae, parse_sizes(self.wanted.value))
         self._start_at(found.code)
         off = ", ".join(
             f"{html.escape(name if isinstance(name, str) else f'at {name:g} mm')} {-lack:+.1f}"
@@ -474,16 +426,14 @@ class Explorer:
         return f"Found; it is A now. Beyond what was wanted, mm: {off}."
 
     def _fit_limb(self, _):
-        if not self.controls.limb.value:
-            return None
-        upload = self.controls.limb.value[-1]
-        self.controls.message.value = "Looking for the socket, some ten seconds ..."
+        upload = self.limb.value[-1]
+        self.message.value = "Looking for the socket, some ten seconds ..."
         # By its own name alone, so that an error names it and no folder.
         with TemporaryDirectory() as folder, chdir(folder):
             path = Path(Path(upload["name"]).name)
             path.write_bytes(upload["content"])
             scan = limbs.load_limb(path)
-        found = limbs.fit_limb(self.aae, scan, self.controls.clearance.value)
+        found = limbs.fit_limb(self.aae, scan, self.clearance.value)
         self._start_at(found.code, found)
         return (
             f"Mean error of the gap {found.gap_error:.2f} mm; {found.model_error:.2f} mm without "
@@ -493,52 +443,37 @@ class Explorer:
     # Showing ----------------------------------------------------------------------------------
 
     def _show(self):
-        controls, code = self.controls, self.position.code()
-        self.cloud = self.aae.decode(code[None])[0]
-        self.surface = self._limb.surface if self._limb else design.decoded_surface(self.aae, code)
+        position, before = self.position, self.position.start.surface.measure()
         self._paint()
-        controls.sizes.value = _sizes_table(
-            self.surface.measure(), self.position.start.surface.measure()
-        )
-        name, distance = self.real.nearest(self.cloud)
-        share = plausibility(code, self.aae.recipe.prior_std)
-        controls.plausible.value = (
+        self.sizes.value = _sizes_table(position.surface.measure(), before)
+        name, distance = nearest(position.cloud, self.shapes)
+        share = plausibility(position.code, self.aae.recipe.prior_std)
+        self.plausible.value = (
             f"<b>Plausible?</b><br>{share:.1%} of the prior's draws are less usual.<br>"
-            f"Nearest socket of {html.escape(self.real.shapes.source)}: {html.escape(name)}, "
+            f"Nearest socket of {html.escape(self.shapes.source)}: {html.escape(name)}, "
             f"Chamfer distance {distance:.4f} in the unit sphere."
         )
-        self._show_reliability()
 
-    def _open(self, _):
-        self._show_reliability()
-
-    def _show_reliability(self):
-        sections = self.controls.sections
-        if sections.titles[sections.selected_index or 0] == _ONE_SIZE:
-            self.controls.reliability.value = _reliability_table(self.position.start.directions)
-
-    def _paint(self, change=None):
-        vertices = self.surface.mesh().vertices
+    def _paint(self, _=None):
+        position, colour = self.position, self.colour.value
+        vertices = position.surface.mesh().vertices
         middle = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
         values = np.zeros(len(vertices))
-        if self.controls.colour.value == _FROM_START:
-            values = departure(self.surface, self.position.start.surface)
-        elif self.controls.colour.value == _FROM_LIMB and self._limb:
-            values = np.nan_to_num(vertex_values(self._limb.gap))
+        if colour == _FROM_START:
+            values = departure(position.surface, position.start.surface)
+        elif colour == _FROM_LIMB:
+            values = np.nan_to_num(vertex_values(position.limb.gap))
         mesh, points = self.figure.data
-        with_points = self.controls.points.value and not self._limb
+        with_points = self.points.value and not position.limb
         with self.figure.batch_update():
             _place(mesh, vertices - middle)
             mesh.intensity = values.astype(np.float32)
             points.visible = with_points
             if with_points:
-                _place(points, self.cloud - middle)
+                _place(points, position.cloud - middle)
 
     def _download(self, _):
-        path = Path(f"socket{self.controls.format.value}")
         with TemporaryDirectory() as folder:
-            if path.suffix == ".csv":
-                path = printing.export_measurements(self.surface, folder / path)
-            else:
-                path = printing.export(self.surface, folder / path, self.controls.thickness.value)
-            self.controls.download.save(path.name, path.read_bytes())
+            path = Path(folder, f"socket{self.format.value}")
+            outputs.write_socket(self.position.surface, path, self.thickness.value)
+            self.download.save(path.name, path.read_bytes())

@@ -1,7 +1,6 @@
 """A socket for a residual limb: load a scan, put it upright, find the socket that follows it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import trimesh
@@ -11,11 +10,10 @@ from scipy.spatial.transform import Rotation
 from scipy.special import softmax, sph_harm_y
 
 from ..shapes import meshes
-from ..shapes.sockets import UNITS, SocketSurface, vertex_values
+from ..shapes.sockets import UNITS, SocketSurface, node_values, vertex_values
 from ..shapes.sources import KINDS
 from . import design
 
-FORMATS = (".stl", ".ply", ".obj")
 LENGTHS = (80.0, 500.0)  # mm; of residual limbs, as far as they are scanned
 MAX_CLEARANCE = 20.0  # mm; liners have 3 to 9
 
@@ -88,8 +86,8 @@ def load_limb(path, factor=1.0):
     Parameters
     ----------
     path : str or Path
-        An STL, PLY or OBJ file: a surface that is closed at the limb's distal end and open at the
-        other, 80 to 500 mm long, in any position.
+        An STL, PLY or OBJ file, or any other mesh that trimesh reads: a surface that is closed at
+        the limb's distal end and open at the other, 80 to 500 mm long, in any position.
     factor : float
         By what to multiply the file's numbers to get mm: 1000 for metres, 25.4 for inches.
 
@@ -100,23 +98,12 @@ def load_limb(path, factor=1.0):
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
     ValueError
         If it is not such a surface. The message names the file and what was found.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no limb scan at {path}")
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{path}: limbs are read from {', '.join(FORMATS)} files")
-    if not (np.isfinite(factor) and factor > 0):
-        raise ValueError(f"factor is {factor}; it must be a positive number")
     mesh = _cleaned(meshes.read(path))
     if not len(mesh.faces):
-        raise ValueError(
-            f"{path}: no faces with an area and finite vertices; a limb is a surface of triangles"
-        )
+        raise ValueError(f"{path}: no faces with an area; a limb is a surface of triangles")
     mesh.apply_scale(factor)
     return _oriented(mesh, _opening(mesh, path))
 
@@ -434,16 +421,16 @@ def _per_point(rows, there):
 # Displacement ---------------------------------------------------------------------------------
 
 
-def _harmonics(n_angles, n_heights, degree):
+def _harmonics(n_angles, n_heights):
     """
-    Real spherical harmonics at a grid's vertices, (n_vertices, (degree + 1)^2), and their degrees.
+    Real spherical harmonics at a grid's vertices, (n_vertices, n_harmonics), and their degrees.
 
     The pole of the grid is that of the sphere, so that they are smooth there too, and the brim is
     its parallel at `_CAP` of the meridian.
     """
     angles = 2 * np.pi * np.arange(n_angles)[:, None] / n_angles
     polar = np.pi * _CAP * np.linspace(0, 1, n_heights)
-    orders = [(n, m) for n in range(degree + 1) for m in range(-n, n + 1)]
+    orders = [(n, m) for n in range(_DEGREE + 1) for m in range(-n, n + 1)]
     values = []
     for n, m in orders:
         wave = sph_harm_y(n, abs(m), polar, angles)
@@ -456,8 +443,11 @@ def _displaced(surface, wall, clearance):
     grid = surface.vertices.shape[:2]
     mesh = surface.mesh()
     areas = np.sqrt(_vertex_areas(mesh) / mesh.area)
-    directions = _smooth_normals(mesh, grid, areas)
-    basis, degrees = _harmonics(*grid, _DEGREE)
+    basis, degrees = _harmonics(*grid)
+    # Along rough normals faces would be turned over.
+    smooth = np.compress(degrees <= _NORMAL_DEGREE, basis, axis=1)
+    weights = np.linalg.lstsq(areas[:, None] * smooth, areas[:, None] * mesh.vertex_normals)[0]
+    directions = trimesh.unitize(smooth @ weights)
     # Rough displacements cost more, like the bending of a thin plate.
     roughness = np.diag(_ROUGHNESS * (1 + degrees * (degrees + 1)))
     limit = _LARGEST_DISPLACEMENT
@@ -472,21 +462,7 @@ def _displaced(surface, wall, clearance):
         )[0]
         displacement = limit * np.tanh(basis @ weights / limit)
     moved = mesh.vertices + displacement[:, None] * directions
-    return SocketSurface(_as_grid(moved, *grid))
-
-
-def _smooth_normals(mesh, grid, areas):
-    """Outward normals (n_vertices, 3); along rough ones faces would be turned over."""
-    basis = _harmonics(*grid, _NORMAL_DEGREE)[0]
-    weights = np.linalg.lstsq(areas[:, None] * basis, areas[:, None] * mesh.vertex_normals)[0]
-    return trimesh.unitize(basis @ weights)
-
-
-def _as_grid(values, n_angles, n_heights):
-    """Values (n_vertices, ...) of `SocketSurface.mesh` at the nodes (angles, heights, ...)."""
-    rest = values[1:].reshape(n_angles, n_heights - 1, *values.shape[1:])
-    pole = np.broadcast_to(values[0], (n_angles, 1, *values.shape[1:]))
-    return np.concatenate([pole, rest], axis=1)
+    return SocketSurface(node_values(moved, *grid))
 
 
 def _vertex_areas(mesh):
@@ -501,4 +477,4 @@ def _node_gaps(surface, limb, clearance):
     there = np.isfinite(gaps)
     errors = np.abs((gaps - clearance)[there])
     error = float(np.average(errors, weights=_vertex_areas(mesh)[there]))
-    return _as_grid(gaps, *surface.vertices.shape[:2]), error
+    return node_values(gaps, *surface.vertices.shape[:2]), error

@@ -13,8 +13,6 @@ from ..shapes.writing import replacing
 from ..study import figures
 from . import design
 
-MESHES = tuple(suffix[1:] for suffix in printing.FORMATS)
-
 _SMOOTHING = 0.1  # of a surface: a decoder's points scatter about it more than a scan's
 
 
@@ -58,8 +56,8 @@ def generate(model, n, folder, seed=0, mesh=None, thickness=4.0, overwrite=False
         raise ValueError(f"n is {n}; it must be 1 or more")
     aae = load_with_card(model)[0]
     _check_mesh(aae, mesh, thickness)
-    folder = _emptied(folder, "sample", overwrite)
-    return _write_shapes(aae.sample(n, seed), folder, "sample_{:04d}", mesh, thickness)
+    clouds = aae.sample(n, seed)
+    return _write_shapes(clouds, folder, "sample_{:04d}", mesh, thickness, overwrite)
 
 
 def interpolate(model, a, b, folder, steps=5, mesh=None, thickness=4.0, overwrite=False):
@@ -95,11 +93,10 @@ def interpolate(model, a, b, folder, steps=5, mesh=None, thickness=4.0, overwrit
     _check_mesh(aae, mesh, thickness)
     codes = aae.encode(np.stack([folders.read(Path(file), aae.recipe.n_points) for file in (a, b)]))
     clouds = aae.decode(latent.interpolate(*codes, steps))
-    folder = _emptied(folder, "step", overwrite)
-    files, refused = _write_shapes(clouds, folder, "step_{}", mesh, thickness)
+    files, refused = _write_shapes(clouds, folder, "step_{}", mesh, thickness, overwrite)
     shares = [f"{share:.0%}" for share in np.linspace(0, 1, steps)]
     labels = [Path(a).stem, *shares[1:-1], Path(b).stem]
-    page = folder / "interpolation.html"
+    page = Path(folder, "interpolation.html")
     figures.write_html(figures.interpolation(clouds, labels), page)
     return [*files, page], refused
 
@@ -150,6 +147,11 @@ def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048):
     points = folders.read(Path(source), n_points)
     check_sockets(points[None], [source])
     surface = SocketSurface.from_points(points, smoothing=smoothing)
+    return write_socket(surface, path, thickness)
+
+
+def write_socket(surface, path, thickness):
+    """Write a `SocketSurface` by the path's suffix: its measures (`.csv`), or a closed wall."""
     if path.suffix.lower() == ".csv":
         return printing.export_measurements(surface, path)
     return printing.export(surface, path, thickness)
@@ -160,8 +162,8 @@ def _check_mesh(aae, mesh, thickness):
     if mesh is None:
         return
     design.check_has_size(aae)
-    if mesh not in MESHES:
-        raise ValueError(f"mesh is {mesh!r}; walls are written as {', '.join(MESHES)}")
+    if f".{mesh}" not in printing.FORMATS:
+        raise ValueError(f"mesh is {mesh!r}; walls are written as {', '.join(printing.FORMATS)}")
     if not 0 < thickness <= printing.MAX_THICKNESS:
         raise ValueError(
             f"thickness is {thickness} mm; a wall has more than 0 and up to "
@@ -169,35 +171,28 @@ def _check_mesh(aae, mesh, thickness):
         )
 
 
-def _emptied(folder, prefix, overwrite):
-    """A folder for shapes, without those of an earlier call: they may be of another model."""
-    folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()):
-        if not overwrite:
-            raise FileExistsError(
-                f"{folder} has files in it, which may be shapes of another model; name another "
-                "folder, or overwrite them (--overwrite)"
-            )
-        for file in folder.glob(f"{prefix}_[0-9]*"):
-            if file.suffix in (".npy", *printing.FORMATS):
-                file.unlink()
-    return folder
-
-
-def _write_shapes(clouds, folder, pattern, mesh, thickness):
+def _write_shapes(clouds, folder, name, mesh, thickness, overwrite):
     """Write clouds and their walls; return the files, and the walls that could not be made."""
+    if any(Path(folder).glob("*")) and not overwrite:
+        raise FileExistsError(
+            f"{folder} has files in it, which may be shapes of another model; name another "
+            "folder, or overwrite them (--overwrite)"
+        )
+    # Of an earlier call, maybe of another model.
+    for old in Path(folder).glob(name.split("{")[0] + "[0-9]*"):
+        if old.suffix in (".npy", *printing.FORMATS):
+            old.unlink()
     files, refused = [], []
     for i, cloud in enumerate(clouds):
-        file = folder / f"{pattern.format(i)}.npy"
+        file = Path(folder, f"{name.format(i)}.npy")
         with replacing(file) as temporary:
             np.save(temporary, cloud)
         files.append(file)
-        if mesh is None:
-            continue
-        wall = file.with_suffix(f".{mesh}")
-        try:
-            surface = SocketSurface.from_points(cloud, smoothing=_SMOOTHING)
-            files.append(printing.export(surface, wall, thickness))
-        except ValueError as error:
-            refused.append((wall, str(error)))
+        if mesh:
+            wall = file.with_suffix(f".{mesh}")
+            try:
+                surface = SocketSurface.from_points(cloud, smoothing=_SMOOTHING)
+                files.append(printing.export(surface, wall, thickness))
+            except ValueError as error:
+                refused.append((wall, str(error)))
     return files, refused

@@ -38,7 +38,7 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
         Of training, validation and test shapes.
     share : float
         Part of each batch that is drawn from linear shape models of the training shapes, one a
-        class, [0, 1). Above 0 the decoder starts as them. For sockets in mm only.
+        class, [0, 1]. Above 0 the decoder starts as them. For sockets in mm only.
     weights_from : str, optional
         A model to start from.
 
@@ -48,14 +48,7 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
     """
     devices.strategy()  # workers have to find each other before anything is computed
     if path.suffix.lower() != ".keras":
-        raise ValueError(
-            f"{str(path)!r} has the suffix {path.suffix!r}; a model is written as .keras"
-        )
-    if not 0 <= share < 1:
-        raise ValueError(
-            f"the share of shape models is {share}; it can be 0 to below 1: a batch has real "
-            "shapes, too"
-        )
+        raise ValueError(f"{path} has the suffix {path.suffix!r}; a model is written as .keras")
     source, changes = recipe
     recipe = recipes.recipe(source, **changes)
     # What is out of range is said before files are read and shape models fitted.
@@ -66,10 +59,7 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
     steps = settings.get("steps_per_epoch")
     settings = training.Settings(share=share, **settings | {"steps_per_epoch": steps or 1})
     shapes = folders.load_clouds(folder, recipe.n_points)
-    try:
-        parts = splits.split(shapes.kinds, shares, settings.seed)
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from error
+    parts = splits.split(shapes.kinds, shares, settings.seed)
     training_shapes = shapes[parts["training"]]
     if share:
         check_sockets(shapes.points, shapes.files)
