@@ -111,7 +111,7 @@ def _start_at_shape_models(aae, start, seed):
     transfer.start_decoder_at_models(aae, starts, shares)
     if not start.steps:
         return
-    draw = _drawer(r, bases, counts, start.limit, seed)
+    draw = _drawer(r, bases, counts, shares, start.limit, seed)
     drawn = tf.data.Dataset.range(start.steps).map(draw, num_parallel_calls=2).prefetch(2)
 
     def loss(points, codes):
@@ -123,13 +123,12 @@ def _start_at_shape_models(aae, start, seed):
     descend(aae.encoder.trainable_variables, loss, drawn, 2e-3, name)
 
 
-def _drawer(recipe, bases, counts, limit, seed, batch_size=32):
+def _drawer(recipe, bases, counts, shares, limit, seed, batch_size=32):
     """A function of a step that draws a batch of clouds and the codes they are decoded from."""
     # Kinds as the prior has them: what standardizes codes cannot shift them.
     sizes = proportional_counts(batch_size, counts)
-    shares = np.array(counts, float) / sum(counts)
     ends = np.concatenate([[0], np.cumsum(shares)[:-1], [1]]).astype(np.float32)
-    first = transfer.first_weight(bases)
+    has_kinds = len(bases) > 1  # the first number of a code chooses between them
 
     def draw(step):
         number = tf.cast(step, tf.int32)
@@ -139,8 +138,8 @@ def _drawer(recipe, bases, counts, limit, seed, batch_size=32):
             clouds, weights = draw_clouds(mean, modes, size, limit, keys[0])
             # A number of the code that no mode has is any draw of the prior.
             free = tf.random.stateless_normal([size, recipe.code_size], keys[1])
-            code = tf.concat([weights, free], axis=1)[:, : recipe.code_size - first]
-            if first:
+            code = tf.concat([weights, free], axis=1)[:, : recipe.code_size - has_kinds]
+            if has_kinds:
                 share = tf.random.stateless_uniform([size, 1], keys[2], ends[i], ends[i + 1])
                 code = tf.concat([tf.math.ndtri(tf.clip_by_value(share, 1e-3, 1 - 1e-3)), code], 1)
             points.append(clouds)

@@ -81,7 +81,7 @@ def start_decoder_at_models(aae, models, shares):
         )
     linear, last = aae.decoder.get_layer("linear"), aae.decoder.get_layer("coordinates")
     gate_kernel, gate_bias, terms = map(np.zeros_like, linear.get_weights())
-    first = first_weight(models)
+    first = int(len(models) > 1)  # the number of a code that is the weight of the first mode
     if first:
         # At a threshold the logits of its two kinds are equal.
         thresholds = norm.ppf(np.cumsum(shares)[:-1])
@@ -95,8 +95,3 @@ def start_decoder_at_models(aae, models, shares):
         )
     linear.set_weights([gate_kernel, gate_bias, terms])
     last.set_weights([np.zeros_like(weights) for weights in last.get_weights()])
-
-
-def first_weight(models):
-    """Index of the number of a code that is the weight of the first mode."""
-    return int(len(models) > 1)
