@@ -27,6 +27,29 @@ def write_clouds(folder, clouds):
 
 
 @pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """A run of `test_training.train` that nothing happened to."""
+    from test_training import train
+
+    return train(tmp_path_factory.mktemp("whole") / "run.keras")
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """The first epoch of each `fit` from now on, a list that grows."""
+    from aaelib.models.autoencoder import AdversarialAutoencoder
+
+    first_epochs, fit = [], AdversarialAutoencoder.fit
+
+    def noted(*args, initial_epoch=0, **kwargs):
+        first_epochs.append(initial_epoch)
+        return fit(*args, initial_epoch=initial_epoch, **kwargs)
+
+    monkeypatch.setattr(AdversarialAutoencoder, "fit", noted)
+    return first_epochs
+
+
+@pytest.fixture(scope="session")
 def eggs(tmp_path_factory):
     """A folder of balls that are stretched at random, eight in each of two classes."""
     rng = np.random.default_rng(0)

@@ -127,6 +127,7 @@ def gradients(loss, variables):
 def test_critical_points_have_the_codes_and_gradients_of_the_whole_clouds(points, name):
     encoder = model_of(name).encoder
     critical = networks.critical_points(encoder, points)
+    assert critical.shape[1] < N_POINTS
 
     def loss(points):
         outputs = encoder(points)
@@ -138,14 +139,6 @@ def test_critical_points_have_the_codes_and_gradients_of_the_whole_clouds(points
     expected = gradients(lambda: loss(points), encoder.trainable_variables)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(other).max())
-
-
-def test_critical_points_are_points_of_their_cloud_and_fewer(points):
-    critical = networks.critical_points(model_of("compact").encoder, points).numpy()
-    assert critical.shape[1] <= 32 < N_POINTS
-    for few, cloud in zip(critical, points.numpy(), strict=True):
-        assert {tuple(p) for p in few} <= {tuple(p) for p in cloud}
-        assert len(np.unique(few, axis=0)) == len(few)
 
 
 def test_a_unit_that_is_off_at_every_point_makes_none_of_them_critical(points):
@@ -174,15 +167,15 @@ def test_points_that_no_unit_of_a_transform_sees_are_critical_where_the_others_a
 
 
 def descend(rate, *pairs):
-    """Move each list of variables down its gradients, all at once."""
-    for variables, *parts in pairs:
-        for variable, *gradient in zip(variables, *parts, strict=True):
-            variable.assign_sub(rate * sum(gradient))
+    """Move each list of variables down the gradient of its loss, all at once."""
+    slopes = [(variables, gradients(loss, variables)) for variables, loss in pairs]
+    for variables, slope in slopes:
+        for variable, gradient in zip(variables, slope, strict=True):
+            variable.assign_sub(rate * gradient)
 
 
 def criticise(model, rate, criticism):
-    critic = model.discriminator.trainable_variables
-    descend(rate, (critic, gradients(criticism, critic)))
+    descend(rate, (model.discriminator.trainable_variables, criticism))
 
 
 def plain_shared_step(model, points, rate):
@@ -194,14 +187,10 @@ def plain_shared_step(model, points, rate):
         drawn, departure = plain_codes(model, points, "codes")
         return plain_reconstruction(model, points, drawn) + departure
 
-    def deception():
-        return plain_deception(model, plain_codes(model, points, "codes")[0])
+    def both():
+        return reconstruction() + plain_deception(model, plain_codes(model, points, "codes")[0])
 
-    descend(
-        rate,
-        (encoder, gradients(reconstruction, encoder), gradients(deception, encoder)),
-        (decoder, gradients(reconstruction, decoder)),
-    )
+    descend(rate, (encoder, both), (decoder, reconstruction))
     model.autoencoder_optimizer.iterations.assign_add(1)  # what the noise to come depends on
     for i in range(model.recipe.critic_steps):
         criticise(model, rate, lambda i=i: plain_criticism(model, codes, i))
@@ -215,7 +204,7 @@ def plain_three_steps(model, points, rate):
         codes, departure = plain_codes(model, points, "autoencoder")
         return plain_reconstruction(model, points, codes) + departure
 
-    descend(rate, (encoder + decoder, gradients(reconstruction, encoder + decoder)))
+    descend(rate, (encoder + decoder, reconstruction))
     model.autoencoder_optimizer.iterations.assign_add(1)  # what the noise to come depends on
 
     def criticism(i):
@@ -228,7 +217,7 @@ def plain_three_steps(model, points, rate):
 
     for i in range(model.recipe.critic_steps):
         criticise(model, rate, lambda i=i: criticism(i))
-    descend(rate, (encoder, gradients(deception, encoder)))
+    descend(rate, (encoder, deception))
 
 
 @pytest.mark.parametrize("name", ["compact", "paper"])
@@ -258,20 +247,17 @@ def test_a_step_is_what_the_plain_formulas_make_of_it(points, name, plain_step):
 
 
 def change_by_a_step(rate, name, points, strategy=None, **changes):
-    """Change of all weights in a step of plain gradient descent, and the step's values."""
+    """Change of all weights in a step of plain gradient descent."""
     with (strategy or tf.distribute.get_strategy()).scope():
         model = model_of(name, **changes)
         model.compile(*(keras.optimizers.SGD(rate) for _ in networks.NETWORKS))
     before = [variable.numpy() for variable in model.trainable_variables]
-    values = strategy.run(model.train_step, (points,)) if strategy else model.train_step(points)
+    if strategy:
+        strategy.run(model.train_step, (points,))
+    else:
+        model.train_step(points)
     pairs = zip(model.trainable_variables, before, strict=True)
-    return np.concatenate([(after.numpy() - old).ravel() for after, old in pairs]), values
-
-
-def assert_same_change(found, expected):
-    largest = np.abs(expected).max()
-    assert largest > 1e-3
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * largest + 2e-7)
+    return np.concatenate([(after.numpy() - old).ravel() for after, old in pairs])
 
 
 # Draws of the prior are all zero but for rounding, and nothing else is drawn.
@@ -297,20 +283,11 @@ def on_two_replicas(folder):
         lambda context: points[context.replica_id_in_sync_group :: 2]
     )
     for name in RECIPES:
-        found[f"{name} one"], _ = change_by_a_step(0.1, name, points, **WITHOUT_NOISE)
-        found[f"{name} two"], _ = change_by_a_step(0.1, name, halves, strategy, **WITHOUT_NOISE)
+        found[f"{name} one"] = change_by_a_step(0.1, name, points, **WITHOUT_NOISE)
+        found[f"{name} two"] = change_by_a_step(0.1, name, halves, strategy, **WITHOUT_NOISE)
     draws = Draws(1, tf.Variable(3))
     drawn = strategy.run(lambda: draws.normal((4,), "prior 0"))
     found["draws"] = np.stack(strategy.experimental_local_results(drawn))
-    for name in RECIPES:
-        with strategy.scope():
-            model = model_of(name)
-            model.compile()
-        options = {"batch_size": 4, "verbose": 0, "epochs": 2}
-        history = model.fit(points[:4], validation_data=(points[:4],), **options).history
-        found[f"{name} history"] = np.ravel(list(history.values()))
-        kernels = strategy.experimental_local_results(model.decoder.weights[0].value)
-        found[f"{name} kernels"] = np.stack(kernels)
     np.savez(Path(folder) / "found.npz", **found)
 
 
@@ -325,15 +302,12 @@ def two_replicas(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["compact", "paper"])
 def test_two_replicas_with_half_a_batch_each_step_as_one_device_with_all_of_it(two_replicas, name):
-    assert_same_change(two_replicas[f"{name} two"], two_replicas[f"{name} one"])
+    found, expected = two_replicas[f"{name} two"], two_replicas[f"{name} one"]
+    largest = np.abs(expected).max()
+    assert largest > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * largest + 2e-7)
 
 
 def test_replicas_draw_other_numbers_than_each_other(two_replicas):
     first, second = two_replicas["draws"]
     assert (first != second).all()
-
-
-@pytest.mark.parametrize("name", ["compact", "paper"])
-def test_a_model_is_fitted_and_evaluated_on_two_replicas_and_stays_one(two_replicas, name):
-    assert np.isfinite(two_replicas[f"{name} history"]).all()
-    np.testing.assert_array_equal(*two_replicas[f"{name} kernels"])

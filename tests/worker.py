@@ -13,19 +13,19 @@ from unittest import mock
 import keras
 import numpy as np
 import tensorflow as tf
+from conftest import TINY
 
 from aaelib.models import autoencoder, devices, recipes, training
 from aaelib.models.starts import Start
 from aaelib.shapes.folders import Shapes
 
 EPOCHS, STEPS, BATCH, SEED = 4, 5, 8, 0
-_SMALL = {"n_points": 32, "code_size": 4, "encoder_points": 16, "critic_steps": 2}
-_SMALL |= {"decoder": (8,), "discriminator": (8,)}
+_SMALL = TINY | {"n_points": 32, "encoder_points": 16, "critic_steps": 2}
 RECIPES = {
-    "compact": recipes.recipe(
-        "compact", encoder=(8,), refinement_steps=3, finetuning_steps=3, **_SMALL
+    "compact": recipes.recipe("compact", _SMALL),
+    "paper": recipes.recipe(
+        "paper", _SMALL, encoder=(8, 8), refinement_steps=0, finetuning_steps=0
     ),
-    "paper": recipes.recipe("paper", encoder=(8, 8), **_SMALL),
 }
 # 33 for validation: the second batch of them has one row, fewer than there are replicas.
 RATE = 0.02
@@ -50,10 +50,7 @@ class Watch(keras.callbacks.Callback):
 
 def descent(recipe, n_steps):
     """Optimizers that, unlike Adam, notice the size of a gradient."""
-    return {
-        f"{player}_optimizer": keras.optimizers.SGD(RATE)
-        for player in ("autoencoder", "discriminator", "generator")
-    }
+    return [keras.optimizers.SGD(RATE) for _ in range(3)]
 
 
 def digest(model):
@@ -80,7 +77,7 @@ def train(path, name, seed=SEED, killed_at=None, factor=1.0):
     with ExitStack() as patches:
         patches.enter_context(mock.patch.object(autoencoder.AdversarialAutoencoder, "fit", watched))
         if name == "paper":
-            patches.enter_context(mock.patch.object(training, "optimizers", descent))
+            patches.enter_context(mock.patch.object(training, "optimizers_of", descent))
         start = Start(model=first, scale=100.0)
         run = training.train(shapes, PARTS, RECIPES[name], start, settings, path)
     return {
@@ -120,7 +117,7 @@ def main():
         tf.config.set_logical_device_configuration(cpu, logical)
     strategy = devices.strategy()
     changed = note_writing(arguments.folder)
-    outcome = {"replicas": strategy.num_replicas_in_sync, "chief": devices.is_chief()}
+    outcome = {"replicas": strategy.num_replicas_in_sync}
     if strategy.num_replicas_in_sync > arguments.devices:
         try:
             factor = 1.0 if devices.is_chief() else 1.1

@@ -24,6 +24,7 @@ _TRACKED = (
     "discriminator_accuracy",
     "code_spread",
 )
+_OPTIMIZERS = ("autoencoder_optimizer", "discriminator_optimizer", "generator_optimizer")
 
 
 @keras.saving.register_keras_serializable("aaelib")
@@ -96,35 +97,25 @@ class AdversarialAutoencoder(keras.Model):
             "frozen": self.frozen,
         }
 
-    def compile(
-        self,
-        autoencoder_optimizer=None,
-        discriminator_optimizer=None,
-        generator_optimizer=None,
-        **kwargs,
-    ):
+    def compile(self, *optimizers, **kwargs):
         """
-        Choose the optimizers. The default is Adam with the recipe's learning rates.
+        Choose the optimizers.
 
         Parameters
         ----------
-        autoencoder_optimizer, discriminator_optimizer, generator_optimizer : keras.Optimizer
+        *optimizers : keras.Optimizer
+            Of the autoencoder, the discriminator and the generator; by default Adam with the
+            recipe's learning rates.
         **kwargs
             Passed to `keras.Model.compile`.
         """
-        defaults = optimizers(self.recipe)
+        autoencoder, discriminator, generator = optimizers or optimizers_of(self.recipe)
         # XLA cannot compile the search for nearest neighbours on the host.
-        kwargs = {"jit_compile": False} | kwargs
-        super().compile(autoencoder_optimizer or defaults["autoencoder_optimizer"], **kwargs)
-        self.discriminator_optimizer = (
-            discriminator_optimizer or defaults["discriminator_optimizer"]
-        )
-        self.generator_optimizer = generator_optimizer or defaults["generator_optimizer"]
-        self._update_autoencoder = _update(self.optimizer, self._autoencoder_variables())
-        self._update_discriminator = _update(
-            self.discriminator_optimizer, self.discriminator.trainable_variables
-        )
-        self._update_generator = _update(self.generator_optimizer, self.encoder.trainable_variables)
+        super().compile(autoencoder, **{"jit_compile": False} | kwargs)
+        self.discriminator_optimizer, self.generator_optimizer = discriminator, generator
+        self._update_autoencoder = _update(autoencoder, self._autoencoder_variables())
+        self._update_discriminator = _update(discriminator, self.discriminator.trainable_variables)
+        self._update_generator = _update(generator, self.encoder.trainable_variables)
         self._draws = Draws(self.seed, self.optimizer.iterations)
 
     @property
@@ -132,9 +123,10 @@ class AdversarialAutoencoder(keras.Model):
         return self.optimizer
 
     def get_compile_config(self):
+        if not self.compiled:
+            return None
         return {
-            name: keras.saving.serialize_keras_object(getattr(self, name))
-            for name in ("autoencoder_optimizer", "discriminator_optimizer", "generator_optimizer")
+            name: keras.saving.serialize_keras_object(getattr(self, name)) for name in _OPTIMIZERS
         }
 
     def compile_from_config(self, config):
@@ -143,7 +135,7 @@ class AdversarialAutoencoder(keras.Model):
             rate = each["config"]["learning_rate"]
             if isinstance(rate, dict):
                 each["config"]["learning_rate"] = _made(keras.optimizers.schedules, rate)
-        self.compile(**{name: _made(keras.optimizers, each) for name, each in config.items()})
+        self.compile(*(_made(keras.optimizers, config[name]) for name in _OPTIMIZERS))
 
     @property
     def metrics(self):
@@ -155,24 +147,14 @@ class AdversarialAutoencoder(keras.Model):
 
     def save(self, filepath, **kwargs):
         """
-        Save as one `.keras` file, whole or not at all, with the state of all three optimizers.
+        Save as one `.keras` file, whole or not at all, with the state of its optimizers, if any.
 
         Parameters
         ----------
         filepath : str or Path
         **kwargs
             Passed to `keras.Model.save`.
-
-        Raises
-        ------
-        ValueError
-            If the model is not compiled: there are no optimizers yet.
         """
-        if not self.compiled:
-            raise ValueError(
-                "the model is not compiled: there are no optimizers to save with it; call "
-                "compile(), or write its weights alone with export_weights"
-            )
         with replacing(filepath) as temporary:
             super().save(temporary, **kwargs)
 
@@ -182,14 +164,18 @@ class AdversarialAutoencoder(keras.Model):
         """Update all networks from a batch of normalized clouds (n, n_points, 3)."""
         points, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         step = self._shared_step if self.recipe.shared_pass else self._three_steps
-        return self._track(step(points))
+        values = step(points)
+        if self.recipe.reduction == "sum":
+            # What is reported is a mean over points, whatever the loss is.
+            values["chamfer"] /= tf.cast(tf.shape(points)[1], tf.float32)
+        return self._track(values)
 
     def _shared_step(self, points):
         """Update encoder and decoder from one pass, then the discriminator."""
         r = self.recipe
         seen = self._seen(points, "codes")
         with tf.GradientTape(persistent=True) as tape:
-            codes = self._with_noise(self._code_distribution(seen), "codes")
+            codes = self._with_noise(self.encoder(seen, training=True), "codes")
             distance = chamfer_loss(points, self.decoder(codes), r.reduction)
             fake = self.discriminator(codes)
             reconstruction = r.reconstruction_weight * tf.reduce_mean(distance)
@@ -199,14 +185,14 @@ class AdversarialAutoencoder(keras.Model):
         self._update_autoencoder(tape.gradient(reconstruction, self._autoencoder_variables()))
         del tape
         values = self._train_discriminator(lambda i: codes)
-        return {**values, **self._step_values(points, codes, distance, fake)}
+        return values | self._step_values(codes, distance, fake)
 
     def _three_steps(self, points):
         """Update the autoencoder, the discriminator and the encoder, as in the paper."""
         r = self.recipe
         seen = self._seen(points, "autoencoder")
         with tf.GradientTape() as tape:
-            codes = self._with_noise(self._code_distribution(seen), "autoencoder")
+            codes = self._with_noise(self.encoder(seen, training=True), "autoencoder")
             distance = chamfer_loss(points, self.decoder(codes), r.reduction)
             loss = r.reconstruction_weight * tf.reduce_mean(distance) + self._transform_loss()
         self._update_autoencoder(tape.gradient(loss, self._autoencoder_variables()))
@@ -214,7 +200,7 @@ class AdversarialAutoencoder(keras.Model):
         # The discriminator's update does not change the encoder: the next two share a pass.
         seen = self._seen(points, "generator")
         with tf.GradientTape() as tape:
-            distribution = self._code_distribution(seen)
+            distribution = self.encoder(seen, training=True)
             codes = self._with_noise(distribution, "generator")
         values = self._train_discriminator(
             lambda i: self._with_noise(distribution, f"discriminator {i}")
@@ -223,7 +209,7 @@ class AdversarialAutoencoder(keras.Model):
             fake = self.discriminator(codes)
             loss = r.generator_weight * generator_loss(r.adversarial, fake)
         self._update_generator(tape.gradient(loss, self.encoder.trainable_variables))
-        return {**values, **self._step_values(points, codes, distance, fake)}
+        return values | self._step_values(codes, distance, fake)
 
     def _train_discriminator(self, draw_codes):
         """Let the discriminator learn to tell codes from draws of the prior."""
@@ -255,19 +241,14 @@ class AdversarialAutoencoder(keras.Model):
         # A sum over the batch, where other losses are means: its mean over replicas is too small.
         return _n_replicas() * sum(self.encoder.losses)
 
-    def _step_values(self, points, codes, distance, fake):
-        r = self.recipe
-        # What is reported is a mean over points, whatever the loss is.
-        n_points = tf.cast(tf.shape(points)[1], tf.float32)
+    def _step_values(self, codes, chamfer, fake):
         return {
-            "chamfer": distance / n_points if r.reduction == "sum" else distance,
-            "generator_loss": generator_loss(r.adversarial, fake),
-            "code_spread": self._code_spread(codes),
+            "chamfer": chamfer,
+            "generator_loss": generator_loss(self.recipe.adversarial, fake),
+            # In units of the prior's standard deviation; 1 is best.
+            "code_spread": tf.reduce_mean(tf.math.reduce_std(codes, axis=0))
+            / self.recipe.prior_std,
         }
-
-    def _code_spread(self, codes):
-        """Standard deviation of a batch's codes in units of the prior's; 1 is best."""
-        return tf.reduce_mean(tf.math.reduce_std(codes, axis=0)) / self.recipe.prior_std
 
     def test_step(self, data):
         """Compute the losses of normalized clouds (n, n_points, 3), encoded without noise."""
@@ -276,15 +257,12 @@ class AdversarialAutoencoder(keras.Model):
         codes = self._mean_codes(points)
         prior = tf.random.stateless_normal(tf.shape(codes), [self.seed, 0], stddev=std)
         real, fake = self.discriminator(prior), self.discriminator(codes)
-        return self._track(
-            {
-                "chamfer": chamfer_loss(points, self.decoder(codes)),
-                "discriminator_loss": discriminator_loss(kind, real, fake),
-                "generator_loss": generator_loss(kind, fake),
-                "discriminator_accuracy": accuracy(kind, real, fake),
-                "code_spread": self._code_spread(codes),
-            }
-        )
+        values = {
+            "discriminator_loss": discriminator_loss(kind, real, fake),
+            "discriminator_accuracy": accuracy(kind, real, fake),
+        }
+        chamfer = chamfer_loss(points, self.decoder(codes))
+        return self._track(values | self._step_values(codes, chamfer, fake))
 
     def _track(self, values):
         for name, value in values.items():
@@ -300,16 +278,11 @@ class AdversarialAutoencoder(keras.Model):
         part = self._draws.part(points, self.recipe.encoder_points, f"{purpose} part")
         return critical_points(self.encoder, part)
 
-    def _code_distribution(self, points):
-        """Mean and standard deviation (None unless stochastic) of a training batch's codes."""
-        codes = self.encoder(points, training=True)
-        return codes if self.recipe.stochastic else (codes, None)
-
-    def _with_noise(self, distribution, purpose):
-        """Draw codes from their distribution."""
-        mean, std = distribution
+    def _with_noise(self, codes, purpose):
+        """Draw codes from their mean and standard deviation, if the encoder gives both."""
         if not self.recipe.stochastic:
-            return mean
+            return codes
+        mean, std = codes
         return mean + std * self._draws.normal(tf.shape(mean), f"{purpose} noise")
 
     def _mean_codes(self, points):
@@ -460,7 +433,7 @@ def _in_batches(function, *arrays, size=64):
     return np.concatenate(parts)
 
 
-def optimizers(recipe, n_steps=None):
+def optimizers_of(recipe, n_steps=None):
     """The optimizers of a recipe, as `compile` takes them; without `n_steps` rates do not fall."""
 
     def adam(rate, updates=1):
@@ -468,11 +441,11 @@ def optimizers(recipe, n_steps=None):
             rate = keras.optimizers.schedules.CosineDecay(rate, n_steps * updates)
         return keras.optimizers.Adam(rate, beta_1=recipe.beta_1, beta_2=recipe.beta_2)
 
-    return {
-        "autoencoder_optimizer": adam(recipe.autoencoder_rate),
-        "discriminator_optimizer": adam(recipe.discriminator_rate, recipe.critic_steps),
-        "generator_optimizer": adam(recipe.generator_rate),
-    }
+    return [
+        adam(recipe.autoencoder_rate),
+        adam(recipe.discriminator_rate, recipe.critic_steps),
+        adam(recipe.generator_rate),
+    ]
 
 
 def _made(module, described):

@@ -1,7 +1,6 @@
 """Training on several devices or hosts: the one place that chooses TensorFlow's strategy."""
 
 import functools
-import json
 import os
 from contextlib import contextmanager, nullcontext
 
@@ -28,14 +27,19 @@ def strategy():
     RuntimeError
         If ``TF_CONFIG`` names workers and TensorFlow has computed something already.
     """
-    if len(_workers()[0]) > 1:
-        try:
+    try:
+        cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
+        if sum(map(cluster.num_tasks, cluster.jobs)) > 1:
             return tf.distribute.MultiWorkerMirroredStrategy()
-        except RuntimeError as error:
-            raise RuntimeError(
-                "TF_CONFIG names several workers, but TensorFlow has begun to compute alone; call "
-                "aaelib.models.devices.strategy() first, right after the imports"
-            ) from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"TF_CONFIG is {os.environ['TF_CONFIG']!r}; workers are named as in {_EXAMPLE}"
+        ) from error
+    except RuntimeError as error:
+        raise RuntimeError(
+            "TF_CONFIG names several workers, but TensorFlow has begun to compute alone; call "
+            "aaelib.models.devices.strategy() first, right after the imports"
+        ) from error
     names = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(names) > 1:
         return tf.distribute.MirroredStrategy([device.name for device in names])
@@ -90,8 +94,7 @@ def repeated(batches):
 
 def is_chief():
     """Whether this process writes the files: the first of the workers."""
-    workers, own = _workers()
-    return not workers or own == workers[0]
+    return not strategy() or strategy().extended.should_checkpoint
 
 
 def agree(number, what):
@@ -103,15 +106,14 @@ def agree(number, what):
     ValueError
         On every worker, if one has another number.
     """
-    workers = _workers()[0]
-    if len(workers) > 1:
-        strategy_ = strategy()
-        mean = strategy_.reduce("MEAN", strategy_.run(_constant, args=(tf.constant(number),)), None)
-        if float(mean) != number:
-            raise ValueError(
-                f"{what} differs between the workers; start all of them with the same code, "
-                "recipe, data and folder"
-            )
+    if not strategy():
+        return
+    numbers = strategy().run(_constant, args=(tf.constant(number),))
+    if float(strategy().reduce("MEAN", numbers, None)) != number:
+        raise ValueError(
+            f"{what} differs between the workers; start all of them with the same code, recipe, "
+            "data and folder"
+        )
 
 
 @tf.function
@@ -126,24 +128,9 @@ def lost_workers_explained():
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
-        if len(_workers()[0]) < 2:
+        if not isinstance(strategy(), tf.distribute.MultiWorkerMirroredStrategy):
             raise
         raise ConnectionError(
             "another worker is gone or was started anew; start all workers again with the same "
             "TF_CONFIG: training goes on after the last epoch that was finished"
         ) from error
-
-
-def _workers():
-    """All workers of ``TF_CONFIG`` as (role, index), the chief first, and this process's own."""
-    text = os.environ.get("TF_CONFIG") or "{}"
-    try:
-        config = json.loads(text)
-        jobs, task = config.get("cluster", {}), config.get("task", {})
-        workers = [(role, i) for role in sorted(jobs) for i in range(len(jobs[role]))]
-        own = task.get("type"), task.get("index")
-        if jobs and not (set(jobs) <= {"chief", "worker"} and own in workers):
-            raise ValueError("these are no workers")
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"TF_CONFIG is {text!r}; workers are named as in {_EXAMPLE}") from error
-    return workers, own

@@ -60,7 +60,8 @@ def _saved(path):
         if saved["class_name"] != AdversarialAutoencoder.__name__:
             raise TypeError(f"it is a {saved['class_name']}")
         aae = AdversarialAutoencoder(**saved["config"])
-        aae.compile_from_config(saved["compile_config"])
+        if "compile_config" in saved:
+            aae.compile_from_config(saved["compile_config"])
         aae.load_weights(file.extract("model.weights.h5", folder))
     return aae
 
@@ -78,7 +79,7 @@ def _shipped(name):
 
 def load(path):
     """
-    Load a model; one saved by `AdversarialAutoencoder.save` can also be trained further.
+    Load a model; one that was saved with its optimizers can also be trained further.
 
     Parameters
     ----------

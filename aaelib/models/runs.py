@@ -1,18 +1,17 @@
 """Files of a training run: the state to go on from, then the model with its history and card."""
 
 import functools
-import hashlib
 import json
 import os
 import shutil
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import joblib
 import pandas as pd
 
-from ..shapes.writing import refuse_folder, replacing
+from ..shapes.writing import replacing
 from . import code, files
 from .autoencoder import AdversarialAutoencoder
 
@@ -51,12 +50,7 @@ class Run:
 
     @classmethod
     def read(cls, path):
-        """Read what `finish` wrote."""
-        if not path.exists():
-            raise FileNotFoundError(
-                f"{path} is not here, though another worker has written it; give all workers a "
-                "folder that they share"
-            )
+        """Read what `State.finish` wrote."""
         card = card_of(path)
         history = pd.read_csv(path.with_suffix(".csv"), index_col="epoch")
         return cls(path, history, card["best_epoch"], card)
@@ -93,66 +87,50 @@ def load_with_card(model):
 
 def fingerprint(parts, recipe, start, settings, card):
     """Digest of all that a run depends on: code, shapes, recipe, start, settings and card."""
-    digest = hashlib.sha256(code.digest_of(*_CODE).encode())
-    apart = {"model": None, "shape_models": None}
-    known = [vars(start) | apart, vars(settings) | apart, asdict(recipe), card]
-    digest.update(json.dumps(known, sort_keys=True).encode())
-    arrays = [shapes.points for shapes in parts]
-    arrays += [] if start.model is None else start.model.get_weights()
-    for model in (*start.shape_models, *settings.shape_models):
-        arrays += [model.mean_, model.modes_]
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    start, settings = dict(vars(start)), dict(vars(settings))
+    if start["model"] is not None:
+        start["model"] = start["model"].get_weights()
+    # Plain copies: joblib's digest depends on whether two things are one object.
+    for known in (start, settings):
+        known["shape_models"] = [dict(vars(model)) for model in known["shape_models"]]
+    points = [shapes.points for shapes in parts]
+    return joblib.hash([code.digest_of(*_CODE), points, vars(recipe), start, settings, card])
+
+
+def put_aside(folder, fingerprint):
+    """Make the folder of a run's state; move that of a different run aside."""
+    file = folder / "state.json"
+    if file.exists() and json.loads(file.read_text())["fingerprint"] != fingerprint:
+        aside = folder.with_name(f"{folder.name}-before")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(folder, aside)
+        warnings.warn(
+            f"{folder} was of an unfinished run with other settings, code or data: it is {aside} "
+            "now; to go on with that run, move it back and start it as before",
+            stacklevel=5,  # the call of `train`
+        )
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 class State:
     """
     What a run needs to go on, in a folder: the last epoch's model, the best one's, the history.
 
-    `state.json` names the two models and is replaced last: whenever the process is killed, what it
-    names is whole. A state that lacks something is removed; that of a run with other settings,
-    code or data is moved aside.
+    `state.json` holds the history and is replaced last: whenever the process is killed, the models
+    of the epochs that it names are whole.
 
     Parameters
     ----------
     folder : Path
     fingerprint : str
-    clear : bool
-        Whether this process may remove or move the state of a different run.
+    first_selectable : int
+        The first epoch that can be the best.
     """
 
-    def __init__(self, folder, fingerprint, clear=True):
-        self.folder, self.file, self.fingerprint = folder, folder / "state.json", fingerprint
-        self.history, self.best = [], None
-        saved = self._read()
-        if saved.get("fingerprint") == fingerprint:
-            self.history, self.best = saved["history"], saved["best"]
-        elif clear and saved:
-            self._put_aside()
-        elif clear and folder.exists():
-            shutil.rmtree(folder)  # which refuses a file, before training rather than after it
-
-    def _read(self):
-        """Read what is saved; nothing if it is not whole."""
-        try:
-            saved = json.loads(self.file.read_text())
-            last, best = len(saved["history"]) - 1, saved["best"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
-        needed = [f"epoch-{last}.keras"] + [f"best-{best}.keras"] * (best is not None)
-        return saved if all((self.folder / name).exists() for name in needed) else {}
-
-    def _put_aside(self):
-        """Keep the state of a different run, in place of one put aside earlier."""
-        aside = self.folder.with_name(f"{self.folder.name}-before")
-        shutil.rmtree(aside, ignore_errors=True)
-        os.replace(self.folder, aside)
-        warnings.warn(
-            f"{self.folder} was of an unfinished run with other settings, code or data: it is "
-            f"{aside} now; to go on with that run, move it back and start it as before",
-            stacklevel=4,
-        )
+    def __init__(self, folder, fingerprint, first_selectable=0):
+        self.folder, self.file = folder, folder / "state.json"
+        self.fingerprint, self.first_selectable = fingerprint, first_selectable
+        self.history = json.loads(self.file.read_text())["history"] if self.file.exists() else []
 
     @property
     def epoch(self):
@@ -160,35 +138,27 @@ class State:
         return len(self.history)
 
     @property
-    def model(self):
-        return self.folder / f"epoch-{self.epoch - 1}.keras"
+    def best(self):
+        """The epoch of the lowest divergence from the validation shapes; None before the first."""
+        selectable = range(self.first_selectable, self.epoch)
+        return min(selectable, key=lambda i: self.history[i]["val_jsd"], default=None)
 
-    @property
-    def best_model(self):
-        return self.folder / f"best-{self.best}.keras"
+    def load(self, epoch):
+        """Load the model of the last or the best epoch."""
+        return files.load(self._model(epoch))
 
-    def load(self, model):
-        """Load one of the two models; an error names the folder that keeps it."""
-        try:
-            return files.load(model)
-        except ValueError as error:
-            raise ValueError(
-                f"{error}. It was kept to go on from: remove {self.folder} to begin anew"
-            ) from error
+    def _model(self, epoch):
+        return self.folder / f"epoch-{epoch}.keras"
 
-    def keep(self, aae, row, best):
-        """Keep a model at the end of an epoch, and whether it is the best so far."""
+    def keep(self, aae, row):
+        """Keep a model at the end of an epoch, with its row of the history."""
+        aae.save(self._model(self.epoch))
         self.history.append(row)
-        aae.save(self.model)
-        if best:
-            self.best = self.epoch - 1
-            with replacing(self.best_model) as temporary:
-                shutil.copyfile(self.model, temporary)
         with replacing(self.file) as temporary:
-            saved = {"fingerprint": self.fingerprint, "history": self.history, "best": self.best}
+            saved = {"fingerprint": self.fingerprint, "history": self.history}
             temporary.write_text(json.dumps(saved))
         for old in self.folder.glob("*.keras"):
-            if old not in (self.model, self.best_model):
+            if old not in (self._model(self.epoch - 1), self._model(self.best)):
                 old.unlink(missing_ok=True)
 
     def finish(self, path, aae, card):
@@ -203,9 +173,3 @@ class State:
         with replacing(path.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps(card | {"fingerprint": self.fingerprint}, indent=1))
         shutil.rmtree(self.folder)
-
-
-def refuse_folders(path):
-    """Raise if a folder is where one of a run's files will go: before training, not after it."""
-    for suffix in (".keras", ".csv", ".json"):
-        refuse_folder(path.with_suffix(suffix))

@@ -14,14 +14,14 @@ from tqdm.keras import TqdmCallback
 from ..metrics.generative import jensen_shannon_divergence
 from ..shapes.clouds import normalize, normals
 from ..shapes.folders import digest
-from ..shapes.writing import locked
+from ..shapes.writing import locked, refuse_folder
 from . import devices
-from .autoencoder import AdversarialAutoencoder, optimizers
+from .autoencoder import AdversarialAutoencoder, optimizers_of
 from .batches import batches
 from .checked import checked
 from .descent import descend
 from .losses import chamfer_loss, plane_distance
-from .runs import Run, State, card_of, fingerprint, refuse_folders
+from .runs import Run, State, card_of, fingerprint, put_aside
 
 _FINETUNING_BATCHES = 12  # whose codes are refined; with 6 the decoder learns them by heart
 _EVERY = 4  # points by which they are: the codes are as good, in less than half the time
@@ -143,7 +143,8 @@ def train(shapes, parts, recipe, start, settings, path, about=None):
         devices.agree(int(known_by[:7], 16), f"the run to {path}")
         with locked(path) if devices.is_chief() else nullcontext():
             if card_of(path).get("fingerprint") != known_by:
-                refuse_folders(path)
+                for suffix in (".keras", ".csv", ".json"):
+                    refuse_folder(path.with_suffix(suffix))  # before training, not after it
                 _train(*used, recipe, start, settings, path, card, known_by)
         # Read back, so that this run and one that finds it finished give the same.
         return Run.read(path)
@@ -173,19 +174,35 @@ def _card(shapes, parts, recipe, start, settings):
 
 def _train(training, validation, recipe, start, settings, path, card, known_by):
     """Do what is left of a run, and write its model and card."""
-    state = _state(path.with_suffix(".resume"), known_by)
+    state = _state(path.with_suffix(".resume"), known_by, settings.first_selectable)
     first = None if state.epoch else start.begin(training.points, recipe, settings.seed)
     with devices.scope():
         if state.epoch:
-            aae = state.load(state.model)
+            aae = state.load(state.epoch - 1)
         else:
             aae = AdversarialAutoencoder.from_config(first.get_config())
             aae.set_weights(first.get_weights())
-            aae.compile(**optimizers(recipe, settings.n_steps))
+            aae.compile(*optimizers_of(recipe, settings.n_steps))
 
     draw = batches(training.points, aae.scale, settings, recipe.normalization)
+
+    # Keras' ModelCheckpoint and BackupAndRestore save one optimizer's state only (keras#10806), and
+    # a model of this kind has three: the state is kept by `AdversarialAutoencoder.save`.
+    def keep(epoch, logs):
+        row = {"epoch": epoch} | {name: float(value) for name, value in logs.items()}
+        if not np.isfinite(row["chamfer"]):
+            raise FloatingPointError(
+                f"epoch {epoch}: the loss is not finite; lower the recipe's learning rates"
+            )
+        if devices.is_chief():
+            state.keep(aae, row | {"val_jsd": prior_jsd(aae, validation.points)})
+
     if state.epoch < settings.epochs:
-        unseen = _validation_batches(validation.points, aae)
+        # Mixed: clouds often come kind by kind, and a batch of one kind has statistics of its own.
+        mixed = np.random.default_rng(0).permutation(aae.normalize(validation.points)[0])
+        unseen = tf.data.Dataset.from_tensor_slices(mixed).batch(32)
+        # Before each validation the moments by which codes are standardized are measured anew.
+        calibration = list(draw(0, 4))
         aae.fit(
             devices.shared(draw(state.epoch * settings.steps_per_epoch, settings.n_steps)),
             validation_data=devices.repeated(unseen.repeat()),
@@ -194,75 +211,36 @@ def _train(training, validation, recipe, start, settings, path, card, known_by):
             epochs=settings.epochs,
             steps_per_epoch=settings.steps_per_epoch,
             callbacks=[
-                _Calibrate(draw(0, 4)),
-                _SelectAndKeep(state, validation.points, settings.first_selectable),
+                keras.callbacks.LambdaCallback(
+                    on_test_begin=lambda logs: aae.calibrate(calibration), on_epoch_end=keep
+                ),
                 *[TqdmCallback(desc=path.stem, verbose=0)] * devices.is_chief(),
             ],
             shuffle=False,
             verbose=0,
         )
     if devices.is_chief():
-        best = state.load(state.best_model)
+        best = state.load(state.best)
         first = draw(0, min(settings.n_steps, _FINETUNING_BATCHES))
         finetune_decoder(best, np.concatenate([batch.numpy() for batch in first]), seed=best.seed)
         state.finish(path, best, card)
     devices.agree(0, "waiting for the chief")
 
 
-def _state(folder, known_by):
+def _state(folder, known_by, first_selectable):
     """The state of a run; the chief looks at it first, and clears away that of another run."""
-    state = State(folder, known_by) if devices.is_chief() else None
+    if devices.is_chief():
+        put_aside(folder, known_by)
     devices.agree(0, "waiting for the chief")
-    state = state or State(folder, known_by, clear=False)
+    state = State(folder, known_by, first_selectable)
     devices.agree(state.epoch, f"the number of epochs in {folder}")
     return state
-
-
-def _validation_batches(points, aae, size=32):
-    """Normalized validation clouds in batches."""
-    # Mixed: clouds often come kind by kind, and a batch of one kind has other statistics than all.
-    clouds = np.random.default_rng(0).permutation(aae.normalize(points)[0])
-    return tf.data.Dataset.from_tensor_slices(clouds).batch(size)
 
 
 def prior_jsd(aae, shapes, seed=0, per_shape=3):
     """Jensen-Shannon divergence between samples of the prior and real shapes, in unit spheres."""
     samples = normalize(aae.sample(per_shape * len(shapes), seed), "unit-sphere")[0]
     return jensen_shannon_divergence(samples, normalize(shapes, "unit-sphere")[0])
-
-
-# Keras' ModelCheckpoint and BackupAndRestore save one optimizer's state only (keras#10806), and a
-# model of this kind has three: the state is kept by `AdversarialAutoencoder.save`.
-class _SelectAndKeep(keras.callbacks.Callback):
-    """At the end of each epoch: score samples of the prior, keep the state, note the best."""
-
-    def __init__(self, state, validation, first_selectable):
-        super().__init__()
-        self.state, self.validation, self.first_selectable = state, validation, first_selectable
-
-    def on_epoch_end(self, epoch, logs=None):
-        row = {"epoch": epoch} | {name: float(value) for name, value in logs.items()}
-        if not np.isfinite(row["chamfer"]):
-            raise FloatingPointError(
-                f"epoch {epoch}: the loss is not finite; lower the recipe's learning rates"
-            )
-        if not devices.is_chief():
-            return
-        row["val_jsd"] = prior_jsd(self.model, self.validation)
-        best, history = self.state.best, self.state.history
-        better = best is None or row["val_jsd"] < history[best]["val_jsd"]
-        self.state.keep(self.model, row, epoch >= self.first_selectable and better)
-
-
-class _Calibrate(keras.callbacks.Callback):
-    """Before each validation: measure anew by what codes are standardized."""
-
-    def __init__(self, batches):
-        super().__init__()
-        self.batches = list(batches)
-
-    def on_test_begin(self, logs=None):
-        self.model.calibrate(self.batches)
 
 
 def finetune_decoder(aae, clouds, batch_size=16, seed=0):
