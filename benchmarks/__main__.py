@@ -53,11 +53,9 @@ def run(
             measured["growth"].append(_measure_growth(key, GROWTH[key], rounds))
     if not keys:
         measured["evenness"] = dict(zip(("mean", "worst"), evenness(), strict=True))
-        with replacing(FOLDER / "all.json") as temporary:
-            temporary.write_text(json.dumps(measured, indent=1))
+        _write(FOLDER / "all.json", json.dumps(measured, indent=1))
         for name, text in (("main", tables.main(measured)), ("all", tables.everything(measured))):
-            with replacing(FOLDER / f"{name}.md") as temporary:
-                temporary.write_text(text)
+            _write(FOLDER / f"{name}.md", text)
     print(tables.everything(measured))
 
 
@@ -82,8 +80,7 @@ def page():
     from . import page
 
     text = page.table(page.measured())
-    with replacing(FOLDER / "page.md") as temporary:
-        temporary.write_text(text)
+    _write(FOLDER / "page.md", text)
     print(text)
 
 
@@ -98,8 +95,7 @@ def kills(
 
     text = kills.run(training, reproduce, seed)
     if training and reproduce:
-        with replacing(Path(__file__).with_name("kills.md")) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        _write(Path(__file__).with_name("kills.md"), text)
     print(text)
 
 
@@ -109,8 +105,7 @@ def workers(steps: Annotated[int, typer.Option(help="Steps that are timed.")] = 
     from . import workers
 
     text = workers.run(steps, _processor())
-    with replacing(Path(__file__).with_name("workers.md")) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    _write(Path(__file__).with_name("workers.md"), text)
     print(text)
 
 
@@ -123,8 +118,7 @@ def resampling(
 
     text = resampling.run(meshes, _processor())
     if meshes >= 5000:
-        with replacing(Path(__file__).with_name("resampling.md")) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        _write(Path(__file__).with_name("resampling.md"), text)
     print(text)
 
 
@@ -134,8 +128,7 @@ def store():
     site.include(FOLDER.parents[1] / "docs" / "howto" / "benchmarks.md", FOLDER, "bench")
     searched = FOLDER.parent / "search" / "search.md"
     if searched.exists():
-        with replacing(Path(__file__).with_name("search.md")) as temporary:
-            temporary.write_text(searched.read_text(encoding="utf-8"), encoding="utf-8")
+        _write(Path(__file__).with_name("search.md"), searched.read_text(encoding="utf-8"))
 
 
 @app.command(hidden=True)
@@ -146,6 +139,11 @@ def peak(key: str, which: str):
     )
     prepare()()
     print(measure.own_peak_memory())
+
+
+def _write(file, text):
+    with replacing(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _machine():

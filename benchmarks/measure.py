@@ -1,9 +1,11 @@
 """Time things in turn, in one process, and find the memory that each needs, in one of its own."""
 
 import resource
+import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -75,6 +77,15 @@ def peak_memory(*arguments):
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
     return float(done.stdout.split()[-1])
+
+
+def free_ports(count):
+    """Ports of this machine that nothing listens on."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def own_peak_memory():

@@ -7,7 +7,6 @@ long after a slider's move it is drawn anew.
 
 import os
 import shutil
-import socket as network
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,8 @@ import numpy as np
 
 from aaelib.apps import server
 
+from .measure import free_ports
+
 ROOT = Path(__file__).resolve().parents[1]
 # The drawing library tells of the software renderer that stands in for a graphics card.
 HARMLESS = ("GPU stall due to ReadPixels", "willReadFrequently")
@@ -33,7 +34,7 @@ TOKEN = "only-for-tests"  # in place of the random one of a page that a person o
 @contextmanager
 def serving():
     """Serve the page as `make explore` does; gives its address."""
-    port = _free_port()
+    [port] = free_ports(1)
     arguments = [sys.executable, "-m", "aaelib", "explore", "--no-browser", "--port", str(port)]
     with _running(arguments, port) as address:
         yield address
@@ -42,16 +43,10 @@ def serving():
 @contextmanager
 def serving_notebook(notebook):
     """Serve a notebook as the explorer is served; gives its address."""
-    port = _free_port()
+    [port] = free_ports(1)
     arguments, environment = server.command(notebook, ROOT / "notebooks" / "share", port, False)
     with _running(arguments, port, environment) as address:
         yield address
-
-
-def _free_port():
-    with network.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager

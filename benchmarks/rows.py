@@ -83,16 +83,21 @@ def other_sockets(n=BATCH, n_points=POINTS):
 # Training ---------------------------------------------------------------------------------------
 
 
+def model(name, **changes):
+    """An untrained model of a recipe."""
+    from aaelib.models import autoencoder, recipes
+
+    aae = autoencoder.AdversarialAutoencoder(recipes.recipe(name, **changes))
+    aae.compile()
+    return aae
+
+
 def step(name, n_points=POINTS, batch=BATCH, **changes):
     """A training step of a recipe on one batch."""
     import tensorflow as tf
 
-    from aaelib.models import autoencoder, recipes
-
-    aae = autoencoder.AdversarialAutoencoder(recipes.recipe(name, n_points=n_points, **changes))
-    aae.compile()
     points = tf.constant(sockets(batch, n_points))
-    train_step = tf.function(aae.train_step)
+    train_step = tf.function(model(name, n_points=n_points, **changes).train_step)
     return lambda: train_step(points)
 
 
@@ -109,16 +114,14 @@ def steps(fed):
     """Training steps of the compact recipe, on fresh batches or on one again and again."""
     import tensorflow as tf
 
-    from aaelib.models import autoencoder, batches, recipes, training
+    from aaelib.models import batches, training
     from aaelib.shapes import sources
     from aaelib.shapes.shape_model import ShapeModel
     from aaelib.shapes.sockets import fit_surfaces
 
     scans = sources.load_sockets("TT", limit=20).points
     shape_model = ShapeModel.fit(fit_surfaces(scans))
-    aae = autoencoder.AdversarialAutoencoder(recipes.recipe("compact"))
-    aae.compile()
-    train_step = tf.function(aae.train_step)
+    train_step = tf.function(model("compact").train_step)
     settings = training.Settings(
         batch_size=BATCH, shape_models=[shape_model], share=0.8, jitter=0.01, rotate=True
     )
@@ -137,10 +140,10 @@ def step_work(name, **changes):
     """Operations and bytes of a cloud in a training step as ours computes it."""
     import tensorflow as tf
 
-    from aaelib.models import autoencoder, networks, recipes
+    from aaelib.models import networks
 
-    recipe = recipes.recipe(name, **changes)
-    aae = autoencoder.AdversarialAutoencoder(recipe)
+    aae = model(name, **changes)
+    recipe = aae.recipe
     seen = recipe.encoder_points or recipe.n_points
     part = tf.constant(sockets()[:, :: POINTS // seen])
     critical = networks.critical_points(aae.encoder, part).shape[1]
@@ -309,9 +312,7 @@ def peer_even():
 
 
 def decoding(method):
-    from aaelib.models import autoencoder, recipes
-
-    aae = autoencoder.AdversarialAutoencoder(recipes.recipe("compact"))
+    aae = model("compact")
     code = aae.draw_prior(1)
     if method == "predict":
         return lambda: aae.decoder.predict(code, verbose=0)
@@ -320,9 +321,7 @@ def decoding(method):
 
 def decoding_work():
     """Each weight is read and used for one product and one sum."""
-    from aaelib.models import networks, recipes
-
-    weights = networks.decoder(recipes.recipe("compact")).count_params()
+    weights = model("compact").decoder.count_params()
     return 2 * weights, 4 * weights
 
 

@@ -8,24 +8,22 @@ each of them runs.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from . import tables
-from .rows import sockets
+from .measure import free_ports
+from .rows import model, sockets
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH = 32
 RECIPE = "compact"
 _WARM = 5  # steps that compile and fill caches, not counted
-_PATIENCE = 900  # s, after which a worker hangs
 
 # Nominal figures: what an application gets of the network, bytes a second, and what a message of
 # a few bytes takes, seconds.
@@ -84,10 +82,7 @@ class Traffic:
 
 def traffic(name):
     """Traffic of a recipe."""
-    from aaelib.models import autoencoder, recipes
-
-    aae = autoencoder.AdversarialAutoencoder(recipes.recipe(name))
-    aae.compile()
+    aae = model(name)
     players = {
         "autoencoder": (aae.autoencoder_optimizer, 1),
         "discriminator": (aae.discriminator_optimizer, aae.recipe.critic_steps),
@@ -125,38 +120,45 @@ def timed(n_workers, batch, steps):
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < n_workers:
         raise RuntimeError(f"{n_workers} workers need as many cores; there are {len(cores)}")
-    hosts = _free_hosts(n_workers)
     command = [sys.executable, "-m", "benchmarks.workers", RECIPE, str(batch), str(steps)]
     workers = []
-    for i in range(n_workers):
-        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-        task = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}}
-        environment["TF_CONFIG"] = json.dumps(task)
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        workers.append(subprocess.Popen(command, cwd=ROOT, env=environment, **pipes))
+    for config, core in zip(clusters(n_workers), cores[:n_workers], strict=True):
+        workers.append(started(command, config))
         # Before it loads TensorFlow, which makes as many threads as there are cores for it.
-        os.sched_setaffinity(workers[-1].pid, {cores[i]})
-    return _outputs(workers)[0]
+        os.sched_setaffinity(workers[-1].pid, {core})
+    return outputs(workers)[0]
 
 
-def _free_hosts(count):
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
+def clusters(n_workers):
+    """The `TF_CONFIG` of each worker of a cluster on this machine."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(n_workers)]}
+    return [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in range(n_workers)]
 
 
-def _outputs(workers):
+def started(command, config, **variables):
+    """A worker's process, with pipes, and variables of its environment."""
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    environment |= {"TF_CONFIG": json.dumps(config), "PYTHONPATH": str(ROOT), **variables}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(list(map(str, command)), cwd=ROOT, env=environment, **pipes)
+
+
+def texts(workers, patience=900):
+    """What workers print, to both pipes, within some seconds; none of them is left running."""
     try:
-        texts = [worker.communicate(timeout=_PATIENCE) for worker in workers]
+        return [worker.communicate(timeout=patience) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
-    for worker, (_, errors) in zip(workers, texts, strict=True):
+
+
+def outputs(workers, **options):
+    """The last line that each worker prints, which is JSON; all of them must end well."""
+    printed = texts(workers, **options)
+    for worker, (_, errors) in zip(workers, printed, strict=True):
         if worker.returncode:
-            raise RuntimeError(f"{' '.join(worker.args)} failed:\n{errors[-2000:]}")
-    return [json.loads(output.splitlines()[-1]) for output, _ in texts]
+            raise RuntimeError(f"{' '.join(worker.args)} failed:\n{errors[-3000:]}")
+    return [json.loads(output.splitlines()[-1]) for output, _ in printed]
 
 
 def work(name, batch, steps):
@@ -183,7 +185,7 @@ def work(name, batch, steps):
     )
     with devices.scope():
         aae = autoencoder.AdversarialAutoencoder(recipes.recipe(name))
-        aae.compile(**training.optimizers(aae.recipe, _WARM + steps))
+        aae.compile(*training.optimizers_of(aae.recipe, _WARM + steps))
     batches = tf.data.Dataset.from_tensors(tf.constant(sockets(batch))).repeat()
     aae.fit(devices.shared(batches), steps_per_epoch=_WARM + steps, callbacks=[clock], verbose=0)
     measured = {"steps": np.diff(ends[_WARM - 1 :]).tolist()}

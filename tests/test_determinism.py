@@ -13,24 +13,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from analytic import family
+from conftest import TINY
 from test_training import train
 
 from aaelib.metrics import generative, reconstruction
 from aaelib.models import autoencoder, batches, recipes, training
-from aaelib.shapes import clouds, corpus, resampling
+from aaelib.shapes import clouds, corpus
 from aaelib.shapes.shape_model import ShapeModel
 
 SEED = 3
-RECIPE = recipes.recipe(
-    "compact",
-    n_points=64,
-    code_size=4,
-    encoder=(16, 32),
-    decoder=(32,),
-    discriminator=(16,),
-    encoder_points=32,
-    refinement_steps=3,
-)
+RECIPE = recipes.recipe("compact", TINY, n_points=64, encoder_points=32)
 
 
 def digest(*arrays):
@@ -152,22 +144,6 @@ def test_batches_do_not_depend_on_how_many_are_made_at_once(monkeypatch, n_worke
     monkeypatch.setattr(tf.data.Dataset, "map", with_workers)
     np.testing.assert_array_equal(drawn_batches(), expected)
     assert made_by
-
-
-@pytest.mark.slow
-def test_resampling_does_not_depend_on_how_many_processes_share_it(tmp_path):
-    for i, family_name in enumerate(("bowl", "chair", "lamp", "sofa")):
-        mesh = corpus.FAMILIES[family_name](np.random.default_rng(i))
-        (tmp_path / "meshes" / family_name).mkdir(parents=True)
-        mesh.export(tmp_path / "meshes" / family_name / f"{i}.off")
-    for n in (1, 3):
-        done = resampling.resample_tree(
-            tmp_path / "meshes", tmp_path / f"by {n}", n_points=100, seed=SEED, workers=n
-        )
-        assert len(done.written) == 4
-    for one in (tmp_path / "by 1").rglob("*.npy"):
-        three = tmp_path / "by 3" / one.relative_to(tmp_path / "by 1")
-        np.testing.assert_array_equal(np.load(one), np.load(three))
 
 
 def test_points_of_a_mesh_do_not_depend_on_the_order_of_calls():

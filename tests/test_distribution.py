@@ -1,12 +1,7 @@
 """Training that replicas share: on devices of one host, and in processes that find each other."""
 
 import json
-import os
-import socket
-import subprocess
 import sys
-from contextlib import ExitStack
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,55 +18,25 @@ LOSSES = ["chamfer", "discriminator_loss", "val_chamfer", "val_discriminator_los
 PATIENCE = 240  # s, after which a worker hangs
 
 
-def start(*arguments, tf_config=None):
+def start(*arguments, config=None):
     """Start `worker.py`, which the test ends if it does not by itself."""
-    environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
-        "CUDA_VISIBLE_DEVICES": "",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "TF_NUM_INTRAOP_THREADS": "1",  # two processes on few cores
-    }
-    environment.pop("TF_CONFIG", None)
-    if tf_config:
-        environment["TF_CONFIG"] = json.dumps(tf_config)
-    command = [sys.executable, worker.__file__, *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment, **pipes)
-
-
-def finish(*processes):
-    """Outputs of processes; none of them is left running."""
-    try:
-        return [process.communicate(timeout=PATIENCE) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-
-
-def outcomes(*processes):
-    """What processes printed that all ended well."""
-    texts = finish(*processes)
-    for process, (_, errors) in zip(processes, texts, strict=True):
-        assert process.returncode == 0, errors[-3000:]
-    return [json.loads(output.splitlines()[-1]) for output, _ in texts]
+    command = [sys.executable, worker.__file__, *arguments]
+    # One thread: two processes on few cores.
+    return workers.started(command, config or {}, TF_NUM_INTRAOP_THREADS="1")
 
 
 def start_two(folder, *arguments, of_the_second=()):
     """Start two workers of one cluster on this machine."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        hosts = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    first, second = workers.clusters(2)
     return [
-        start(
-            folder,
-            *arguments,
-            *of_the_second * index,
-            tf_config={"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}},
-        )
-        for index in range(2)
+        start(folder, *arguments, config=first),
+        start(folder, *arguments, *of_the_second, config=second),
     ]
+
+
+def outcomes(*processes):
+    """What processes printed that all ended well."""
+    return workers.outputs(processes, patience=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -161,31 +126,12 @@ def tf_config(monkeypatch):
     return lambda text: monkeypatch.setenv("TF_CONFIG", text)
 
 
-def config(jobs, role, index):
-    return json.dumps({"cluster": jobs, "task": {"type": role, "index": index}})
-
-
-@pytest.mark.parametrize(
-    ("jobs", "role", "index", "chief"),
-    [
-        ({"worker": ["a:1", "b:1"]}, "worker", 0, True),
-        ({"worker": ["a:1", "b:1"]}, "worker", 1, False),
-        ({"chief": ["a:1"], "worker": ["b:1"]}, "chief", 0, True),
-        ({"chief": ["a:1"], "worker": ["b:1"]}, "worker", 0, False),
-    ],
-)
-def test_the_chief_is_named_so_or_the_first_worker(tf_config, jobs, role, index, chief):
-    tf_config(config(jobs, role, index))
-    assert devices.is_chief() == chief
-
-
 @pytest.mark.parametrize(
     "text",
     [
         "{",
-        "[]",
-        config({"ps": ["a:1"], "worker": ["b:1"]}, "ps", 0),
-        config({"worker": ["a:1", "b:1"]}, "worker", 2),
+        '{"cluster": 1}',
+        '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
     ],
 )
 def test_a_cluster_that_is_not_understood_is_refused_with_an_example(tf_config, text):
@@ -196,7 +142,7 @@ def test_a_cluster_that_is_not_understood_is_refused_with_an_example(tf_config, 
 
 def test_a_cluster_is_to_be_joined_before_anything_is_computed(tf_config):
     tf.zeros(1)
-    tf_config(config({"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "worker", 0))
+    tf_config(json.dumps(workers.clusters(2)[0]))
     with pytest.raises(RuntimeError, match="right after the imports"):
         devices.strategy()
 
@@ -209,14 +155,9 @@ def together(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_losses_of_one(alone, together):
-    for found in together[1]:
-        assert_like_one_process(found, alone)
-
-
-@pytest.mark.slow
-def test_two_processes_end_with_the_same_weights(together):
+def test_two_processes_have_the_losses_of_one_and_end_with_the_same_weights(alone, together):
     one, other = together[1]
+    assert_like_one_process(one, alone)
     for name in worker.RECIPES:
         assert one[name] == other[name]
 
@@ -224,8 +165,6 @@ def test_two_processes_end_with_the_same_weights(together):
 @pytest.mark.slow
 def test_only_the_chief_writes(together):
     folder, (chief, other) = together
-    assert chief["chief"]
-    assert not other["chief"]
     assert any("os.rename" in change and ".csv" in change for change in chief["changed"])
     assert other["changed"] == []
     assert not list(folder.glob("*.resume"))
@@ -243,7 +182,7 @@ def test_a_process_that_is_killed_stops_the_other_and_both_started_again_end_as_
 ):
     in_the_third_epoch = 2 * worker.STEPS + 2
     processes = start_two(tmp_path, "compact", of_the_second=("--killed-at", in_the_third_epoch))
-    (_, told), _ = finish(*processes)
+    (_, told), _ = workers.texts(processes, patience=PATIENCE)
     assert processes[1].returncode == -9
     assert processes[0].returncode not in (0, -9), "the other noticed by itself"
     assert "start all workers again" in told

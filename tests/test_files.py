@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
 
 from aaelib.shapes.writing import locked, replacing
@@ -58,7 +57,6 @@ def write_h5(file):
 WRITERS = {
     "page.html": lambda file: file.write_text("x" * 10_000),
     "arrays.npz": lambda file: np.savez(file, np.zeros(10_000)),
-    "table.csv": lambda file: pd.DataFrame(np.zeros((1000, 9))).to_csv(file),
     "weights.h5": write_h5,
 }
 
@@ -81,11 +79,9 @@ def test_a_file_that_does_not_fit_is_named_and_what_was_there_stays(tmp_path, na
 def test_a_folder_in_the_place_of_a_file_is_refused_before_the_work(tmp_path):
     file = tmp_path / "table.csv"
     (file / "inside").mkdir(parents=True)
-    begun = []
     refused = pytest.raises(IsADirectoryError, match=r"a folder is in its place.*table\.csv")
     with refused, replacing(file):
-        begun.append(1)
-    assert not begun
+        raise AssertionError("the work has begun")
     assert (file / "inside").is_dir()
 
 
@@ -98,12 +94,7 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "error",
-    [
-        ValueError("no number"),
-        FileNotFoundError(errno.ENOENT, "No such file", "input.csv"),
-        PermissionError(errno.EACCES, "Permission denied", "input.csv"),
-    ],
+    "error", [ValueError("no number"), PermissionError(errno.EACCES, "denied", "input.csv")]
 )
 def test_an_error_of_something_else_stays_what_it_is(tmp_path, error):
     with pytest.raises(type(error)) as raised, replacing(tmp_path / "table.csv"):

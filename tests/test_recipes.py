@@ -49,11 +49,9 @@ def test_defaults_change_the_base_but_neither_file_nor_options(file):
     assert recipe("compact", defaults).autoencoder_rate == 0
 
 
-def test_a_recipe_can_be_renamed(file):
-    assert recipe("paper", name="mine") == replace(recipe("paper"), name="mine")
+def test_a_file_names_its_recipe(file):
     file.write_text("name: 3\n")
-    assert recipe(file).name == "3"
-    assert recipe(file, name="mine").name == "mine"
+    assert (recipe(file).name, recipe(file, name="mine").name) == ("3", "mine")
 
 
 @pytest.mark.parametrize(
