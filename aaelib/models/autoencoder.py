@@ -131,10 +131,6 @@ class AdversarialAutoencoder(keras.Model):
 
     def compile_from_config(self, config):
         # By names of Keras' optimizers alone: a file cannot name anything else to be made.
-        for each in config.values():
-            rate = each["config"]["learning_rate"]
-            if isinstance(rate, dict):
-                each["config"]["learning_rate"] = _made(keras.optimizers.schedules, rate)
         self.compile(*(_made(keras.optimizers, config[name]) for name in _OPTIMIZERS))
 
     @property
@@ -449,8 +445,11 @@ def optimizers_of(recipe, n_steps=None):
 
 
 def _made(module, described):
-    """Make an object of a Keras module from the name of its class and its configuration."""
-    return getattr(module, described["class_name"])(**described["config"])
+    """Make an optimizer, or its schedule, from the name of its class and its configuration."""
+    config = dict(described["config"])
+    if isinstance(config.get("learning_rate"), dict):
+        config["learning_rate"] = _made(keras.optimizers.schedules, config["learning_rate"])
+    return getattr(module, described["class_name"])(**config)
 
 
 def _n_replicas():

@@ -42,13 +42,12 @@ def _differences(theirs, mine):
 
 def start_decoder_at(aae, cloud):
     """Let the decoder's last bias be a normalized cloud (n_points, 3)."""
-    last = aae.decoder.get_layer("coordinates")
-    last.set_weights([last.get_weights()[0], np.asarray(cloud).reshape(-1)])
+    aae.decoder.get_layer("coordinates").bias.assign(np.reshape(cloud, -1))
     if aae.recipe.linear_models:
         linear = aae.decoder.get_layer("linear")
-        gate_kernel, gate_bias, terms = linear.get_weights()
+        terms = linear.get_weights()[-1]
         terms[:, 0] = 0
-        linear.set_weights([gate_kernel, gate_bias, terms])
+        linear.terms.assign(terms)
 
 
 def start_decoder_at_models(aae, models, shares):
