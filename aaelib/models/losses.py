@@ -5,6 +5,9 @@ import tensorflow as tf
 
 from ..metrics.neighbors import nearest, searchable, threads
 
+# Distances that the GPU search holds at a time. Three float32 arrays of this size (a difference,
+# its square, the sum) take 64 MB.
+_BLOCK = 64 * 2**20 // (3 * 4)
 _ANY_DIRECTION = 0.05  # weight of the squared distance whatever its direction
 
 
@@ -13,7 +16,7 @@ def nearest_indices(a, b):
     Index (n, n_points) int32 of the point of `b` nearest to each point of `a`, cloud by cloud.
 
     Without a GPU the search runs on the host (`neighbors.nearest`). With one it compares all pairs
-    there, a cloud at a time.
+    there, a block at a time.
     """
     for name, tensor in (("a", a), ("b", b)):
         if tensor.shape.rank != 3 or tensor.shape[-1] != 3:
@@ -33,16 +36,27 @@ def _nearest_of_clouds(a, b):
 
 
 def _blocked_indices(a, b):
-    """Compare all pairs, one cloud at a time, so that only one takes memory."""
+    """Compare all pairs, a block of rows of `a` at a time."""
+    n, n_points, m_points = tf.shape(a)[0], tf.shape(a)[1], tf.shape(b)[1]
+    rows = tf.clip_by_value(_BLOCK // (n * m_points), 1, n_points)
+    blocks = -(-n_points // rows)
+    padded = tf.pad(a, [[0, 0], [0, blocks * rows - n_points], [0, 0]])
+    per_block = tf.transpose(tf.reshape(padded, [n, blocks, rows, 3]), [1, 3, 0, 2])[..., None]
+    choices = tf.transpose(b, [2, 0, 1])[:, :, None, :]
 
-    def of_cloud(pair):
+    def nearest_in_block(block):
         # Not |a|^2 - 2 ab + |b|^2, whose rounding error in float32 is as large as the distance
-        # between neighbours. One coordinate at a time avoids an array (n_points, m_points, 3).
-        axes = zip(*(tf.unstack(cloud, axis=-1) for cloud in pair), strict=True)
-        squared = sum(tf.math.squared_difference(x[:, None], y) for x, y in axes)
+        # between neighbours. One coordinate at a time avoids an array (n, rows, m_points, 3).
+        squared = tf.math.squared_difference(block[0], choices[0])
+        squared += tf.math.squared_difference(block[1], choices[1])
+        squared += tf.math.squared_difference(block[2], choices[2])
         return tf.argmin(squared, axis=-1, output_type=tf.int32)
 
-    return tf.map_fn(of_cloud, (a, b), fn_output_signature=tf.int32, parallel_iterations=1)
+    # One block at a time, so that only one takes memory.
+    indices = tf.map_fn(
+        nearest_in_block, per_block, fn_output_signature=tf.int32, parallel_iterations=1
+    )
+    return tf.reshape(tf.transpose(indices, [1, 0, 2]), [n, blocks * rows])[:, :n_points]
 
 
 def plane_distance(points, point_normals, decoded):
