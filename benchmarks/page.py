@@ -33,7 +33,7 @@ TOKEN = "only-for-tests"  # in place of the random one of a page that a person o
 @contextmanager
 def serving():
     """Serve the page as `make explore` does; gives its address."""
-    port = _free_port()
+    port = free_port()
     arguments = [sys.executable, "-m", "aaelib", "explore", "--no-browser", "--port", str(port)]
     with _running(arguments, port) as address:
         yield address
@@ -42,13 +42,13 @@ def serving():
 @contextmanager
 def serving_notebook(notebook):
     """Serve a notebook as the explorer is served; gives its address."""
-    port = _free_port()
+    port = free_port()
     arguments, environment = server.command(notebook, ROOT / "notebooks" / "share", port, False)
     with _running(arguments, port, environment) as address:
         yield address
 
 
-def _free_port():
+def free_port():
     with network.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
