@@ -69,8 +69,8 @@ def start(command, root, **variables):
 @pytest.mark.slow
 @unprivileged
 def test_make_reproduce_in_a_read_only_checkout_says_where_it_would_write(read_only):
-    process = start(["make", "reproduce", f"VENV={sys.prefix}"], read_only)
-    said = process.communicate()[0]
+    with start(["make", "reproduce", f"VENV={sys.prefix}"], read_only) as process:
+        said = process.communicate()[0]
     assert process.returncode != 0
     folder = read_only / "results" / "default" / "notebooks"
     assert f"results go to {folder}, which can't be written" in said
@@ -82,20 +82,17 @@ def test_make_reproduce_in_a_read_only_checkout_says_where_it_would_write(read_o
 def test_the_explorer_of_a_read_only_checkout_opens(read_only):
     port = free_port()
     arguments = ["-m", "aaelib", "explore", "--no-browser", f"--port={port}"]
-    process = start([sys.executable, *arguments], read_only, JUPYTER_TOKEN=TOKEN)
-    try:
-        page = ""
+    page = ""
+    with start([sys.executable, *arguments], read_only, JUPYTER_TOKEN=TOKEN) as process:
         while not page:
             assert process.poll() is None, process.stdout.read()
             try:
-                address = f"http://127.0.0.1:{port}/?token={TOKEN}"
-                page = urllib.request.urlopen(address).read().decode()
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/?token={TOKEN}") as answer:
+                    page = answer.read().decode()
             except OSError:
                 time.sleep(0.2)
-    finally:
         process.terminate()
-        process.wait(30)
-    assert "aaelib-sizes" in page
+    assert "application/vnd.jupyter.widget-view+json" in page
     assert "Traceback" not in page
 
 

@@ -19,7 +19,7 @@ from test_report_page import MOST_CONTEXTS, WATCH
 from aaelib import shapes
 from aaelib.models import files
 from aaelib.study import Study, cards, conditions
-from benchmarks.page import TOKEN, WatchedPage, chromium, free_port
+from benchmarks.page import TOKEN, WAIT, WatchedPage, chromium, free_port
 
 pytestmark = pytest.mark.browser
 
@@ -124,7 +124,8 @@ def watched(checkout):
         for item in ("Run", "Run All Cells"):
             page.get_by_role("menuitem", name=item, exact=True).click()
         page.wait_for_function(f"{CELLS}.some(cell => cell.executionState === 'running')")
-        page.wait_for_function(f"!{CELLS}.some(cell => cell.executionState === 'running')")
+        is_over = f"!{CELLS}.some(cell => cell.executionState === 'running')"
+        page.wait_for_function(is_over, timeout=5 * WAIT)
         yield opened
 
 
