@@ -126,12 +126,17 @@ def test_jupyterlab_keeps_the_stored_output_of_a_cell_whose_text_stays(pair):
     ran = read(pair.stored)
     ran.cells[1].update(execution_count=7, outputs=[])
     ran.cells.append(nbformat.v4.new_code_cell("b", execution_count=8))
-    model = {"type": "notebook", "content": ran}
-    lab.without_kernel(model, pair.stored.name, SimpleNamespace(root_dir=str(pair.stored.parent)))
+
+    def save():
+        model, manager = {"type": "notebook", "content": ran}, SimpleNamespace(root_dir=folder)
+        lab.without_kernel(model, f"/{pair.stored.name}", manager)
+
+    folder = str(pair.stored.parent)
+    save()
     assert ran.cells[1] == read(pair.stored).cells[1]
     assert ran.cells[2].execution_count == 8
     ran.cells[1].update(source="a = 5\na", execution_count=9, outputs=[])
-    lab.without_kernel(model, pair.stored.name, SimpleNamespace(root_dir=str(pair.stored.parent)))
+    save()
     assert (ran.cells[1].execution_count, ran.cells[1].outputs) == (9, [])
 
 

@@ -40,7 +40,8 @@ ALL_DRAWN = """() => [...document.querySelectorAll(".js-plotly-plot")].every(fig
 CAPTIONS = "[...document.querySelectorAll('.jp-RenderedMarkdown strong')].map(e => e.innerText)"
 # Of the socket that the explorer shows.
 HEIGHTS = (
-    "String([...document.querySelectorAll('.js-plotly-plot')].at(-1)._fullData[0].z.slice(0, 50))"
+    "String(document.querySelector('.jp-OutputArea:has(.aaelib-sizes) .js-plotly-plot')"
+    "._fullData[0].z.slice(0, 50))"
 )
 
 
@@ -175,7 +176,7 @@ def test_a_save_leaves_git_clean(watched, checkout):
     saved = checkout / NOTEBOOK
     before = saved.stat().st_mtime_ns
     watched.page.get_by_role("menuitem", name="File", exact=True).click()
-    watched.page.get_by_role("menuitem", name="Save Notebook", exact=True).click()
+    watched.page.locator('.lm-Menu-item[data-command="docmanager:save"]').click()
     watched.page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
     assert saved.stat().st_mtime_ns > before
     assert changed() == ""

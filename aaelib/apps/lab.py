@@ -18,7 +18,7 @@ def without_kernel(model, path, contents_manager, **_):
         return
     for name in ("language_info", "widgets"):
         model["content"]["metadata"].pop(name, None)
-    file = Path(contents_manager.root_dir, path)
+    file = Path(contents_manager.root_dir, path.strip("/"))
     if not file.exists():
         return
     stored = {cell.id: cell for cell in nbformat.read(file, as_version=4).cells}
