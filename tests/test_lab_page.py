@@ -173,10 +173,9 @@ def test_a_save_leaves_git_clean(watched, checkout):
         command = ["git", "status", "--porcelain"]
         return subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout
 
-    saved = checkout / NOTEBOOK
-    before = saved.stat().st_mtime_ns
-    watched.page.get_by_role("menuitem", name="File", exact=True).click()
-    watched.page.locator('.lm-Menu-item[data-command="docmanager:save"]').click()
-    watched.page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
-    assert saved.stat().st_mtime_ns > before
+    page = watched.page
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    with page.expect_response(lambda answer: answer.request.method == "PUT"):
+        page.locator('.lm-Menu-item[data-command="docmanager:save"]').click()
+    page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
     assert changed() == ""

@@ -9,7 +9,7 @@ def without_kernel(model, path, contents_manager, **_):
     """
     Leave out of a notebook of the study what its kernel adds.
 
-    A hook that Jupyter calls before it saves (``notebooks/jupyter_server_config.d``). Python's
+    A hook that Jupyter calls before it saves (``notebooks/jupyter_server_config.json``). Python's
     version and the state of widgets go. A cell whose text stays keeps the output that is stored:
     stored outputs are of one run, and `make store` writes them. Other notebooks are saved as they
     are.
