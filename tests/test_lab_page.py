@@ -175,7 +175,8 @@ def test_a_save_leaves_git_clean(watched, checkout):
 
     page = watched.page
     page.get_by_role("menuitem", name="File", exact=True).click()
-    with page.expect_response(lambda answer: answer.request.method == "PUT"):
+    with page.expect_request(lambda r: r.method == "PUT" and "/api/contents/" in r.url) as saving:
         page.locator('.lm-Menu-item[data-command="docmanager:save"]').click()
+    assert saving.value.response().ok
     page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
     assert changed() == ""
