@@ -13,7 +13,7 @@ python = $(VENV)/bin/python
 MAKEFLAGS += --no-builtin-rules
 # TensorFlow logs that there is no GPU as an error; what really fails raises an exception.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
-# JupyterLab saves as notebooks/jupyter_server_config.d says; its "python3" is the environment's.
+# JupyterLab saves as notebooks/jupyter_server_config.json says; its "python3" is the environment's.
 export JUPYTER_CONFIG_PATH := $(CURDIR)/notebooks$(addprefix :,$(JUPYTER_CONFIG_PATH))
 export JUPYTER_PATH := $(abspath $(VENV))/share/jupyter$(addprefix :,$(JUPYTER_PATH))
 .DELETE_ON_ERROR:
@@ -51,9 +51,9 @@ else
 make_venv = $(PYTHON) -m venv --clear .venv
 install = $(python) -m pip install --quiet --disable-pip-version-check
 endif
-jupyter_config = etc/jupyter/jupyter_server_config.d
-install_aaelib = $(install) --no-deps --no-build-isolation -e . && mkdir -p $(VENV)/$(jupyter_config) \
-	&& cp notebooks/jupyter_server_config.d/aaelib.json $(VENV)/$(jupyter_config)
+jupyter_config = $(VENV)/etc/jupyter/jupyter_server_config.json
+install_aaelib = $(install) --no-deps --no-build-isolation -e . && mkdir -p $(dir $(jupyter_config)) \
+	&& { test -e $(jupyter_config) || cp notebooks/jupyter_server_config.json $(jupyter_config); }
 
 .venv/.locked: requirements.lock
 	@test -n "$(PYTHON)$(UV)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none is on PATH:" \

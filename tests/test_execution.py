@@ -291,7 +291,7 @@ def lab(tmp_path_factory):
     root = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
     shutil.copy(ROOT / "pyproject.toml", root)
-    config = ROOT / "notebooks/jupyter_server_config.d/aaelib.json"
+    config = ROOT / "notebooks/jupyter_server_config.json"
     made_by = build_sync_jupytext_contents_manager_class(LargeFileManager)
     settings = json.loads(config.read_text())["ContentsManager"]
     return made_by(root_dir=str(root), **settings)

@@ -127,5 +127,5 @@ def test_make_adds_aaelib_to_an_environment_that_lacks_it(environment, uv):
         "make", "env", f"VENV={environment.bin.parent}", *arguments, cwd=environment.checkout
     )
     assert environment.run("python", "-c", IMPORTED).startswith(str(environment.checkout))
-    config = environment.bin.parent / "etc/jupyter/jupyter_server_config.d/aaelib.json"
+    config = environment.bin.parent / "etc/jupyter/jupyter_server_config.json"
     assert "aaelib.apps.lab.without_kernel" in config.read_text()

@@ -3,12 +3,14 @@
 import ast
 import functools
 import hashlib
+import re
 from pathlib import Path
 
 import grimp
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_TEMPLATE = re.compile(r'"(\w+\.\w+\.j2)"')
 
 
 def digest(*texts):
@@ -27,7 +29,7 @@ def statements(source):
 
 def digest_of(*names):
     """
-    Digest of modules of aaelib and of all modules of it that they import.
+    Digest of modules of aaelib, of all modules of it that they import, and of their templates.
 
     Comments, docstrings and layout do not count.
 
@@ -41,9 +43,15 @@ def digest_of(*names):
         package, _, attribute = name.rpartition(".")
         module = name if name in imports.modules else _lazy(package).get(attribute, package)
         modules |= {module} | imports.find_upstream_modules(module)
-    return digest(
-        *(f"{module}\n{statements(_file(module).read_text())}" for module in sorted(modules))
-    )
+    return digest(*map(_text, sorted(modules)))
+
+
+def _text(module):
+    """Name and statements of a module, and the texts of the templates that it names."""
+    file = _file(module)
+    source = file.read_text(encoding="utf-8")
+    templates = [file.parent / "templates" / name for name in _TEMPLATE.findall(source)]
+    return "\n".join([module, statements(source), *(t.read_text("utf-8") for t in templates)])
 
 
 @functools.cache

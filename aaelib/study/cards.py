@@ -7,6 +7,9 @@ from .baselines import DRAWN_PER_SOCKET
 from .conditions import BEST, CONDITIONS, budget, study_recipe
 from .templating import render
 
+# Named in full: by these names `models.code` finds what a notebook depends on.
+_TEMPLATES = {"sockets": "card_sockets.md.j2", "pretrained": "card_pretrained.md.j2"}
+
 
 def weights_path(study, name):
     """The file of a model to take away."""
@@ -48,7 +51,7 @@ def write_cards(study, metrics):
     }
     texts = {}
     for name, each in values.items():
-        texts[name] = render(f"card_{name}.md.j2", profile=study.profile, **each) + "\n"
+        texts[name] = render(_TEMPLATES[name], profile=study.profile, **each) + "\n"
         with replacing(weights_path(study, name).with_suffix(".md")) as temporary:
             temporary.write_text(texts[name])
     return texts["sockets"]

@@ -1,0 +1,183 @@
+"""Notebook 05 in JupyterLab, as people use it, in a real browser: part of `make test-browser`."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from analytic import sockets
+from test_report_page import MOST_CONTEXTS, WATCH
+
+from aaelib import shapes
+from aaelib.models import files
+from aaelib.study import Study, cards, conditions
+from benchmarks.measure import free_ports
+from benchmarks.page import TOKEN, WAIT, WatchedPage, chromium
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("aaelib", "notebooks", "data", "Makefile", "pyproject.toml", "requirements.lock")
+NOTEBOOK = "notebooks/05_latent_exploration.ipynb"
+NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}  # which JupyterLab asks others for
+CELLS = "[...window.jupyterapp.shell.currentWidget.content.model.cells]"
+IS_READY = """() => {
+  const panel = window.jupyterapp?.shell.currentWidget;
+  return panel?.context?.isReady && panel.sessionContext?.session?.kernel?.status === "idle";
+}"""
+# Each figure in view has what draws it.
+ALL_DRAWN = """() => [...document.querySelectorAll(".js-plotly-plot")].every(figure => {
+  const {top, bottom} = figure.getBoundingClientRect();
+  return top >= innerHeight || bottom <= 0 || figure.querySelector("canvas, .main-svg");
+})"""
+CAPTIONS = "[...document.querySelectorAll('.jp-RenderedMarkdown strong')].map(e => e.innerText)"
+# Of the socket that the explorer shows.
+HEIGHTS = (
+    "String(document.querySelector('.jp-OutputArea:has(.aaelib-sizes) .js-plotly-plot')"
+    "._fullData[0].z.slice(0, 50))"
+)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory, cups, cup_model):
+    """A copy of the checkout under git, with what notebook 05 reads of those before it."""
+    root = tmp_path_factory.mktemp("lab") / "checkout"
+    untracked = shutil.ignore_patterns("SocketSSM", "ModelNet*", "*.zip", "__pycache__", ".*")
+    for name in PARTS:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        options = {"ignore": untracked} if (ROOT / name).is_dir() else {}
+        (root / name).parent.mkdir(exist_ok=True)
+        copy(ROOT / name, root / name, **options)
+    shutil.copy(ROOT / ".gitignore", root)
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message=all"]):
+        identity = ["-c", "user.name=a", "-c", "user.email=b"]
+        subprocess.run(["git", *identity, *command], cwd=root, check=True)
+    study = Study("smoke", "05_latent_exploration")
+    study.folder = root / "results" / "smoke"
+    own = shapes.load_clouds(cups, 128)
+    surfaces = sockets(8, 1) + sockets(8, 0)  # of TF, then of TT
+    is_test = np.arange(len(own.kinds)) % 8 > 4
+    study.save_shapes(
+        "sockets", own, surfaces, {"scans": np.nonzero(~is_test)[0], "test": np.nonzero(is_test)[0]}
+    )
+    model = study.model_path(conditions.CONDITIONS[conditions.BEST].slug, study["seeds"][0])
+    model.parent.mkdir()
+    for suffix in (".keras", ".json"):
+        shutil.copy(cup_model.with_suffix(suffix), model.with_suffix(suffix))
+    files.export_weights(files.load(cup_model), cards.weights_path(study, "sockets"))
+    return root
+
+
+@contextmanager
+def jupyterlab(root):
+    """Serve a checkout as `make lab` does; gives the address, without a user's own settings."""
+    settings = root.parent / "settings/@jupyterlab/apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(NO_NEWS))
+    [port] = free_ports(1)
+    options = f"--no-browser --port={port} --IdentityProvider.token={TOKEN} --expose-app-in-browser"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "AAELIB_"))}
+    environment |= {
+        "AAELIB_PROFILE": "smoke",
+        "PYTHONPATH": str(root),
+        "JUPYTERLAB_SETTINGS_DIR": str(root.parent / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(root.parent / "workspaces"),
+        "JUPYTER_CONFIG_DIR": str(root.parent / "config"),
+        "JUPYTER_DATA_DIR": str(root.parent / "data"),
+        "JUPYTER_RUNTIME_DIR": str(root.parent / "runtime"),
+    }
+    command = ["make", "lab", f"VENV={sys.prefix}", f"LAB_OPTIONS={options}"]
+    log = root.parent / "lab.log"
+    with log.open("w") as said:
+        process = subprocess.Popen(
+            command, cwd=root, env=environment, stdout=said, stderr=said, start_new_session=True
+        )
+    try:
+        for _ in range(1200):
+            assert process.poll() is None, log.read_text()
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}/lab/tree/{NOTEBOOK}?token={TOKEN}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def watched(checkout):
+    """Notebook 05 in JupyterLab, all of whose cells have been run."""
+    with jupyterlab(checkout) as address, chromium() as browser:
+        opened = WatchedPage(browser, "about:blank")
+        page = opened.page
+        page.add_init_script(WATCH)
+        page.goto(address)
+        page.wait_for_function(IS_READY)
+        for item in ("Run", "Run All Cells"):
+            page.get_by_role("menuitem", name=item, exact=True).click()
+        page.wait_for_function(f"{CELLS}.some(cell => cell.executionState === 'running')")
+        is_over = f"!{CELLS}.some(cell => cell.executionState === 'running')"
+        page.wait_for_function(is_over, timeout=5 * WAIT)
+        yield opened
+
+
+def test_all_cells_run_and_nothing_gets_lost_while_one_scrolls(watched):
+    page = watched.page
+    assert (
+        page.evaluate(f"{CELLS}.flatMap(c => c.outputs?.toJSON() ?? []).filter(o => o.ename)") == []
+    )
+    shown = set()
+    # In the margin: over a figure, the wheel zooms.
+    notebook = page.locator(".jp-WindowedPanel-outer").first
+    box = notebook.bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 100)
+    notebook.evaluate("panel => panel.scrollTo(0, 0)")
+    for _ in range(100):
+        page.wait_for_timeout(300)
+        page.wait_for_function(ALL_DRAWN)
+        shown |= set(page.evaluate(CAPTIONS))
+        assert page.evaluate("live()") <= MOST_CONTEXTS
+        if notebook.evaluate("p => p.scrollTop + p.clientHeight >= p.scrollHeight - 2"):
+            break
+        page.mouse.wheel(0, 500)
+    assert {"F6_sampled_surfaces.", "F8_limb.", "F9_latent_map."} <= shown
+    assert page.evaluate("lost.length") == 0
+    assert (watched.complaints, watched.outside) == ([], [])
+
+
+def test_a_slider_moves_the_socket(watched):
+    page = watched.page
+    slider = page.locator(".jp-OutputArea .noUi-handle:visible").first
+    slider.scroll_into_view_if_needed()
+    before = page.evaluate(HEIGHTS)
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 80, box["y"] + box["height"] / 2, steps=5)
+    page.mouse.up()
+    page.wait_for_function(f"before => {HEIGHTS} !== before", arg=before)
+    assert (watched.complaints, watched.outside, page.evaluate("lost.length")) == ([], [], 0)
+
+
+def test_a_save_leaves_git_clean(watched, checkout):
+    def changed():
+        command = ["git", "status", "--porcelain"]
+        return subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout
+
+    page = watched.page
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    with page.expect_request(lambda r: r.method == "PUT" and "/api/contents/" in r.url) as saving:
+        page.locator('.lm-Menu-item[data-command="docmanager:save"]').click()
+    assert saving.value.response().ok
+    page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
+    assert changed() == ""
