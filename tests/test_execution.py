@@ -336,10 +336,13 @@ def test_a_script_is_executed_under_its_profile_in_the_projects_root_by_this_pyt
     (folder / "kernel.json").write_text(json.dumps(spec))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     script, output = tmp_path / "01.py", tmp_path / "run" / "01.ipynb"
-    code = "import os, sys\nprint(profile, os.getcwd(), sys.executable)"
+    # As TensorFlow logs.
+    code = "import os, sys\nos.write(2, b'I0000')\nprint(profile, os.getcwd(), sys.executable)"
     script.write_text(f'# %% tags=["parameters"]\n{PARAMETERS}\n\n# %%\n{code}\n')
     execution.execute(script, output, "smoke")
     assert text_of(read(output)).split() == ["smoke", str(execution.ROOT), sys.executable]
+    shown = [each for cell in read(output).cells for each in cell.get("outputs", [])]
+    assert [each.name for each in shown] == ["stdout"]
     assert os.listdir(output.parent) == ["01.ipynb"]
 
 

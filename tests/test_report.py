@@ -250,3 +250,15 @@ def test_readme_shows_the_run(tmp_path):
     (pictures / "F1.png").unlink()
     with pytest.raises(FileNotFoundError, match="F1"):
         site.update_readme(readme, results)
+
+
+def test_a_figure_links_to_the_cell_that_made_it(built):
+    for page, address in (
+        ("notebooks/01_first.html", ""),
+        ("index.html", "notebooks/01_first.html"),
+    ):
+        html = built[page]
+        links = re.findall(rf'href="{address}#(cell-[\w-]+)">The cell that made it', html)
+        assert links or page == "index.html"
+        for link in links:
+            assert f'id="{link}"' in built["notebooks/01_first.html"]

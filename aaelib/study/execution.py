@@ -273,8 +273,9 @@ def execute(notebook, output, profile):
                 kernel_manager_class=ThisPython,
                 language="python",
                 cwd=ROOT,
-                # ipykernel warns at every start that local sockets are not encrypted.
-                extra_arguments=["--log-level=ERROR"],
+                # ipykernel warns at every start that local sockets are not encrypted. TensorFlow
+                # logs at import, whatever its level of logging: that goes to the terminal.
+                extra_arguments=["--log-level=ERROR", "--IPKernelApp.capture_fd_output=False"],
             )
         except OSError:
             raise  # the notebook itself may be half written

@@ -123,32 +123,37 @@ class Page:
             is_setup = tags & {"parameters", "injected-parameters"}
             cell.metadata.tags = ["remove-cell" if is_setup else "hide-input"]
             for output in cell.outputs:
-                self._show(output)
+                self._show(output, cell.id)
         data = "<br>".join(self.data)
         first = notebook.cells[0]
         first.source = re.sub(r"(\A# .*)", rf'\1\n\n<p class="data">{data}</p>', first.source)
+        for cell in code:
+            anchor = nbformat.v4.new_markdown_cell(f'<a id="cell-{cell.id}"></a>')
+            notebook.cells.insert(notebook.cells.index(cell), anchor)
         nbformat.write(notebook, source / f"{self.name}.ipynb")
 
-    def _show(self, output):
+    def _show(self, output, cell):
         """Turn an output into what the page shows, in place."""
         data = output.get("data", {})
         if PLOTLY in data or "image/png" in data:
             name = re.sub(r"\W+", "_", data.get("text/plain", "")) or f"figure_{len(self.live)}"
-            output.data = {"text/html": self._figure(name, data)}
+            output.data = {"text/html": self._figure(name, data, cell)}
         elif _is_text(output):
             output.data = {"text/markdown": self._text(data["text/markdown"])}
 
-    def _figure(self, name, data):
-        """HTML of a figure, whose picture becomes a file."""
+    def _figure(self, name, data, cell):
+        """HTML of a figure, whose picture becomes a file, with a link to the cell that made it."""
         if "image/png" in data:
             picture = self._static / "figures" / f"{name}.png"
             picture.parent.mkdir(exist_ok=True)
             picture.write_bytes(b64decode(data["image/png"]))
             self.pictures[name] = f"_static/figures/{name}.png"
         shown = {"caption": self.figures.get(name, ""), "picture": self.pictures.get(name)}
+        shown["cell"] = f"{self.name}.html#cell-{cell}"
         figure = json.dumps(data[PLOTLY]) if PLOTLY in data else None
         self.live[name] = live_figure(figure, name=name, **shown)
-        return self.live[name].replace('src="_static', 'src="../_static')
+        here = self.live[name].replace('src="_static', 'src="../_static')
+        return here.replace(f'href="{self.name}.html', 'href="')
 
     def _text(self, text):
         """Markdown of an output: a table gets its caption, and data are named once a page."""
