@@ -75,7 +75,7 @@ def test_a_run_killed_as_its_model_is_put_in_place_is_not_taken_for_the_one_befo
 def test_the_state_of_a_run_with_other_settings_is_kept_aside(tmp_path):
     folder, aside = tmp_path / "run.resume", tmp_path / "run.resume-before"
     for fingerprint, history in (("older", [1]), ("before", [1, 2])):
-        runs.put_aside(folder, fingerprint)
+        folder.mkdir()
         state = {"fingerprint": fingerprint, "history": history}
         (folder / "state.json").write_text(json.dumps(state))
         runs.put_aside(folder, fingerprint)
@@ -178,7 +178,7 @@ def test_what_is_in_the_place_of_a_result_or_the_state_is_named_before_training(
         train(tmp_path / "run.keras")
     folder.rmdir()
     file.write_text("mine")
-    with pytest.raises(FileExistsError, match=r"File exists: .*run\.resume"):
+    with pytest.raises(FileExistsError, match=r"a file is in the place.*run\.resume"):
         train(tmp_path / "run.keras")
     assert not fits
     assert file.read_text() == "mine"

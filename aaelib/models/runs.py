@@ -98,7 +98,9 @@ def fingerprint(parts, recipe, start, settings, card):
 
 
 def put_aside(folder, fingerprint):
-    """Make the folder of a run's state; move that of a different run aside."""
+    """Move the state of a different run aside."""
+    if folder.is_file():
+        raise FileExistsError(f"a file is in the place of a run's state: {folder}; move it away")
     file = folder / "state.json"
     if file.exists() and json.loads(file.read_text())["fingerprint"] != fingerprint:
         aside = folder.with_name(f"{folder.name}-before")
@@ -109,7 +111,6 @@ def put_aside(folder, fingerprint):
             "now; to go on with that run, move it back and start it as before",
             stacklevel=5,  # the call of `train`
         )
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 class State:
@@ -152,6 +153,7 @@ class State:
 
     def keep(self, aae, row):
         """Keep a model at the end of an epoch, with its row of the history."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         aae.save(self._model(self.epoch))
         self.history.append(row)
         with replacing(self.file) as temporary:
