@@ -60,7 +60,7 @@ _TEMPLATE = go.layout.Template(
             "colorbar": {"thickness": 12, "len": 0.7, "x": 1.01, "outlinewidth": 0}
             | {"tickfont": _TICKS, "title": {"side": "top", "font": _LABEL}}
         },
-        "scene": {"annotationdefaults": {"showarrow": False, "font": _LABEL}},
+        "scene": {"annotationdefaults": {"showarrow": False}},
         "sliderdefaults": {"currentvalue": {"visible": False}, "font": _LABEL}
         | {"x": 0.12, "len": 0.76, "y": 0.0, "pad": {"t": 18}, "tickcolor": FAINT}
         | {"bgcolor": BASELINE_COLOR, "bordercolor": GRID, "activebgcolor": FAINT},
@@ -587,7 +587,8 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
         figure.layout.width = WIDTH  # where it is narrower, the camera would cut off the sides
     if titles is not None:
         figure.layout.scene.annotations = [
-            {"text": text} | _by_axis(foot) for text, foot in zip(titles, feet, strict=True)
+            {"text": text, "font": _LABEL} | _by_axis(foot)  # a page makes labels smaller
+            for text, foot in zip(titles, feet, strict=True)
         ]
     if values is not None:
         figure.layout.coloraxis = _coloraxis(values, colorbar_title, color_range)
