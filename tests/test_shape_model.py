@@ -369,3 +369,10 @@ def test_a_file_that_is_no_model_is_named(model, tmp_path, damage):
     damage(file)
     with pytest.raises(ValueError, match=r"odd\.npz is not a shape model"):
         ShapeModel.load(file)
+
+
+@pytest.mark.parametrize("weights", [np.zeros((2, 2)), np.zeros(99)])
+def test_weights_that_are_not_of_the_modes_are_refused(weights):
+    model = ShapeModel.fit(sockets(4, 0))
+    with pytest.raises(ValueError, match=r"weights have shape .*; there are 3 modes"):
+        model.surface(weights)

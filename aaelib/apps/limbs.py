@@ -1,6 +1,7 @@
 """A socket for a residual limb: load a scan, put it upright, find the socket that follows it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import trimesh
@@ -98,9 +99,16 @@ def load_limb(path, factor=1.0):
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
-        If it is not such a surface. The message names the file and what was found.
+        If it is not such a surface, or the factor is not positive. The message names the file or
+        the factor.
     """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no limb scan at {path}")
+    if not 0 < factor < np.inf:
+        raise ValueError(f"factor is {factor}; it must be a positive number")
     mesh = _cleaned(meshes.read(path))
     if not len(mesh.faces):
         raise ValueError(f"{path}: no faces with an area; a limb is a surface of triangles")

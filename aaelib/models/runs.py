@@ -15,7 +15,8 @@ from ..shapes.writing import replacing
 from . import code, files
 from .autoencoder import AdversarialAutoencoder
 
-# A change in the code of these modules, or of what they import, trains a finished run again.
+# When the code of these modules changes, or of modules that they import, `train` does a finished
+# run again.
 _CODE = ("aaelib.models.training", "aaelib.models.starts", "aaelib.shapes.shape_model")
 
 

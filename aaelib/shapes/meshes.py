@@ -44,6 +44,11 @@ def read(path):
             raise ValueError(f"{mesh.vertices.shape} vertices, {mesh.faces.shape} faces")
         if len(mesh.faces) and not 0 <= mesh.faces.min() <= mesh.faces.max() < len(mesh.vertices):
             raise ValueError(f"faces of vertices that are not among its {len(mesh.vertices)}")
+    except MemoryError as error:
+        raise ValueError(
+            f"{path}: too large for the free memory; close other programs, or take a mesh with "
+            "fewer faces"
+        ) from error
     except Exception as error:  # each of trimesh's readers raises what it likes
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(

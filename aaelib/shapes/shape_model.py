@@ -108,6 +108,8 @@ class ShapeModel:
         SocketSurface
         """
         weights = np.asarray(weights, float)
+        if weights.ndim != 1 or len(weights) > self.n_modes:
+            raise ValueError(f"weights have shape {weights.shape}; there are {self.n_modes} modes")
         return SocketSurface(self.mean_ + np.tensordot(weights, self.modes_[: len(weights)], 1))
 
     def weights(self, surface, n_modes=None, fit="surface"):
