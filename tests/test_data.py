@@ -16,6 +16,7 @@ from aaelib.shapes import folders, places, sources
 from aaelib.shapes.clouds import normalize
 from aaelib.shapes.shape_model import ShapeModel
 from aaelib.shapes.sockets import check_sockets
+from aaelib.shapes.splits import split_sockets
 
 BUNDLE = sources.DATA / "sockets"
 
@@ -84,6 +85,29 @@ def test_only_the_kind_asked_for_is_loaded(home):
     (home / "SocketSSM" / "TF" / "long.npy").unlink()
     with pytest.raises(FileNotFoundError, match=r"no TF sockets in .*SocketSSM"):
         sources.load_sockets("TF")
+
+
+def test_a_folder_with_sealed_sockets_loads_and_splits_as_one_without(home, bundled):
+    folder, n_scans = home / "SocketSSM", {"TT": 1, "TF": 1}
+    for name, points in zip(bundled.names, bundled.points, strict=True):
+        write(folder / f"{name}.npy", points)
+    before = {limit: sources.load_sockets(limit=limit) for limit in (None, 3)}
+    assert sources.load_sockets(sealed=True) is None
+    sealed = [f"{stem[6:8].upper()}/{stem}" for stem in sources.SEALED]
+    for i, name in enumerate(sealed):
+        write(folder / f"{name}.npy", 1.05 * bundled.points[i % 12])
+    for limit, shapes in before.items():
+        after = sources.load_sockets(limit=limit)
+        np.testing.assert_array_equal(after.names, shapes.names)
+        np.testing.assert_array_equal(after.points, shapes.points)
+        parts, its = (split_sockets(each, n_scans) for each in (after, shapes))
+        assert all(np.array_equal(parts[part], its[part]) for part in its)
+    assert sorted(sources.load_sockets(sealed=True).names) == sorted(sealed)
+    assert len(sources.load_sockets("TF", sealed=True, limit=3)) == 3
+    # None of one kind, or of what is bundled, is no error.
+    shutil.rmtree(folder / "TT")
+    assert sources.load_sockets("TT", sealed=True) is None
+    assert sources.load_sockets(source="bundled", sealed=True) is None
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ import threading
 import time
 import types
 import zipfile
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import trimesh
 from analytic import socket
@@ -139,6 +141,15 @@ def test_the_registry_lists_all_published_sockets():
     assert len(set(names)) == len(set(hashes)) == 200
     assert sum(name.startswith("TT/") for name in names) == 100
     assert {len(found) for found in hashes} == {len("sha256:") + 64}
+
+
+def test_sealed_sockets_and_those_of_the_stored_study_are_all_published_ones():
+    lines = (BUNDLE.parent / "SocketSSM-registry.txt").read_text().splitlines()
+    published = [line.split()[0].removesuffix(".npy").split("/")[1] for line in lines]
+    splits = pd.read_csv(Path(__file__).parent / "reference" / "study" / "splits.csv")
+    seen = splits.socket.str.split("/").str[1].unique().tolist()
+    assert len(sources.SEALED) == 20
+    assert sorted(seen + sources.SEALED) == sorted(published)
 
 
 def test_downloaded_sockets_are_the_published_ones(published, home):

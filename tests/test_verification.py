@@ -1,5 +1,6 @@
 """Tables of two runs are compared cell by cell, under tolerances stated beforehand."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -197,6 +198,20 @@ def test_what_only_one_run_has_is_one_difference(runs):
     assert not any(passes(found[found.verdict == verdict]) for verdict in ("missing", "new"))
 
 
+def test_a_table_of_sealed_sockets_is_listed_and_any_other_new_table_fails(runs, verify):
+    (runs.fresh / "T7_sealed.csv").write_text(SOCKETS)
+    result = verify("--exact")
+    assert result.exit_code == 0
+    assert "extra: T7_sealed, whole table" in result.stdout
+    assert "Verified exactly: 14 of 14 cells are equal to the reference, 1 extra." in result.stdout
+    # A reference that has it is compared with as any other.
+    shutil.copy(runs.fresh / "T7_sealed.csv", runs.reference)
+    runs.edit("228.1", "230.0", "T7_sealed")
+    assert runs.only().verdict == "moved"
+    (runs.fresh / "T7_sealed.csv").rename(runs.fresh / "T8_sealed.csv")
+    assert verify().exit_code == 1
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -246,8 +261,8 @@ def test_exact_grants_no_tolerance(runs, verify):
     result = verify()
     assert result.exit_code == 0
     lines = [line.split() for line in result.stdout.splitlines()]
-    assert ["comparison", "8", "7", "1", "0", "0", "0"] in lines
-    assert ["sockets", "6", "6", "0", "0", "0", "0"] in lines
+    assert ["comparison", "8", "7", "0", "1", "0", "0", "0"] in lines
+    assert ["sockets", "6", "6", "0", "0", "0", "0", "0"] in lines
     line = "row 'neither', column 'coverage': 0.5 → 0.55 (+10 %, allowed: 0.1)"
     assert f"within tolerance: comparison, {line}" in result.stdout
     assert verify("--exact").exit_code == 1

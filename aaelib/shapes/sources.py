@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -12,6 +13,7 @@ from .folders import Shapes, check_limit, load_clouds
 from .places import DATA, published_folders
 from .shape_model import ShapeModel
 from .sockets import check_sockets
+from .splits import at_most
 
 KINDS = ("TT", "TF")
 
@@ -19,10 +21,17 @@ SOCKETS = "SocketSSM"
 BUNDLED_SOCKETS = "bundled shape model (stand-in for SocketSSM)"
 BUNDLED_CORPUS = "procedural surfaces (stand-in for ModelNet)"
 
+# Published sockets that no model of the repository has seen: the file says why.
+_LISTED = (DATA / "SocketSSM-sealed.txt").read_text().splitlines()
+SEALED = [Path(line).stem for line in _LISTED if not line.startswith("#")]
 
-def load_sockets(kind=None, source="auto", limit=None):
+
+def load_sockets(kind=None, source="auto", limit=None, sealed=False):
     """
     Load sockets from the user's folder, else the downloaded ones, else the bundled default.
+
+    Sealed sockets are left out, since the study's finished models are tested on them. They are
+    known by the names of their files, which `data/SocketSSM-sealed.txt` lists.
 
     Parameters
     ----------
@@ -33,11 +42,14 @@ def load_sockets(kind=None, source="auto", limit=None):
         sockets, "bundled" only the stand-in.
     limit : int, optional
         At most that many of each kind.
+    sealed : bool
+        Load only the sealed sockets. Do not train on them, and choose nothing by them.
 
     Returns
     -------
-    Shapes
-        In mm. `.source` says which sockets they are.
+    Shapes or None
+        In mm. `.source` says which sockets they are. None if sealed ones are asked for and there
+        are none, as among the bundled ones.
 
     Raises
     ------
@@ -57,8 +69,8 @@ def load_sockets(kind=None, source="auto", limit=None):
     check_limit(limit)
     kinds = KINDS if kind is None else (kind,)
     if found := _found(source, SOCKETS, SOCKETS):
-        return _sockets_of(found[0], kinds, limit)
-    return _bundled_sockets(kinds, min(limit or 90, 90))
+        return _sockets_of(found[0], kinds, limit, sealed)
+    return None if sealed else _bundled_sockets(kinds, min(limit or 90, 90))
 
 
 def load_corpus(source="auto", n_points=2048, limit=None, n_per_family=40, seed=0):
@@ -109,20 +121,25 @@ def _found(source, published, *patterns):
     return found
 
 
-def _sockets_of(folder, kinds, limit):
-    shapes = load_clouds(folder, limit=limit)
+def _sockets_of(folder, kinds, limit, sealed):
+    shapes = load_clouds(folder)
+    shapes = shapes[np.isin([file.stem for file in shapes.files], SEALED) == sealed]
     if unknown := sorted(set(shapes.kinds.tolist()) - set(KINDS)):
         warnings.warn(
             f"{folder}: {', '.join(map(repr, unknown))} is no kind of socket, and what is there is "
             "left out; sub-folders are TT (transtibial) and TF (transfemoral): rename them",
             stacklevel=3,
         )
-    shapes = shapes[np.isin(shapes.kinds, kinds)]
-    if not len(shapes):
+    if not np.isin(shapes.kinds, kinds).any():
+        if sealed:
+            return None
         raise FileNotFoundError(
-            f"no {' or '.join(kinds)} sockets in {folder}; they belong into sub-folders of that "
-            "name"
+            f"no {' or '.join(kinds)} sockets in {folder} (sealed ones do not count); they belong "
+            "into sub-folders of that name"
         )
+    if limit is not None:
+        shapes = shapes[at_most(limit, shapes.kinds, seed=0)]
+    shapes = shapes[np.isin(shapes.kinds, kinds)]
     check_sockets(shapes.points, [folder / name for name in shapes.names])
     return replace(shapes, source=SOCKETS)
 
@@ -137,7 +154,7 @@ def bundle(shapes, surfaces, n_modes=14):
     Parameters
     ----------
     shapes : Shapes
-        All of SocketSSM.
+        All of SocketSSM but for the sealed sockets.
     surfaces : sequence of SocketSurface
         The surface of each.
     n_modes : int
