@@ -137,6 +137,7 @@ def _sockets_of(folder, kinds, limit, sealed):
             f"no {' or '.join(kinds)} sockets in {folder} (sealed ones do not count); they belong "
             "into sub-folders of that name"
         )
+    # Sealed sockets must not change what a limit draws.
     if limit is not None:
         shapes = shapes[at_most(limit, shapes.kinds, seed=0)]
     shapes = shapes[np.isin(shapes.kinds, kinds)]
