@@ -48,6 +48,9 @@ class AdversarialAutoencoder(keras.Model):
     frozen : dict, optional
         Network ("encoder", "decoder", "discriminator") -> name of its last layer that does not
         learn.
+    noise : float
+        Weight of the prior in `encode`, in squared normalized units: how far clouds are from what
+        their codes decode to, see `training.estimate_noise`.
     name : str, optional
         As of any Keras model.
 
@@ -61,12 +64,14 @@ class AdversarialAutoencoder(keras.Model):
         If `frozen` names an unknown layer, or an entry of the recipe is refused.
     """
 
-    def __init__(self, recipe=RECIPES["compact"], scale=1.0, seed=0, frozen=None, name=None):
+    def __init__(
+        self, recipe=RECIPES["compact"], scale=1.0, seed=0, frozen=None, noise=0.0, name=None
+    ):
         super().__init__(name=name)
         self.recipe = Recipe(**recipe) if isinstance(recipe, dict) else recipe
         # Clouds in unit spheres have lost their size in millimetres.
         self.scale = float(scale) if self.recipe.normalization == "dataset" else 1.0
-        self.seed = int(seed)
+        self.seed, self.noise = int(seed), float(noise)
         keras.utils.set_random_seed(self.seed)
         self.encoder = encoder(self.recipe)
         self.decoder = decoder(self.recipe)
@@ -77,10 +82,10 @@ class AdversarialAutoencoder(keras.Model):
         # Graphs are faster than layer by layer: a moving slider decodes one code at a time.
         clouds, codes = tf.TensorSpec([None, None, 3]), tf.TensorSpec([None, self.recipe.code_size])
         self._decode = tf.function(self.decoder, input_signature=[codes])
-        self._refiner = cache(
+        self._refine = cache(
             lambda n_steps: tf.function(
                 partial(refine, self.decoder, self.recipe.prior_std, n_steps),
-                input_signature=[clouds, clouds, codes],
+                input_signature=[clouds, clouds, codes, tf.TensorSpec([])],
             )
         )
         self.trackers = {name: keras.metrics.Mean(name) for name in _TRACKED}
@@ -95,6 +100,7 @@ class AdversarialAutoencoder(keras.Model):
             "scale": self.scale,
             "seed": self.seed,
             "frozen": self.frozen,
+            "noise": self.noise,
         }
 
     def compile(self, *optimizers, **kwargs):
@@ -404,9 +410,12 @@ class AdversarialAutoencoder(keras.Model):
         """Codes of clouds (n, n_points, 3) that are normalized already, see `encode`."""
         codes = _in_batches(self._mean_codes, normalized)
         steps = self.recipe.refinement_steps if refinement_steps is None else refinement_steps
-        if not steps:
-            return codes
-        return _in_batches(self._refiner(steps), normalized, normals(normalized), codes)
+        return self.posterior(normalized, codes, steps)[0] if steps else codes
+
+    def posterior(self, normalized, codes, n_steps):
+        """Refined codes, and what else `refinement.refine` gives, of clouds already normalized."""
+        refined = partial(self._refine(n_steps), noise=tf.constant(self.noise, tf.float32))
+        return _in_batches(refined, normalized, normals(normalized), codes, size=16)
 
     def normalize(self, points):
         """Normalize clouds (n, n_points, 3) in mm, see `aaelib.shapes.normalize`."""
@@ -424,9 +433,9 @@ def _in_batches(function, *arrays, size=64):
         raise ValueError("there are no shapes to work on; give one or more")
     parts = []
     for i in range(0, count, size):
-        batch = [tf.constant(array[i : i + size], tf.float32) for array in arrays]
-        parts.append(function(*batch).numpy())
-    return np.concatenate(parts)
+        found = function(*(tf.constant(array[i : i + size], tf.float32) for array in arrays))
+        parts.append(tf.nest.map_structure(lambda tensor: tensor.numpy(), found))
+    return tf.nest.map_structure(lambda *each: np.concatenate(each), *parts)
 
 
 def optimizers_of(recipe, n_steps=None):

@@ -8,7 +8,7 @@ from ..metrics.neighbors import nearest, searchable, threads
 # Distances that the GPU search holds at a time. Three float32 arrays of this size (a difference,
 # its square, the sum) take 64 MB.
 _BLOCK = 64 * 2**20 // (3 * 4)
-_ANY_DIRECTION = 0.05  # weight of the squared distance whatever its direction
+ANY_DIRECTION = 0.05  # weight of the squared distance whatever its direction
 
 
 def nearest_indices(a, b):
@@ -75,7 +75,7 @@ def plane_distance(points, point_normals, decoded):
         (back, point_normals),
     ):
         along = tf.reduce_sum(way * normal, axis=-1) ** 2
-        total += tf.reduce_mean(along + _ANY_DIRECTION * tf.reduce_sum(way**2, axis=-1), axis=1)
+        total += tf.reduce_mean(along + ANY_DIRECTION * tf.reduce_sum(way**2, axis=-1), axis=1)
     return total
 
 

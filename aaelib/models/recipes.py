@@ -125,7 +125,7 @@ class Recipe:
     beta_1: Decay = 0.9
     beta_2: Decay = 0.999
     normalization: Literal["dataset", "unit-sphere"] = "dataset"
-    refinement_steps: Steps = 100
+    refinement_steps: Steps = 5
     finetuning_steps: Steps = 200
     finetuning_rate: Rate = 3e-4
     precision: Literal["float32", "mixed_bfloat16"] = "float32"

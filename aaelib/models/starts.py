@@ -17,6 +17,8 @@ from .checked import checked
 from .descent import descend
 from .networks import NETWORKS, critical_points
 
+_CODE_WEIGHT = 0.003  # of the error of a code beside that of its cloud
+
 Network = Literal[NETWORKS]
 
 
@@ -114,10 +116,15 @@ def _start_at_shape_models(aae, start, seed):
     draw = _drawer(r, bases, counts, shares, start.limit, seed)
     drawn = tf.data.Dataset.range(start.steps).map(draw, num_parallel_calls=2).prefetch(2)
 
+    # As far as clouds depend on it, a code is wrong by what is wrong with its cloud. A number that
+    # only chooses the kind, or that no mode has, is wrong by itself.
     def loss(points, codes):
         found = aae.encoder(critical_points(aae.encoder, points), training=True)
         found = found[0] if r.stochastic else found
-        return tf.reduce_mean((found - codes) ** 2) / r.prior_std**2
+        of_codes = tf.reduce_mean((found - codes) ** 2) / r.prior_std**2
+        apart = aae.decoder(found) - aae.decoder(codes)
+        of_clouds = tf.reduce_mean(tf.reduce_sum(apart**2, axis=-1))
+        return r.reconstruction_weight * of_clouds + _CODE_WEIGHT * of_codes
 
     name = "encoder of the shape models"
     descend(aae.encoder.trainable_variables, loss, drawn, 2e-3, name)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from pydantic import Field, NonNegativeFloat, PositiveInt
+from scipy.optimize import brentq
 from tqdm.keras import TqdmCallback
 
 from ..metrics.generative import jensen_shannon_divergence
@@ -24,6 +25,7 @@ from .losses import chamfer_loss, plane_distance
 from .runs import Run, State, card_of, fingerprint, put_aside
 
 _FINETUNING_BATCHES = 12  # whose codes are refined; with 6 the decoder learns them by heart
+_NOISE_EXPONENTS = -10.0, -4.0  # of 10, between which the noise is sought, normalized units
 _EVERY = 4  # points by which they are: the codes are as good, in less than half the time
 
 
@@ -223,6 +225,7 @@ def _train(training, validation, recipe, start, settings, path, card, known_by):
         best = state.load(state.best)
         first = draw(0, min(settings.n_steps, _FINETUNING_BATCHES))
         finetune_decoder(best, np.concatenate([batch.numpy() for batch in first]), seed=best.seed)
+        estimate_noise(best, best.normalize(validation.points)[0])
         state.finish(path, best, card)
     devices.agree(0, "waiting for the chief")
 
@@ -270,3 +273,42 @@ def finetune_decoder(aae, clouds, batch_size=16, seed=0):
 
     name = "decoder at refined codes"
     descend(aae.decoder.trainable_variables, loss, batches, r.finetuning_rate, name)
+
+
+def estimate_noise(aae, clouds):
+    """
+    Set the noise of a model so that codes of unseen clouds are spread as the prior says.
+
+    Refined codes are estimates with a variance of their own (`refinement.refine`). With the right
+    noise their squares and variances together have the prior's variance on average: the fixed point
+    of expectation maximization for it (Dempster et al. 1977; MacKay 1992). With less the codes of
+    real shapes lie far out in the prior, with more they shrink to its centre.
+
+    Parameters
+    ----------
+    aae : AdversarialAutoencoder
+        Its `noise` is set; nothing is done if its recipe does not refine codes.
+    clouds : (n, n_points, 3) array
+        Normalized clouds that it was not trained on.
+    """
+    steps = aae.recipe.refinement_steps
+    if not steps:
+        return
+    encoded = aae.codes(clouds, 0)
+
+    def excess(exponent):
+        aae.noise = 10.0**exponent
+        codes, told, curvature = aae.posterior(clouds, encoded, steps)
+        variances = aae.noise * np.diagonal(np.linalg.inv(curvature), axis1=1, axis2=2)
+        found = (codes**2 + variances)[told]
+        return found.mean() / aae.recipe.prior_std**2 - 1 if told.any() else -1.0
+
+    low, high = _NOISE_EXPONENTS
+    exponent = (
+        low
+        if excess(low) <= 0
+        else brentq(excess, low, high, xtol=0.05)
+        if excess(high) < 0
+        else high
+    )
+    aae.noise = 10.0**exponent

@@ -1,10 +1,13 @@
 """Starts of a model: another model's networks, a cloud, or linear shape models."""
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from scipy.stats import norm
 
 from .networks import NETWORKS
 
+_MEAN_DRAWS = 256  # draws of the prior over which a decoder's mean is taken
 _GATE_SLOPE = 20.0  # a standard deviation; two kinds mix within a tenth of one
 
 
@@ -41,13 +44,16 @@ def _differences(theirs, mine):
 
 
 def start_decoder_at(aae, cloud):
-    """Let the decoder's last bias be a normalized cloud (n_points, 3)."""
-    aae.decoder.get_layer("coordinates").bias.assign(np.reshape(cloud, -1))
-    if aae.recipe.linear_models:
-        linear = aae.decoder.get_layer("linear")
-        terms = linear.get_weights()[-1]
-        terms[:, 0] = 0
-        linear.terms.assign(terms)
+    """
+    Move what the decoder draws, so that its mean is a normalized cloud (n_points, 3).
+
+    The cloud's points are taken in the decoder's order, that of the optimal assignment to its mean
+    before. So what pre-training taught about which points move together is kept.
+    """
+    mean = aae.decoder(aae.draw_prior(_MEAN_DRAWS)).numpy().mean(axis=0)
+    order = linear_sum_assignment(cdist(mean, cloud, "sqeuclidean"))[1]
+    bias = aae.decoder.get_layer("coordinates").bias
+    bias.assign_add(np.reshape(cloud[order] - mean, -1))
 
 
 def start_decoder_at_models(aae, models, shares):
