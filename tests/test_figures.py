@@ -270,7 +270,7 @@ def claims():
             "mean": [-2.0, 0.5, 0.1],
             "low": [-3.0, -1.0, np.nan],
             "high": [-1.5, 2.0, np.nan],
-            "answer": ["supported", "not decidable here", "not decidable here"],
+            "answer": ["supported", "undecided", "undecided"],
         },
         index=["A lowers it", "B lowers it", "A covers more"],
     )
@@ -301,6 +301,19 @@ def test_a_claim_is_a_point_with_its_interval_in_the_colour_of_its_answer(claims
     # Zero is a line in every panel.
     lines = [(line.x0, line.x1, line.xref) for line in figure.layout.shapes]
     assert lines == [(0, 0, "x"), (0, 0, "x2")]
+
+
+def test_a_claim_far_beyond_the_others_is_written_at_the_edge(claims):
+    far = pd.DataFrame(
+        {"metric": ["mm"], "mean": [-100.0], "low": [-110.0], "high": [-90.0]}
+        | {"answer": ["supported"]},
+        index=["C lowers it a lot"],
+    )
+    figure = figures.differences(pd.concat([claims, far]))
+    low, high = figure.layout.xaxis.range
+    assert -5 < low < -3 < 2 < high < 4
+    (note,) = [note for note in figure.layout.annotations if "100" in note.text]
+    assert (note.x, note.y, note.text) == (low, "C lowers it a lot", "◂ -100")
 
 
 def test_the_share_of_sockets_within_a_distance_is_the_distribution_function():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from analytic import socket, sockets
 
-from aaelib.metrics import generative
+from aaelib.metrics import generative, inference
 from aaelib.shapes.clouds import normalize
 from aaelib.shapes.folders import Shapes
 from aaelib.shapes.shape_model import ShapeModel
@@ -116,7 +116,7 @@ def evaluated(unseen, surfaces):
 
 
 def test_errors_and_scores_grow_with_the_noise(evaluated):
-    table = tables.summary(evaluated, over="draws")
+    table = tables.summary_of_draws(evaluated)
     assert list(table.index) == list(evaluated) == ["noise of 8 mm", "noise of 2 mm", "floor"]
     assert list(table.columns[::2]) == list(evaluation.METRICS)
     for column in ("chamfer", "surface_mm"):
@@ -163,7 +163,7 @@ def test_a_draw_that_is_no_multiple_is_refused(unseen):
 
 @pytest.fixture(scope="module")
 def of_models(unseen):
-    """Results of two seeds of a model that gives back what it sees, and of one that moves it."""
+    """Results of two splits for a model that gives back what it sees, and for one that moves it."""
 
     def run(by, seed):
         draw = unseen.points[np.random.default_rng(seed).integers(5, size=15)]
@@ -172,7 +172,7 @@ def of_models(unseen):
     return {"still": [run(0, 3), run(0, 4)], "moved": [run(20, 3), run(21, 4)]}
 
 
-def test_the_spread_of_models_is_over_seeds(unseen, of_models):
+def test_the_spread_of_models_is_over_splits(unseen, of_models):
     table = tables.summary(of_models)
     assert table.chamfer["still"] == pytest.approx(0, abs=1e-6)
     moved = [run["surface_mm"].mean() for run in of_models["moved"]]
@@ -181,49 +181,68 @@ def test_the_spread_of_models_is_over_seeds(unseen, of_models):
     assert table.surface_mm_sd["moved"] == pytest.approx(abs(moved[0] - moved[1]) / np.sqrt(2))
     alone = tables.summary({name: runs[:1] for name, runs in of_models.items()})
     assert alone.filter(like="_sd").isna().all(axis=None)
+    assert not tables.with_spread(alone).map(lambda shown: "±" in shown).any(axis=None)
     # Without draws there is no generation.
     undrawn = tables.summary({"a": [unseen.evaluate(unseen.points, ())]})
     assert undrawn.loc["a", ["fidelity", "coverage", "jsd", "one_nn_accuracy"]].isna().all()
 
 
-def test_claims_are_differences_with_an_answer(of_models):
-    table = tables.claims(
-        of_models,
-        [
-            ("still is better", "moved", "still", ["surface_mm", "coverage"]),
-            ("moved is better", "still", "moved", ["chamfer"]),
-        ],
-    )
-    assert list(table.index) == ["still is better"] * 2 + ["moved is better"]
-    assert list(table.metric) == ["surface error, mm", "coverage", "Chamfer distance"]
-    # Both draw the same samples.
-    assert list(table.answer) == ["supported", "not decidable here", "not supported"]
-    errors = [
-        np.mean([run["surface_mm"] for run in of_models[name]]) for name in ("still", "moved")
+@pytest.fixture
+def two_by_two():
+    """Errors of 5 splits with 20 sockets each: a takes off 1, b adds 0.5, and effects add up."""
+    rng = np.random.default_rng(0)
+    # Whole multiples of 1 / 1024 are added without rounding.
+    start, a, b = np.round(1024 * rng.normal([[[3]], [[-1]], [[0.5]]], 0.1, (3, 5, 20))) / 1024
+    made = {"neither": start, "a": start + a, "b": start + b, "both": start + a + b}
+    return {name: [{"mm": split} for split in values] for name, values in made.items()}
+
+
+def test_claims_are_contrasts_with_an_answer(two_by_two):
+    one, together = {"a": 1, "neither": -1}, {"both": 1, "a": -1, "b": -1, "neither": 1}
+    listed = [
+        ("a helps", one, ["mm"]),
+        ("b helps", {"b": 1, "neither": -1}, ["mm"]),
+        ("together more than the sum", together, ["mm"]),
     ]
-    first = table.iloc[0]
-    assert first["mean"] == pytest.approx(errors[0] - errors[1])
-    assert first.low < first["mean"] < first.high < 0
-    assert tables.answers(table, "still is better") == (
-        "supported (surface error), not decidable here (coverage)"
+    table = tables.claims(two_by_two, listed, {"mm": ("error, mm", "lower")})
+    assert list(table.index) == [claim for claim, *_ in listed]
+    assert list(table.columns) == ["metric", "mean", "low", "high", "p", "p_holm", "answer"]
+    assert list(table.answer) == ["supported", "contradicted", "undecided"]
+    assert table["mean"].tolist() == pytest.approx([-1, 0.5, 0], abs=0.05)
+    # Effects that add up have no interaction.
+    assert (table["mean"].iloc[2], table.p.iloc[2]) == (0, 1)
+    higher = tables.claims(two_by_two, listed, {"mm": ("share", "higher")})
+    assert list(higher.answer) == ["contradicted", "supported", "undecided"]
+    assert tables.answers(table, "a helps") == "supported (error)"
+
+
+def test_answers_are_by_p_values_that_holm_corrects(monkeypatch, two_by_two):
+    p = iter([0.01, 0.04, 0.03, 0.005])
+    monkeypatch.setattr(
+        tables.inference, "bootstrap", lambda _: inference.Difference(-1.0, -2.0, -0.5, next(p))
     )
+    listed = [(str(i), {"a": 1, "b": -1}, ["mm"]) for i in range(4)]
+    table = tables.claims(two_by_two, listed, {"mm": ("error", "lower")})
+    # Sorted 0.005 * 4, 0.01 * 3, 0.03 * 2, and 0.04 * 1, which may not be less than the one before.
+    assert table.p_holm.tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert list(table.answer) == ["supported", "undecided", "undecided", "supported"]
 
 
-def test_a_baseline_is_compared_with_each_seed_and_1_nn_by_its_distance_from_half():
-    def run(**values):
-        return {"chamfer": np.array([1.0, 2]), "one_nn_accuracy": np.array([0.3])} | values
+def test_1_nn_accuracy_is_compared_by_its_distance_from_half():
+    def runs(*draws):
+        return [{"one_nn_accuracy": np.array(draws)}]
 
-    found = {
-        "baseline": [run(one_nn_accuracy=np.array([0.1, 0.3]))],
-        "model": [run(chamfer=np.array([0.0, x])) for x in (1.0, 0.5)]
-        + [run(one_nn_accuracy=np.array([0.8]), chamfer=np.array([0.0, 0.5]))],
-    }
-    table = tables.claims(
-        found, [("the model", "baseline", "model", ["chamfer", "one_nn_accuracy"])]
-    )
-    # (0 + 1 + 0 + 0.5 + 0 + 0.5) / 6 - 1.5.
-    assert table["mean"].tolist() == pytest.approx([2 / 6 - 1.5, (0.2 + 0.2 + 0.3) / 3 - 0.3])
-    assert table.metric.iloc[1] == "1-NN accuracy, distance from 0.5"
+    found = {"baseline": runs(0.1, 0.3), "model": runs(0.8, 0.4)}
+    listed = [("the model", {"model": 1, "baseline": -1}, ["one_nn_accuracy"])]
+    table = tables.claims(found, listed)
+    assert table["mean"].tolist() == pytest.approx([(0.3 + 0.1) / 2 - (0.4 + 0.2) / 2])
+    assert table.metric.iloc[0] == "1-NN accuracy, distance from 0.5"
+
+
+def test_contenders_with_other_splits_are_not_compared(of_models):
+    found = of_models | {"still": of_models["still"][:1]}
+    with pytest.raises(ValueError, match="inhomogeneous"):
+        tables.claims(found, [("one split", {"still": 1, "moved": -1}, ["chamfer"])])
 
 
 def test_a_learning_curve_has_a_row_for_each_seed_and_other_model(unseen, of_models):

@@ -4,79 +4,116 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from scipy.stats import norm, t
 
-_BLOCK = 1000  # resamples whose seeds are drawn before their sockets
-_TAILS = (1 - 0.95) / 2, (1 + 0.95) / 2
+_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of second condition minus first, and the ends of its interval (NaN if unknown)."""
+    """Mean difference, the ends of its 95 % interval (NaN if unknown), and its p-value."""
 
     mean: float
     low: float
     high: float
+    p: float
 
 
-def paired_bootstrap(a, b, n_resamples=10_000, seed=0):
+def bootstrap(differences, n_resamples=10_000, seed=0):
     """
-    95 % confidence interval of the mean difference b - a of errors (n_seeds, n_sockets).
+    95 % confidence interval and two-sided p-value of a mean difference, by a nested bootstrap.
 
-    Row i of both conditions has the same seed, column j the same socket. Seeds and sockets are
-    drawn with replacement, independently, and the interval lies between percentiles of the means:
-    the pigeonhole bootstrap (Owen 2007). With one seed only sockets are resampled, and the interval
-    holds for these two runs alone.
+    Splits are drawn with replacement, and items within each drawn split (Davison and Hinkley 1997,
+    section 3.8). Means of few splits scatter too little, and so do those of few items. Therefore
+    the deviations that either level adds to the mean are multiplied by sqrt(m / X) in each
+    resample, where m is the number of splits (of items in all) and X is drawn from the chi-squared
+    distribution of the level's degrees of freedom (Weerahandi 1993). That gives Student's tails at
+    any level of confidence; Holm's correction asks for small p-values. The interval lies between
+    percentiles, and p < 0.05 exactly where it excludes 0.
 
-    For 3 seeds and 40 sockets the simulated coverage of the 95 % interval is 0.98 without an effect
-    of the seed, 0.94 if the standard deviation of that effect is 0.3 times that between sockets,
-    and 0.81 if both are equal: with few seeds that differ much, the interval is too narrow.
+    With one split only items are drawn, and the interval holds for that split alone. With a single
+    difference the interval is (NaN, NaN) and p is 1.
+
+    Parameters
+    ----------
+    differences : array-like, shape (n_splits, n_items)
+        Paired differences, second minus first: of each test socket, or of each draw of samples.
+    n_resamples : int
+        40 or more; p is at least 2 / (n_resamples + 1).
+    seed : int
+
+    Returns
+    -------
+    Difference
+
+    Raises
+    ------
+    ValueError
+        If the splits have different numbers of items, or none, or differences are not finite.
+
+    Notes
+    -----
+    Test sets of different splits share sockets, so their means are correlated. For test sets of n
+    sockets out of N, the variance between splits lacks s^2 / N of the variance of the mean. The
+    items of a split already scatter its mean; drawing them again adds s^2 / (n_splits n), which
+    stands for what is lacking where n_splits n is about N. In 1,000 simulated studies each, of 5
+    splits with 45 of 180 sockets, the 95 % interval held the truth in 0.94 to 0.98, for standard
+    deviations between splits of 0 to 1 times that between sockets, with and without noise of the
+    same size. Test sets that share nothing give 0.95 to 0.998, and 10 splits of the 180 sockets
+    0.89 (no effect of the split) to 0.95.
+
+    The correction of Nadeau and Bengio (2003) multiplies the variance between splits by
+    1 + n_splits n_test / n_train instead. Together with the drawing of items it would count shared
+    test sockets twice; alone, it makes intervals of 45 test and 103 training sockets 1.8 times as
+    long as Student's, also where splits differ by chance alone. So it is not used. What training
+    sets share is not in the interval: it speaks of models that learn from this pool of sockets.
     """
-    difference = _paired(a, b, ndim=2)
-    n_seeds, n_sockets = difference.shape
-    if n_sockets < 2:
-        raise ValueError(f"errors of {n_sockets} socket: an interval needs 2 sockets or more")
-    rng, means = np.random.default_rng(seed), []
-    for start in range(0, n_resamples, _BLOCK):
-        count = min(_BLOCK, n_resamples - start)
-        by_socket = _weights(rng, count, n_seeds) @ difference
-        means.append(np.einsum("rs,rs->r", by_socket, _weights(rng, count, n_sockets)))
-    return Difference(float(difference.mean()), *_interval(np.concatenate(means)))
+    differences = np.asarray_chkfinite(differences, float)
+    if differences.ndim != 2 or not differences.size:
+        raise ValueError(f"differences have shape {differences.shape}, not (n_splits, n_items)")
+    n_splits, n_items = differences.shape
+    mean = float(differences.mean())
+    if differences.size == 1:
+        return Difference(mean, np.nan, np.nan, 1.0)
+    rng = np.random.default_rng(seed)
+    splits = rng.integers(n_splits, size=(n_resamples, n_splits))
+    items = rng.integers(n_items, size=(n_resamples, n_splits, n_items))
+    of_splits = differences.mean(axis=1)[splits].mean(axis=1)
+    of_items = differences[splits[..., None], items].mean(axis=(1, 2))
+    between = _with_student_tails(of_splits - mean, n_splits, n_splits - 1, rng)
+    within = _with_student_tails(
+        of_items - of_splits, differences.size, n_splits * (n_items - 1), rng
+    )
+    means = np.sort(mean + between + within)
+    tail = int(np.ceil(_LEVEL / 2 * (n_resamples + 1))) - 1
+    beyond = min(np.count_nonzero(means <= 0), np.count_nonzero(means >= 0))
+    p = min(1.0, 2 * (1 + beyond) / (n_resamples + 1))
+    return Difference(mean, float(means[tail - 1]), float(means[-tail]), p)
 
 
-def bootstrap_difference(a, b, n_resamples=10_000, seed=0):
+def answer(mean, p, better="lower"):
     """
-    95 % confidence interval of the mean difference b - a of one number a seed, such as coverage.
+    Decide whether the second condition is better than the first.
 
-    Seeds (n_seeds,) are drawn with replacement. The means of few seeds scatter too little: the 95 %
-    percentile interval of 3 seeds would hold the truth in 75 % of studies. So it is widened by
-    sqrt(n / (n - 1)) t / z, as Student's interval is (Hesterberg 2015); then the truth is held in
-    94 % of simulated studies. With one seed the interval is (NaN, NaN).
-    """
-    difference = _paired(a, b, ndim=1)
-    mean, n = difference.mean(), len(difference)
-    if n == 1:
-        return Difference(float(mean), np.nan, np.nan)
-    means = _weights(np.random.default_rng(seed), n_resamples, n) @ difference
-    ends = np.array(_interval(means))
-    spread = np.sqrt(n / (n - 1)) * t.ppf(_TAILS[1], n - 1) / norm.ppf(_TAILS[1])
-    return Difference(float(mean), *(mean + spread * (ends - mean)).tolist())
+    Parameters
+    ----------
+    mean : float
+        Mean difference, second minus first.
+    p : float
+        Its p-value, corrected for the number of claims.
+    better : {"lower", "higher"}
+        Which values are better.
 
-
-def answer(difference, better="lower"):
-    """
-    Decide by an interval whether the second condition is better.
-
-    "supported" if the whole interval lies on the better side of 0, "not supported" if it lies on
-    the other side, "not decidable here" if it reaches 0 or is unknown.
+    Returns
+    -------
+    str
+        "undecided" if p is 0.05 or more. Otherwise "supported" if the difference is for the better,
+        "contradicted" if it is for the worse.
     """
     if better not in ("lower", "higher"):
         raise ValueError(f"better is {better!r}; it can be 'lower' or 'higher'")
-    if difference.high < 0:
-        return "supported" if better == "lower" else "not supported"
-    if difference.low > 0:
-        return "supported" if better == "higher" else "not supported"
-    return "not decidable here"
+    if p >= _LEVEL:
+        return "undecided"
+    return "supported" if (mean < 0) == (better == "lower") else "contradicted"
 
 
 def energy_test(a, b, n_permutations=999, seed=0):
@@ -103,19 +140,8 @@ def energy_test(a, b, n_permutations=999, seed=0):
     return max(float(statistic), 0.0), float((1 + as_far) / (1 + n_permutations))
 
 
-def _paired(a, b, ndim):
-    """Check two arrays of errors and return b - a."""
-    a, b = np.asarray_chkfinite(a, float), np.asarray_chkfinite(b, float)
-    if a.shape != b.shape or a.ndim != ndim or not len(a):
-        expected = "(n_seeds,)" if ndim == 1 else "(n_seeds, n_sockets)"
-        raise ValueError(f"errors have shapes {a.shape} and {b.shape}, not {expected} twice")
-    return b - a
-
-
-def _weights(rng, count, n):
-    """Weights (count, n) of n items in `count` resamples with replacement; rows sum to 1."""
-    return rng.multinomial(n, np.full(n, 1 / n), size=count) / n
-
-
-def _interval(means):
-    return np.quantile(means, _TAILS).tolist()
+def _with_student_tails(deviations, count, freedom, rng):
+    """Resampled deviations as they would be if the variance of `count` values were not known."""
+    if not freedom:
+        return deviations  # zeros: one split or item alone
+    return deviations * np.sqrt(count / rng.chisquare(freedom, len(deviations)))

@@ -1,6 +1,7 @@
 """Plotly figures of sockets, trainings and latent spaces, each a function from arrays."""
 
 import functools
+import textwrap
 import warnings
 from itertools import cycle
 from pathlib import Path
@@ -28,8 +29,8 @@ DIVERGING = ["#2a5d8f", "#8db6d3", "#f1f1ee", "#e5a983", "#a8402f"]
 # Colours that colour-blind readers can tell apart, and symbols for prints in grey.
 _ANSWER_COLORS = {
     "supported": DIVERGING[0],
-    "not supported": DIVERGING[-1],
-    "not decidable here": FAINT,
+    "contradicted": DIVERGING[-1],
+    "undecided": FAINT,
 }
 _ANSWER_SYMBOLS = dict(zip(_ANSWER_COLORS, ("circle", "x", "diamond-open"), strict=True))
 
@@ -365,22 +366,45 @@ def learning_curve(frame, x, series, y, ylabel, marks):
 
 def differences(frame):
     """
-    Forest plot: the difference that each claim is about, its interval, and what that answers.
+    Forest plot: the mean difference of each claim, its interval, and the answer.
 
-    `frame` has a row for each claim, indexed by its words, with columns "mean", "low", "high" and
-    "answer" as `aaelib.metrics.inference` has them (an unknown interval is NaN), and "metric": what
-    the difference is one of, with its unit. Each metric has a panel, with a line at zero.
+    Each metric has a panel of its own, with a line at zero. A mean more than 4 times as far from
+    zero as the intervals' ends usually are (median) is written at the edge, so that the others
+    can be told apart. Answers are by corrected p-values, so that a claim may be undecided though
+    its interval excludes 0.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        A row for each claim and metric, indexed by the claim (`tables.claims`): "metric", the title
+        of the panel; "mean", "low" and "high" (NaN if unknown); and "answer".
     """
-    figure, _ = _intervals(
-        frame.rename_axis("name").reset_index(),
+    wrapped = ["<br>".join(textwrap.wrap(claim, 32)) for claim in frame.index]
+    data = frame.assign(name=wrapped).reset_index(drop=True)
+    figure, places = _intervals(
+        data,
         "metric",
+        columns=2,
         color="answer",
         color_discrete_map=_ANSWER_COLORS,
         symbol="answer",
         symbol_map=_ANSWER_SYMBOLS,
     )
+    for metric, rows in data.groupby("metric", sort=False):
+        where, numbers = places[metric], rows[["mean", "low", "high"]]
+        is_far = rows["mean"].abs() > 4 * numbers.abs().max(axis=1).median()
+        low, high = np.nanmin(numbers[~is_far], initial=0), np.nanmax(numbers[~is_far], initial=0)
+        margin = 0.08 * (high - low)
+        figure.update_xaxes(range=[low - margin, high + margin], **where)
+        for row in rows[is_far].itertuples():
+            edge = {"x": low - margin, "xanchor": "left", "text": f"◂ {row.mean:.3g}"}
+            if row.mean > 0:
+                edge = {"x": high + margin, "xanchor": "right", "text": f"{row.mean:.3g} ▸"}
+            font = {"size": 12, "color": _ANSWER_COLORS[row.answer]}
+            figure.add_annotation(y=row.name, showarrow=False, yshift=0, font=font, **edge, **where)
     # An axis holds its shapes: the line is inside wherever the intervals are.
-    return figure.add_vline(0, line={"color": INK, "width": 1})
+    figure.add_vline(0, line={"color": INK, "width": 1})
+    return figure.update_yaxes(tickfont={"size": 12, "color": INK})
 
 
 def nearest_histogram(
@@ -433,14 +457,14 @@ def assessment(table, plausibility):
     return figure.update_yaxes(matches=None, showticklabels=True)
 
 
-def _panels(draw, data, panel=None, height=250, **options):
+def _panels(draw, data, panel=None, height=250, columns=3, **options):
     """
-    Small multiples by plotly express, up to three in a row, and where (row, col) each of them is.
+    Small multiples by plotly express, and where (row, col) each is; `columns` in a row at most.
 
     `draw` is a function of plotly express, `panel` the column of `data` that tells their titles.
     """
     titles = [None] if panel is None else list(data[panel].unique())
-    per_row = 2 if len(titles) == 4 else min(len(titles), 3)
+    per_row = 2 if len(titles) == 4 else min(len(titles), columns)
     rows = -(-len(titles) // per_row)
     inside = rows * height + (rows - 1) * _GAP
     if "color" in options:

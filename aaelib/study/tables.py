@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.multitest import multipletests
 
 from ..metrics import inference
 from ..metrics.generative import generative_metrics
@@ -170,32 +171,64 @@ def generators(drawn, reference):
 # Comparison -----------------------------------------------------------------------------------
 
 
-def summary(evaluated, over="seeds"):
+def summary(evaluated, metrics_registry=METRICS):
     """
     T4: mean errors of reconstruction and metrics of generation, a row a contender.
 
     Parameters
     ----------
     evaluated : dict
-        Name -> list of results of `Unseen.evaluate`, one for each seed.
-    over : {"seeds", "draws"}
-        Whether `..._sd` is the standard deviation over seeds, or over the draws of a single seed.
-        NaN where there are fewer than two.
+        Name -> list of results of `Unseen.evaluate`, one for each split of the sockets.
+    metrics_registry : dict
+        Metric -> (title, which way is better), such as `METRICS`.
 
     Returns
     -------
     pandas.DataFrame
-        For each of `METRICS` a column with its mean, then one with its `..._sd`.
+        For each metric a column with its mean over splits, then one (`..._sd`) with its standard
+        deviation over splits, NaN for a single split.
     """
-    rows = {}
-    for name, runs in evaluated.items():
-        rows[name] = row = {}
-        for metric in METRICS:
-            values = np.array([_mean(run[metric]) for run in runs])
-            if over == "draws" and metric in GENERATIVE.values():
-                values = runs[0][metric]
-            row[metric] = _mean(values)
-            row[f"{metric}_sd"] = values.std(ddof=1) if len(values) > 1 else np.nan
+    return _means_and_sds(
+        {
+            name: {metric: [_mean(run[metric]) for run in runs] for metric in metrics_registry}
+            for name, runs in evaluated.items()
+        }
+    )
+
+
+def summary_of_draws(evaluated):
+    """
+    Mean metrics of single results, with the standard deviation over the draws of each.
+
+    Parameters
+    ----------
+    evaluated : dict
+        Name -> list of one result of `Unseen.evaluate`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns as in `summary`. `..._sd` is NaN for errors of reconstruction, which have no draws,
+        and for a single draw.
+    """
+    return _means_and_sds(
+        {
+            name: {
+                metric: run[metric] if metric in GENERATIVE.values() else [_mean(run[metric])]
+                for metric in METRICS
+            }
+            for name, (run,) in evaluated.items()
+        }
+    )
+
+
+def _means_and_sds(values):
+    """A row for each name, from name -> metric -> values: "metric", "metric_sd"."""
+    rows = {name: {} for name in values}
+    for name, metrics in values.items():
+        for metric, each in metrics.items():
+            rows[name][metric] = _mean(each)
+            rows[name][f"{metric}_sd"] = np.std(each, ddof=1) if len(each) > 1 else np.nan
     return pd.DataFrame(rows).T.rename_axis("model")
 
 
@@ -203,47 +236,56 @@ def _mean(values):
     return float(np.mean(values)) if len(values) else np.nan
 
 
-def claims(evaluated, listed):
+def claims(evaluated, listed, metrics_registry=METRICS):
     """
-    Test claims that one contender is better than another, metric by metric.
+    Test claims about differences between contenders, metric by metric.
+
+    A claim is a contrast: a sum of contenders' values with coefficients that add up to 0. For "b is
+    better than a" they are `{b: 1, a: -1}`. Whether two treatments a and b add up is asked by their
+    interaction, `{both: 1, a: -1, b: -1, neither: 1}`, the effect of b with a minus that without:
+    where lower is better, it is negative if both bring more together than the sum of each alone.
+    So the claim "together more than the sum" is supported then, contradicted if they bring less,
+    and undecided if they may add up.
 
     Parameters
     ----------
     evaluated : dict
-        As for `summary`. A contender without seeds, such as a baseline, is compared with
-        each seed of the other.
-    listed : sequence of (claim, worse, better, metrics)
-        The claim in words, the names of the two contenders, names in `METRICS`.
+        As for `summary`. Each contender has the same splits; the items of a split (test sockets, or
+        draws) are paired between contenders.
+    listed : sequence of (claim, coefficients, metrics)
+        The claim in words, a dict from names of contenders to coefficients, and names in
+        `metrics_registry`.
+    metrics_registry : dict
+        Metric -> (title, "lower" or "higher" or the value that is best). Where a value is best, the
+        distance from it is compared, such as `|x - 0.5|` for 1-NN accuracy.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each claim and metric, as `figures.differences` takes them.
+        A row for each claim and metric, indexed by the claim: "metric" (its title), "mean", "low"
+        and "high" (95 % interval, not corrected), "p" (`inference.bootstrap`), "p_holm" (corrected
+        for the number of rows; Holm 1979) and "answer" (by "p_holm", `inference.answer`).
     """
     rows = []
-    for claim, worse, better, metrics in listed:
+    for claim, coefficients, metrics in listed:
         for metric in metrics:
-            title, way = METRICS[metric]
-            pair = [_values(evaluated[name], metric) for name in (worse, better)]
-            n_seeds = max(map(len, pair))
-            pair = [np.repeat(v, n_seeds, axis=0) if len(v) == 1 else v for v in pair]
-            if metric in GENERATIVE.values():
-                difference = inference.bootstrap_difference(*pair)
-            else:
-                difference = inference.paired_bootstrap(*pair)
-            if way == 0.5:
-                title, way = f"{title}, distance from 0.5", "lower"
-            answer = inference.answer(difference, way)
-            rows.append({"claim": claim, "metric": title} | vars(difference) | {"answer": answer})
-    return pd.DataFrame(rows).set_index("claim")
+            title, best = metrics_registry[metric]
+            values = [_values(evaluated[name], metric, best) for name in coefficients]
+            differences = np.tensordot(list(coefficients.values()), values, 1)
+            if not isinstance(best, str):
+                title, best = f"{title}, distance from {best:g}", "lower"
+            tested = vars(inference.bootstrap(differences))
+            rows.append({"claim": claim, "metric": title, "better": best} | tested)
+    table = pd.DataFrame(rows).set_index("claim")
+    table["p_holm"] = multipletests(table.p, method="holm")[1]
+    judged = zip(table["mean"], table.p_holm, table.pop("better"), strict=True)
+    return table.assign(answer=[inference.answer(*each) for each in judged])
 
 
-def _values(runs, metric):
-    """Errors (n_seeds, n_sockets), or means over draws (n_seeds,); for 1-NN accuracy |x - 0.5|."""
-    if metric not in GENERATIVE.values():
-        return np.stack([run[metric] for run in runs])
-    values = np.array([_mean(run[metric]) for run in runs])
-    return np.abs(values - 0.5) if METRICS[metric][1] == 0.5 else values
+def _values(runs, metric, best):
+    """Values (n_splits, n_items) of a metric; their distance from the best one where it is set."""
+    values = np.stack([run[metric] for run in runs])
+    return values if isinstance(best, str) else np.abs(values - best)
 
 
 def learning_curve(unseen, varied, evaluated, others):
@@ -400,7 +442,7 @@ def answers(claims, claim):
     Returns
     -------
     str
-        Such as "supported (Chamfer distance, coverage), not decidable here (JSD)".
+        Such as "supported (Chamfer distance, coverage), undecided (JSD)".
     """
     # Without the unit.
     rows = claims.loc[[claim]].assign(metric=lambda found: found.metric.str.split(",").str[0])
