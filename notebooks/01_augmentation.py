@@ -30,8 +30,8 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 # %%
 import numpy as np
 
-from aaelib.shapes import sockets, sources, splits
-from aaelib.shapes.shape_model import ShapeModel, transported
+from aaelib.shapes import sockets, sources
+from aaelib.shapes.shape_model import ShapeModel
 from aaelib.study import Study, baselines, conditions, figures, tables
 
 study = Study(profile, "01_augmentation")
@@ -47,10 +47,7 @@ study = Study(profile, "01_augmentation")
 
 # %%
 shapes = sources.load_sockets(limit=study["sockets"]["limit"])
-settings = study["sockets"]
-split = splits.split_sockets(
-    shapes, settings["scans"], settings["validation"], settings["test"], study.seed
-)
+split = study.split(shapes)
 shapes.source
 
 # %% tags=["nbval-check-output"]
@@ -68,7 +65,7 @@ print("parts disjoint and complete:", sorted(parts) == list(range(len(shapes))))
 
 # %%
 surfaces = sockets.fit_surfaces(shapes.points)
-study.save_shapes("sockets", shapes, surfaces, split)
+study.save_sockets(shapes, surfaces)
 study.table("splits", tables.splits(shapes, split))
 study.table(
     "T1_data",
@@ -161,16 +158,7 @@ study.table(
 # asks for it, fewer scans.
 
 # %%
-for name, index in conditions.socket_sets(study).items():
-    for kind in sources.KINDS:
-        chosen = [i for i in index if shapes.kinds[i] == kind]
-        model = transported(
-            [surfaces[i] for i in chosen],
-            shapes.points[chosen],
-            study["shape_model"]["points"],
-            seed=study.seed,
-        )
-        model.save(conditions.shape_models_path(study, name, kind))
+conditions.fit_shape_models(study)
 
 # %%
 transported_models = conditions.load_shape_models(study)

@@ -28,7 +28,7 @@ from aaelib.models.runs import card_of
 from aaelib.study import Study, cards, conditions, figures, tables
 
 study = Study(profile, "03_transfer_learning")
-shapes, _, _ = study.load_shapes("sockets")
+shapes, _, _ = study.load_sockets()
 pretrained_on = card_of(study.model_path("pretrained"))["source"]
 study.source = f"{shapes.source}, transfer from {pretrained_on}"
 
@@ -72,7 +72,7 @@ trained = conditions.train_all(study)
 
 # %%
 first = {
-    name: trained[name, study["seeds"][0]]
+    name: trained[name, study.seed]
     for name in conditions.CONDITIONS
     if name != "original recipe"  # in units of its own
 }
@@ -102,7 +102,7 @@ study.figure(
 
 # %%
 found = conditions.on_validation(study, trained)
-by_condition = found.drop(columns="run").groupby("condition", sort=False)
+by_condition = found.drop(columns="split").groupby("condition", sort=False)
 means = by_condition.mean().join(by_condition.std(ddof=1).add_suffix("_sd"))
 study.table(
     "conditions",

@@ -31,10 +31,10 @@ from aaelib.shapes.sockets import SocketSurface, vertex_values
 from aaelib.study import Study, cards, conditions, figures
 
 study = Study(profile, "05_latent_exploration")
-shapes, surfaces, split = study.load_shapes("sockets")
+shapes, surfaces, split = study.load_sockets()
 aae = models.load(cards.weights_path(study, "sockets"))
 best = conditions.CONDITIONS[conditions.BEST]
-study.source = card_of(study.model_path(best.slug, study["seeds"][0]))["source"]
+study.source = card_of(conditions.path_of(study, best))["source"]
 codes = aae.encode(shapes.points)
 
 # %% [markdown]

@@ -27,10 +27,10 @@ from aaelib.shapes import places
 from aaelib.study import Study, cards, conditions, figures
 
 study = Study(profile, "06_blind_assessment")
-shapes, _, split = study.load_shapes("sockets")
+shapes, _, split = study.load_sockets()
 aae = models.load(cards.weights_path(study, "sockets"))
 best = conditions.CONDITIONS[conditions.BEST]
-study.source = card_of(study.model_path(best.slug, study["seeds"][0]))["source"]
+study.source = card_of(conditions.path_of(study, best))["source"]
 
 # %% [markdown]
 # ## The set

@@ -14,10 +14,10 @@ from ..shapes.shape_model import ShapeModel
 NEAREST_SCAN, NEAREST = "nearest scan", "nearest training socket"
 LINEAR, LINEAR_ALL_MODES = "linear shape model, k numbers", "linear shape model, all modes"
 LINEAR_ALL_SOCKETS = "linear, all training sockets, k numbers"
+LINEAR_ALL_SOCKETS_AND_MODES = "linear, all training sockets, all modes"
 FLOOR = "sampling floor"
-NAMES = (NEAREST_SCAN, NEAREST, LINEAR, LINEAR_ALL_MODES, LINEAR_ALL_SOCKETS, FLOOR)
-
-DRAWN_PER_SOCKET = 3  # samples in a draw for each test socket, as in the original code
+NAMES = (NEAREST_SCAN, NEAREST, LINEAR, LINEAR_ALL_MODES)
+NAMES += (LINEAR_ALL_SOCKETS, LINEAR_ALL_SOCKETS_AND_MODES, FLOOR)
 
 
 def of_study(unseen, scans, training, n_modes, seeds):
@@ -38,7 +38,7 @@ def of_study(unseen, scans, training, n_modes, seeds):
     -------
     dict
         Each of `NAMES` -> (reconstruction (n, n_points, 3), draws): clouds in mm, one for each test
-        socket and `DRAWN_PER_SOCKET` times as many in a draw.
+        socket and `unseen.drawn` times as many in a draw.
     """
     return {
         NEAREST_SCAN: nearest_known(unseen, scans, seeds),
@@ -46,6 +46,7 @@ def of_study(unseen, scans, training, n_modes, seeds):
         LINEAR: linear(unseen, scans, seeds, n_modes),
         LINEAR_ALL_MODES: linear(unseen, scans, seeds, None),
         LINEAR_ALL_SOCKETS: linear(unseen, training, seeds, n_modes),
+        LINEAR_ALL_SOCKETS_AND_MODES: linear(unseen, training, seeds, None),
         FLOOR: floor(unseen, seeds),
     }
 
@@ -60,13 +61,14 @@ class Known(NamedTuple):
 def nearest_known(unseen, known, seeds):
     """Contender: the nearest known shape as reconstruction, known shapes at random as samples."""
     points = known.shapes.points
-    return nearest(unseen.points, points), [redrawn(points, len(unseen), seed) for seed in seeds]
+    draws = [redrawn(points, len(unseen), seed, unseen.drawn) for seed in seeds]
+    return nearest(unseen.points, points), draws
 
 
 def linear(unseen, known, seeds, n_modes):
     """Contender: the nearest surfaces of linear shape models, and draws of these models."""
     fitted = fit_shape_models(*known)
-    n_points, wanted = unseen.points.shape[1], np.tile(unseen.kinds, DRAWN_PER_SOCKET)
+    n_points, wanted = unseen.points.shape[1], np.tile(unseen.kinds, unseen.drawn)
     return (
         linear_reconstructions(fitted, unseen.surfaces, unseen.kinds, n_points, n_modes=n_modes),
         [linear_samples(fitted, wanted, n_points, seed, n_modes) for seed in seeds],
@@ -75,7 +77,7 @@ def linear(unseen, known, seeds, n_modes):
 
 def floor(unseen, seeds):
     """Contender: other points on the same surfaces, which no reconstruction can be nearer than."""
-    n_points, again = unseen.points.shape[1], DRAWN_PER_SOCKET * unseen.surfaces
+    n_points, again = unseen.points.shape[1], unseen.drawn * unseen.surfaces
     return (
         resampled(unseen.surfaces, n_points),
         [resampled(again, n_points, seed) for seed in seeds],
@@ -98,9 +100,9 @@ def fit_shape_models(shapes, surfaces):
     }
 
 
-def redrawn(clouds, n, seed=0):
+def redrawn(clouds, n, seed=0, times=1):
     """
-    Draw `DRAWN_PER_SOCKET` times n real clouds at random, as a generator's samples.
+    Draw several times n real clouds at random, as a generator's samples.
 
     Within each n no cloud is drawn twice while there are enough: a copy would be the nearest
     neighbour of its twin, and the 1-NN accuracy of real clouds no longer 0.5.
@@ -109,7 +111,7 @@ def redrawn(clouds, n, seed=0):
     rounds = -(-n // len(clouds))
     parts = [
         np.concatenate([rng.permutation(len(clouds)) for _ in range(rounds)])[:n]
-        for _ in range(DRAWN_PER_SOCKET)
+        for _ in range(times)
     ]
     return clouds[np.concatenate(parts)]
 

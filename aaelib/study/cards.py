@@ -3,8 +3,7 @@
 from ..models.files import export_weights, load
 from ..models.runs import card_of
 from ..shapes.writing import replacing
-from .baselines import DRAWN_PER_SOCKET
-from .conditions import BEST, CONDITIONS, budget, study_recipe
+from .conditions import BEST, CONDITIONS, budget, path_of, study_recipe
 from .templating import render
 
 # Named in full: by these names `models.code` finds what a notebook depends on.
@@ -16,10 +15,10 @@ def weights_path(study, name):
     return study.folder / "weights" / f"{name}.npz"
 
 
-def export(study, seed):
-    """Write the models to take away: of all training sockets with that seed, and pre-trained."""
+def export(study):
+    """Write the models to take away: of all training sockets of the study's split, and pre-trained."""
     chosen = {
-        "sockets": study.model_path(CONDITIONS[BEST].slug, seed),
+        "sockets": path_of(study, CONDITIONS[BEST]),
         "pretrained": study.model_path("pretrained"),
     }
     for name, path in chosen.items():
@@ -34,14 +33,13 @@ def write_cards(study, metrics):
     baseline that it is compared with.
     """
     best = CONDITIONS[BEST]
-    source = card_of(study.model_path(best.slug, study["seeds"][0]))["source"]
+    source = card_of(path_of(study, best))["source"]
     values = {
         "sockets": {
             "recipe": study_recipe(study, best),
             "source": source.split(",")[0],
-            "n": {part: len(index) for part, index in study.load_shapes("sockets")[2].items()},
+            "n": {part: len(index) for part, index in study.load_sockets()[2].items()},
             "steps": budget(study, best),
-            "drawn": DRAWN_PER_SOCKET,
             "metrics": metrics.to_markdown(disable_numparse=True),
         },
         "pretrained": {

@@ -10,13 +10,16 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..models import recipes, training
+from ..models.code import digest_of
 from ..models.files import load
 from ..models.runs import card_of, fingerprint
 from ..models.starts import Start
-from ..shapes.shape_model import ShapeModel
+from ..shapes.shape_model import ShapeModel, transported
 from ..shapes.sources import KINDS
 from ..shapes.writing import replacing
-from .evaluation import Unseen, measure_once, unrefined
+from . import baselines, evaluation
+from .baselines import Known
+from .evaluation import Unseen, measure_once
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,11 @@ OTHERS = (
     _shape_model_start("all training sockets", sockets="training"),
 )
 BEST = OTHERS[-1].name
+# What shape-model starts are before they are trained: linear within each kind of socket.
+BEFORE = {
+    OTHERS[1].name: "linear, scans, same points",
+    BEST: "linear, all training sockets, same points",
+}
 CONDITIONS = {condition.name: condition for condition in (*FACTORS, *OTHERS)}
 
 
@@ -113,7 +121,7 @@ def ablations(study):
 
 def ablated(study, evaluated):
     """
-    Results of the ablations, and of `BEST` with and without refinement of its codes.
+    Results of the ablations.
 
     Parameters
     ----------
@@ -126,15 +134,11 @@ def ablated(study, evaluated):
     dict
         "what: value" -> list of results, as `tables.summary` takes them.
     """
-    found = {
+    return {
         f"{what}: {value}": evaluated[condition.name]
         for what, values in ablations(study).items()
         for value, condition in values.items()
     }
-    steps = study_recipe(study, CONDITIONS[BEST]).refinement_steps
-    found[f"refinement: {steps} steps"] = evaluated[BEST]
-    found["refinement: none"] = unrefined(evaluated[BEST])
-    return found
 
 
 def runs(study):
@@ -143,12 +147,19 @@ def runs(study):
 
     Returns
     -------
-    list of (Condition, seed)
+    list of (Study, Condition)
+        Split by split.
     """
-    listed = [(condition, seed) for condition in CONDITIONS.values() for seed in study["seeds"]]
     varied = [c for values in ablations(study).values() for c in values.values()]
     others = [condition for condition in varied if condition.name not in CONDITIONS]
-    return listed + [(condition, seed) for condition in others for seed in study["ablation_seeds"]]
+    return [
+        (each, condition)
+        for each in study.splits()
+        for condition in (
+            *CONDITIONS.values(),
+            *(others if each.seed in study["ablation_splits"] else ()),
+        )
+    ]
 
 
 def socket_sets(study):
@@ -161,7 +172,7 @@ def socket_sets(study):
         "scans"; "training", the scans and all else that is neither validation nor test; "n scans",
         n of the scans, each set within the next larger one, kinds in proportion.
     """
-    shapes, _, split = study.load_shapes("sockets")
+    shapes, _, split = study.load_sockets()
     sets = {"scans": split["scans"]}
     for n in study["few_scans"]:
         chosen = []
@@ -186,7 +197,27 @@ def study_recipe(study, condition=FACTORS[0]):
 
 def shape_models_path(study, sockets, kind):
     """The file to which notebook 01 writes the shape model of a set of sockets."""
-    return study.folder / "models" / f"shape_model_{kind}_{re.sub(' ', '_', sockets)}.npz"
+    name = f"shape_model_{kind}_{re.sub(' ', '_', sockets)}_{study.seed}.npz"
+    return study.folder / "models" / name
+
+
+def fit_shape_models(study):
+    """
+    Fit and write a shape model of each set of sockets, with the correspondence of their clouds.
+
+    The scans of each split, all its training sockets, and where it has ablations fewer scans.
+    """
+    shapes, surfaces, _ = study.load_sockets()
+    for each in tqdm(study.splits(), desc="splits"):
+        for name, index in socket_sets(each).items():
+            if name not in ("scans", "training") and each.seed not in study["ablation_splits"]:
+                continue
+            for kind in KINDS:
+                chosen = [i for i in index if shapes.kinds[i] == kind]
+                n_points = study["shape_model"]["points"]
+                some = [surfaces[i] for i in chosen]
+                model = transported(some, shapes.points[chosen], n_points, seed=each.seed)
+                model.save(shape_models_path(each, name, kind))
 
 
 def load_shape_models(study, sockets="scans"):
@@ -194,10 +225,16 @@ def load_shape_models(study, sockets="scans"):
     return {kind: ShapeModel.load(shape_models_path(study, sockets, kind)) for kind in KINDS}
 
 
-def before_training(study, condition, seed):
+def path_of(study, condition, trained=True):
+    """Path of a condition's model of the study's split, or of what it starts as."""
+    return study.model_path(f"{condition.slug}{'' if trained else '_before'}_{study.seed}")
+
+
+def before_training(study, condition):
     """Path of the model that a shape-model start gives; it is made once, and kept."""
-    shapes, _, _ = study.load_shapes("sockets")
+    shapes, _, split = study.load_sockets()
     learnt, recipe = shapes[socket_sets(study)[condition.sockets]], study_recipe(study, condition)
+    validation = shapes[split["validation"]]
     begun = Start(
         frozen=condition.frozen,
         decoder="shape models",
@@ -205,10 +242,12 @@ def before_training(study, condition, seed):
         steps=study["shape_model_start"]["steps"],
         limit=study["transfer"]["limit"],
     )
-    path = study.model_path(f"{condition.slug}_before", seed)
-    known_by = fingerprint([learnt], recipe, begun, training.Settings(seed=seed), {})
+    path = path_of(study, condition, trained=False)
+    settings = training.Settings(seed=study.seed)
+    known_by = fingerprint([learnt, validation], recipe, begun, settings, {})
     if card_of(path).get("fingerprint") != known_by:
-        aae = begun.begin(learnt.points, recipe, seed)
+        aae = begun.begin(learnt.points, recipe, study.seed)
+        training.estimate_noise(aae, aae.normalize(validation.points)[0])
         # Only with optimizers can it be saved; these have no state to save.
         aae.compile(*(keras.optimizers.SGD() for _ in range(3)))
         aae.save(path)
@@ -217,18 +256,18 @@ def before_training(study, condition, seed):
     return path
 
 
-def start(study, condition, seed):
+def start(study, condition):
     """The `Start` of a condition."""
     if condition.start == "shape models":
-        begun = load(before_training(study, condition, seed))
+        begun = load(before_training(study, condition))
         return Start(model=begun, frozen=condition.frozen, scale=begun.scale)
     model = load(study.model_path("pretrained")) if condition.transferred else None
     return Start(model=model, frozen=condition.frozen, decoder="cloud")
 
 
-def train(study, condition, seed):
-    """Train one condition with one seed, or find it trained; return its `Run`."""
-    shapes, _, split = study.load_shapes("sockets")
+def train(study, condition):
+    """Train one condition on the study's split, or find it trained; return its `Run`."""
+    shapes, _, split = study.load_sockets()
     shape_models = load_shape_models(study, condition.sockets) if condition.augmented else {}
     settings = dict(study["transfer"])
     if condition.original:
@@ -238,26 +277,27 @@ def train(study, condition, seed):
         shapes,
         {"training": socket_sets(study)[condition.sockets], **parts},
         study_recipe(study, condition),
-        start(study, condition, seed),
-        training.Settings(shape_models=tuple(shape_models.values()), seed=seed, **settings),
-        study.model_path(condition.slug, seed),
+        start(study, condition),
+        training.Settings(shape_models=tuple(shape_models.values()), seed=study.seed, **settings),
+        path_of(study, condition),
         {"source": study.source, "condition": condition.name, "start": condition.start},
     )
 
 
 def train_all(study):
-    """Train and evaluate every run of the study: (condition's name, seed) -> `Run`."""
-    trained, unseen = {}, unseen_sockets(study)
-    for condition, seed in tqdm(runs(study), desc="runs"):
-        trained[condition.name, seed] = train(study, condition, seed)
-        evaluate(study, unseen, condition, seed)
+    """Train and evaluate every run of the study: (condition's name, split) -> `Run`."""
+    trained = {}
+    for each, condition in tqdm(runs(study), desc="runs"):
+        each.source = study.source
+        trained[condition.name, each.seed] = train(each, condition)
+        evaluate(each, condition)
     return trained
 
 
 def unseen_sockets(study):
-    """The test sockets, as `Unseen`."""
-    shapes, surfaces, split = study.load_shapes("sockets")
-    return Unseen(shapes[split["test"]], [surfaces[i] for i in split["test"]])
+    """The test sockets of the study's split, as `Unseen`."""
+    shapes, surfaces, split = study.load_sockets()
+    return Unseen(shapes[split["test"]], [surfaces[i] for i in split["test"]], drawn=1)
 
 
 def draw_seeds(study):
@@ -265,50 +305,85 @@ def draw_seeds(study):
     return range(1000, 1000 + study["evaluation"]["draws"])
 
 
-def evaluate(study, unseen, condition, seed, trained=True):
+def evaluate(study, condition, trained=True):
     """
     Evaluate the model of a condition on test sockets, or read what an earlier call found.
 
     Parameters
     ----------
     study : Study
-    unseen : Unseen
-        What `unseen_sockets` gives.
     condition : Condition
-    seed : int
     trained : bool
         False: the model that a shape-model start gives, before it is trained.
 
     Returns
     -------
     dict of str to numpy.ndarray
-        As `evaluation.measure_once` gives it, with its unrefined reconstruction for `BEST`, and of
-        `CONDITIONS` with ``trained_chamfer``, of the sockets that the model learnt from, and
-        ``validation_chamfer``.
+        As `evaluation.measure_once` gives it, and of `CONDITIONS` with ``trained_chamfer``, of the
+        sockets that the model learnt from, and ``validation_chamfer``.
     """
     others = {}
     if trained and condition.name in CONDITIONS:
-        shapes, _, split = study.load_shapes("sockets")
+        shapes, _, split = study.load_sockets()
         index = {
             "trained": socket_sets(study)[condition.sockets],
             "validation": split["validation"],
         }
         others = {name: shapes.points[each] for name, each in index.items()}
-    path = study.model_path(condition.slug, seed)
-    return measure_once(
-        path if trained else before_training(study, condition, seed),
-        unseen,
-        draw_seeds(study),
-        others,
-        unrefined=trained and condition.name == BEST,
-    )
+    path = path_of(study, condition) if trained else before_training(study, condition)
+    return measure_once(path, unseen_sockets(study), draw_seeds(study), others)
 
 
-def evaluate_all(study, unseen):
-    """Evaluate every run of the study: condition's name -> list of results, one for each seed."""
+def evaluate_all(study):
+    """
+    Evaluate every run of the study, what shape-model starts begin as, and the baselines.
+
+    Returns
+    -------
+    dict
+        Name -> list of results, one for each split.
+    """
     found = {}
-    for condition, seed in tqdm(runs(study), desc="evaluation"):
-        found.setdefault(condition.name, []).append(evaluate(study, unseen, condition, seed))
+    for each, condition in tqdm(runs(study), desc="evaluation"):
+        found.setdefault(condition.name, []).append(evaluate(each, condition))
+        if condition.name in BEFORE:
+            result = evaluate(each, condition, trained=False)
+            found.setdefault(BEFORE[condition.name], []).append(result)
+    for each in study.splits():
+        for name, result in evaluate_baselines(each).items():
+            found.setdefault(name, []).append(result)
+    return found
+
+
+def evaluate_baselines(study):
+    """Evaluate the baselines of the study's split, or read what an earlier call found."""
+    shapes, surfaces, _ = study.load_sockets()
+    sets, unseen = socket_sets(study), unseen_sockets(study)
+    known = [
+        Known(shapes[i], [surfaces[k] for k in i]) for i in map(sets.get, ("scans", "training"))
+    ]
+    code_size = study_recipe(study).code_size
+    key = [
+        digest_of(baselines.__name__, evaluation.__name__),
+        unseen.key,
+        *sets.values(),
+        code_size,
+    ]
+
+    def measured():
+        contenders = baselines.of_study(unseen, *known, code_size, draw_seeds(study))
+        return {
+            f"{name}: {metric}": values
+            for name, each in evaluation.compare(unseen, contenders).items()
+            for metric, values in each.items()
+        }
+
+    file = study.folder / "models" / f"baselines_{study.seed}.evaluation.npz"
+    kept = evaluation.once(file, [*key, study["evaluation"]["draws"]], measured)
+    found = {}
+    for name, values in kept.items():
+        contender, metric = name.split(": ")
+        found.setdefault(contender, {})[metric] = values
     return found
 
 
@@ -353,24 +428,23 @@ def on_validation(study, trained):
     Returns
     -------
     pandas.DataFrame
-        A row for each run of `CONDITIONS`: "condition", "run" (its seed), what `budget` gives,
-        "best_epoch"; "trained_chamfer", "validation_chamfer", the mean errors of reconstruction in
-        unit spheres, and "gap", the second over the first; "validation_jsd", of samples;
+        A row for each run of `CONDITIONS`: "condition", "split", what `budget` gives, "best_epoch";
+        "trained_chamfer", "validation_chamfer", the mean errors of reconstruction in unit spheres,
+        and "gap", the second over the first; "validation_jsd", of samples;
         "discriminator_accuracy", on codes of the selected epoch.
     """
-    rows, unseen = [], unseen_sockets(study)
-    for (name, seed), run in trained.items():
-        if name not in CONDITIONS:
-            continue
-        found = evaluate(study, unseen, CONDITIONS[name], seed)
-        accuracy = run.history.val_discriminator_accuracy[run.best_epoch]
-        rows.append(
-            {"condition": name, "run": seed}
-            | budget(study, CONDITIONS[name])
-            | {"best_epoch": run.best_epoch}
-            | {key: float(found[key]) for key in ("trained_chamfer", "validation_chamfer")}
-            | {"gap": float(found["validation_chamfer"] / found["trained_chamfer"])}
-            | {"validation_jsd": float(found["validation_jsd"])}
-            | {"discriminator_accuracy": accuracy}
-        )
+    rows = []
+    for each in study.splits():
+        for name, condition in CONDITIONS.items():
+            run, found = trained[name, each.seed], evaluate(each, condition)
+            accuracy = run.history.val_discriminator_accuracy[run.best_epoch]
+            rows.append(
+                {"condition": name, "split": each.seed}
+                | budget(study, condition)
+                | {"best_epoch": run.best_epoch}
+                | {key: float(found[key]) for key in ("trained_chamfer", "validation_chamfer")}
+                | {"gap": float(found["validation_chamfer"] / found["trained_chamfer"])}
+                | {"validation_jsd": float(found["validation_jsd"])}
+                | {"discriminator_accuracy": accuracy}
+            )
     return pd.DataFrame(rows)

@@ -20,12 +20,13 @@ from ..models.runs import card_of
 from ..models.training import prior_jsd
 from ..shapes.clouds import normalize
 from ..shapes.writing import replacing
-from .baselines import DRAWN_PER_SOCKET
 
 # Column -> its title, and which way is better or the value that is best.
 METRICS = {
     "chamfer": ("Chamfer distance", "lower"),
     "surface_mm": ("surface error, mm", "lower"),
+    "one_pass_chamfer": ("Chamfer distance, one pass", "lower"),
+    "one_pass_mm": ("surface error, one pass, mm", "lower"),
     "fidelity": ("fidelity", "lower"),
     "coverage": ("coverage", "higher"),
     "jsd": ("JSD", "lower"),
@@ -49,10 +50,13 @@ class Unseen:
         Test sockets, or other shapes.
     surfaces : list of SocketSurface, optional
         Theirs; None for shapes that are no sockets, which have no errors on surfaces.
+    drawn : int
+        Samples for each shape in a draw; 3 in the original code.
     """
 
-    def __init__(self, shapes, surfaces=None):
+    def __init__(self, shapes, surfaces=None, drawn=3):
         self.points, self.kinds, self.surfaces = shapes.points, shapes.kinds, surfaces
+        self.drawn = drawn
         self.reference = normalize(self.points, "unit-sphere")[0]
 
     def __len__(self):
@@ -70,7 +74,12 @@ class Unseen:
         """(n, n) Chamfer distances between the shapes."""
         return pairwise_chamfer(self.reference)
 
-    def evaluate(self, reconstruction, draws):
+    @property
+    def key(self):
+        """All that results depend on."""
+        return [self.points, [surface.vertices for surface in self.surfaces], self.drawn]
+
+    def evaluate(self, reconstruction, draws, one_pass=None):
         """
         Evaluate what one contender reconstructs and generates.
 
@@ -78,6 +87,8 @@ class Unseen:
         ----------
         reconstruction : (n, n_points, 3) array
             Of each shape, mm.
+        one_pass : (n, n_points, 3) array, optional
+            Of an encoder's own codes, before refinement.
         draws : iterable of (k n, m_points, 3) arrays
             Generated shapes, mm: a whole multiple of the unseen ones in each. May be empty.
 
@@ -94,8 +105,12 @@ class Unseen:
             If a draw is no multiple of the unseen shapes.
         """
         scores = [self._scores(draw) for draw in draws]
+        first = {} if one_pass is None else self._errors(one_pass)
+        unknown = np.full(len(self), np.nan)
         return self._errors(reconstruction) | {
-            name: np.array([each[name] for each in scores]) for name in GENERATIVE.values()
+            "one_pass_chamfer": first.get("chamfer", unknown),
+            "one_pass_mm": first.get("surface_mm", unknown),
+            **{name: np.array([each[name] for each in scores]) for name in GENERATIVE.values()},
         }
 
     def _errors(self, reconstruction):
@@ -139,22 +154,37 @@ def measure(aae, unseen, seeds):
     aae : AdversarialAutoencoder
     unseen : Unseen
     seeds : sequence of int
-        Of the draws, `DRAWN_PER_SOCKET` samples for each shape in each.
+        Of the draws, `unseen.drawn` samples for each shape in each.
 
     Returns
     -------
     dict of str to numpy.ndarray
-        What `Unseen.evaluate` gives; and the "codes" of the shapes, their "reconstruction", and the
-        "samples" of the first draw.
+        What `Unseen.evaluate` gives; and the "codes" of the shapes, refined, those of one pass
+        ("one_pass_codes"), their "reconstruction", and the "samples" of the first draw.
     """
+    first = aae.encode(unseen.points, refinement_steps=0)
     codes = aae.encode(unseen.points)
     reconstruction = aae.reconstruct(unseen.points, codes=codes)
-    draws = [aae.sample(DRAWN_PER_SOCKET * len(unseen), seed) for seed in seeds]
+    draws = [aae.sample(unseen.drawn * len(unseen), seed) for seed in seeds]
     kept = {"codes": codes, "reconstruction": reconstruction, "samples": draws[0]}
-    return unseen.evaluate(reconstruction, draws) | kept
+    one_pass = aae.reconstruct(unseen.points, codes=first)
+    return unseen.evaluate(reconstruction, draws, one_pass) | kept | {"one_pass_codes": first}
 
 
-def measure_once(path, unseen, seeds, others, unrefined=False):
+def once(file, key, measured):
+    """Results (`.npz`) of a function without arguments, which is called once for each key."""
+    key = joblib.hash(key)
+    if file.exists():
+        with np.load(file, allow_pickle=False) as kept:
+            if str(kept["key"]) == key:
+                return {name: kept[name] for name in kept if name != "key"}
+    found = measured()
+    with replacing(file) as temporary:
+        np.savez(temporary, key=key, **found)
+    return found
+
+
+def measure_once(path, unseen, seeds, others):
     """
     Evaluate a saved model, and keep what is found beside it (`.evaluation.npz`).
 
@@ -169,49 +199,27 @@ def measure_once(path, unseen, seeds, others, unrefined=False):
         As for `measure`.
     others : dict
         Name -> (n, n_points, 3) further clouds to reconstruct, mm.
-    unrefined : bool
-        Evaluate the reconstruction at the encoder's own codes too.
 
     Returns
     -------
     dict of str to numpy.ndarray
-        What `measure` gives; "unrefined_codes", and with `unrefined` its metrics under names that
-        begin with ``unrefined_``; for each of `others` the mean error of reconstruction
+        What `measure` gives; for each of `others` the mean error of reconstruction
         (``<name>_chamfer``); and the divergence of samples from the "validation" clouds, if there
         are any (``validation_jsd``).
     """
-    key = joblib.hash(
-        [
-            card_of(path).get("fingerprint"),
-            digest_of(__name__),
-            [unseen.points, [surface.vertices for surface in unseen.surfaces]],
-            [list(seeds), others, unrefined],
-        ]
-    )
-    file = path.with_suffix(".evaluation.npz")
-    if file.exists():
-        with np.load(file, allow_pickle=False) as kept:
-            if str(kept["key"]) == key:
-                return {name: kept[name] for name in kept if name != "key"}
-    aae = load(path)
-    found = measure(aae, unseen, seeds)
-    found["unrefined_codes"] = aae.encode(unseen.points, refinement_steps=0)
-    if unrefined:
-        one_pass = aae.reconstruct(unseen.points, codes=found["unrefined_codes"])
-        errors = unseen.evaluate(one_pass, ())
-        found |= {f"unrefined_{name}": values for name, values in errors.items()}
-    for name, points in others.items():
-        found[f"{name}_chamfer"] = reconstruction_chamfer(points, aae.reconstruct(points)).mean()
-    if "validation" in others:
-        found["validation_jsd"] = prior_jsd(aae, others["validation"])
-    with replacing(file) as temporary:
-        np.savez(temporary, key=key, **found)
-    return found
 
+    def measured():
+        aae = load(path)
+        found = measure(aae, unseen, seeds)
+        for name, points in others.items():
+            errors = reconstruction_chamfer(points, aae.reconstruct(points))
+            found[f"{name}_chamfer"] = errors.mean()
+        if "validation" in others:
+            found["validation_jsd"] = prior_jsd(aae, others["validation"])
+        return found
 
-def unrefined(runs):
-    """What `measure_once` found at the encoder's own codes, as `Unseen.evaluate` gives it."""
-    return [{name: run[f"unrefined_{name}"] for name in METRICS} for run in runs]
+    key = [card_of(path).get("fingerprint"), digest_of(__name__), unseen.key, list(seeds), others]
+    return once(path.with_suffix(".evaluation.npz"), key, measured)
 
 
 def compare(unseen, contenders):
@@ -227,9 +235,9 @@ def compare(unseen, contenders):
     Returns
     -------
     dict
-        Name -> list of one result of `Unseen.evaluate`.
+        Name -> result of `Unseen.evaluate`.
     """
     return {
-        name: [unseen.evaluate(*contender)]
+        name: unseen.evaluate(*contender)
         for name, contender in tqdm(contenders.items(), desc="evaluation")
     }

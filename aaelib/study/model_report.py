@@ -16,7 +16,7 @@ from ..shapes.sockets import check_sockets, fit_surfaces
 from ..shapes.sources import KINDS
 from ..shapes.writing import replacing
 from . import baselines, evaluation, figures, tables
-from .baselines import DRAWN_PER_SOCKET, Known
+from .baselines import Known
 from .selection import TRAINED_PER_SHAPE, select
 from .site import live_figure
 from .templating import render
@@ -84,7 +84,7 @@ class Evaluation:
             memory=memory,
             figures={name: live_figure(each.to_json()) for name, each in self.figures.items()},
             captions=self.captions,
-            drawn=DRAWN_PER_SOCKET,
+            drawn=self.about["drawn"],
             plotly=get_plotlyjs(),
         )
         plain = {
@@ -115,7 +115,7 @@ def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, 
     shapes : aaelib.shapes.Shapes
         With as many points as the model's recipe has, in the unit of its training shapes.
     draws : int
-        How often samples of the prior are drawn, `baselines.DRAWN_PER_SOCKET` for each shape.
+        How often samples of the prior are drawn, `Unseen.drawn` for each shape.
     seed : int
         Of the first draw; the next ones have the next. By default other draws than those by which
         epochs are selected.
@@ -166,7 +166,13 @@ def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, 
         near = {f"samples of {name}": of_samples, "shapes it was not trained on": of_new}
     metrics = tables.summary_of_draws(evaluated).dropna(axis=1, how="all")
     errors = {"class": chosen.kinds, "chamfer": mine["chamfer"], "surface_mm": mine["surface_mm"]}
-    about = {"model": name, "recipe": aae.recipe.name, "which": which, "n": len(chosen)}
+    about = {
+        "model": name,
+        "recipe": aae.recipe.name,
+        "which": which,
+        "n": len(chosen),
+        "drawn": unseen.drawn,
+    }
     about |= {"n_trained": found.n_trained, "n_compared": len(trained), "folder": shapes.folder}
     about |= {"source": shapes.source, "trained_on": card.get("source")}
     about |= {"sockets": sockets, "seeds": seeds}
@@ -196,16 +202,17 @@ def _baselines(unseen, files, trained, code_size, seeds):
     if unseen.surfaces is not None:
         contenders[baselines.FLOOR] = baselines.floor(unseen, seeds)
     elif files is not None and all(file.suffix.lower() != ".npy" for file in files):
-        contenders[baselines.FLOOR] = _sampled_anew(files, unseen.points.shape, seeds)
+        contenders[baselines.FLOOR] = _sampled_anew(files, unseen, seeds)
     return contenders
 
 
-def _sampled_anew(files, shape, seeds):
+def _sampled_anew(files, unseen, seeds):
     """Contender: other points on the same meshes."""
     # The shapes themselves have the seed 0.
+    shape = unseen.points.shape
     first, *others = (
         folders.read_all(files, shape[1], seed, title="sampling floor")
-        for seed in range(1, 2 + DRAWN_PER_SOCKET * len(seeds))
+        for seed in range(1, 2 + unseen.drawn * len(seeds))
     )
     return first, np.reshape(others, (len(seeds), -1, *shape[1:]))
 

@@ -20,7 +20,7 @@ PROVENANCE = {
     "source": "set AAELIB_DATA to the folder of the reference's shapes (unset: those that were "
     "downloaded, else the bundled ones) and run `make reproduce` again",
     "profile": "compare runs of one profile",
-    "seed": "`make store` makes a run the reference",
+    "splits": "`make store` makes a run the reference",
 }
 VERDICTS = ("moved", "missing", "new", "within tolerance", "extra")  # the worst first
 EXTRA = "T7"  # begins the names of tables of sealed sockets, which not all data has

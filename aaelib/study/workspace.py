@@ -9,6 +9,7 @@ from IPython.display import Markdown, display
 from ..shapes.folders import Shapes
 from ..shapes.places import NOTEBOOKS, ROOT
 from ..shapes.sockets import SocketSurface
+from ..shapes.splits import split_sockets
 from ..shapes.writing import replacing
 from . import figures
 
@@ -25,13 +26,15 @@ class Study:
         A file in `notebooks/profiles`, without suffix.
     notebook : str
         The notebook that writes, for its conclusions.
+    seed : int, optional
+        Of the split of the sockets, one of the profile's `splits`; the first by default.
 
     Attributes
     ----------
     parameters : dict
         Contents of the profile; `study[key]` is one of them.
     seed : int
-        Of the data and the split.
+        Of the split and all that is trained on it.
     folder : Path
         `results/<profile>`.
     source : str or None
@@ -43,53 +46,55 @@ class Study:
         If there is no such profile.
     """
 
-    def __init__(self, profile, notebook):
+    def __init__(self, profile, notebook, seed=None):
         file = PROFILES / f"{profile}.yaml"
         if not file.exists():
             known = sorted(f.stem for f in PROFILES.glob("*.yaml"))
             raise ValueError(f"no profile {profile!r}; accepted: {', '.join(known)}")
         self.profile, self.notebook = profile, notebook
         self.parameters = yaml.safe_load(file.read_text())
-        self.seed = self.parameters["seed"]
+        self.seed = self["splits"][0] if seed is None else seed
         self.folder = ROOT / "results" / profile
         self.source = None
 
     def __getitem__(self, key):
         return self.parameters[key]
 
-    def model_path(self, name, seed=None):
-        """Path of a model, `models/<name>.keras` or `models/<name>_<seed>.keras`."""
-        name = name if seed is None else f"{name}_{seed}"
+    def splits(self):
+        """This study once for each split of the sockets, see `splits.split_sockets`."""
+        return [Study(self.profile, self.notebook, seed) for seed in self["splits"]]
+
+    def model_path(self, name):
+        """Path of a model, `models/<name>.keras`."""
         return self.folder / "models" / f"{name}.keras"
 
     # Between notebooks ------------------------------------------------------------------------
 
-    def save_shapes(self, name, shapes, surfaces, split):
-        """Write shapes, their surfaces and their split for the next notebooks."""
+    def save_sockets(self, shapes, surfaces):
+        """Write the sockets and their surfaces for the next notebooks."""
         arrays = {"points": shapes.points, "names": shapes.names, "kinds": shapes.kinds}
-        arrays |= {f"split_{part}": index for part, index in split.items()}
         arrays["surfaces"] = np.stack([s.vertices for s in surfaces]).astype(np.float32)
-        with replacing(self.folder / f"{name}.npz") as temporary:
+        with replacing(self.folder / "sockets.npz") as temporary:
             np.savez(temporary, source=shapes.source, **arrays)
         self.source = shapes.source
 
-    def load_shapes(self, name):
+    def load_sockets(self):
         """
-        Read what `save_shapes` wrote.
+        Read what `save_sockets` wrote, and split it.
 
         Returns
         -------
         shapes : Shapes
         surfaces : list of SocketSurface
         split : dict of str -> ndarray
-            Part -> indices of its shapes.
+            Part -> indices of its shapes, by the study's seed.
 
         Raises
         ------
         FileNotFoundError
-            If the notebook that writes the file has not run in this profile.
+            If notebook 01 has not run in this profile.
         """
-        file = self.folder / f"{name}.npz"
+        file = self.folder / "sockets.npz"
         if not file.exists():
             raise FileNotFoundError(
                 f"{file} is missing: run the notebooks before this one with the profile "
@@ -98,16 +103,20 @@ class Study:
         with np.load(file, allow_pickle=False) as saved:
             shapes = Shapes(saved["points"], saved["names"], saved["kinds"], str(saved["source"]))
             surfaces = [SocketSurface(v) for v in saved["surfaces"]]
-            split = {k.removeprefix("split_"): saved[k] for k in saved if k.startswith("split_")}
         self.source = self.source or shapes.source
-        return shapes, surfaces, split
+        return shapes, surfaces, self.split(shapes)
+
+    def split(self, shapes):
+        """Split sockets as the profile says, by the study's seed."""
+        s = self["sockets"]
+        return split_sockets(shapes, s["scans"], s["validation"], s["test"], self.seed)
 
     # Shown in notebooks -----------------------------------------------------------------------
 
     @property
     def provenance(self):
-        """Source, profile and seed, as captions name them."""
-        return f"{self.source} · profile {self.profile} · seed {self.seed}"
+        """Source, profile and splits, as captions name them."""
+        return f"{self.source} · profile {self.profile} · {counted(self['splits'], 'split')}"
 
     def table(self, name, frame, caption=None, shown=None):
         """
@@ -118,7 +127,7 @@ class Study:
         name : str
             File name without suffix.
         frame : pandas.DataFrame
-            The CSV has it in full, with columns for source, profile and seed.
+            The CSV has it in full, with columns for source, profile and number of splits.
         caption : str, optional
             What the numbers are, their unit and which way is better.
         shown : pandas.DataFrame, optional
@@ -126,7 +135,8 @@ class Study:
         """
         folder = self.folder / "tables"
         with replacing(folder / f"{name}.csv") as temporary:
-            frame.assign(source=self.source, profile=self.profile, seed=self.seed).to_csv(temporary)
+            known = {"source": self.source, "profile": self.profile, "splits": len(self["splits"])}
+            frame.assign(**known).to_csv(temporary)
         if caption is None:
             return
         text = (frame if shown is None else shown).to_markdown(floatfmt=".4g")
@@ -172,3 +182,8 @@ class Study:
         with replacing(self.folder / "conclusions" / f"{self.notebook}.md") as temporary:
             temporary.write_text(text + "\n")
         display(Markdown(text))
+
+
+def counted(things, name):
+    """How many there are, in words: "1 split", "5 splits"."""
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
