@@ -16,7 +16,7 @@ def weights_path(study, name):
 
 
 def export(study):
-    """Write the models to take away: of all training sockets of the study's split, and pre-trained."""
+    """Write the models to take away: of the split's training sockets, and pre-trained."""
     chosen = {
         "sockets": path_of(study, CONDITIONS[BEST]),
         "pretrained": study.model_path("pretrained"),
