@@ -208,7 +208,7 @@ def signed_gaps(points, mesh):
 
     NaN where the nearest point of the surface is on its border: there the surface has ended.
     """
-    nearest, distances, triangles = trimesh.proximity.closest_point(mesh, points)
+    nearest, distances, triangles = meshes.nearest_on(mesh, points)
     weights, normals = _normals(mesh, nearest, triangles)
     inside = np.einsum("ij,ij->i", points - nearest, normals) < 0
     on_border = np.isin(np.arange(len(mesh.vertices)), _border_edges(mesh))

@@ -1,9 +1,9 @@
 """Errors of reconstructed shapes."""
 
 import numpy as np
-from trimesh.proximity import closest_point
 
 from ..shapes.clouds import as_points, normalize
+from ..shapes.meshes import nearest_on
 from .distances import chamfer_distance, check_counterparts
 
 
@@ -48,4 +48,4 @@ def surface_distance(points, mesh):
     ValueError
         If `points` is not (n_points, 3) and finite.
     """
-    return closest_point(mesh, as_points(points, ndim=2))[1]
+    return nearest_on(mesh, as_points(points, ndim=2))[1]

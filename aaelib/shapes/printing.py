@@ -7,9 +7,9 @@ import pandas as pd
 import trimesh
 from scipy.sparse import coo_array, diags_array
 from scipy.sparse.linalg import spsolve
-from trimesh.proximity import ProximityQuery
 from trimesh.triangles import points_to_barycentric
 
+from .meshes import nearest_on
 from .writing import replacing
 
 MAX_THICKNESS = 20.0  # mm; walls of printed sockets have 3 to 8
@@ -179,12 +179,11 @@ def _stiffness(mesh):
 
 def _lengths(mesh, directions, thickness):
     """Trace how far out (n_vertices,) the mesh is `thickness` away; nan where it never is."""
-    query = ProximityQuery(mesh)
     lengths = np.full(len(directions), float(thickness))
     short = np.arange(len(directions))
     for _ in range(_STEPS):
         tips = mesh.vertices[short] + lengths[short, None] * directions[short]
-        nearest, distances, faces = query.on_surface(tips)
+        nearest, distances, faces = nearest_on(mesh, tips)
         # Where a lip leaves less room than two walls need, the way out leads through the lip.
         inside = np.einsum("ij,ij->i", tips - nearest, _normals(mesh, nearest, faces)) < 0
         lengths[short] += np.where(inside, np.nan, thickness - distances)

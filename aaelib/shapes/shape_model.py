@@ -16,6 +16,7 @@ from sklearn.decomposition import PCA
 from tqdm.auto import tqdm
 
 from .clouds import resample
+from .meshes import nearest_on
 from .sockets import SocketSurface, node_values
 from .writing import replacing
 
@@ -213,7 +214,7 @@ class ShapeModel:
         basis = np.empty((n_patterns, len(stacked), n_points, 3), np.float32)
         for k in range(n_patterns):
             places = resample(mesh, n_points, seed=seed + k)
-            _, _, faces = trimesh.proximity.closest_point(mesh, places)
+            _, _, faces = nearest_on(mesh, places)
             share = trimesh.triangles.points_to_barycentric(mesh.triangles[faces], places)
             corners = vertices[:, mesh.faces[faces]]
             basis[k] = np.einsum("mpcx,pc->mpx", corners, share)
@@ -352,7 +353,7 @@ def _low_rank(places, rank):
 
 
 def _on_surface(surface, points):
-    return trimesh.proximity.closest_point(surface.mesh(), points)[0]
+    return nearest_on(surface.mesh(), points)[0]
 
 
 def _slid(surface, moves):

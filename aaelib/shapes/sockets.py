@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
 from .clouds import as_points, resample
+from .meshes import nearest_on
 from .printing import export, thicken
 
 MIN_POINTS = 100
@@ -335,7 +336,7 @@ def surface_errors(reconstructed, surfaces):
         # A decoder's points scatter about its surface: more smoothing than scans need.
         fitted = SocketSurface.from_points(cloud, smoothing=0.1).mesh()
         real = surface.mesh()
-        nearest = trimesh.proximity.closest_point(fitted, real.vertices)[0]
+        nearest = nearest_on(fitted, real.vertices)[0]
         outwards = np.einsum("ij,ij->i", nearest - real.vertices, real.vertex_normals)
         errors.append(node_values(outwards, *surface.vertices.shape[:2]))
     return np.stack(errors)
