@@ -10,6 +10,7 @@ from scipy.stats import wasserstein_distance
 from aaelib.metrics.distances import (
     chamfer_distance,
     earth_movers_distance,
+    nearest_earth_movers_distance,
     pairwise_chamfer,
     pairwise_earth_movers_distance,
 )
@@ -102,6 +103,22 @@ def test_earth_movers_distance_of_points_on_a_line_is_the_wasserstein_distance()
 def test_all_pairs_of_one_set_are_those_with_its_copy(pairwise):
     a = clouds(4, 30)
     np.testing.assert_allclose(pairwise(a), pairwise(a, a.copy()), rtol=1e-9, atol=1e-9)
+
+
+def test_nearest_by_the_earth_movers_distance_are_those_of_all_pairs():
+    noise = clouds(2 * 8, 40, spread=0.1).reshape(2, 8, 40, 3)
+    a, b = np.geomspace(1, 9, 8)[:, None, None] * (clouds(1, 40, seed=1) + noise)
+    between, within = pairwise_earth_movers_distance(a, b), pairwise_earth_movers_distance(a)
+    np.fill_diagonal(within, np.inf)
+    for every, found in (
+        (between, nearest_earth_movers_distance(a, b)),
+        (within, nearest_earth_movers_distance(a)),
+    ):
+        for axis in (0, 1):
+            np.testing.assert_allclose(found.min(axis), every.min(axis), rtol=1e-12)
+            np.testing.assert_array_equal(found.argmin(axis), every.argmin(axis))
+        assert (found <= every + 1e-12).all()
+        assert np.isclose(found, every).mean() < 0.7  # the others were not assigned
 
 
 # The differentiable loss

@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "distances": [
             "chamfer_distance",
             "earth_movers_distance",
+            "nearest_earth_movers_distance",
             "pairwise_chamfer",
             "pairwise_earth_movers_distance",
         ],

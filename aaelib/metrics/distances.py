@@ -131,6 +131,53 @@ def pairwise_earth_movers_distance(a, b=None):
     return _pairwise(_earth_movers, a, b, one_set, "earth mover's distances", quick=200)
 
 
+def nearest_earth_movers_distance(a, b=None):
+    """
+    Earth mover's distances that tell who is nearest to whom, for a quarter of the time.
+
+    As `pairwise_earth_movers_distance`, but a pair in which neither cloud can be the other's
+    nearest is not assigned: its entry is a lower bound, the largest 1-D Wasserstein distance of
+    both clouds' projections on some directions (sliced Wasserstein; Rabin et al., 2012). So minima
+    of rows and columns, and where they are, are exact.
+
+    Parameters
+    ----------
+    a, b : array_like
+        As for `pairwise_earth_movers_distance`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, m) float64, in units of the clouds. For one set (n, n) and symmetric, with infinity on
+        the diagonal: no cloud is its own neighbour.
+
+    Raises
+    ------
+    ValueError
+        As `pairwise_earth_movers_distance`.
+    """
+    one_set = b is None or b is a
+    a = as_points(a, "a")
+    b = a if one_set else as_points(b, "b")
+    _check_one_to_one(a, b)
+    bounds = _sliced_bounds(a, b)
+    if one_set:
+        np.fill_diagonal(bounds, np.inf)
+    known = np.full(bounds.shape, np.inf)
+    # The most promising pairs of each row and column first: what they find rules out others.
+    while True:
+        least = np.maximum(known.min(axis=1, keepdims=True), known.min(axis=0))
+        left = np.where(np.isinf(known) & (bounds <= least), bounds, np.inf)
+        firsts = (left == left.min(axis=1, keepdims=True)) | (left == left.min(axis=0))
+        chosen = firsts & np.isfinite(left)
+        i, j = np.nonzero(np.triu(chosen) if one_set else chosen)
+        if not len(i):
+            return np.where(np.isinf(known), bounds, known)
+        known[i, j] = list(threads().map(_earth_movers, a[i], b[j]))
+        if one_set:
+            known[j, i] = known[i, j]
+
+
 def check_counterparts(a, b):
     """Raise unless each cloud of `a` has its counterpart in `b`."""
     if len(a) != len(b):
@@ -183,6 +230,14 @@ def _chamfer(a, b):
     """Squared Chamfer distance of two `neighbors.Cloud`."""
     to_b = mean_squared_distance(a.points, b.points, nearest(a, b))
     return to_b + mean_squared_distance(b.points, a.points, nearest(b, a))
+
+
+def _sliced_bounds(a, b, n_directions=24):
+    """Lower bounds (n, m) of earth mover's distances: of projections on unit vectors."""
+    directions = np.random.default_rng(0).normal(size=(3, n_directions))
+    directions /= np.linalg.norm(directions, axis=0)
+    rows, columns = (np.sort(clouds @ directions, axis=1) for clouds in (a, b))
+    return np.stack([np.abs(columns - row).mean(axis=1).max(axis=1) for row in rows])
 
 
 def _earth_movers(a, b):

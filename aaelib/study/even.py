@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 from ..metrics.distances import (
     chamfer_distance,
     earth_movers_distance,
+    nearest_earth_movers_distance,
     pairwise_chamfer,
-    pairwise_earth_movers_distance,
 )
 from ..metrics.generative import (
     coverage_of,
@@ -170,7 +170,7 @@ class EvenSockets:
 
     @cached_property
     def _within(self):
-        """Distances (n, n) between these sockets, by distance."""
+        """Distances (n, n) between these sockets, by distance, exact for nearest neighbours."""
         return {name: _PAIRWISE[name](points) for name, points in self._centred.items()}
 
     def _errors(self, others):
@@ -205,7 +205,7 @@ class EvenSockets:
         return {name: np.array([value]) for name, value in found.items()}
 
 
-_PAIRWISE = {"chamfer_mm2": pairwise_chamfer, "emd_mm": pairwise_earth_movers_distance}
+_PAIRWISE = {"chamfer_mm2": pairwise_chamfer, "emd_mm": nearest_earth_movers_distance}
 
 
 def _surface(socket):
