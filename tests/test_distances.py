@@ -5,8 +5,15 @@ import tracemalloc
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.stats import wasserstein_distance
 
-from aaelib.metrics.distances import chamfer_distance, earth_movers_distance, pairwise_chamfer
+from aaelib.metrics.distances import (
+    chamfer_distance,
+    earth_movers_distance,
+    nearest_earth_movers_distance,
+    pairwise_chamfer,
+    pairwise_earth_movers_distance,
+)
 from aaelib.models import losses
 from aaelib.models.losses import chamfer_loss, nearest_indices
 
@@ -82,6 +89,36 @@ def test_earth_movers_distance_is_one_to_one_where_chamfer_is_not():
     a, b = [[[0, 0, 0], [1, 0, 0]]], [[[0, 0, 0], [9, 0, 0]]]
     assert earth_movers_distance(a, b) == pytest.approx([(0 + 8) / 2])
     assert chamfer_distance(a, b) == pytest.approx([(0 + 1) / 2 + (0 + 64) / 2])
+
+
+def test_earth_movers_distance_of_points_on_a_line_is_the_wasserstein_distance():
+    """In one dimension the best assignment is in order: scipy integrates the quantiles."""
+    a, b = clouds(3, 40) * [1, 0, 0], clouds(4, 40, seed=1) * [1, 0, 0]
+    expected = [[wasserstein_distance(x[:, 0], y[:, 0]) for y in b] for x in a]
+    np.testing.assert_allclose(pairwise_earth_movers_distance(a, b), expected, rtol=1e-9)
+    np.testing.assert_allclose(earth_movers_distance(a, b[:3]), np.diag(expected), rtol=1e-9)
+
+
+@pytest.mark.parametrize("pairwise", [pairwise_chamfer, pairwise_earth_movers_distance])
+def test_all_pairs_of_one_set_are_those_with_its_copy(pairwise):
+    a = clouds(4, 30)
+    np.testing.assert_allclose(pairwise(a), pairwise(a, a.copy()), rtol=1e-9, atol=1e-9)
+
+
+def test_nearest_by_the_earth_movers_distance_are_those_of_all_pairs():
+    noise = clouds(2 * 8, 40, spread=0.1).reshape(2, 8, 40, 3)
+    a, b = np.geomspace(1, 9, 8)[:, None, None] * (clouds(1, 40, seed=1) + noise)
+    between, within = pairwise_earth_movers_distance(a, b), pairwise_earth_movers_distance(a)
+    np.fill_diagonal(within, np.inf)
+    for every, found in (
+        (between, nearest_earth_movers_distance(a, b)),
+        (within, nearest_earth_movers_distance(a)),
+    ):
+        for axis in (0, 1):
+            np.testing.assert_allclose(found.min(axis), every.min(axis), rtol=1e-12)
+            np.testing.assert_array_equal(found.argmin(axis), every.argmin(axis))
+        assert (found <= every + 1e-12).all()
+        assert np.isclose(found, every).mean() < 0.7  # the others were not assigned
 
 
 # The differentiable loss
@@ -171,8 +208,9 @@ def test_loss_and_distances_name_what_does_not_fit():
         chamfer_loss(a, a[0])
     with pytest.raises(ValueError, match="a has 2 clouds and b has 3"):
         chamfer_distance(a, clouds(3, 8))
-    with pytest.raises(ValueError, match=r"8 points .* 4"):
-        earth_movers_distance(a, clouds(2, 4))
+    for function in (earth_movers_distance, pairwise_earth_movers_distance):
+        with pytest.raises(ValueError, match=r"8 points .* 4"):
+            function(a, clouds(2, 4))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +222,10 @@ def test_loss_and_distances_name_what_does_not_fit():
         (np.full((2, 8, 3), np.inf), r"b has 2 entries that are not finite: \[0, 1\]"),
     ],
 )
-@pytest.mark.parametrize("function", [chamfer_distance, pairwise_chamfer, earth_movers_distance])
+@pytest.mark.parametrize(
+    "function",
+    [chamfer_distance, pairwise_chamfer, earth_movers_distance, pairwise_earth_movers_distance],
+)
 def test_functions_name_the_argument_that_is_wrong(function, bad, message):
     with pytest.raises(ValueError, match=message):
         function(clouds(2, 8), bad)

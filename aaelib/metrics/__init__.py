@@ -5,7 +5,13 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "distances": ["chamfer_distance", "earth_movers_distance", "pairwise_chamfer"],
+        "distances": [
+            "chamfer_distance",
+            "earth_movers_distance",
+            "nearest_earth_movers_distance",
+            "pairwise_chamfer",
+            "pairwise_earth_movers_distance",
+        ],
         "generative": [
             "coverage",
             "generative_metrics",

@@ -67,16 +67,7 @@ def pairwise_chamfer(a, b=None):
     a = as_points(a, "a")
     rows, columns = _searchable(a, a if one_set else as_points(b, "b"))
 
-    def row(i):
-        return [_chamfer(rows[i], column) for column in columns[i + 1 if one_set else 0 :]]
-
-    results = threads().map(row, range(len(rows)))
-    matrix = np.zeros((len(rows), len(columns)))
-    quick = matrix.size < 10_000
-    results = tqdm(results, "Chamfer distances", len(rows), False, unit="row", disable=quick)
-    for i, distances in enumerate(results):
-        matrix[i, len(columns) - len(distances) :] = distances
-    return matrix + matrix.T if one_set else matrix
+    return _pairwise(_chamfer, rows, columns, one_set, "Chamfer distances", quick=10_000)
 
 
 def earth_movers_distance(a, b):
@@ -104,13 +95,87 @@ def earth_movers_distance(a, b):
     """
     a, b = as_points(a, "a"), as_points(b, "b")
     check_counterparts(a, b)
-    if a.shape != b.shape:
-        raise ValueError(
-            f"a has {a.shape[1]} points a cloud and b has {b.shape[1]}; the earth mover's distance "
-            "needs as many in both: resample one of them"
-        )
-    costs = (cdist(x, y) for x, y in zip(a, b, strict=True))
-    return np.array([cost[linear_sum_assignment(cost)].mean() for cost in costs])
+    _check_one_to_one(a, b)
+    return np.array(list(threads().map(_earth_movers, a, b)))
+
+
+def pairwise_earth_movers_distance(a, b=None):
+    """
+    Earth mover's distance between every cloud of one set and every cloud of another.
+
+    All cores work, each on one pair of clouds at a time. Time grows with n m and, for each pair,
+    with the cube of n_points: on two cores 1,000 pairs of 512 points on sockets take 10 s.
+
+    Parameters
+    ----------
+    a : array_like
+        (n, n_points, 3).
+    b : array_like, optional
+        (m, n_points, 3). If missing, or `a` itself, all pairs of `a`, each measured once.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, m) float64, entries as in `earth_movers_distance`. For one set (n, n) and symmetric,
+        with zeros on the diagonal.
+
+    Raises
+    ------
+    ValueError
+        If an array is not (n, n_points, 3) and finite, or the clouds differ in n_points.
+    """
+    one_set = b is None or b is a
+    a = as_points(a, "a")
+    b = a if one_set else as_points(b, "b")
+    _check_one_to_one(a, b)
+    return _pairwise(_earth_movers, a, b, one_set, "earth mover's distances", quick=200)
+
+
+def nearest_earth_movers_distance(a, b=None):
+    """
+    Earth mover's distances that tell who is nearest to whom, for a quarter of the time.
+
+    As `pairwise_earth_movers_distance`, but a pair in which neither cloud can be the other's
+    nearest is not assigned: its entry is a lower bound, the largest 1-D Wasserstein distance of
+    both clouds' projections on some directions (sliced Wasserstein; Rabin et al., 2012). So minima
+    of rows and columns, and where they are, are exact.
+
+    Parameters
+    ----------
+    a, b : array_like
+        As for `pairwise_earth_movers_distance`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, m) float64, in units of the clouds. For one set (n, n) and symmetric, with infinity on
+        the diagonal: no cloud is its own neighbour.
+
+    Raises
+    ------
+    ValueError
+        As `pairwise_earth_movers_distance`.
+    """
+    one_set = b is None or b is a
+    a = as_points(a, "a")
+    b = a if one_set else as_points(b, "b")
+    _check_one_to_one(a, b)
+    bounds = _sliced_bounds(a, b)
+    if one_set:
+        np.fill_diagonal(bounds, np.inf)
+    known = np.full(bounds.shape, np.inf)
+    # The most promising pairs of each row and column first: what they find rules out others.
+    while True:
+        least = np.maximum(known.min(axis=1, keepdims=True), known.min(axis=0))
+        left = np.where(np.isinf(known) & (bounds <= least), bounds, np.inf)
+        firsts = (left == left.min(axis=1, keepdims=True)) | (left == left.min(axis=0))
+        chosen = firsts & np.isfinite(left)
+        i, j = np.nonzero(np.triu(chosen) if one_set else chosen)
+        if not len(i):
+            return np.where(np.isinf(known), bounds, known)
+        known[i, j] = list(threads().map(_earth_movers, a[i], b[j]))
+        if one_set:
+            known[j, i] = known[i, j]
 
 
 def check_counterparts(a, b):
@@ -120,6 +185,30 @@ def check_counterparts(a, b):
             f"a has {len(a)} clouds and b has {len(b)}; each cloud of a needs its counterpart in b "
             "(for all pairs, use pairwise_chamfer)"
         )
+
+
+def _check_one_to_one(a, b):
+    """Raise unless clouds of `a` and `b` have as many points."""
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(
+            f"a has {a.shape[1]} points a cloud and b has {b.shape[1]}; the earth mover's distance "
+            "needs as many in both: resample one of them"
+        )
+
+
+def _pairwise(distance, rows, columns, one_set, title, quick):
+    """Measure each row against each column: (n, m). Fewer pairs than `quick` need no bar."""
+
+    def row(i):
+        return [distance(rows[i], column) for column in columns[i + 1 if one_set else 0 :]]
+
+    results = threads().map(row, range(len(rows)))
+    matrix = np.zeros((len(rows), len(columns)))
+    few = matrix.size < quick
+    results = tqdm(results, title, len(rows), False, unit="row", disable=few)
+    for i, distances in enumerate(results):
+        matrix[i, len(columns) - len(distances) :] = distances
+    return matrix + matrix.T if one_set else matrix
 
 
 def _searchable(*sets):
@@ -141,3 +230,17 @@ def _chamfer(a, b):
     """Squared Chamfer distance of two `neighbors.Cloud`."""
     to_b = mean_squared_distance(a.points, b.points, nearest(a, b))
     return to_b + mean_squared_distance(b.points, a.points, nearest(b, a))
+
+
+def _sliced_bounds(a, b, n_directions=24):
+    """Lower bounds (n, m) of earth mover's distances: of projections on unit vectors."""
+    directions = np.random.default_rng(0).normal(size=(3, n_directions))
+    directions /= np.linalg.norm(directions, axis=0)
+    rows, columns = (np.sort(clouds @ directions, axis=1) for clouds in (a, b))
+    return np.stack([np.abs(columns - row).mean(axis=1).max(axis=1) for row in rows])
+
+
+def _earth_movers(a, b):
+    """Earth mover's distance of two clouds (n_points, 3)."""
+    costs = cdist(a, b)
+    return costs[linear_sum_assignment(costs)].mean()

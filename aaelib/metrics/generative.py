@@ -99,17 +99,17 @@ def one_nearest_neighbor_accuracy(generated, reference):
 
 
 def minimum_matching_distance_of(between):
-    """`minimum_matching_distance` from Chamfer distances (n generated, m reference shapes)."""
+    """`minimum_matching_distance` from distances (n generated, m reference shapes)."""
     return float(between.min(axis=0).mean())
 
 
 def coverage_of(between):
-    """`coverage` from Chamfer distances (n generated, m reference shapes)."""
+    """`coverage` from distances (n generated, m reference shapes)."""
     return float(_nearest(between).any(axis=0).mean())
 
 
 def one_nearest_neighbor_accuracy_of(within_generated, between, within_reference):
-    """`one_nearest_neighbor_accuracy` from Chamfer distances (n, n), (n, m) and (m, m)."""
+    """`one_nearest_neighbor_accuracy` from distances (n, n), (n, m) and (m, m)."""
     union = np.block([[within_generated, between], [between.T, within_reference]])
     np.fill_diagonal(union, np.inf)
     nearest = _nearest(union)
