@@ -10,13 +10,16 @@
 # %% [markdown]
 # # 3. Augmentation and transfer: ways to train on 51 scans
 #
-# The paper's question: what do augmentation by a shape model and transfer from everyday shapes bring
-# when there are only 51 scans? Four conditions answer it, {without, with} augmentation x {without,
-# with} transfer, with the same recipe, the same number of steps on sockets and the same selection of
-# the best epoch, each with several seeds where the profile has them. Pre-training (notebook 2) is not
-# counted: its weights are there before the first scan. Three more ask what else could be done:
-# the paper's own recipe in the same time, a decoder that starts as the shape models, and the same
-# with all sockets that are neither validation nor test. Notebook 4 compares what comes out.
+# The paper asks what augmentation by a shape model and transfer from everyday shapes bring when there
+# are only 51 scans. Four conditions answer it: {without, with} augmentation x {without, with}
+# transfer. They have the same recipe, the same number of steps on sockets and the same selection of
+# the best epoch. Each is trained once on every split of the sockets; a split has its own scans, shape
+# models, validation and test sockets. Pre-training (notebook 2) is not counted, since its weights are
+# there before the first scan.
+#
+# Three more conditions show what else can be done with the same data and time: the paper's own
+# recipe, a decoder that starts as the shape models, and the same with more sockets. Notebook 4
+# compares what comes out.
 
 # %% tags=["parameters"]
 import os
@@ -35,37 +38,36 @@ study.source = f"{shapes.source}, transfer from {pretrained_on}"
 # %% [markdown]
 # ## The conditions
 #
-# *Augmentation*: part of each batch is drawn afresh from the shape models of the scans (notebook 1),
-# the rest are scans; without it, all are scans. *Transfer*: all three networks start from the
-# pre-trained weights (notebook 2); without it, from random ones. The decoder's last bias starts as
-# one scan, so that nothing has to be unlearnt before there is a socket.
+# *Augmentation*: half of each batch is drawn afresh from the shape models of the scans (notebook 1),
+# the rest are scans. Without it all are scans. *Transfer*: all three networks start from the
+# pre-trained weights (notebook 2). Without it they start from random ones.
+#
+# *The start of the decoder*: its last bias is moved so that the mean of what it draws is one scan. The
+# points of that scan are first put in the order of the decoder's own mean, by optimal assignment.
+# A pre-trained decoder has learnt which points move together; in another order that would be lost.
 #
 # *Shape-model start*: the decoder starts as the shape models themselves. One number of the code
-# tells the kind, the others are the weights of the modes, and the encoder first learns to read them
-# from drawn sockets, whose weights are known. Where the profile sets the decoder's rate to 0, as
-# `default` and `study` do, the decoder then stays the shape models while the encoder goes on learning,
-# and learns itself at the end, at refined codes (below).
+# chooses the kind, the others are the weights of the modes. The encoder first learns to read drawn
+# sockets, whose codes are known, so that its code decodes to the same cloud.
 #
 # Size is part of a socket: clouds are centred and divided by one scale, the largest radius among the
-# sockets trained on, so that what is decoded has millimetres. The original recipe has unit spheres.
+# sockets trained on, so that a decoded socket has a size in mm. The original recipe uses unit spheres.
 
 # %% tags=["nbval-check-output"]
-for condition in conditions.CONDITIONS.values():
-    print(
-        f"{condition.name}: {condition.sockets}, starts as {condition.start}, "
-        f"shape model {condition.augmented}, pre-trained weights {condition.transferred}"
-    )
+conditions.listed()
 
 # %% [markdown]
 # ## Training
 #
 # A condition that was trained before with the same code and data is not trained again, and one that
-# was cut off goes on at its last epoch. Each is evaluated right after its training, on the sockets
-# that it learnt from, on validation sockets, and for notebook 4 on test sockets. Profiles such as
-# `study` also train ablations, of which notebook 4 tells. After the best epoch by validation JSD is chosen, the decoder
-# learns for some more steps at *refined* codes: an encoder's estimate of a code, improved by gradient
-# steps on the distance between decoded and given socket. `reconstruct` refines codes in the same way.
-# The paper's recipe does neither.
+# was cut off goes on at its last epoch. The best epoch is the one whose samples have the lowest JSD
+# from validation sockets. The decoder then learns for some more steps at *refined* codes.
+#
+# **Refined codes**: an encoder gives a first estimate of a code in one pass. A few steps of
+# Levenberg and Marquardt move it to the most probable code: the one that minimizes the distance from
+# the decoded to the given socket, plus the prior's term. The weight of that term, the noise, is
+# estimated on validation sockets: their codes, with the variance that their estimates have, are
+# spread as the prior says. The paper's recipe does not refine.
 
 # %%
 trained = conditions.train_all(study)
@@ -90,15 +92,15 @@ study.figure(
         },
         {name: run.best_epoch for name, run in first.items()},
     ),
-    "The conditions, epoch by epoch (first seed); markers are the selected epochs. Chamfer distances "
-    "are of unrefined codes, in units of the largest socket's radius.",
+    "The conditions, epoch by epoch (first split); markers are the selected epochs. Chamfer distances "
+    "are of the encoder's codes in one pass, in units of the largest socket's radius.",
 )
 
 # %% [markdown]
 # ## Validation sockets
 #
-# How far reconstructions of validation sockets are behind those of the sockets that a model learnt
-# from: the gap that over-fitting leaves.
+# A model that has learnt its sockets by heart reconstructs them better than others. The gap is the
+# ratio of the two errors.
 
 # %%
 found = conditions.on_validation(study, trained)
@@ -107,25 +109,22 @@ means = by_condition.mean().join(by_condition.std(ddof=1).add_suffix("_sd"))
 study.table(
     "conditions",
     means,
-    "The conditions after training. Steps before: of pre-training, or in which the encoder learnt to "
-    "read the shape models; after: of the decoder at refined codes. Mean Chamfer distance (unit "
-    "sphere) of the reconstructed sockets that were trained on, and of validation sockets, and their "
-    "ratio, the gap. JSD of samples; discriminator accuracy on validation codes at the selected epoch, "
-    f"0.5 is balance. ± is the standard deviation over {len(study['seeds'])} training seed(s).",
+    "The conditions after training: steps before (of pre-training, or in which the encoder learns to "
+    "read the shape models), on sockets, and after (of the decoder at refined codes); mean Chamfer "
+    "distance (unit sphere) of sockets trained on and of validation sockets, and their ratio; JSD of "
+    "samples; discriminator accuracy on validation codes, 0.5 is balance. ± is over splits.",
     shown=tables.with_spread(means),
 )
 
 # %% [markdown]
 # ## The model to take away
 #
-# Of the runs with all training sockets, the seed that reconstructs validation sockets best is written
-# as half-precision weights, and so are the pre-trained ones: `models.load("sockets")` and
-# `models.load("pretrained")` read those that come with this repository.
+# The model of all training sockets of the first split is written as half-precision weights, and so is
+# the pre-trained one. `models.load("sockets")` and `models.load("pretrained")` read those that come
+# with this repository.
 
 # %%
-of_best = found[found.condition == conditions.BEST]
-best_seed = int(of_best.run[of_best.validation_chamfer.idxmin()])
-cards.export(study, best_seed)
+cards.export(study)
 
 # %% [markdown]
 # ## What was learnt
@@ -134,13 +133,10 @@ cards.export(study, best_seed)
 plain, both = means.loc["neither"], means.loc["augmentation + transfer"]
 start = means.loc["shape-model start"]
 study.conclude(
-    f"Without augmentation or transfer, the Chamfer distance of reconstructed validation sockets is "
-    f"{plain.gap:.2f} times that of the scans that were trained on; with augmentation "
-    f"{means.loc['augmentation'].gap:.2f} times.",
-    f"From neither to both, the validation Chamfer distance goes from "
-    f"{plain.validation_chamfer:.5f} to {both.validation_chamfer:.5f} "
-    f"and the JSD of samples from {plain.validation_jsd:.3f} to {both.validation_jsd:.3f}; a decoder "
-    f"that starts as the shape models has {start.validation_chamfer:.5f} and "
-    f"{start.validation_jsd:.3f}.",
-    "These are validation sockets, on which epochs were selected; the test is in notebook 4.",
+    f"Without augmentation or transfer, the Chamfer distance of validation sockets is {plain.gap:.2f} "
+    f"times that of the scans trained on; with augmentation {means.loc['augmentation'].gap:.2f} times.",
+    f"From neither to both, it goes from {plain.validation_chamfer:.5f} to {both.validation_chamfer:.5f}, "
+    f"and the JSD of samples from {plain.validation_jsd:.3f} to {both.validation_jsd:.3f}. A decoder "
+    f"that starts as the shape models has {start.validation_chamfer:.5f} and {start.validation_jsd:.3f}.",
+    "Epochs were selected on these validation sockets. The test is in notebook 4.",
 )

@@ -1,7 +1,7 @@
 """The latent space: interpolation, directions, and comparison of codes with the prior."""
 
 import numpy as np
-from scipy.stats import kurtosis, skew
+from scipy.stats import chi2, kurtosis, skew
 from sklearn.decomposition import PCA
 
 from ..metrics.inference import energy_test
@@ -100,6 +100,17 @@ def prior_check(codes, prior_std, n_draws=1000, seed=0):
         "energy": energy,
         "energy_p": p,
     }
+
+
+def inside(codes, prior_std, levels):
+    """
+    Share of codes (n, code_size) within the prior's central regions.
+
+    A region of level q is the ball that holds the share q of the prior's draws: squared lengths
+    are chi-square distributed. Codes that are like draws have the shares `levels`.
+    """
+    squared = np.sum((np.asarray(codes, float) / prior_std) ** 2, axis=1)
+    return np.array([(squared <= chi2.ppf(q, np.shape(codes)[1])).mean() for q in levels])
 
 
 def project(codes, *others):

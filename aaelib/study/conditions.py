@@ -90,6 +90,13 @@ BEFORE = {
 CONDITIONS = {condition.name: condition for condition in (*FACTORS, *OTHERS)}
 
 
+def listed():
+    """`CONDITIONS` as a table."""
+    rows = [vars(condition) for condition in CONDITIONS.values()]
+    columns = ["name", "sockets", "augmented", "transferred", "start"]
+    return pd.DataFrame(rows)[columns].set_index("name").rename_axis("condition")
+
+
 def ablations(study):
     """
     Ablations of the profile: conditions that differ in one thing.
@@ -297,7 +304,8 @@ def train_all(study):
 def unseen_sockets(study):
     """The test sockets of the study's split, as `Unseen`."""
     shapes, surfaces, split = study.load_sockets()
-    return Unseen(shapes[split["test"]], [surfaces[i] for i in split["test"]], drawn=1)
+    tested, emd_points = split["test"], study["evaluation"]["emd_points"]
+    return Unseen(shapes[tested], [surfaces[i] for i in tested], 1, emd_points)
 
 
 def draw_seeds(study):
@@ -384,6 +392,19 @@ def evaluate_baselines(study):
     for name, values in kept.items():
         contender, metric = name.split(": ")
         found.setdefault(contender, {})[metric] = values
+    return found
+
+
+def learnt_from_fewer(study):
+    """Number of sockets -> {baseline: its result}, for the sets of the study's split."""
+    shapes, surfaces, _ = study.load_sockets()
+    sets, unseen, size = socket_sets(study), unseen_sockets(study), study_recipe(study).code_size
+    found = {}
+    for n, condition in ablations(study)["sockets"].items():
+        index = sets[condition.sockets]
+        known = Known(shapes[index], [surfaces[i] for i in index])
+        learnt = baselines.learnt_from(unseen, known, size)
+        found[n] = {name: unseen.evaluate(clouds, ()) for name, clouds in learnt.items()}
     return found
 
 

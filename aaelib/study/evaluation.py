@@ -20,6 +20,7 @@ from ..models.runs import card_of
 from ..models.training import prior_jsd
 from ..shapes.clouds import normalize
 from ..shapes.writing import replacing
+from .even import EvenSockets
 
 # Column -> its title, and which way is better or the value that is best.
 METRICS = {
@@ -52,11 +53,14 @@ class Unseen:
         Theirs; None for shapes that are no sockets, which have no errors on surfaces.
     drawn : int
         Samples for each shape in a draw; 3 in the original code.
+    emd_points : int
+        Points by which evenly sampled surfaces are compared as well (`EvenSockets`), for as many
+        samples as shapes; 0: they are not.
     """
 
-    def __init__(self, shapes, surfaces=None, drawn=3):
+    def __init__(self, shapes, surfaces=None, drawn=3, emd_points=0):
         self.points, self.kinds, self.surfaces = shapes.points, shapes.kinds, surfaces
-        self.drawn = drawn
+        self.drawn, self.emd_points = drawn, emd_points
         self.reference = normalize(self.points, "unit-sphere")[0]
 
     def __len__(self):
@@ -70,6 +74,11 @@ class Unseen:
         return [surface.mesh() for surface in self.surfaces]
 
     @cached_property
+    def even(self):
+        """Evenly sampled surfaces."""
+        return EvenSockets(self.surfaces, emd_points=self.emd_points)
+
+    @cached_property
     def within(self):
         """(n, n) Chamfer distances between the shapes."""
         return pairwise_chamfer(self.reference)
@@ -77,7 +86,8 @@ class Unseen:
     @property
     def key(self):
         """All that results depend on."""
-        return [self.points, [surface.vertices for surface in self.surfaces], self.drawn]
+        surfaces = [surface.vertices for surface in self.surfaces]
+        return [self.points, surfaces, self.drawn, self.emd_points]
 
     def evaluate(self, reconstruction, draws, one_pass=None):
         """
@@ -89,7 +99,7 @@ class Unseen:
             Of each shape, mm.
         one_pass : (n, n_points, 3) array, optional
             Of an encoder's own codes, before refinement.
-        draws : iterable of (k n, m_points, 3) arrays
+        draws : sequence of (k n, m_points, 3) arrays
             Generated shapes, mm: a whole multiple of the unseen ones in each. May be empty.
 
         Returns
@@ -98,6 +108,7 @@ class Unseen:
             By the names in `METRICS`: errors (n,) of reconstruction, NaN where there are no
             surfaces to measure them on, and values (number of draws,) of generation. 1-NN accuracy,
             whose best is 0.5 for sets of one size only, is the mean over the k parts of a draw.
+            With `emd_points` also by those in `even.METRICS`, of the first draw.
 
         Raises
         ------
@@ -107,11 +118,18 @@ class Unseen:
         scores = [self._scores(draw) for draw in draws]
         first = {} if one_pass is None else self._errors(one_pass)
         unknown = np.full(len(self), np.nan)
-        return self._errors(reconstruction) | {
-            "one_pass_chamfer": first.get("chamfer", unknown),
-            "one_pass_mm": first.get("surface_mm", unknown),
-            **{name: np.array([each[name] for each in scores]) for name in GENERATIVE.values()},
-        }
+        even = {}
+        if self.emd_points and len(draws):
+            even = self.even.evaluate(reconstruction, draws[0])
+        return (
+            self._errors(reconstruction)
+            | even
+            | {
+                "one_pass_chamfer": first.get("chamfer", unknown),
+                "one_pass_mm": first.get("surface_mm", unknown),
+                **{name: np.array([each[name] for each in scores]) for name in GENERATIVE.values()},
+            }
+        )
 
     def _errors(self, reconstruction):
         if self.surfaces is not None:
@@ -166,9 +184,11 @@ def measure(aae, unseen, seeds):
     codes = aae.encode(unseen.points)
     reconstruction = aae.reconstruct(unseen.points, codes=codes)
     draws = [aae.sample(unseen.drawn * len(unseen), seed) for seed in seeds]
-    kept = {"codes": codes, "reconstruction": reconstruction, "samples": draws[0]}
+    kept = {"codes": codes, "reconstruction": reconstruction, "one_pass_codes": first}
+    if draws:
+        kept["samples"] = draws[0]
     one_pass = aae.reconstruct(unseen.points, codes=first)
-    return unseen.evaluate(reconstruction, draws, one_pass) | kept | {"one_pass_codes": first}
+    return unseen.evaluate(reconstruction, draws, one_pass) | kept
 
 
 def once(file, key, measured):

@@ -104,6 +104,27 @@ def cloud_gallery(
     return figure
 
 
+def reconstructions(unseen, measured, count=5):
+    """
+    Unseen sockets, from the best to the worst reconstructed, above their reconstructions.
+
+    Parameters
+    ----------
+    unseen : aaelib.study.evaluation.Unseen
+    measured : dict
+        Name -> result of `evaluation.measure`; the first one orders the sockets.
+    count : int
+    """
+    order = np.argsort(next(iter(measured.values()))["surface_mm"])
+    some = order[np.linspace(0, len(order) - 1, count).round().astype(int)]
+    rows = [unseen.points[some], *(each["reconstruction"][some] for each in measured.values())]
+    labels = [str(kind) for kind in unseen.kinds[some]]
+    for name, each in measured.items():
+        labels += [f"{name} {error:.1f} mm" for error in each["surface_mm"][some]]
+    errors = [each for clouds in rows for each in unseen.point_errors(clouds, some)]
+    return cloud_gallery(np.concatenate(rows), labels, count, errors, "mm", (0, 5))
+
+
 def mesh_gallery(
     meshes, titles=None, columns=5, intensities=None, colorbar_title=None, color_range=None
 ):
@@ -254,6 +275,30 @@ def latent_map(xy, kinds, names, prior_xy, explained):
     figure.update_xaxes(title_text=f"first {first}", zeroline=False, constrain="domain")
     figure.update_yaxes(title_text=f"second {second}", zeroline=False, scaleanchor="x")
     return go.Figure([*_prior(prior_xy), *figure.data], figure.layout)
+
+
+def calibration(shares, spreads):
+    """
+    How codes fill the prior: shares within its central regions, and the spread of each number.
+
+    Parameters
+    ----------
+    shares, spreads : pandas.DataFrame
+        What `tables.calibration` gives.
+    """
+    panels = {
+        "share of sockets within the prior's region": shares.set_axis(["model", "x", "y"], axis=1),
+        "spread of each number of the code": spreads.set_axis(["model", "x", "y"], axis=1),
+    }
+    data = pd.concat(panels, names=["panel"]).reset_index("panel")
+    figure, places = _panels(px.line, data, "panel", 300, x="x", y="y", color="model")
+    first, second = places.values()
+    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line=_DOTTED, **first)
+    figure.add_hline(1, line=_DOTTED, **second)
+    figure.update_xaxes(title_text="level of the region", **first)
+    figure.update_xaxes(title_text="number of the code", **second)
+    figure.update_yaxes(matches=None, showticklabels=True, title_text=None)
+    return figure.update_yaxes(rangemode="tozero")
 
 
 def bars_with_baselines(table, metrics, baselines):

@@ -180,7 +180,7 @@ def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, 
     drawn = _charts(metrics, evaluated, near) | _pictures(aae, chosen, unseen, mine)
     return Evaluation(
         metrics=metrics,
-        by_class=tables.by_kind(chosen.kinds, evaluated).T.dropna(how="all"),
+        by_class=tables.by_kind([chosen.kinds], evaluated).T.dropna(how="all"),
         errors=pd.DataFrame(errors, pd.Index(chosen.names, name="shape")).dropna(axis=1, how="all"),
         memorising=baselines.memorising(*near.values()) if near else {},
         figures={key: figure for key, (figure, _) in drawn.items()},

@@ -12,8 +12,10 @@ from ..metrics.reconstruction import surface_distance
 from ..models import latent
 from ..shapes.clouds import normalize
 from ..shapes.shape_model import generalization, specificity
-from ..shapes.sockets import surface_errors, vertex_values
+from ..shapes.sockets import SocketSurface, surface_errors, vertex_values
 from .evaluation import GENERATIVE, METRICS
+
+LEVELS = 0.5, 0.8, 0.95, 0.99  # of the prior's regions in which codes are counted
 
 # Costa et al. (2021), VISAPP, abstract: mm, of models of the raw scans.
 PUBLISHED = {
@@ -288,84 +290,136 @@ def _values(runs, metric, best):
     return values if isinstance(best, str) else np.abs(values - best)
 
 
-def learning_curve(unseen, varied, evaluated, others):
+def learning_curve(varied, evaluated, others):
     """
     Errors of reconstruction against the number of sockets that were learnt from.
 
     Parameters
     ----------
-    unseen : Unseen
     varied : dict
         Number of sockets -> Condition.
     evaluated : dict
-        Condition's name -> results, one for each seed.
+        Condition's name -> results.
     others : dict
-        Number of sockets -> {model: reconstruction of the test sockets (n, n_points, 3) in mm}.
+        Number of sockets -> {model: result of `Unseen.evaluate`}.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each training run and other model, with columns "sockets", "chamfer" and
-        "surface_mm" (means).
+        A row for each training run and other model, with columns "model", "sockets", and "chamfer"
+        and "surface_mm" (means).
     """
-    found = [(n, "AAE", run) for n, each in varied.items() for run in evaluated[each.name]]
-    for n, models in others.items():
-        found += [(n, name, unseen.evaluate(clouds, ())) for name, clouds in models.items()]
+    found = [(n, "AAE", run) for n, each in varied.items() for run in evaluated[each.name][:1]]
+    found += [(n, name, run) for n, models in others.items() for name, run in models.items()]
     rows = [(name, n, run["chamfer"].mean(), run["surface_mm"].mean()) for n, name, run in found]
     return pd.DataFrame(rows, columns=["model", "sockets", "chamfer", "surface_mm"])
 
 
 def by_kind(kinds, evaluated):
-    """Mean errors of reconstruction by kind: a row a contender, columns such as "TT chamfer"."""
+    """
+    Mean errors of reconstruction by kind: a row a contender, columns such as "TT chamfer".
+
+    `kinds` are those of the unseen shapes, (n,) for each result in the lists of `evaluated`.
+    """
+    of_all = np.concatenate(kinds)
     return pd.DataFrame(
         {
             name: {
-                f"{kind} {metric}": np.mean([run[metric][kinds == kind] for run in runs])
-                for kind in np.unique(kinds)[::-1]
-                for metric in METRICS
-                if metric not in GENERATIVE.values()
+                f"{kind} {metric}": np.concatenate([run[metric] for run in runs])[
+                    of_all == kind
+                ].mean()
+                for kind in np.unique(of_all)[::-1]
+                for metric in ("chamfer", "surface_mm")
             }
             for name, runs in evaluated.items()
         }
     ).T.rename_axis("model")
 
 
-def error_maps(unseen, reconstructions, means):
+def error_maps(unseen, measured):
     """
     Mean absolute errors of reconstruction over the surface of each kind of socket.
 
     Parameters
     ----------
     unseen : Unseen
-    reconstructions : dict
-        Name -> (n, n_points, 3) clouds in mm.
-    means : dict
-        Kind -> SocketSurface to show them on.
+    measured : dict
+        Name -> result of `evaluation.measure`.
 
     Returns
     -------
     meshes, values, labels : lists
-        Meshes, errors in mm (`sockets.surface_errors`) at their vertices, and titles with the mean;
-        kind by kind.
+        Mean test sockets, errors in mm (`sockets.surface_errors`) at their vertices, and titles
+        with the mean; kind by kind.
     """
-    errors = {
-        name: np.abs(surface_errors(clouds, unseen.surfaces))
-        for name, clouds in reconstructions.items()
-    }
     meshes, values, labels = [], [], []
-    for kind, mean in means.items():
+    grids = np.stack([surface.vertices for surface in unseen.surfaces])
+    errors = {
+        name: np.abs(surface_errors(each["reconstruction"], unseen.surfaces))
+        for name, each in measured.items()
+    }
+    for kind in np.unique(unseen.kinds)[::-1]:
+        mean = SocketSurface(grids[unseen.kinds == kind].mean(axis=0)).mesh()
         for name, each in errors.items():
             of_kind = each[unseen.kinds == kind].mean(axis=0)
-            meshes.append(mean.mesh())
+            meshes.append(mean)
             values.append(vertex_values(of_kind))
             labels.append(f"{kind}, {name}: {of_kind.mean():.2f} mm")
     return meshes, values, labels
 
 
-def prior_checks(codes, prior_std):
-    """Compare codes with the prior: a row for each array of them."""
-    rows = {name: latent.prior_check(each, prior_std) for name, each in codes.items()}
+def prior_checks(evaluated, prior_std):
+    """
+    T4: codes of unseen sockets beside the prior, a row a contender and way to encode.
+
+    Parameters
+    ----------
+    evaluated : dict
+        Name -> list of results of `evaluation.measure`, one a split.
+    prior_std : float
+
+    Returns
+    -------
+    pandas.DataFrame
+        Means over splits of `latent.prior_check`, and the `latent.inside` shares of all splits'
+        codes together ("inside_50", ...).
+    """
+    rows = {}
+    for (name, runs), way in product(evaluated.items(), ("one_pass_codes", "codes")):
+        codes = [run[way] for run in runs]
+        checks = pd.DataFrame([latent.prior_check(each, prior_std) for each in codes])
+        shares = latent.inside(np.concatenate(codes), prior_std, LEVELS)
+        called = f"{name}, {'one pass' if way == 'one_pass_codes' else 'refined'}"
+        rows[called] = checks.mean().to_dict() | {
+            f"inside_{100 * level:.0f}": share for level, share in zip(LEVELS, shares, strict=True)
+        }
     return pd.DataFrame(rows).T.rename_axis("codes")
+
+
+def calibration(evaluated, prior_std):
+    """
+    How codes of unseen sockets fill the prior, for `figures.calibration`.
+
+    Returns
+    -------
+    shares : pandas.DataFrame
+        Columns "model", "level" and "share" of the codes within the prior's region of that level.
+    spreads : pandas.DataFrame
+        Columns "model", "number" of the code and its root mean "square" over the prior's, 1 is
+        best.
+    """
+    shares, spreads = [], []
+    for name, runs in evaluated.items():
+        codes = np.concatenate([run["codes"] for run in runs])
+        levels = np.linspace(0.05, 0.99, 48)
+        found = zip(levels, latent.inside(codes, prior_std, levels), strict=True)
+        shares += [(name, level, share) for level, share in found]
+        squares = np.sqrt(np.mean((codes / prior_std) ** 2, axis=0))
+        spreads += [(name, i, square) for i, square in enumerate(squares, start=1)]
+    return (
+        pd.DataFrame(shares, columns=["model", "level", "share"]),
+        pd.DataFrame(spreads, columns=["model", "number", "square"]),
+    )
 
 
 # To read --------------------------------------------------------------------------------------
