@@ -12,7 +12,7 @@
 # Before it sees a socket, the network may learn what surfaces are like from shapes of which there
 # are plenty: ModelNet's chairs, monitors, bathtubs. This notebook trains the adversarial autoencoder
 # on them; notebook 3 starts from its weights. Without ModelNet, which may not be passed on, the
-# corpus is a set of procedural surfaces (bowls, lamps, tables, ...), and the tables say so.
+# corpus is a set of procedural surfaces (bowls, lamps, desks, ...), and the tables say so.
 
 # %% tags=["parameters"]
 import os

@@ -214,7 +214,7 @@ def test_the_bundled_corpus_says_that_it_stands_in(home):
     corpus = sources.load_corpus(n_points=32, n_per_family=2)
     assert corpus.source == sources.BUNDLED_CORPUS
     assert set(np.unique(corpus.kinds, return_counts=True)[1]) == {2}
-    assert len(set(corpus.names)) == len(corpus) == 44
+    assert len(set(corpus.names)) == len(corpus) == 2 * len(sources.corpus.FAMILIES)
 
 
 # The bundled sockets

@@ -147,7 +147,7 @@ def test_batches_do_not_depend_on_how_many_are_made_at_once(monkeypatch, n_worke
 
 
 def test_points_of_a_mesh_do_not_depend_on_the_order_of_calls():
-    mesh = corpus.FAMILIES["bowl"](np.random.default_rng(0))
+    mesh = corpus.draw_mesh("bowl", 0)[0]
     alone = clouds.resample(mesh, 100, seed=SEED)
     clouds.resample(mesh, 50, seed=1)
     np.random.seed(9)  # noqa: NPY002

@@ -1,15 +1,12 @@
 """A procedural corpus of everyday surfaces, to pre-train on where there is no ModelNet."""
 
 import zlib
-from functools import partial
 from itertools import pairwise
-from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 import trimesh
 from scipy.interpolate import PchipInterpolator
-from shapely import Polygon
 from tqdm.auto import tqdm
 from trimesh.transformations import rotation_matrix
 
@@ -54,7 +51,7 @@ def generate(n_per_family, n_points=2048, seed=0):
     shapes = [(family, index) for family in FAMILIES for index in range(n_per_family)]
     points = []
     for family, index in tqdm(shapes, desc="corpus", unit="shape", leave=False):
-        mesh, sampling_seed = _drawn(family, index, seed)
+        mesh, sampling_seed = draw_mesh(family, index, seed)
         points.append(clouds.resample(mesh, n_points, seed=sampling_seed))
     points = clouds.normalize(np.stack(points), normalization="unit-sphere")[0]
     return points, np.array([family for family, _ in shapes])
@@ -87,24 +84,41 @@ def export(folder, n_per_family, families, seed=0):
     """
     if unknown := sorted(set(families) - FAMILIES.keys()):
         raise ValueError(f"unknown families {unknown}; accepted: {', '.join(FAMILIES)}")
-    folder = Path(folder)
     for family in families:
         for index in range(n_per_family):
-            file = folder / family / f"{family}_{index:04d}.stl"
-            mesh = _drawn(family, index, seed)[0].export(file_type="stl")
+            file = Path(folder, family, f"{family}_{index:04d}.stl")
+            mesh = draw_mesh(family, index, seed)[0].export(file_type="stl")
             # A file that is written again looks new to what is made of it.
             if not (file.exists() and file.read_bytes() == mesh):
                 with replacing(file) as temporary:
                     temporary.write_bytes(mesh)
-    return folder
+    return Path(folder)
 
 
-def _drawn(family, index, seed):
-    """Draw a mesh, and a seed for the points on it."""
+def draw_mesh(family, index, seed=0):
+    """
+    Draw a shape as a mesh.
+
+    Parameters
+    ----------
+    family : str
+        A name in `FAMILIES`.
+    index : int
+        Of the shape in its family, 0 or more.
+    seed : int
+
+    Returns
+    -------
+    mesh : trimesh.Trimesh
+        z points up, the unit is arbitrary.
+    sampling_seed : int
+        Seed of the points that `generate` puts on it.
+    """
     # A checksum, because Python's own hash of a name changes from process to process.
     streams = np.random.SeedSequence([seed, zlib.crc32(family.encode()), index]).spawn(2)
-    mesh = FAMILIES[family](np.random.default_rng(streams[0]))
-    return mesh, int(streams[1].generate_state(1)[0])
+    parts = _Parts()
+    FAMILIES[family](np.random.default_rng(streams[0]), parts)
+    return parts.joined(), int(streams[1].generate_state(1)[0])
 
 
 # Parts -------------------------------------------------------------------------------------------
@@ -132,17 +146,6 @@ class _Parts(list):
 def _draw(rng, *ranges):
     """Draw a number from each range (low, high)."""
     return [rng.uniform(low, high) for low, high in ranges]
-
-
-def _around(count, start=0.0):
-    """Space points (count, 2) evenly on the unit circle."""
-    angles = start + 2 * np.pi * np.arange(count) / count
-    return np.column_stack([np.cos(angles), np.sin(angles)])
-
-
-def _spread(count, width):
-    """Space the middles of equal parts of a width evenly around 0."""
-    return (np.arange(count) - (count - 1) / 2) * width / count
 
 
 def _smooth(heights, radii, samples=24):
@@ -175,53 +178,6 @@ def _disc(radius, thickness, z):
     return _revolve([0.0, z], [radius, z], [radius, z + thickness], [0.0, z + thickness])
 
 
-def _legs(rng, parts, width, depth, height, radius, count=4):
-    """Round or square legs that carry a top of width x depth at `height`; upright or splayed."""
-    corners = np.array([[x, y] for x in (-1, 1) for y in (-1, 1)])
-    tops = corners if count == 4 else _around(count, start=np.pi / 2)
-    tops = tops * [width / 2, depth / 2] * (1 - 2 * radius / min(width, depth))
-    if rng.random() < 0.5:
-        parts.box([2 * radius, 2 * radius, height], *tops.T)
-        return
-    splay = rng.uniform(1.0, 1.25)
-    for top in tops:
-        parts.rod([*(splay * top), 0.0], [*top, height], radius)
-
-
-def _back(rng, width, height, thickness):
-    """Back of a seat, standing on the origin: one panel, upright slats, or rungs between posts."""
-    parts, kind, count = _Parts(), rng.integers(3), rng.integers(3, 7)
-    if kind == 0:
-        parts.box([width, thickness, height])
-    elif kind == 1:
-        x = np.linspace(-0.5, 0.5, count) * (width - thickness)
-        parts.box([0.3 * width / count, thickness, height], x)
-        parts.box([width, thickness, 0.15 * height], z=0.85 * height)
-    else:
-        x = np.array([-0.5, 0.5]) * (width - thickness)
-        parts.box([thickness, thickness, height], x)
-        z = np.linspace(0.25, 0.88, count - 1) * height
-        parts.box([width, 0.6 * thickness, 0.35 * height / count], z=z)
-    return parts.joined()
-
-
-def _superelliptic(mesh, exponent):
-    """Turn a mesh's round sections into squarish ones (Lame's superellipse)."""
-
-    def stretch(angle):
-        sides = np.abs(np.cos(angle)) ** exponent + np.abs(np.sin(angle)) ** exponent
-        return sides ** (-1 / exponent)
-
-    return _stretched(mesh, stretch)
-
-
-def _stretched(mesh, factor):
-    """Multiply the radius of a mesh by a function of the angle around z."""
-    x, y, z = mesh.vertices.T
-    by = factor(np.arctan2(y, x))
-    return trimesh.Trimesh(np.column_stack([x * by, y * by, z]), mesh.faces, process=False)
-
-
 # Round things ------------------------------------------------------------------------------------
 
 
@@ -236,22 +192,6 @@ def bowl(rng, parts):
     parts.append(mesh.apply_scale([1.0, depth, 1.0]))
 
 
-def cup(rng, parts):
-    """Draw a cup with a handle: from a tea cup to a tankard, some on a saucer."""
-    height, base, waist = _draw(rng, (1.0, 3.4), (0.45, 1.0), (0.75, 1.15))
-    outer = _smooth([0.0, 0.5 * height, height], [base, waist, 1.0])
-    reach, grip = _draw(rng, (0.4, 0.75), (0.06, 0.11))
-    low, high = height * np.array(_draw(rng, (0.15, 0.3), (0.7, 0.9)))
-    turn = np.linspace(-np.pi / 2, np.pi / 2, 14)
-    start, stop = np.interp([low, high], outer[:, 1], outer[:, 0]) - 0.04
-    z = (low + high) / 2 + (high - low) / 2 * np.sin(turn)
-    path = np.column_stack([np.linspace(start, stop, 14) + reach * np.cos(turn), np.zeros(14), z])
-    handle = trimesh.creation.sweep_polygon(Polygon(grip * _around(8)), path)
-    parts += [_vessel(outer, rng.uniform(0.05, 0.1)), handle]
-    if height < 2.0 and rng.random() < 0.5:
-        parts.append(_vessel(_smooth([-0.1, 0.15], [0.6, rng.uniform(1.3, 1.7)], samples=8), 0.05))
-
-
 def vase(rng, parts):
     """Draw a vase with a belly, a neck and a lip; some are fluted."""
     height = rng.uniform(2.2, 4.5)
@@ -260,20 +200,9 @@ def vase(rng, parts):
     mesh = _vessel(_smooth(knots, radii, samples=36), rng.uniform(0.04, 0.08))
     if rng.random() < 0.35:
         count, depth = rng.integers(5, 11), rng.uniform(0.03, 0.1)
-        mesh = _stretched(mesh, lambda angle: 1 + depth * np.cos(count * angle))
+        angles = np.arctan2(mesh.vertices[:, 1], mesh.vertices[:, 0])
+        mesh.vertices[:, :2] *= 1 + depth * np.cos(count * angles)[:, None]
     parts.append(mesh)
-
-
-def bottle(rng, parts):
-    """Draw a bottle with shoulders, a neck and a cap; some are squarish."""
-    height, shoulder, neck, waist = _draw(rng, (3.0, 6.0), (0.5, 0.72), (0.25, 0.45), (0.8, 1.0))
-    neck_at = rng.uniform(shoulder + 0.08, 0.88)
-    knots = height * np.array([0.0, 0.03, 0.5 * shoulder, shoulder, neck_at, 1.0])
-    wall = _smooth(knots, [0.85, 1.0, waist, 1.0, neck, neck], samples=40)
-    mesh = _revolve([0.0, 0.0], wall, [0, height])
-    if rng.random() < 0.35:
-        mesh = _superelliptic(mesh, rng.uniform(3.0, 6.0))
-    parts += [mesh, _disc(neck * 1.25, rng.uniform(0.04, 0.1) * height, 0.97 * height)]
 
 
 def lamp(rng, parts):
@@ -327,20 +256,6 @@ def candlestick(rng, parts):
         parts.rod([0, 0, z[-1]], [0, 0, z[-1] + rng.uniform(0.5, 1.6)], 0.1)
 
 
-def flower_pot(rng, parts):
-    """Draw a flower pot with a collar, on a saucer or bare; some are squarish."""
-    height, base, share, lip = _draw(rng, (0.9, 2.4), (0.4, 0.85), (0.15, 0.35), (0.04, 0.12))
-    neck = height - share * height
-    wall = _smooth([0.0, neck], [base, 1.0 - lip], samples=12)
-    pot = _vessel(np.vstack([wall, [1.0, neck], [1.0, height]]), rng.uniform(0.06, 0.12))
-    if rng.random() < 0.35:
-        pot = _superelliptic(pot, rng.uniform(3.0, 8.0))
-    parts.append(pot)
-    if rng.random() >= 0.5:
-        saucer = _smooth([-0.12, rng.uniform(0.05, 0.2)], [base + 0.1, base + 0.35], samples=6)
-        parts.append(_vessel(saucer, 0.05))
-
-
 def goblet(rng, parts):
     """Draw a stemmed glass: foot, stem, bowl."""
     stem, height, mouth, foot = _draw(rng, (0.6, 2.2), (1.0, 2.2), (0.6, 1.1), (0.6, 0.95))
@@ -352,28 +267,6 @@ def goblet(rng, parts):
 
 
 # Furniture ---------------------------------------------------------------------------------------
-
-
-def table(rng, parts):
-    """Draw a table: round, oval or rectangular, on 3 or 4 legs or on a column."""
-    height, depth, plate, radius = _draw(rng, (0.5, 1.2), (0.45, 1.0), (0.03, 0.08), (0.02, 0.05))
-    is_round = rng.random() < 0.5
-    if is_round:
-        parts.append(_disc(0.5, plate, height).apply_scale([1.0, depth, 1.0]))
-    else:
-        parts.box([1.0, depth, plate], z=height)
-    if rng.random() < 0.35:
-        parts.rod([0, 0, 0], [0, 0, height], rng.uniform(0.03, 0.09))
-        foot = rng.uniform(0.2, 0.35)
-        if rng.random() < 0.5:
-            parts.append(_disc(min(foot, 0.45 * depth), 0.04, 0.0))
-        else:
-            for end in foot * _around(rng.integers(3, 6)):
-                parts.rod([0, 0, 0.12], [*end, 0], 0.03)
-        return
-    shrink = 0.72 if is_round else 0.96
-    count = 3 if is_round and rng.random() < 0.5 else 4
-    _legs(rng, parts, shrink, shrink * depth, height, radius, count)
 
 
 def desk(rng, parts):
@@ -398,24 +291,6 @@ def desk(rng, parts):
         parts.box([0.96, 0.02, drop], y=0.42 * depth, z=height - drop)
 
 
-def chair(rng, parts):
-    """Draw a chair on four legs, with or without arms; the back is a panel, slats or rungs."""
-    width, depth, seat, rise = _draw(rng, (0.85, 1.15), (0.85, 1.1), (0.8, 1.1), (0.7, 1.5))
-    plate, radius = _draw(rng, (0.06, 0.16), (0.035, 0.07))
-    parts.box([width, depth, plate], z=seat)
-    _legs(rng, parts, width, depth, seat, radius)
-    lean = rotation_matrix(-rng.uniform(0.0, 0.3), [1, 0, 0])
-    back = _back(rng, width, rise, 0.08).apply_transform(lean)
-    parts.append(back.apply_translation([0, depth / 2 - 0.04, seat + plate]))
-    if rng.random() < 0.4:
-        rise = rng.uniform(0.3, 0.5)
-        for side in (-1, 1):
-            x = side * (width / 2 - 0.04)
-            z = seat + plate
-            parts.box([0.08, 0.85 * depth, 0.06], x, z=z + rise)
-            parts.box([0.06, 0.06, rise], x, -0.38 * depth, z)
-
-
 def stool(rng, parts):
     """Draw a stool: a round or square seat on three or four splayed legs, most with a ring."""
     height, plate = _draw(rng, (0.8, 2.4), (0.06, 0.25))
@@ -425,27 +300,14 @@ def stool(rng, parts):
     else:
         parts.box([0.95, 0.95, plate], z=height)
     radius, spread = _draw(rng, (0.03, 0.06), (0.4, 0.65))
-    for way in _around(count):
+    angles = 2 * np.pi * np.arange(count) / count
+    for way in np.column_stack([np.cos(angles), np.sin(angles)]):
         parts.rod([*(spread * way), 0], [*(0.35 * way), height], radius)
     if rng.random() < 0.7:
         level = rng.uniform(0.2, 0.5)
         reach = spread + (0.35 - spread) * level
         ring = trimesh.creation.torus(reach, 0.6 * radius, major_sections=24, minor_sections=8)
         parts.append(ring.apply_translation([0, 0, level * height]))
-
-
-def bench(rng, parts):
-    """Draw a bench, its seat one plank or several, with or without a back."""
-    depth, height, width = _draw(rng, (0.28, 0.45), (0.3, 0.45), (1.0, 1.7))
-    planks = rng.integers(1, 5)
-    parts.box([width, 0.85 * depth / planks, 0.04], y=_spread(planks, depth), z=height)
-    if rng.random() < 0.5:
-        parts.box([0.06, 0.95 * depth, height], np.array([-0.42, 0.42]) * width)
-    else:
-        _legs(rng, parts, 0.94 * width, depth, height, 0.03)
-    if rng.random() < 0.6:
-        back = _back(rng, width, rng.uniform(0.3, 0.5), 0.04)
-        parts.append(back.apply_translation([0, depth / 2, height]))
 
 
 def bookshelf(rng, parts):
@@ -458,102 +320,6 @@ def bookshelf(rng, parts):
         parts.box([width, 0.015, height], y=depth / 2)
     if rng.random() < 0.4:
         parts.box([board, depth, height], rng.uniform(-0.25, 0.25) * width)
-
-
-def bed(rng, parts):
-    """Draw a bed: a mattress on a frame with a headboard, most with pillows."""
-    width, length, foot, frame = _draw(rng, (0.5, 1.0), (1.1, 1.35), (0.05, 0.2), (0.06, 0.15))
-    mattress = rng.uniform(0.08, 0.2)
-    top = foot + frame + mattress
-    parts.box([width, length, frame], z=foot)
-    parts.box([0.96 * width, 0.97 * length, mattress], z=foot + frame)
-    parts.box([1.02 * width, 0.05, top + rng.uniform(0.1, 0.5)], y=length / 2)
-    _legs(rng, parts, width, length, foot, 0.03)
-    if rng.random() < 0.5:
-        parts.box([1.02 * width, 0.05, top + rng.uniform(-0.05, 0.2)], y=-length / 2)
-    if rng.random() < 0.8:
-        count = 1 if width < 0.7 else 2
-        size = np.array([0.4 * width / count, 0.14, 0.06])
-        for x in _spread(count, width):
-            pillow = trimesh.creation.icosphere(subdivisions=2).apply_scale(size)
-            parts.append(pillow.apply_translation([x, 0.36 * length, top]))
-
-
-def sofa(rng, parts):
-    """Draw a sofa or an armchair: seat, back, arms, 1 to 4 cushions, some with a chaise."""
-    seats = rng.integers(1, 5)
-    width, depth = rng.uniform(0.5, 0.75) * seats + 0.1, rng.uniform(0.5, 0.9)
-    foot, seat, back, arm = _draw(rng, (0.03, 0.16), (0.15, 0.35), (0.25, 0.75), (0.07, 0.3))
-    rise = rng.uniform(0.06, 0.35)
-    parts.box([width, depth, seat], z=foot)
-    parts.box([width, 0.16, seat + back], y=depth / 2, z=foot)
-    for side in (-1, 1):
-        x = side * (width + arm) / 2
-        parts.box([arm, depth + 0.08, seat + rise], x, 0.04, foot)
-        if rng.random() < 0.5:
-            z = foot + seat + rise
-            parts.rod([x, -depth / 2, z], [x, depth / 2 + 0.08, z], arm / 2)
-    x = _spread(seats, width)
-    cushion = [0.94 * width / seats, 0.8 * depth, rng.uniform(0.06, 0.12)]
-    parts.box(cushion, x, -0.06 * depth, foot + seat)
-    _legs(rng, parts, width, depth, foot, 0.03)
-    if seats > 1 and rng.random() < 0.4:
-        chaise = [width / seats, rng.uniform(0.4, 0.9), seat]
-        parts.box(chaise, rng.choice([x[0], x[-1]]), -(depth + chaise[1]) / 2, foot)
-
-
-def wardrobe(rng, parts):
-    """Draw a wardrobe or a dresser: a carcass with doors or drawers, a plinth or feet."""
-    width, depth, height, foot = _draw(rng, (0.5, 1.4), (0.3, 0.6), (0.7, 2.1), (0.04, 0.18))
-    parts.box([width, depth, height - foot], z=foot)
-    _legs(rng, parts, width, depth, foot, 0.035)
-    parts.box([1.06 * width, 1.06 * depth, 0.04], z=height)
-    columns, rows = rng.integers(1, 4), (1 if height > 1.3 else rng.integers(2, 5))
-    across, up = width / columns, (height - foot) / rows
-    for column, row in np.ndindex(columns, rows):
-        x, z = (column + 0.5) * across - width / 2, foot + row * up
-        parts.box([0.9 * across, 0.03, 0.9 * up], x, -depth / 2 - 0.015, z + 0.05 * up)
-        knob = trimesh.creation.icosphere(subdivisions=1, radius=0.025)
-        parts.append(knob.apply_translation([x, -depth / 2 - 0.05, z + 0.6 * up]))
-
-
-def monitor(rng, parts):
-    """Draw a computer monitor: a flat panel or a tube, on a stand."""
-    height, rise, frame, thick = _draw(rng, (0.5, 0.75), (0.06, 0.3), (0.02, 0.06), (0.03, 0.1))
-    screen = _Parts()
-    screen.box([1.0, thick, height], z=rise)
-    screen.box([1.0 - 2 * frame, 0.01, height - 2 * frame], y=-thick / 2, z=rise + frame)
-    if rng.random() < 0.3:
-        tube = trimesh.creation.cone(radius=0.5, height=rng.uniform(0.5, 0.9), sections=24)
-        tube.apply_transform(rotation_matrix(-np.pi / 2, [1, 0, 0]))
-        tube.apply_scale([0.9, 1.0, 0.9 * height])
-        screen.append(tube.apply_translation([0, thick / 2, rise + height / 2]))
-    depth = rng.uniform(0.2, 0.35)
-    stand = _Parts()
-    if rng.random() < 0.5:
-        foot = _disc(0.5, 0.03, 0.0).apply_scale([rng.uniform(0.35, 0.6), 2 * depth, 1.0])
-        stand.append(foot)
-    else:
-        stand.box([rng.uniform(0.3, 0.6), depth, 0.03], y=0.02)
-    neck = [rng.uniform(0.06, 0.2), 0.05, rise + 0.3 * height]
-    tilt = rotation_matrix(-rng.uniform(0.0, 0.2), [1, 0, 0], [0, 0, rise + height / 2])
-    parts.append(screen.joined().apply_transform(tilt))
-    parts.box(neck, y=thick / 2 + 0.025)
-    parts += stand
-
-
-def bathtub(rng, parts):
-    """Draw a bathtub: oval to rectangular, with a rim, standing on the floor or on feet."""
-    depth, height, base, rim = _draw(rng, (0.42, 0.85), (0.3, 0.75), (0.5, 0.9), (0.03, 0.12))
-    belly = rng.uniform(base, 0.97)
-    wall = _smooth([0.0, 0.25 * height, height], [base, belly, 1.0], samples=16)
-    brim = _tube(np.array([[1 + rim, height - 0.03], [1 + rim, height]]), rim)
-    tub = _superelliptic(_Parts([_vessel(wall, 0.06), brim]).joined(), rng.uniform(2.2, 7.0))
-    parts.append(tub.apply_scale([1.0, depth, 1.0]))
-    if rng.random() >= 0.5:
-        foot = rng.uniform(0.08, 0.2)
-        tub.apply_translation([0, 0, foot])
-        _legs(rng, parts, 1.2 * base, 1.2 * base * depth, foot + 0.05, 0.045)
 
 
 def box(rng, parts):
@@ -571,18 +337,6 @@ def box(rng, parts):
         parts.append(side.joined().apply_transform(turn))
 
 
-_ROUND = bottle, bowl, bucket, candlestick, cup, flower_pot, funnel, goblet, lamp, vase
-_OTHER = bathtub, bed, bench, bookshelf, box, chair, desk, monitor, sofa, stool, table, wardrobe
-
-
-def _built(draw, rng):
-    """Draw a shape of a family: a `trimesh.Trimesh`, z up."""
-    parts = _Parts()
-    draw(rng, parts)
-    return parts.joined()
-
-
-# Family name -> function of a `numpy.random.Generator` that draws a `trimesh.Trimesh`, z up.
-FAMILIES = {
-    f.__name__: partial(_built, f) for f in sorted((*_ROUND, *_OTHER), key=attrgetter("__name__"))
-}
+_ALL = bookshelf, bowl, box, bucket, candlestick, desk, funnel, goblet, lamp, stool, vase
+# Family name -> function of a `numpy.random.Generator` that adds a shape's parts to a `_Parts`.
+FAMILIES = {draw.__name__: draw for draw in _ALL}

@@ -165,16 +165,12 @@ def _smoothed(mesh, values, length):
 
 def _stiffness(mesh):
     """Laplace-Beltrami operator (n_vertices, n_vertices), by cotangents (Pinkall et al. 1993)."""
-    corners = [np.roll(mesh.triangles, -turn, axis=1) for turn in range(3)]
-    sides = [(b - a, c - a) for a, b, c in (np.moveaxis(corner, 1, 0) for corner in corners)]
-    # A corner's cotangent weighs the edge that faces it; a triangle's cross product is 2 areas.
-    weights = np.stack([(u * v).sum(axis=1) for u, v in sides], axis=1)
-    weights = (weights / (4 * mesh.area_faces[:, None])).ravel()
+    # A corner's cotangent weighs the edge that faces it.
+    weights = (0.5 / np.tan(mesh.face_angles)).ravel()
     start, end = np.roll(mesh.faces, -1, axis=1).ravel(), np.roll(mesh.faces, -2, axis=1).ravel()
-    values = np.concatenate([weights, weights, -weights, -weights])
-    rows = np.concatenate([start, end, start, end])
-    columns = np.concatenate([start, end, end, start])
-    return coo_array((values, (rows, columns)), shape=2 * (len(mesh.vertices),))
+    edges = coo_array((weights, (start, end)), shape=2 * (len(mesh.vertices),))
+    edges = edges + edges.T
+    return diags_array(edges.sum(axis=0)) - edges
 
 
 def _lengths(mesh, directions, thickness):

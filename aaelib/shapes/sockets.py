@@ -48,7 +48,8 @@ def check_sockets(points, names):
     points = np.asarray(points, np.float64)
     sizes = np.ptp(points, axis=1).max(axis=1)
     odd = (sizes < SIZES[0]) | (sizes > SIZES[1])
-    turned = _end_widths(points, top=False) > _WIDER * _end_widths(points, top=True)
+    lower, upper = np.transpose([_end_widths(cloud) for cloud in points])
+    turned = lower > _WIDER * upper
     for doubtful, message in ((odd, _unit_hint(sizes[np.argmax(odd)])), (turned, _TURNED)):
         if doubtful.any():
             others = f" and {doubtful.sum() - 1} more" if doubtful.sum() > 1 else ""
@@ -73,19 +74,14 @@ def _unit_hint(size):
     return f"the longest side is {size:.3g}, and sockets have {low:.0f} to {high:.0f} mm: {hint}"
 
 
-def _end_widths(points, top):
-    """Measure how far from the axis (n,) the wall at an end of clouds (n, n_points, 3) begins."""
-    z = points[..., 2]
-    low, high = z.min(axis=1, keepdims=True), z.max(axis=1, keepdims=True)
-    share = (z - low) / np.maximum(high - low, np.finfo(float).tiny)
-    # Brims are lopsided: the axis is that of the half between the ends.
-    middle = ((share > 0.25) & (share < 0.75))[..., None]
-    counts = np.maximum(middle.sum(axis=1, keepdims=True), 1)
-    axis = (points * middle).sum(axis=1, keepdims=True) / counts
-    distances = np.hypot(*np.moveaxis((points - axis)[..., :2], -1, 0))
-    end = share >= 1 - _END if top else share <= _END
-    ordered = np.sort(np.where(end, distances, np.inf), axis=1)
-    return ordered[np.arange(len(ordered)), (_INNER * end.sum(axis=1)).astype(int)]
+def _end_widths(cloud):
+    """Measure how far from the axis the wall at the lower and at the upper end begins."""
+    x, y, z = cloud.T
+    # Brims are lopsided: the axis is that of the half of the points between the ends.
+    middle = np.abs(z - np.median(z)).argsort()[: len(z) // 2 + 1]
+    distances = np.hypot(x - x[middle].mean(), y - y[middle].mean())
+    ends = z <= z.min() + _END * np.ptp(z), z >= z.max() - _END * np.ptp(z)
+    return [np.quantile(distances[end], _INNER) for end in ends]
 
 
 @dataclass(frozen=True)
