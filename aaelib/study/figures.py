@@ -122,7 +122,8 @@ def reconstructions(unseen, measured, count=5):
     for name, each in measured.items():
         labels += [f"{name} {error:.1f} mm" for error in each["surface_mm"][some]]
     errors = [each for clouds in rows for each in unseen.point_errors(clouds, some)]
-    return cloud_gallery(np.concatenate(rows), labels, count, errors, "mm", (0, 5))
+    clouds = [cloud for row in rows for cloud in row]
+    return cloud_gallery(clouds, labels, count, errors, "mm", (0, 5))
 
 
 def mesh_gallery(
