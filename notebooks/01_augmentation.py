@@ -143,7 +143,6 @@ study.table(
     "specificity: mean node distance with that many modes, whose share of the variance is the "
     "compactness; published: Costa et al. (2021), of raw scans. Unseen: mean distance of the points of a test "
     "socket to the nearest surface of the model. ± is the standard deviation over sockets or draws.",
-    shown=tables.with_spread(summary),
 )
 
 # %% [markdown]

@@ -113,7 +113,6 @@ study.table(
     "read the shape models), on sockets, and after (of the decoder at refined codes); mean Chamfer "
     "distance (unit sphere) of sockets trained on and of validation sockets, and their ratio; JSD of "
     "samples; discriminator accuracy on validation codes, 0.5 is balance. ± is over splits.",
-    shown=tables.with_spread(means),
 )
 
 # %% [markdown]

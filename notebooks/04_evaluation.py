@@ -56,6 +56,7 @@ code_size, draws = conditions.study_recipe(study).code_size, study["evaluation"]
 # %%
 evaluated = conditions.evaluate_all(study)
 everything = tables.summary(evaluated, answers.REGISTRY)
+comparison = tables.summary(evaluated)
 claims = tables.claims(evaluated, answers.CLAIMS, answers.REGISTRY)
 four = {condition.name: evaluated[condition.name] for condition in FACTORS}
 prior_std = conditions.study_recipe(study).prior_std
@@ -84,7 +85,7 @@ study.figure(
 # %%
 study.table(
     "T0_paper",
-    answers.paper_beside(everything, claims, prior),
+    answers.paper_beside(comparison.loc[[*four]], claims, prior),
     "Claims of Costa et al. (Displays 74, 2022), where they stand, and what is found here.",
 )
 
@@ -108,13 +109,11 @@ protocol = (
     "jsd: lower is better; coverage: higher; one_nn_accuracy: 0.5 is best. ± is the standard deviation "
     f"over {n_splits} split(s)."
 )
-comparison = tables.summary(evaluated)
 study.table(
     "T4_augmentation_transfer",
     comparison.loc[[*four, "original recipe"]],
     f"The four conditions, learnt from 51 scans; {protocol} The original recipe has the paper's "
     "architecture and losses in about the same time, and no refinement.",
-    shown=tables.with_spread(comparison.loc[[*four, "original recipe"]]),
 )
 
 # %% [markdown]
@@ -132,7 +131,6 @@ study.table(
     comparison.loc[starts],
     f"Shape models before and after training; {protocol} The last two rows learn from all "
     "sockets that are neither validation nor test.",
-    shown=tables.with_spread(comparison.loc[starts]),
 )
 
 # %% [markdown]
@@ -150,7 +148,6 @@ study.table(
     comparison.loc[[*baselines.NAMES]],
     f"Baselines, k = {code_size}; {protocol} Generation by 'nearest ...' draws that many distinct "
     "real sockets.",
-    shown=tables.with_spread(comparison.loc[[*baselines.NAMES]]),
 )
 
 # %% [markdown]
@@ -170,7 +167,6 @@ study.table(
     f"Evenly sampled surfaces, {len(unseen)} test sockets and as many samples a split; earth mover's "
     f"distance of {study['evaluation']['emd_points']} points. Coverage: higher is better; one_nn: 0.5 "
     f"is best; all else: lower. ± is the standard deviation over {n_splits} split(s).",
-    shown=tables.with_spread(in_mm).T,
 )
 
 # %% [markdown]
@@ -205,7 +201,6 @@ study.table(
     ablations,
     "Frozen layers: of the model with augmentation and transfer. Code size, sockets: of the "
     "shape-model start. ± is over splits, where there are several.",
-    shown=tables.with_spread(ablations),
 )
 
 # %%
@@ -336,7 +331,6 @@ else:
         "T7_sealed",
         found,
         f"{len(held)} sealed sockets; columns as in table T4.",
-        shown=tables.with_spread(found),
     )
 
 # %% [markdown]

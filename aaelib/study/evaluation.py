@@ -26,8 +26,8 @@ from .even import EvenSockets
 METRICS = {
     "chamfer": ("Chamfer distance", "lower"),
     "surface_mm": ("surface error, mm", "lower"),
-    "one_pass_chamfer": ("Chamfer distance, one pass", "lower"),
-    "one_pass_mm": ("surface error, one pass, mm", "lower"),
+    "one_pass_chamfer": ("one-pass Chamfer distance", "lower"),
+    "one_pass_mm": ("one-pass surface error, mm", "lower"),
     "fidelity": ("fidelity", "lower"),
     "coverage": ("coverage", "higher"),
     "jsd": ("JSD", "lower"),

@@ -11,7 +11,7 @@ from ..shapes.places import NOTEBOOKS, ROOT
 from ..shapes.sockets import SocketSurface
 from ..shapes.splits import split_sockets
 from ..shapes.writing import replacing
-from . import figures
+from . import figures, tables
 
 PROFILES = NOTEBOOKS / "profiles"
 
@@ -118,7 +118,7 @@ class Study:
         """Source, profile and splits, as captions name them."""
         return f"{self.source} · profile {self.profile} · {counted(self['splits'], 'split')}"
 
-    def table(self, name, frame, caption=None, shown=None):
+    def table(self, name, frame, caption=None):
         """
         Write a table as CSV and Markdown, and show it if it has a caption.
 
@@ -129,9 +129,8 @@ class Study:
         frame : pandas.DataFrame
             The CSV has it in full, with columns for source, profile and number of splits.
         caption : str, optional
-            What the numbers are, their unit and which way is better.
-        shown : pandas.DataFrame, optional
-            Shown in its place, such as rounded numbers with their spread.
+            What the numbers are, their unit and which way is better. Shown are "mean ± sd" in place
+            of columns `x` and `x_sd`.
         """
         folder = self.folder / "tables"
         with replacing(folder / f"{name}.csv") as temporary:
@@ -139,7 +138,9 @@ class Study:
             frame.assign(**known).to_csv(temporary)
         if caption is None:
             return
-        text = (frame if shown is None else shown).to_markdown(floatfmt=".4g")
+        has_spread = frame.columns.astype(str).str.endswith("_sd").any()
+        shown = tables.with_spread(frame) if has_spread else frame
+        text = shown.to_markdown(floatfmt=".4g")
         text += f"\n\n**{name}.** {caption} *{self.provenance}*"
         with replacing(folder / f"{name}.md") as temporary:
             temporary.write_text(text + "\n")
