@@ -28,7 +28,7 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 
 # %%
 from aaelib.models.runs import card_of
-from aaelib.study import Study, cards, conditions, figures, tables
+from aaelib.study import Study, cards, conditions, figures
 
 study = Study(profile, "03_transfer_learning")
 shapes, _, _ = study.load_sockets()
