@@ -300,9 +300,10 @@ study.conclude(
     f"mm on average (shape model: {baseline.length_mm.mean():.2f} mm). The worst perimeter of a "
     f"socket is off by {100 * network.perimeter.mean():.2f} % on average (shape model: "
     f"{100 * baseline.perimeter.mean():.2f} %).",
-    f"Sockets of the network are {network.surface_mm.mean():.2f} mm from the measured sockets (shape model: "
-    f"{baseline.surface_mm.mean():.2f} mm). The mean difference is {gap.mean:+.2f} mm, with a 95 % "
-    f"interval from {gap.low:+.2f} to {gap.high:+.2f} mm over {len(told)} test sockets: "
+    f"Sockets of the network are {network.surface_mm.mean():.2f} mm from the measured sockets "
+    f"(shape model: {baseline.surface_mm.mean():.2f} mm). The mean difference is {gap.mean:+.2f} "
+    f"mm, with a 95 % interval from {gap.low:+.2f} to {gap.high:+.2f} mm over {len(told)} test "
+    "sockets: "
     + (
         "the interval includes 0, so neither method is shown to be nearer."
         if gap.low <= 0 <= gap.high

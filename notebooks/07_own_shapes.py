@@ -49,7 +49,8 @@ meshes = own or corpus.export(here / "meshes", settings["n_per_family"], familie
 study.source = f"folder {own}" if own else "procedural vessels (an example)"
 resampled = shapes.resample_tree(meshes, here / "clouds", seed=study.seed)
 print(
-    f"{len(resampled.written) + len(resampled.kept)} clouds, {len(resampled.refused)} files left out"
+    f"{len(resampled.written) + len(resampled.kept)} clouds, {len(resampled.refused)} files left "
+    "out"
 )
 for file, why in resampled.refused:
     print(f"{file}: {why}")
