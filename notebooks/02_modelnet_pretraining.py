@@ -9,10 +9,14 @@
 # %% [markdown]
 # # 2. Pre-training on everyday shapes
 #
-# Before it sees a socket, the network may learn what surfaces are like from shapes of which there
-# are plenty: ModelNet's chairs, monitors, bathtubs. This notebook trains the adversarial autoencoder
-# on them; notebook 3 starts from its weights. Without ModelNet, which may not be passed on, the
-# corpus is a set of procedural surfaces (bowls, lamps, desks, ...), and the tables say so.
+# There are few sockets, but many shapes of everyday things. ModelNet has thousands: chairs,
+# monitors, bathtubs. A network that learns from them first may need fewer sockets afterwards. This
+# is transfer learning. This notebook trains the adversarial autoencoder on everyday shapes, and
+# notebook 3 starts from its weights.
+#
+# The licence of ModelNet does not allow us to include it. If it is not on your machine, the corpus
+# is a set of procedural surfaces (bowls, lamps, desks, ...). Every caption names the corpus that
+# was used.
 
 # %% tags=["parameters"]
 import os
@@ -33,6 +37,9 @@ study = Study(profile, "02_modelnet_pretraining")
 
 # %% [markdown]
 # ## The corpus
+#
+# We load the shapes as clouds of points in the unit sphere. A random part of them is held out for
+# validation: the network does not learn from it. The table counts the shapes of each class.
 
 # %%
 corpus = shapes.load_corpus(
@@ -44,6 +51,9 @@ train, held_out = train_test_split(
 )
 pd.Series(corpus.kinds).value_counts().to_frame("shapes")
 
+# %% [markdown]
+# These are ten shapes that the network learns from.
+
 # %%
 examples = np.random.default_rng(study.seed).permutation(train)[:10]
 study.figure(
@@ -51,47 +61,54 @@ study.figure(
     figures.cloud_gallery(
         corpus.points[examples], [kind.replace("_", " ") for kind in corpus.kinds[examples]]
     ),
-    "Shapes of the pre-training corpus.",
+    "Ten training shapes of the corpus, with their classes, as clouds of points.",
     live=False,  # ModelNet's shapes may not be passed on
 )
 
 # %% [markdown]
 # ## The system
 #
-# The **encoder** (PointNet) turns a cloud into a code, the **decoder** a code into a cloud; their
-# Chamfer distance is the reconstruction loss. The **discriminator** learns to tell codes from draws
-# of a prior, a normal distribution, while the encoder learns to deceive it. When both are in
-# balance, codes are spread like the prior, and a draw of the prior decodes to a plausible shape.
-# Three optimizers play: that of the autoencoder, of the discriminator, of the generator (the
-# encoder, when it deceives).
+# An adversarial autoencoder has three networks. The **encoder** (PointNet) turns a cloud of points
+# into a short list of numbers, the code. The **decoder** turns a code back into a cloud. The
+# Chamfer distance between the given and the decoded cloud is the reconstruction loss.
 #
-# The networks follow a recipe. `paper` is the published architecture; `compact`, the default, is
-# small enough for a laptop: an encoder that sees 512 of the 2048 points at a training step, codes
-# standardized to the prior's mean and spread, a Wasserstein critic with gradient penalty as
-# discriminator. Its decoder adds two gated linear shape models to what the layers give, which here
-# start at nothing, and once trained learns a little more at codes that a few gradient steps have
-# refined (notebook 3).
+# The **discriminator** sees codes of shapes and random draws of a normal distribution, the prior.
+# It learns to tell them apart, and the encoder learns to deceive it. When neither wins, codes are
+# distributed like the prior. Then a random draw of the prior decodes to a plausible shape.
 #
-# In some points the [original code](https://github.com/adapttech-ltd/SocketAAE) is not followed, in
-# either recipe: its standard-deviation head may be negative (here it can't), it trains with a prior
-# of standard deviation 0.2 but validates with 1.0 (here 0.2 throughout), and it loads transfer
-# weights of decoder and discriminator from an undefined name and freezes all three networks by the
-# first of three numbers (here each network has its own). Its split lists lose their first file and
-# take fractions as integers; here a split is by seed, per kind, and written beside the results.
+# A recipe holds the settings of the networks. `paper` is the published architecture. `compact`, the
+# default, is small enough for a laptop. Its main differences are:
+#
+# - The encoder sees a random part of the points at each training step.
+# - Codes are standardized to the mean and the standard deviation of the prior.
+# - The discriminator is a Wasserstein critic with gradient penalty.
+# - The decoder can add a linear shape model for each kind of socket to the output of its layers.
+#   A gate that depends on the code chooses between them. During pre-training the terms of these
+#   models start at zero; notebook 3 fills them.
+#
+# Both recipes correct errors of the [original code](https://github.com/adapttech-ltd/SocketAAE):
+#
+# - Its standard deviations can be negative. Here they are positive.
+# - It trains with a prior of standard deviation 0.2 and validates with 1.0. Here both have 0.2.
+# - It reads the pre-trained decoder and discriminator from a variable that does not exist. Here all
+#   three networks are read.
+# - One number decides whether all three networks are frozen. Here each network has its own.
+# - Its split loses the first file of each part and takes shares as integers. Here it does neither.
 #
 # ![An encoder turns a cloud of points into a code, a decoder turns it back, and a discriminator compares codes with a prior](images/F1_system.svg)
 #
-# **F1_system.** The adversarial autoencoder: solid arrows carry shapes, codes and losses, dashed ones
-# weights, pre-trained on ModelNet or on the procedural stand-in. In the compact recipe the encoder
-# learns from both its losses at once, by the generator optimizer.
+# **F1_system.** The adversarial autoencoder. Solid arrows carry shapes, codes and losses; dashed
+# arrows carry weights that were pre-trained on ModelNet or on the procedural shapes. In the compact
+# recipe one optimizer, the generator's, updates the encoder by the sum of its two losses.
 
 # %% [markdown]
 # ## Training
 #
-# `compile` takes the three optimizers, `fit` runs the epochs. After each epoch, samples of the prior
-# are compared with validation shapes by the Jensen-Shannon divergence (JSD) of where their points
-# lie; the epoch with the lowest is kept, as in the paper, among those that the profile allows (in
-# `default` the last third of the run, in which learning rates have fallen).
+# We train the three networks together. After each epoch we decode random draws of the prior and
+# compare them with validation shapes. The measure is the Jensen-Shannon divergence (JSD) of the
+# places where their points lie; 0 means the same places. As in the paper, we keep the epoch with
+# the lowest JSD. Early epochs are not considered, because learning rates are still high there. The
+# profile says which epoch is the first to be considered.
 
 # %%
 recipe = models.recipe(study["recipe"]["name"], **study["recipe"]["changes"])
@@ -121,9 +138,13 @@ study.figure(
         },
         {"training": best},
     ),
-    "Pre-training, epoch by epoch; the marker is the selected one. The discriminator's accuracy is "
-    "best near 0.5: codes and prior can't be told apart.",
+    "Pre-training by epoch; the marker is the selected epoch. Distances, JSD and losses should "
+    "fall. An accuracy of 0.5 means that the discriminator cannot tell codes from the prior.",
 )
+
+# %% [markdown]
+# The next table sums up the pre-training: its data, its settings, and the quality at the selected
+# epoch. The last three rows compare the codes of validation shapes with the prior.
 
 # %%
 codes = aae.encode(corpus.points[held_out])
@@ -149,21 +170,21 @@ study.table(
                 "discriminator accuracy, validation (0.5 is balance)": (
                     history.val_discriminator_accuracy[best]
                 ),
-                "code mean, prior's std (prior: 0)": statistics["mean"],
-                "code spread, prior's std (prior: 1)": statistics["spread"],
+                "code mean, in the prior's std (prior: 0)": statistics["mean"],
+                "code spread, in the prior's std (prior: 1)": statistics["spread"],
                 "code correlation (prior: 0)": statistics["correlation"],
             }
         }
     ).rename_axis("what"),
-    f"Pre-training with the recipe `{recipe.name}`; Chamfer distances in the unit sphere, lower is "
-    "better. Code statistics are of validation shapes.",
+    f"Pre-training with the recipe `{recipe.name}`. Chamfer distances are in the unit sphere; "
+    "lower is better. The last three rows are of validation shapes, with the value of the prior "
+    "in brackets.",
 )
 
 # %% [markdown]
-# ## What it does
+# ## Reconstructions and samples
 #
-# Validation shapes above, their reconstructions below; then draws of the prior. A saved model must
-# come back the same: the cell after checks it.
+# First we encode and decode five validation shapes. Then we decode ten random draws of the prior.
 
 # %%
 some = held_out[:5]
@@ -173,15 +194,19 @@ study.figure(
         [*corpus.points[some], *aae.reconstruct(corpus.points[some])],
         [*(kind.replace("_", " ") for kind in corpus.kinds[some]), *["reconstruction"] * len(some)],
     ),
-    "Unseen shapes of the corpus and their reconstructions.",
+    "Five validation shapes (top) and their reconstructions (bottom).",
     live=False,  # ModelNet's shapes may not be passed on
 )
 study.figure(
     "F3_samples",
     figures.cloud_gallery(aae.sample(10, study.seed)),
-    "Random samples of the prior after pre-training.",
+    "Ten random samples of the prior after pre-training. They should look like everyday shapes.",
     live=False,  # ModelNet's shapes may not be passed on
 )
+
+# %% [markdown]
+# The other notebooks load this model from its file. We check that the loaded model gives the same
+# reconstructions.
 
 # %% tags=["nbval-check-output"]
 loaded = models.load(study.model_path("pretrained"))
@@ -191,6 +216,8 @@ print("loaded model reconstructs the same:", same)
 
 # %% [markdown]
 # ## What was learnt
+#
+# These sentences are written from the numbers above, for this source and profile.
 
 # %%
 unseen, seen = corpus.points[held_out], corpus.points[train[: len(held_out)]]
@@ -198,14 +225,16 @@ errors = reconstruction_chamfer(unseen, aae.reconstruct(unseen, codes=codes))
 seen_errors = reconstruction_chamfer(seen, aae.reconstruct(seen))
 accuracy = history.val_discriminator_accuracy[best]
 study.conclude(
-    f"Unseen shapes of the corpus are reconstructed at a Chamfer distance of {errors.mean():.4f} "
-    f"± {errors.std():.4f} (unit sphere), {errors.mean() / seen_errors.mean():.1f} times that of "
-    "as many training shapes.",
-    f"The discriminator tells codes from the prior in {100 * accuracy:.0f} % of cases: "
+    f"{len(errors)} validation shapes are reconstructed with a Chamfer distance of "
+    f"{errors.mean():.4f} ± {errors.std(ddof=1):.4f} (mean and standard deviation over shapes, "
+    f"unit sphere). This is {errors.mean() / seen_errors.mean():.1f} times the distance of "
+    f"{len(seen_errors)} training shapes.",
+    f"The discriminator is right for {100 * accuracy:.0f} % of codes and draws of the prior (50 % "
+    "is guessing): "
     + (
-        "close to balance."
+        "codes and prior are hard to tell apart."
         if abs(accuracy - 0.5) < 0.25
-        else "out of balance, codes are not yet the prior."
+        else "codes are not yet distributed like the prior."
     ),
-    "What these weights are worth for sockets is measured in notebooks 3 and 4.",
+    "Notebooks 3 and 4 measure whether these weights help on sockets.",
 )

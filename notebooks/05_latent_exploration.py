@@ -10,8 +10,13 @@
 # %% [markdown]
 # # 5. A walk through the latent space
 #
-# What a code is good for: new sockets, sockets between two others, a characteristic added to a
-# socket, and a map. All with the model of all training sockets, as it comes with the repository.
+# The model describes a socket by a short list of numbers, its *code*. This notebook shows what can
+# be done with codes. We draw new sockets, go from one socket to another, change one size of a
+# socket, design a socket for given sizes or for a limb, and print its wall.
+#
+# The model is the one that notebook 3 exported. It was trained on all training sockets of the first
+# split. The sockets that we try it on are test sockets of that split, unless we say otherwise. The
+# model has not seen them.
 
 # %% tags=["parameters"]
 import os
@@ -23,11 +28,11 @@ import numpy as np
 import trimesh
 
 from aaelib import models
-from aaelib.apps import design, explorer, limbs
+from aaelib.apps import design, galleries, limbs
 from aaelib.apps import tables as apps_tables
+from aaelib.metrics.inference import bootstrap
 from aaelib.models import latent
 from aaelib.models.runs import card_of
-from aaelib.shapes.sockets import SocketSurface, vertex_values
 from aaelib.study import Study, cards, conditions, figures
 
 study = Study(profile, "05_latent_exploration")
@@ -40,47 +45,38 @@ codes = aae.encode(shapes.points)
 # %% [markdown]
 # ## Random samples
 #
-# Draws of the prior, decoded, as surfaces: the decoded points are smoothed by the same fit that
-# turned scans into surfaces.
-
+# The prior is the normal distribution that codes should follow. A random code from the prior is
+# decoded to a cloud of points. We fit a surface to the cloud, as notebook 1 did to the real
+# sockets, but with more smoothing, because decoded points scatter about the wall.
 
 # %%
-def decode_meshes(codes):
-    clouds = aae.decode(codes)
-    return [SocketSurface.from_points(c, smoothing=0.1).coarse().mesh() for c in clouds]
-
-
+draws = [design.decoded_surface(aae, code) for code in aae.draw_prior(10, study.seed)]
 study.figure(
     "F6_sampled_surfaces",
-    figures.mesh_gallery(decode_meshes(aae.draw_prior(10, study.seed))),
-    "Ten random samples of the prior as surfaces.",
+    galleries.sockets(draws),
+    "Ten random samples of the prior, as surfaces. All are drawn at one scale.",
 )
 
 # %% [markdown]
 # ## Interpolation
 #
-# The straight line between the codes of two unseen sockets: between two of one kind, above, and from
-# a transtibial to a transfemoral one, below. A good latent space has sockets all along.
+# We encode two test sockets and decode the codes on the straight line between them. In a good
+# latent space each step is a plausible socket. We try two pairs: the shortest and the longest
+# transtibial socket, and the shortest transtibial and a transfemoral socket.
 
 # %%
 test_kinds = shapes.kinds[split["test"]]
-lengths = np.array([surfaces[i].measure()["length_mm"] for i in split["test"]])
 tt, tf = (split["test"][test_kinds == kind] for kind in ("TT", "TF"))
-short, long = tt[np.argmin(lengths[test_kinds == "TT"])], tt[np.argmax(lengths[test_kinds == "TT"])]
-across = tf[0]
-steps = 5
-within_kind = latent.interpolate(codes[short], codes[long], steps)
-between_kinds = latent.interpolate(codes[short], codes[across], steps)
-titles = [f"{share:.0%}" for share in np.linspace(0, 1, steps)]
+by_length = tt[np.argsort([surfaces[i].measure()["length_mm"] for i in tt])]
+short, middle, long, across = by_length[0], by_length[len(tt) // 2], by_length[-1], tf[0]
+within_kind = latent.interpolate(codes[short], codes[long], 5)
+between_kinds = latent.interpolate(codes[short], codes[across], 5)
 study.figure(
     "F7_interpolation",
-    figures.mesh_gallery(
-        decode_meshes(np.concatenate([within_kind, between_kinds])),
-        [f"TT → TT {t}" for t in titles] + [f"TT → TF {t}" for t in titles],
-        columns=steps,
-    ),
-    "Interpolation between the codes of two sockets: the shortest and the longest transtibial test "
-    "socket (top), a transtibial and a transfemoral one (bottom).",
+    galleries.paths(aae, {"TT → TT": within_kind, "TT → TF": between_kinds}),
+    "Sockets decoded from the straight line between two codes. Top: from the shortest to the "
+    "longest transtibial (TT) test socket. Bottom: from the shortest transtibial to a "
+    "transfemoral (TF) one.",
 )
 
 # %% tags=["nbval-check-output"]
@@ -89,117 +85,124 @@ print("steps:", len(within_kind))
 print("ends are the sockets' own:", np.array_equal(ends, aae.decode(codes[[short, long]])))
 
 # %% [markdown]
-# The same walk under a slider that works without a kernel:
+# The next figure shows the second pair again, in finer steps. Its slider works in any browser,
+# without a running kernel.
 
 # %%
-walk = latent.interpolate(codes[short], codes[across], 9)
 study.figure(
     "F7_interpolation_slider",
-    figures.interpolation(decode_meshes(walk), [f"{s:.0%}" for s in np.linspace(0, 1, 9)]),
-    "From a transtibial to a transfemoral socket: drag the slider.",
+    galleries.slider(aae, latent.interpolate(codes[short], codes[across], 9)),
+    "From a transtibial (0 %) to a transfemoral test socket (100 %). Drag the slider to decode the "
+    "codes in between.",
 )
 
 # %% [markdown]
 # ## Arithmetic
 #
-# Mean code of the sockets with a characteristic minus mean code of those without it is a direction.
-# Added to a socket's code, it should give the socket the characteristic. Here: being long, learnt
-# from the transtibial scans, added to an unseen socket of middle length, and taken away from it.
+# The paper adds a characteristic to a socket by adding a vector to its code. The vector is the mean
+# code of sockets with the characteristic minus the mean code of sockets without it. Here the
+# characteristic is being longer than the median. We compute the vector from the transtibial scans.
+# Then we add multiples of it to the code of a test socket of median length.
 
 # %%
-scan_lengths = np.array([surfaces[i].measure()["length_mm"] for i in split["scans"]])
-is_tt = shapes.kinds[split["scans"]] == "TT"
-is_long = scan_lengths[is_tt] > np.median(scan_lengths[is_tt])
-longer = latent.direction(codes[split["scans"]][is_tt], is_long)
-middle = tt[np.argsort(lengths[test_kinds == "TT"])[len(tt) // 2]]
+scan_kinds = shapes.kinds[split["scans"]]
+tt_scans = split["scans"][scan_kinds == "TT"]
+scan_lengths = np.array([surfaces[i].measure()["length_mm"] for i in tt_scans])
+longer = latent.direction(codes[tt_scans], scan_lengths > np.median(scan_lengths))
 amounts = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
-changed = decode_meshes(codes[middle] + amounts[:, None] * longer)
-heights = [float(np.ptp(mesh.vertices[:, 2])) for mesh in changed]
-# What was trained on unit spheres has no size of its own.
-unit = "mm" if aae.recipe.normalization == "dataset" else "radii"
+changed = [design.decoded_surface(aae, codes[middle] + amount * longer) for amount in amounts]
+lengths = [surface.measure()["length_mm"] for surface in changed]
 study.figure(
     "F8_arithmetic",
-    figures.mesh_gallery(
-        changed,
-        [f"{a:+.1f} x long: {h:.3g} {unit}" for a, h in zip(amounts, heights, strict=True)],
-        columns=5,
+    galleries.sockets(
+        changed, [f"{a:+.1f} x long: {b:.0f} mm" for a, b in zip(amounts, lengths, strict=True)]
     ),
-    "The direction 'long' taken from and added to the code of an unseen transtibial socket, with the "
-    "decoded socket's length.",
+    "A transtibial test socket (middle) after the vector 'long' was subtracted from its code "
+    "(left) and added to it (right). Below each socket: the multiple of the vector, and the "
+    "measured length.",
 )
 
 # %% [markdown]
 # ## One size at a time
 #
-# A longer socket is wider too: 'long' is no size but a type. A direction that changes one size and
-# holds the others comes from the slopes of all sizes at a socket's code: the smallest step, in the
-# prior's standard deviations, that adds one millimetre to one size, where a drift of another by 1 %
-# costs as much as a standard deviation. Tried at two unseen sockets, one of each kind.
+# Longer sockets are also wider. We look for the smallest change of the code that lengthens a socket
+# and keeps its other sizes. The same is done for volume, brim height and two perimeters.
+#
+# First we compute how each size changes with each number of the code. From these slopes follows the
+# smallest step that adds one unit to one size. The length of a step counts in standard deviations
+# of the prior. A change of another size by 1 % costs as much as one standard deviation.
+#
+# Sizes do not depend on the code quite linearly, so the step can miss. We take the step for a
+# change by 4 %, decode the new code, fit a surface to it and measure all sizes. We do this at two
+# test sockets, one of each kind.
 
 # %%
-ends = {"TT": middle, "TF": across}
+labelled = codes[split["scans"]], scan_kinds
 directions = {
-    kind: design.attribute_directions(
-        aae, codes[i], labelled=(codes[split["scans"]], shapes.kinds[split["scans"]])
-    )
-    for kind, i in ends.items()
+    kind: design.attribute_directions(aae, codes[i], labelled)
+    for kind, i in {"TT": middle, "TF": across}.items()
 }
 alone = apps_tables.directions(directions)
 study.table(
     "attribute_directions",
     alone,
-    "Directions at an unseen socket of each kind. effect: measured over wanted change, of a change by "
-    "4 % (1 is best); leak: the largest change of another size by the same step, as a share of it; "
-    "reliability: R² with which the direction predicts the size of other sockets of the kind, for "
-    "'kind' the cross-validated accuracy of telling the kinds apart.",
+    "Directions at one test socket of each kind: value, wanted change and measured change of a "
+    "size in mm or mm³, and leak, the largest change of another size as a share of its value (0 "
+    "is best). reliability is the R² with which the slopes predict that size of other samples of "
+    "the kind (1 is best). In the rows 'kind' it is the cross-validated accuracy of telling the "
+    "kinds apart.",
 )
 
+# %% [markdown]
+# Larger changes need more than one step. `change_size` repeats the calculation until the size is
+# met. We ask for four other lengths of the transtibial socket.
+
 # %%
-start = design.decoded_surface(aae, codes[middle])
-steps_mm = (-20, -10, 10, 20)
-moved = [
-    design.decoded_surface(aae, design.change_size(aae, codes[middle], "length_mm", by))
-    for by in steps_mm
-]
 study.figure(
     "F8_length_alone",
-    figures.mesh_gallery(
-        [surface.coarse().mesh() for surface in moved],
-        [
-            f"{by:+d} mm asked: {s.measure()['length_mm'] - start.measure()['length_mm']:+.1f} mm"
-            for by, s in zip(steps_mm, moved, strict=True)
-        ],
-        columns=4,
-        intensities=[explorer.departure(s.coarse(), start) for s in moved],
-        colorbar_title="mm",
-    ),
-    "An unseen transtibial socket made shorter and longer, its other sizes held: how far the wall "
-    "moves out (red) or in (blue).",
+    galleries.changed_lengths(aae, codes[middle], (-20, -10, 10, 20)),
+    "A transtibial test socket made shorter and longer while its other sizes are held. Colours "
+    "show how far the wall moved outwards (red) or inwards (blue), in mm. Below each socket: the "
+    "wanted and the measured change of the length.",
 )
 
 # %% [markdown]
 # ## Made to measure
 #
-# The other way round: sizes are given, and the most plausible socket that has them is sought. Here
-# from unseen sockets, of each of which only length and perimeters every 30 mm are told.
+# Now sizes are given and a socket is sought. We measure a test socket: its length, and its
+# perimeter every 30 mm. From these numbers alone we search for the most plausible code
+# (`fit_sizes`). Many sockets have the same sizes, so the result differs from the measured socket.
+#
+# The baseline needs no network. The linear shape models of notebook 1 describe a socket by weights
+# that follow a normal distribution. We condition this distribution on the same sizes, which gives
+# the most plausible weights (posterior shape models, Albrecht et al. 2013). Both methods learnt
+# from the same training sockets, and neither is told the kind of the socket. The shape models keep
+# all their modes, so they have more numbers than a code.
 
 # %%
 told = split["test"][:: max(1, len(split["test"]) // 20)][:20]
-made = apps_tables.made_to_measure(aae, [surfaces[i] for i in told])
+shape_models = conditions.load_shape_models(study, "training")
+made = apps_tables.made_to_measure(aae, shape_models, [surfaces[i] for i in told])
+summary = made.groupby(level="model", sort=False).agg(["mean", "max"]).stack()
 study.table(
     "made_to_measure",
-    made.describe().loc[["count", "mean", "max"]],
-    "Sockets designed for the sizes of unseen ones: by how much length and the worst of the "
-    "perimeters are missed; mean distance of the wall from that of the socket whose sizes they are, "
-    "where sizes leave it open; and the code's length over that of a usual draw (1).",
+    summary.set_index(summary.index.map(", ".join)),
+    f"Sockets designed for the sizes of {len(told)} test sockets, by the network and by the shape "
+    "model: error of the length (mm), largest error of a perimeter (as a share of it), and mean "
+    "distance from the surface of the measured socket (mm); lower is better. distance is that of "
+    "the code or the weights from the prior's mean, about 1 for a random draw; it is not a "
+    "measure of quality.",
 )
 
 # %% [markdown]
 # ## For a limb
 #
-# Code and place of a socket are found together, so that its wall follows a limb at a distance. In
-# place of a limb that anyone could share, the surface of an unseen socket, turned and shifted; 3 mm
-# are to be left for a liner. What 16 numbers cannot follow, a smooth displacement does; both errors are told.
+# A socket must follow a residual limb at a given distance. `fit_limb` searches for the code and the
+# position of the socket together. The few numbers of a code cannot follow every detail of a limb.
+# Therefore a smooth displacement of the wall follows, and we report the error before and after it.
+#
+# In place of a scanned limb we take the surface of a test socket, turned and shifted. We ask for a
+# gap of 3 mm everywhere, which leaves room for a liner.
 
 # %%
 limb = surfaces[middle].mesh()
@@ -207,33 +210,26 @@ limb.apply_transform(trimesh.transformations.rotation_matrix(0.7, [0, 0, 1], [5,
 fitted = limbs.fit_limb(aae, limb, clearance=3.0, kind="TT")
 study.figure(
     "F8_limb",
-    figures.mesh_gallery(
-        [fitted.model_surface.mesh(), fitted.surface.mesh()],
-        [
-            f"of the model alone: {fitted.model_error:.2f} mm off",
-            f"with displacement: {fitted.gap_error:.2f} mm off",
-        ],
-        columns=2,
-        intensities=[
-            np.nan_to_num(vertex_values(gap) - 3.0) for gap in (fitted.model_gap, fitted.gap)
-        ],
-        colorbar_title="mm",
-    ),
-    "The gap between limb and socket beyond the 3 mm that were asked for.",
+    galleries.limb_gaps(fitted, clearance=3.0),
+    "The socket for a limb, as the model gives it (left) and after the displacement (right). "
+    "Colours show the gap between limb and socket minus the wanted 3 mm: red is too wide, blue is "
+    "too tight.",
 )
 
 # %% [markdown]
 # ## A wall to print
 #
-# A socket goes to the printer as a closed wall of even thickness with a rounded rim.
+# A printer needs a closed wall of even thickness. `shell` makes one around the inner surface and
+# rounds its rim. We check four samples of the prior at three thicknesses.
 
 # %%
 walls = apps_tables.walls([design.decoded_surface(aae, c) for c in aae.draw_prior(4, study.seed)])
 study.table(
     "walls",
     walls,
-    "Walls around four samples of the prior: whether they are closed, their volume, and the share of "
-    "the outer wall that is within 0.3 mm of the thickness asked for, away from the rim.",
+    "Walls around four samples of the prior: whether the mesh is closed (watertight), the volume "
+    "of material, and near, the share of the outer wall whose thickness is within 0.3 mm of the "
+    "wanted one (1 is best). The wall near the rim is left out.",
 )
 
 # %% tags=["nbval-check-output"]
@@ -243,24 +239,25 @@ print("sizes that change alone:", list(alone["size"].unique()))
 # %% [markdown]
 # ## A map
 #
-# Codes of all sockets in the plane of their two largest principal components, over draws of the
-# prior.
+# A code has too many numbers to plot. We project the codes of all sockets on their first two
+# principal components, and random draws of the prior with them. If codes follow the prior, 50, 90
+# and 99 % of them lie inside the ellipses.
 
 # %%
 (xy, prior_xy), explained = latent.project(codes, aae.draw_prior(500, study.seed))
 study.figure(
     "F9_latent_map",
     figures.latent_map(xy, shapes.kinds, shapes.names, prior_xy, explained),
-    "Codes of all sockets by kind, with ellipses that hold 50, 90 and 99 % of the prior.",
+    "Codes of all sockets, training and test, on their first two principal components; colour is "
+    "the kind. The ellipses hold 50, 90 and 99 % of the prior.",
 )
 
 # %% [markdown]
 # ## The explorer
 #
-# Drag between two sockets, change one size, draw new ones, ask for sizes or for a socket that fits a
-# limb, and take a file home. It needs a kernel: run the notebook (`make lab`), or `make explore`, which
-# serves this cell as a page of its own, with the model and the sockets that come with the repository
-# where there are no others. Without a kernel, the slider of figure F7 above can be dragged.
+# The explorer offers all of this with buttons and sliders. It also saves the socket as a file to
+# print. It needs a running kernel: start `make lab` and run this notebook, or start `make explore`,
+# which opens the explorer alone. Without a kernel you can still drag the slider of figure F7 above.
 
 # %% tags=["explorer"]
 from aaelib.apps import explorer
@@ -269,29 +266,49 @@ explorer.explore()
 
 # %% [markdown]
 # ## What was learnt
+#
+# These sentences are written from the numbers above, for this source and profile.
 
 # %%
-effects = alone.effect.dropna()
+effects = (alone.measured / alone.wanted).dropna()
 statistics = latent.code_statistics(codes[split["test"]], aae.recipe.prior_std)
-# Along the direction from one kind to the other that the scans give, on sockets of the test.
-kind = latent.direction(codes[split["scans"]], is_tt)
-along = {name: codes[index] @ kind for name, index in (("TT", tt), ("TF", tf))}
-apart = along["TT"].mean() - along["TF"].mean()
-within = np.sqrt(np.mean([values.var(ddof=1) for values in along.values()]))
+# The axis between kinds is computed from scans, the distance along it from test sockets.
+axis = latent.direction(codes[split["scans"]], scan_kinds == "TT")
+apart = (codes[tt] @ axis).mean() - (codes[tf] @ axis).mean()
+within = np.sqrt(np.mean([(codes[kind] @ axis).var(ddof=1) for kind in (tt, tf)]))
+network, baseline = (made.loc[name] for name in (apps_tables.NETWORK, apps_tables.SHAPE_MODEL))
+gap = bootstrap((network.surface_mm - baseline.surface_mm).to_numpy()[None])
 study.conclude(
-    f"Codes of unseen sockets have {statistics['spread']:.2f} times the prior's spread (1 is "
-    f"wanted) and correlations of {statistics['correlation']:.2f} (0 is wanted; "
-    f"{1 / np.sqrt(len(split['test'])):.2f} is what chance gives).",
-    f"Along the direction from transfemoral to transtibial scans, unseen sockets of the two kinds "
-    f"are {apart / within:.1f} standard deviations apart (0 would be no difference). A decoder that "
-    "starts as shape models was told the kinds, which one number of the code chooses.",
-    f"Moved by 4 % along the direction of one size alone, sockets change it by {effects.min():.2f} to "
-    f"{effects.max():.2f} times as much as asked, and another size by {100 * alone.leak.max():.1f} % at "
+    f"The codes of {len(split['test'])} test sockets have {statistics['spread']:.2f} times the "
+    "spread of the prior (1 is best). Their numbers have correlations of "
+    f"{statistics['correlation']:.2f} (root mean square); independent numbers would have "
+    f"{1 / np.sqrt(len(split['test'])):.2f} by chance.",
+    f"Transtibial and transfemoral test sockets are {apart / within:.1f} standard deviations apart "
+    "along the axis between the mean codes of the kinds."
+    + (
+        " The decoder starts from one shape model for each kind, and the code chooses between "
+        "them. So this separation is built in."
+        if best.start == "shape models"
+        else ""
+    ),
+    f"The vector 'long' changes the length of a transtibial test socket from {lengths[2]:.0f} mm "
+    f"to {lengths[-1]:.0f} mm when it is added, and to {lengths[0]:.0f} mm when it is subtracted.",
+    f"A step for a change of one size by 4 % changes that size by {4 * effects.min():.1f} to "
+    f"{4 * effects.max():.1f} %. It changes another size by {100 * alone.leak.max():.1f} % at "
     "most.",
-    f"Sockets made for the sizes of {len(made)} unseen ones miss their length by "
-    f"{made.length_mm.max():.1f} mm and a perimeter by {100 * made.perimeter.max():.1f} % at most.",
-    f"A socket for a limb keeps the gap within {fitted.gap_error:.2f} mm of what was asked, on average; "
-    f"the model alone within {fitted.model_error:.2f} mm.",
-    f"Adding 'long' changes a socket of {heights[2]:.3g} {unit} to {heights[-1]:.3g} {unit}, "
-    f"taking it away to {heights[0]:.3g} {unit}.",
+    f"Sockets that the network makes to measure miss the length by {network.length_mm.mean():.2f} "
+    f"mm on average (shape model: {baseline.length_mm.mean():.2f} mm). The worst perimeter of a "
+    f"socket is off by {100 * network.perimeter.mean():.2f} % on average (shape model: "
+    f"{100 * baseline.perimeter.mean():.2f} %).",
+    f"Sockets of the network are {network.surface_mm.mean():.2f} mm from the measured sockets "
+    f"(shape model: {baseline.surface_mm.mean():.2f} mm). The mean difference is {gap.mean:+.2f} "
+    f"mm, with a 95 % interval from {gap.low:+.2f} to {gap.high:+.2f} mm over {len(told)} test "
+    "sockets: "
+    + (
+        "the interval includes 0, so neither method is shown to be nearer."
+        if gap.low <= 0 <= gap.high
+        else f"the {'network' if gap.mean < 0 else 'shape model'} is nearer."
+    ),
+    f"The gap between limb and socket is off by {fitted.model_error:.2f} mm on average with the "
+    f"model alone, and by {fitted.gap_error:.2f} mm after the displacement.",
 )

@@ -10,9 +10,12 @@
 # %% [markdown]
 # # 6. Can anyone tell?
 #
-# The paper showed real and generated sockets to experts who did not know which were which. This is
-# that test: a set of sockets, a widget that asks, and what the answers come to. Nobody has answered
-# until somebody has: without answers there is only the machine's counterpart.
+# The paper asked experts to look at sockets and to say which are real and which are generated. This
+# notebook prepares the same test. It draws a set of sockets, shows them in a widget that records
+# answers, and analyses the answers.
+#
+# The repository comes without answers of experts. Until someone takes part, the results below are
+# those of two computer programs that try to tell the sockets apart.
 
 # %% tags=["parameters"]
 import os
@@ -35,10 +38,12 @@ study.source = card_of(conditions.path_of(study, best))["source"]
 # %% [markdown]
 # ## The set
 #
-# All test sockets, which the model has not seen, and as many random draws of its prior, none of them
-# shown in the notebooks before. To each a surface is fitted in the same way, and all are shown on the same grid,
-# centred, at one scale, without names: neither points nor smoothness that comes from processing tell
-# what a socket is. The order is random; with the seed it is always the same.
+# The set has all test sockets, which the model has not seen, and as many random samples of the
+# model. These samples appear in no other notebook.
+#
+# Real and generated sockets must differ in their shape only. So we fit a surface to each in the
+# same way, on the same grid, and show all of them centred, at one scale and without names. The
+# order is random, and a seed makes it the same each time.
 
 # %%
 # Notebooks 4 and 5 show samples of other seeds, so that nobody has seen these.
@@ -50,8 +55,8 @@ study.figure(
         [surface.mesh() for surface in blind.surfaces[:10]],
         [f"socket {i}" for i in range(1, 11)],
     ),
-    f"The first 10 of the {len(blind)} sockets of the blind assessment, as assessors see them. "
-    "Half of all are real.",
+    f"The first 10 of the {len(blind)} sockets in the blind assessment, as assessors see them. "
+    f"Of all {len(blind)}, half are real.",
 )
 
 # %% tags=["nbval-check-output"]
@@ -61,10 +66,14 @@ print("grids:", {surface.vertices.shape for surface in blind.surfaces})
 # %% [markdown]
 # ## Take part
 #
-# Run the notebook (`make lab`), give an id (letters, digits, - and _; no name), and answer. Look at
-# the test sockets and samples of the other notebooks afterwards, not before. Each answer is written
-# at once; the same id goes on where it stopped. Several assessors may answer, one after the other or
-# in windows of their own. Then run the cells below again.
+# 1. Start `make lab` and run this notebook down to the next cell. Do not look at the sockets in
+#    other notebooks before you have answered.
+# 2. Choose an id of letters, digits, - and _. Do not use your name.
+# 3. For each socket, say whether it is real or generated, and how plausible it is.
+# 4. Run the cells below again to see the results.
+#
+# Each answer is saved at once. If you stop, enter the same id later to continue. Several people can
+# answer, one after another or at the same time in separate windows.
 
 # %%
 # Not among the results, which `make clean` removes.
@@ -72,12 +81,12 @@ answers_file = places.DOWNLOADS / "assessment" / f"{profile}.sqlite"
 assessment.widget(blind, answers_file)
 
 # %% [markdown]
-# ## The machine's counterpart
+# ## The machines' results
 #
-# The same surfaces, told apart by the nearest other socket (1-NN) and by a classifier (a
-# cross-validated logistic regression on sizes, roughness and principal components of the surface).
-# The machines are told which of the other sockets are real; experts are not. This is no human's
-# answer, and does not stand in for one.
+# Two programs judge the same surfaces. The first looks up the nearest other socket and gives the
+# same answer as is true for that one (1-NN). The second is a logistic regression on sizes,
+# roughness and principal components of the surface, with cross-validation. Both are told the truth
+# about the other sockets, which experts are not. So their results do not replace an expert's.
 
 # %%
 machine = assessment.machine_counterpart(blind)
@@ -85,10 +94,15 @@ machine = assessment.machine_counterpart(blind)
 # %% [markdown]
 # ## Who can tell
 #
-# *accuracy*: share of right answers, with its 95 % interval (Wilson). 0.5 is guessing, and what a
-# generator wants. *p*: of guessing as far from one half or farther; two-sided, binomial for humans,
-# by permutation of the labels for machines. *kappa*: agreement between the assessors beyond chance
-# (Cohen's for two, Fleiss' for more).
+# We compare each assessor and each machine with guessing.
+#
+# - *accuracy* is the share of right answers. *low* and *high* are the ends of its 95 % interval
+#   (Wilson). Guessing gives 0.5, and so does a perfect generator.
+# - *p* is the probability that guessing is at least as far from 0.5. It is two-sided. For people it
+#   comes from a binomial test, for machines from permutations of the labels.
+# - *n* is the number of answers.
+# - *kappa* measures the agreement of the assessors beyond chance: Cohen's for two, Fleiss' for
+#   more.
 
 # %%
 answers = assessment.read_answers(answers_file, blind)
@@ -96,30 +110,31 @@ judged = assessment.judge(answers, blind)
 plausibility = assessment.plausibility(judged)
 table = assessment.results(answers, blind, machine)
 n_assessors = answers.assessor.nunique()
-who = {0: "Nobody has", 1: "One assessor has"}.get(n_assessors, f"{n_assessors} assessors have")
+who = {0: "No assessor has", 1: "One assessor has"}.get(
+    n_assessors, f"{n_assessors} assessors have"
+)
 study.table(
     "T5_blind_assessment",
     table,
-    f"Telling {n} real from {n} generated sockets. {who} answered; rows that begin with 'machine' "
-    "are no human's. low and high are the ends of the 95 % interval, p is two-sided against "
-    "guessing, n counts answers, kappa is agreement between assessors. Intervals take answers for "
-    "independent; several answers to one socket, or neighbours of each other, are not quite.",
+    f"Accuracy of telling {n} real from {n} generated sockets (0.5 is guessing). {who} answered "
+    "so far; rows that begin with 'machine' are results of programs. Intervals assume independent "
+    "answers, and are slightly too short where answers depend on each other.",
     shown=table.dropna(axis="columns", how="all"),
 )
 study.figure(
     "F10_blind_assessment",
     figures.assessment(table, plausibility),
-    f"Accuracy of telling {n} real from {n} generated sockets, with 95 % intervals; the dotted line "
-    f"is guessing; machines in grey. {who} answered"
-    + (" (right: how plausible they found both)." if len(answers) else "."),
+    f"Accuracy of telling {n} real from {n} generated sockets, with 95 % intervals; machines are "
+    f"grey. The dotted line is guessing. {who} answered so far"
+    + ("; the right panel shows how plausible they found the sockets." if len(answers) else "."),
 )
 if len(answers):
     study.table("T5_answers", answers.set_index("assessor"))
     study.table(
         "T5_plausibility",
         plausibility,
-        "Plausibility from 1 (impossible) to 5 (perfectly plausible) of real and of generated "
-        "sockets, whatever assessors took them for: mean, standard deviation over answers, answers.",
+        "Plausibility of real and of generated sockets, from 1 (impossible) to 5 (perfectly "
+        "plausible). mean and sd are over all answers, right or wrong; n is their number.",
     )
 
 # %% tags=["nbval-check-output"]
@@ -131,17 +146,20 @@ print("intervals hold their accuracy:", bool((ordered & (table.high <= 1)).all()
 # %% [markdown]
 # ## What was learnt
 #
-# Sentences made from the numbers above, for this source and profile.
+# These sentences are written from the numbers above, for this source and profile.
 
 # %%
 if len(answers):
     human = f"All assessors together: {assessment.verdict(table.loc[assessment.POOLED])}."
 else:
-    human = "No expert has assessed these sockets: whether one could tell them apart is not known."
+    human = (
+        "No expert has assessed these sockets yet. So we do not know if one could tell them apart."
+    )
 nearest, classifier = (assessment.verdict(row) for _, row in machine.iterrows())
 study.conclude(
     human,
-    f"By the nearest other socket a machine's result is: {nearest}. As a classifier: {classifier}.",
-    f"With {len(blind)} sockets an accuracy must be {assessment.detectable(len(blind)):.2f} or more "
-    "for one judge to be told from guessing: a smaller difference would not be seen here.",
+    f"Machine by the nearest other socket: {nearest}.",
+    f"Machine by a classifier: {classifier}.",
+    f"With {len(blind)} sockets, one judge needs an accuracy of at least "
+    f"{assessment.detectable(len(blind)):.2f} before the test can tell it from guessing.",
 )

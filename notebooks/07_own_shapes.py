@@ -10,10 +10,13 @@
 # %% [markdown]
 # # 7. Shapes of your own
 #
-# From a folder of meshes to a model of them, in the same steps for any shapes: clouds, training from the
-# pre-trained weights, an evaluation beside what a sceptic would use instead, new shapes. Name your folder
-# in `AAELIB_SHAPES` (or below); without one, the notebook makes an example. Each step is a command, too:
-# `python -m aaelib resample`, `train`, `evaluate`, `generate`, `interpolate`, `export`.
+# This notebook trains a model on a folder of your own meshes. The steps are the same for any
+# shapes: make clouds of points, train from the pre-trained weights, evaluate on shapes that were
+# held out, and draw new shapes.
+#
+# Set the environment variable `AAELIB_SHAPES` to your folder, or write its path in the next cell.
+# Without a folder, the notebook makes an example. Each step is also a command of
+# `python -m aaelib`: `resample`, `train`, `evaluate`, `generate`, `interpolate`, `export`.
 
 # %% tags=["parameters"]
 import os
@@ -35,9 +38,10 @@ here = study.folder / "own_shapes" / (Path(own).name if own else "example")
 # %% [markdown]
 # ## Meshes become clouds
 #
-# As many evenly spread points on each surface, in the folders that the meshes are in. Any format that
-# trimesh reads will do; what can't be read is left out and listed with the reason, and what is there
-# already is not done again.
+# The networks read clouds with a fixed number of points. We spread the points evenly over the
+# surface of each mesh and keep the structure of your folders. Any format that trimesh reads is
+# accepted. A file that cannot be read is left out and listed with the reason. A cloud that exists
+# from an earlier run is kept.
 
 # %%
 families = ("bowl", "goblet", "vase")
@@ -45,10 +49,14 @@ meshes = own or corpus.export(here / "meshes", settings["n_per_family"], familie
 study.source = f"folder {own}" if own else "procedural vessels (an example)"
 resampled = shapes.resample_tree(meshes, here / "clouds", seed=study.seed)
 print(
-    f"{len(resampled.written) + len(resampled.kept)} clouds, {len(resampled.refused)} files left out"
+    f"{len(resampled.written) + len(resampled.kept)} clouds, {len(resampled.refused)} files left "
+    "out"
 )
 for file, why in resampled.refused:
     print(f"{file}: {why}")
+
+# %% [markdown]
+# Check here that your shapes look right.
 
 # %%
 clouds = shapes.load_clouds(here / "clouds")
@@ -56,16 +64,19 @@ some = list(range(0, len(clouds), max(1, len(clouds) // 10)))[:10]
 study.figure(
     "own_shapes",
     figures.cloud_gallery(clouds.points[some], clouds.names[some]),
-    f"Some of the {len(clouds)} shapes, {clouds.points.shape[1]} points each, in the meshes' unit.",
+    f"{len(some)} of the {len(clouds)} shapes, as clouds of {clouds.points.shape[1]} points, all "
+    "at one scale.",
 )
 
 # %% [markdown]
 # ## Train
 #
-# All networks start from the weights that notebook 02 pre-trained on other shapes. Of the clouds most
-# are trained on, some choose the best epoch, and the rest is kept for the evaluation. The model, its
-# history and a card that names the shapes of each part are files; a run that was cut off goes on, and
-# one that is there is found.
+# All three networks start from the weights that notebook 2 pre-trained on other shapes. We split
+# the clouds at random, class by class. Most are for training. Some are for validation: they choose
+# the best epoch. The rest are test shapes for the evaluation below.
+#
+# The model, its history and a list of the shapes in each part are saved. If training is
+# interrupted, run the cell again and it continues. If it is complete, the saved model is loaded.
 
 # %%
 parts = shapes.split(clouds.kinds, settings["shares"], study.seed)
@@ -81,21 +92,26 @@ run = models.train(
 study.figure(
     "own_training",
     figures.run_curves(run),
-    "How training went: Chamfer distance of reconstructions, and how unlike the validation shapes "
-    "samples are (lower is better). The selected epoch is marked.",
+    "Training by epoch; the marker is the selected epoch. Chamfer distance and JSD are better when "
+    "lower. An accuracy of 0.5 means that the discriminator cannot tell codes from the prior.",
 )
 
 # %% [markdown]
 # ## Evaluate
 #
-# On the shapes that the model was not trained on, in unit spheres, in the same table as the nearest
-# training shape: a network that is no better than looking one up has learnt nothing.
+# We evaluate the model on the test shapes, each scaled to the unit sphere. The baseline takes the
+# nearest training shape in place of a reconstruction, and training shapes in place of samples. A
+# network is useful only if it is better than this baseline.
 
 # %%
 evaluation = evaluate(run, clouds, draws=study["evaluation"]["draws"])
 evaluation.write(here / "evaluation")
 print("Evaluated on", evaluation.about["which"])
 evaluation.table
+
+# %% [markdown]
+# The figures show reconstructions of test shapes, random samples, and an interpolation between two
+# test shapes.
 
 # %%
 for name in ("reconstructions", "samples", "interpolation"):
@@ -106,9 +122,10 @@ print("rows:", list(evaluation.metrics.index))
 print("shapes left out of training:", evaluation.about["n"] > 1)
 
 # %% [markdown]
-# ## Take shapes home
+# ## Save new shapes
 #
-# New shapes as clouds, in the unit of the meshes. Of sockets, `mesh="stl"` writes walls to print as well.
+# We draw five new shapes and save them as clouds, in the unit of your meshes. If your shapes are
+# sockets, `mesh="stl"` also writes walls to print.
 
 # %%
 files, _ = outputs.generate(run, 5, here / "new", seed=study.seed, overwrite=True)
@@ -117,25 +134,28 @@ files, _ = outputs.generate(run, 5, here / "new", seed=study.seed, overwrite=Tru
 # %% [markdown]
 # ## What was learnt
 #
-# Sentences made from the numbers above, for this source and profile.
+# These sentences are written from the numbers above, for this source and profile.
 
 # %%
 mine, nearest = evaluation.metrics.iloc[0], evaluation.metrics.loc[model_report.NEAREST]
 ratio = mine.chamfer / nearest.chamfer
 study.conclude(
-    f"{evaluation.about['n']} shapes that were not trained on are reconstructed at a Chamfer distance of "
-    f"{mine.chamfer:.2g}; the nearest training shape is {nearest.chamfer:.2g} away: "
+    f"{evaluation.about['n']} test shapes are reconstructed with a mean Chamfer distance of "
+    f"{mine.chamfer:.2g}. The nearest training shapes are {nearest.chamfer:.2g} away. "
     + (
-        "the network is the better description of them."
+        f"So the error of the network is {1 - ratio:.0%} smaller."
         if ratio < 1
-        else "looking up a training shape is the better description; train longer, or on more shapes."
+        else f"So the error of the network is {ratio:.1f} times as large. Train longer, or on more "
+        "shapes."
     ),
-    f"Samples cover {mine.coverage:.0%} of these shapes, as many draws of training shapes "
-    f"{nearest.coverage:.0%}; JSD {mine.jsd:.2g} and {nearest.jsd:.2g}. They are told from real shapes "
-    f"with a 1-NN accuracy of {mine.one_nn_accuracy:.2f} (0.5 is best): "
+    f"Samples cover {mine.coverage:.0%} of the test shapes, and as many training shapes cover "
+    f"{nearest.coverage:.0%}. The JSD to the test shapes is {mine.jsd:.2g} for samples and "
+    f"{nearest.jsd:.2g} for training shapes (lower is better).",
+    f"The 1-NN accuracy of telling samples from test shapes is {mine.one_nn_accuracy:.2f} (0.5 is "
+    f"best; training shapes have {nearest.one_nn_accuracy:.2f}). "
     + (
-        "a short training is enough for them."
+        "Samples and test shapes are hard to tell apart."
         if mine.one_nn_accuracy < 0.7
-        else "new shapes want longer training than this example has."
+        else "Samples differ from test shapes. Longer training may help."
     ),
 )

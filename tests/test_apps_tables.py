@@ -3,19 +3,20 @@
 import numpy as np
 import pytest
 from analytic import socket
+from trimesh.creation import icosphere
 
 from aaelib.apps import design, tables
 
 
 def test_directions_are_a_row_each_with_their_largest_leak():
     def found(leak):
-        return design.AttributeDirection(200.0, np.zeros(4), 0.9, 1.1, leak)
+        return design.AttributeDirection(200.0, np.zeros(4), 0.9, 8.0, 7.5, leak)
 
     table = tables.directions(
         {"TT": {"length_mm": found({"a": 0.01, "b": -0.03}), "kind": found({})}}
     )
     assert [*zip(table.index, table["size"], strict=True)] == [("TT", "length_mm"), ("TT", "kind")]
-    assert table.leak.iloc[0] == 0.03
+    assert (table.wanted.iloc[0], table.measured.iloc[0], table.leak.iloc[0]) == (8, 7.5, 0.03)
     assert np.isnan(table.leak.iloc[1])
 
 
@@ -29,19 +30,27 @@ def test_walls_are_closed_and_as_thick_as_asked_for():
     assert thick == pytest.approx(2 * thin, rel=0.1)
 
 
-def test_designs_are_told_all_sizes_and_their_shortfalls_are_tabulated(monkeypatch):
+def test_network_and_shape_model_are_given_the_same_sizes(monkeypatch):
     given = socket(200)
     sizes = given.measure()
 
-    def fit_sizes(aae, wanted, nearest, draws):
+    def make(model, wanted, **options):
         assert wanted["length_mm"] == sizes["length_mm"]
         assert list(wanted["perimeters_mm"].values()) == sizes["perimeters_mm"]
         shortfalls = {h: 0.01 * p for h, p in wanted["perimeters_mm"].items()}
-        return design.Design(np.zeros(4), given, shortfalls | {"length_mm": -2.0}, 1.5)
+        return design.Design(np.zeros(4), given, shortfalls | {"length_mm": model}, 1.5)
 
     monkeypatch.setattr(design, "population", lambda aae: None)
-    monkeypatch.setattr(design, "fit_sizes", fit_sizes)
-    row = tables.made_to_measure(None, [given]).iloc[0]
-    assert (row.length_mm, row.distance) == (2, 1.5)
-    assert row.perimeter == pytest.approx(0.01)
-    assert row.surface_mm == pytest.approx(0, abs=1e-6)
+    monkeypatch.setattr(design, "fit_sizes", make)
+    monkeypatch.setattr(design, "condition_on_sizes", make)
+    made = tables.made_to_measure(-2.0, 3.0, [given])
+    assert list(made.length_mm) == [2, 3]
+    assert made.loc[tables.NETWORK].perimeter[0] == pytest.approx(0.01)
+    assert made.loc[tables.SHAPE_MODEL].surface_mm[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_distance_of_surfaces_ignores_where_they_are_and_where_their_nodes_are():
+    small, large = icosphere(4, 50.0), icosphere(3, 55.0).apply_translation([3, -4, 5])
+    # Denser on one side: the mean of the vertices is no longer the centre.
+    dense = small.subdivide(np.flatnonzero(small.triangles_center[:, 2] > 0))
+    assert tables._distance_between(large, dense) == pytest.approx(5, abs=0.2)

@@ -8,6 +8,7 @@ import pytest
 
 from aaelib.apps import design
 from aaelib.models import files
+from aaelib.shapes.shape_model import ShapeModel
 
 STD = 0.2
 
@@ -71,7 +72,8 @@ def test_a_direction_changes_its_attribute_alone(capsules):
     across = found["distal_perimeter_mm"].step
     assert abs(across[0] / across[1]) < 0.02
     for direction in found.values():
-        assert direction.effect == pytest.approx(1, abs=0.1)
+        assert direction.wanted == pytest.approx(0.04 * direction.value)
+        assert direction.measured == pytest.approx(direction.wanted, rel=0.1)
         assert direction.reliability > 0.95
         assert all(abs(leak) < 0.005 for leak in direction.leak.values())
 
@@ -137,6 +139,35 @@ def test_sizes_that_no_socket_has_are_refused_or_met_as_nearly_as_possible(capsu
     missed = design.fit_sizes(capsules, both, nearest=True, draws=draws).shortfalls
     assert missed["length_mm"] == pytest.approx(-10, abs=1.5)
     assert missed["brim_height_mean_mm"] == pytest.approx(10, abs=1.5)
+
+
+def test_what_a_step_changes_is_measured_where_it_leads(monkeypatch):
+    class Curved(Capsules):
+        def sizes(self, code):
+            return 200 + 20 * (code[0] + code[0] ** 2 / STD) / STD, 50 + 5 * code[1] / STD
+
+    monkeypatch.setattr(design, "ATTRIBUTES", ("length_mm", "distal_perimeter_mm"))
+    found = design.attribute_directions(Curved(), np.zeros(3))["length_mm"]
+    # The slope alone promises the wanted change; the curvature adds a square of it.
+    assert found.measured == pytest.approx(found.wanted + found.wanted**2 / 20, abs=0.5)
+
+
+def test_a_shape_model_is_conditioned_on_sizes_in_closed_form():
+    # One standard deviation is 20 mm of length; the second mode changes no size.
+    mean, modes = analytic.socket(200).vertices, np.zeros((2, *analytic.socket(200).vertices.shape))
+    modes[0] = analytic.socket(220).vertices - mean
+    model = ShapeModel(mean, modes, np.array([1.0, 0.0]), 3)
+    taller = {"brim_height_mean_mm": 230.0}
+    made = design.condition_on_sizes({"A": model}, taller)
+    # Known up to 1 mm: w = a b / (a^2 + 1) with a = 20 mm a standard deviation and b = 30 mm.
+    weight = 20 * 30 / (20**2 + 1)
+    np.testing.assert_allclose(made.code, [weight, 0], atol=1e-6)
+    assert made.shortfalls["brim_height_mean_mm"] == pytest.approx(30 - 20 * weight)
+    assert made.distance == pytest.approx(weight / np.sqrt(2))
+    # Of two models the one to which the sizes are more plausible.
+    other = ShapeModel(analytic.socket(300).vertices, modes, np.array([1.0, 0.0]), 3)
+    both = design.condition_on_sizes({"B": other, "A": model}, taller)
+    np.testing.assert_array_equal(both.code, made.code)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Sockets by measurement: change one size and hold the others, or ask for given sizes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,6 @@ _CHANGE = 0.04  # of a size: by so much it is changed to measure what its direct
 _LENGTH_TOLERANCE = 1.0  # mm
 _PERIMETER_TOLERANCE = 0.005  # of the value
 _SIZE_TOLERANCE = 0.01  # of the value: areas, volumes
-_LARGEST_CORRECTION = 2.0  # times: a step that is off by more is left as the slope has it
 _AGREEMENT = 0.3  # tolerances between a deformed surface and one that is fitted anew
 _ROUNDS = 6
 _MARGIN = 0.25  # of the range of the prior's sizes, beyond either end
@@ -53,36 +53,41 @@ class AttributeDirection:
         R^2 with which the attribute's slope at the code predicts it on other sockets of the prior:
         1 if the slope holds everywhere, 0 or less if it holds nearby only. For "kind" the
         cross-validated accuracy with which the direction tells the kinds apart, [0, 1].
-    effect : float
-        Measured over wanted change, 1 at best; nan for "kind".
+    wanted : float
+        A change of the attribute by 4 % of its value, in its unit; nan for "kind".
+    measured : float
+        The change that a surface fitted to the decoded socket has after ``wanted * step``; nan for
+        "kind".
     leak : dict
-        Measured change of each other attribute by the same step, as a share of its value; empty
-        for "kind".
+        The change of each other attribute by the same step, as a share of its value; empty for
+        "kind".
     """
 
     value: float
     step: np.ndarray
     reliability: float
-    effect: float
-    leak: dict
+    wanted: float = np.nan
+    measured: float = np.nan
+    leak: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Design:
     """
-    A socket made to measure, see `fit_sizes`.
+    A socket made to measure, see `fit_sizes` and `condition_on_sizes`.
 
     Attributes
     ----------
     code : numpy.ndarray
-        (code_size,) float32.
+        (code_size,) float32, or the weights (n_modes,) of a shape model.
     surface : SocketSurface
-        Fitted to the decoded code, mm.
+        Fitted to the decoded code, or of the weights, mm.
     shortfalls : dict
         Wanted minus measured size, by the name of the size or, for a perimeter, its height in mm.
     distance : float
-        From the prior's mean: |code / prior_std| / sqrt(code_size), about 1 for a draw. The larger
-        it is, the less the socket is like those that the model has learnt.
+        From the prior's mean: the root mean square of the code's numbers in standard deviations of
+        the prior, about 1 for a draw. The larger it is, the less the socket is like those that the
+        model has learnt.
     """
 
     code: np.ndarray
@@ -129,8 +134,8 @@ def attribute_directions(aae, code, labelled=None):
     The attributes' slopes at the code give the smallest step, in standard deviations of the prior,
     that adds one unit to one attribute, where a drift of another by 1 % of its value costs as much
     as one standard deviation. (Were drift free, that step would be the slope itself; were it
-    forbidden, a column of the pseudo-inverse of the slopes.) The step is then scaled, so that it
-    is right for a change by 4 %.
+    forbidden, a column of the pseudo-inverse of the slopes.) Sizes are not quite linear in the
+    code, so the step for a change by 4 % is taken and the changes of all sizes are measured.
 
     A decoder with one linear model per kind gives a code another meaning in each kind: directions
     hold for sockets of the code's kind.
@@ -163,25 +168,18 @@ def attribute_directions(aae, code, labelled=None):
     held = slopes / (_HELD * np.abs(values))[:, None]
     reliability = _reliability(template, code, slopes)
 
-    def changes(by):
-        return _sizes(decoded_surface(aae, code + by), ATTRIBUTES) - values
-
     found = {}
     for i, name in enumerate(ATTRIBUTES):
         step = _lone_step(slopes[i], np.delete(held, i, axis=0)) * std
         wanted = _CHANGE * values[i]
-        changed = changes(wanted * step)
-        # Sizes are not quite linear in the code: the slope alone is off for such a change.
-        if 1 / _LARGEST_CORRECTION < changed[i] / wanted < _LARGEST_CORRECTION:
-            step = step * wanted / changed[i]
-            changed = changes(wanted * step)
-        shares = zip(ATTRIBUTES, changed / values, strict=True)
-        leak = {other: share for other, share in shares if other != name}
-        found[name] = AttributeDirection(values[i], step, reliability[i], changed[i] / wanted, leak)
+        changes = _sizes(decoded_surface(aae, code + wanted * step), ATTRIBUTES) - values
+        leak = dict(zip(ATTRIBUTES, changes / values, strict=True))
+        del leak[name]
+        found[name] = AttributeDirection(values[i], step, reliability[i], wanted, changes[i], leak)
     if labelled is not None:
         slope, accuracy = _kind_slope(*labelled, std)
         step = _lone_step(slope, held) * std
-        found["kind"] = AttributeDirection(float(slope @ code / std), step, accuracy, np.nan, {})
+        found["kind"] = AttributeDirection(float(slope @ code / std), step, accuracy)
     return found
 
 
@@ -275,10 +273,40 @@ def fit_sizes(aae, wanted, nearest=False, draws=None):
         code, surface = _solve(aae, replace(targets, middle=middle), first)
         sizes = _sizes(surface, targets.names)
         cost = (((code - middle) / std) ** 2).sum() + (targets.misses(sizes) ** 2).sum()
-        lacks = zip(targets.names, (targets.values - sizes).tolist(), targets.at_least, strict=True)
-        shortfalls = {name: lack for name, lack, at_least in lacks if not at_least}
-        distance = float(np.sqrt(float(((code / std) ** 2).sum()) / len(code)))
-        found.append((cost, Design(code, surface, shortfalls, distance)))
+        distance = float(np.sqrt(np.mean((code / std) ** 2)))
+        found.append((cost, Design(code, surface, targets.shortfalls(sizes), distance)))
+    return min(found, key=lambda each: each[0])[1]
+
+
+def condition_on_sizes(shape_models, wanted):
+    """
+    Find the most plausible socket of linear shape models with wanted sizes: a baseline.
+
+    Gaussian conditioning (posterior shape models, Albrecht et al. 2013): weights w are standard
+    normal, and sizes known up to the tolerances of `fit_sizes`. With the sizes linearized as
+    s + A w, in tolerances, the mean of the weights given the wanted sizes b is
+    (A^T A + I)^-1 A^T (b - s). Sizes are not quite linear, so more steps follow from there, damped
+    as in `fit_sizes` (iterated Kalman filter update, Bell and Cathey 1993).
+
+    Parameters
+    ----------
+    shape_models : dict of str to ShapeModel
+        A model for each kind; each is tried, as in `fit_sizes`.
+    wanted : dict
+        As for `fit_sizes`.
+
+    Returns
+    -------
+    Design
+        Its code has the weights of the more plausible kind.
+
+    Raises
+    ------
+    ValueError
+        If nothing is wanted, a name is unknown or a value is not a positive number.
+    """
+    targets = _targets(wanted)
+    found = [_conditional(model, targets) for model in shape_models.values()]
     return min(found, key=lambda each: each[0])[1]
 
 
@@ -339,6 +367,11 @@ class _Targets:
         differences = (sizes - self.values) / self.tolerances
         return np.where(self.at_least, np.minimum(differences, 0), differences)
 
+    def shortfalls(self, sizes):
+        """Name -> wanted minus measured size (n,), of the targets that may not be exceeded."""
+        lacks = zip(self.names, (self.values - sizes).tolist(), self.at_least, strict=True)
+        return {name: lack for name, lack, at_least in lacks if not at_least}
+
 
 def _targets(wanted):
     """Targets of `fit_sizes`: the wanted sizes, and a brim above all perimeters."""
@@ -364,36 +397,66 @@ def _targets(wanted):
 
 def _solve(aae, targets, start):
     """Code (code_size,) that meets targets best, and its surface."""
+    std, names = aae.recipe.prior_std, targets.names
     code = np.asarray(start, float)
     template = _Template(aae, code)
     for _ in range(_ROUNDS):
-        code = _solve_round(template, targets, code)
-        predicted = template.sizes(code[None], targets.names)[0]
+        sizes_of = partial(_sizes_of_code, template, names)
+        slopes = template.slopes(code, names)
+        code = std * _most_plausible(sizes_of, slopes, targets, code / std, targets.middle / std)
+        predicted = template.sizes(code[None], names)[0]
         template = _Template(aae, code)
-        off = _sizes(template.surface, targets.names) - predicted
+        off = _sizes(template.surface, names) - predicted
         if np.all(np.abs(off) < _AGREEMENT * targets.tolerances):
             break
     return code.astype(np.float32), template.surface
 
 
-def _solve_round(template, targets, code):
-    """Code (code_size,) that meets targets best by the sizes of one deformed surface."""
-    std = template.aae.recipe.prior_std
-    # Sizes are nearly linear in the code: their slopes serve a whole round.
-    sizes = template.slopes(code, targets.names) / targets.tolerances[:, None]
+def _sizes_of_code(template, names, numbers):
+    """Sizes (n_names,) of a code in standard deviations of the prior."""
+    return template.sizes(template.aae.recipe.prior_std * numbers[None], names)[0]
 
-    def residuals(z):
-        misses = targets.misses(template.sizes(std * z[None], targets.names)[0])
-        return np.concatenate([misses, z - targets.middle / std])
 
-    def slopes(z):
-        met = targets.at_least & (residuals(z)[: len(sizes)] == 0)
-        return np.vstack([np.where(met[:, None], 0, sizes), np.eye(len(z))])
+def _conditional(model, targets):
+    """Cost of the mean of a shape model's weights given targets, and its `Design`."""
+
+    def sizes_of(weights):
+        return _sizes(model.surface(weights), targets.names)
+
+    mean, steps = np.zeros(model.n_modes), _STEP * np.eye(model.n_modes)
+    weights, sizes = mean, sizes_of(mean)
+    for _ in range(_ROUNDS):
+        changes = [sizes_of(weights + step) - sizes_of(weights - step) for step in steps]
+        slopes = np.transpose(changes) / (2 * _STEP)
+        weights = _most_plausible(sizes_of, slopes, targets, weights, mean)
+        before, sizes = sizes, sizes_of(weights)
+        if np.all(np.abs(sizes - before) < _AGREEMENT * targets.tolerances):
+            break
+    cost = (weights**2).sum() + (targets.misses(sizes) ** 2).sum()
+    distance = float(np.sqrt(np.mean(weights**2)))
+    return cost, Design(weights, model.surface(weights), targets.shortfalls(sizes), distance)
+
+
+def _most_plausible(sizes_of, slopes, targets, start, middle):
+    """
+    Numbers (n,) that minimize squared misses plus squared distance from `middle` (n,).
+
+    Numbers are in standard deviations. Their sizes are nearly linear in them: the slopes
+    (n_sizes, n) of one place serve all steps.
+    """
+    slopes = slopes / targets.tolerances[:, None]
+
+    def residuals(numbers):
+        return np.append(targets.misses(sizes_of(numbers)), numbers - middle)
+
+    def derivative(numbers):
+        met = targets.at_least & (residuals(numbers)[: len(slopes)] == 0)
+        return np.vstack([np.where(met[:, None], 0, slopes), np.eye(len(numbers))])
 
     found = least_squares(
-        residuals, code / std, slopes, method="lm", xtol=1e-3, ftol=1e-3, max_nfev=20
+        residuals, start, derivative, method="lm", xtol=1e-3, ftol=1e-3, max_nfev=20
     )
-    return std * found.x
+    return found.x
 
 
 # Attributes -----------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from tqdm.auto import tqdm
 from ..metrics import surface_distance
 from . import design
 
+NETWORK, SHAPE_MODEL = "network", "shape model"  # what makes sockets to measure
+
 _THICKNESSES = (3.0, 4.0, 6.0)  # mm
 _NEAR = 0.3  # mm by which a wall's thickness may be off
 
@@ -19,10 +21,11 @@ def directions(found):
     Tabulate what directions do at the sockets where they were found.
 
     `found` has a socket's kind -> what `design.attribute_directions` gave there. Columns: "size",
-    the attribute's name, and the fields of `design.AttributeDirection`, of "leak" the largest.
+    the attribute's name; "value", "wanted", "measured" and "reliability" of its
+    `design.AttributeDirection`; "leak", the largest there, without its sign.
     """
     rows = [
-        {"kind": kind, "size": name, "value": d.value, "effect": d.effect}
+        {"kind": kind, "size": name, "value": d.value, "wanted": d.wanted, "measured": d.measured}
         | {"leak": max(map(abs, d.leak.values()), default=np.nan), "reliability": d.reliability}
         for kind, by_name in found.items()
         for name, d in by_name.items()
@@ -30,32 +33,57 @@ def directions(found):
     return pd.DataFrame(rows).set_index("kind")
 
 
-def made_to_measure(aae, surfaces):
+def made_to_measure(aae, shape_models, surfaces):
     """
-    Design sockets for the length and the perimeters, every 30 mm, of given surfaces; a row each.
+    Design sockets for the length and the perimeters, every 30 mm, of given surfaces.
 
-    Columns: "length_mm", by how much the length is missed; "perimeter", by which share the worst of
-    the perimeters is; "surface_mm", mean distance of the design's vertices from the given surface,
-    centroids on each other; "distance", of the code (`design.Design`).
+    Parameters
+    ----------
+    aae : AdversarialAutoencoder
+        With "dataset" normalization.
+    shape_models : dict of str to ShapeModel
+        Kind -> model, for the baseline.
+    surfaces : sequence of SocketSurface
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each socket by `NETWORK` (`design.fit_sizes`) and by `SHAPE_MODEL`
+        (`design.condition_on_sizes`). "length_mm": error of the length; "perimeter": largest error
+        of a perimeter, as a share of it; "surface_mm": mean distance between the design and the
+        given surface, over the vertices of both, centroids on each other; "distance":
+        `design.Design.distance`.
     """
     draws = design.population(aae)
+    makers = {
+        NETWORK: lambda wanted: design.fit_sizes(aae, wanted, nearest=True, draws=draws),
+        SHAPE_MODEL: lambda wanted: design.condition_on_sizes(shape_models, wanted),
+    }
     rows = []
-    for surface in tqdm(surfaces, desc="designs", leave=False):
+    pairs = product(makers.items(), enumerate(surfaces))
+    for (name, make), (i, surface) in tqdm([*pairs], desc="designs", leave=False):
         sizes = surface.measure()
         perimeters = dict(zip(sizes["heights_mm"], sizes["perimeters_mm"], strict=True))
-        wanted = {"length_mm": sizes["length_mm"], "perimeters_mm": perimeters}
-        made = design.fit_sizes(aae, wanted, nearest=True, draws=draws)
-        vertices, mesh = made.surface.mesh().vertices, surface.mesh()
-        placed = vertices - vertices.mean(axis=0) + mesh.vertices.mean(axis=0)
+        made = make({"length_mm": sizes["length_mm"], "perimeters_mm": perimeters})
         rows.append(
             {
+                "model": name,
+                "socket": i,
                 "length_mm": abs(made.shortfalls["length_mm"]),
                 "perimeter": max(abs(made.shortfalls[h]) / p for h, p in perimeters.items()),
-                "surface_mm": surface_distance(placed, mesh).mean(),
+                "surface_mm": _distance_between(made.surface.mesh(), surface.mesh()),
                 "distance": made.distance,
             }
         )
-    return pd.DataFrame(rows).rename_axis("socket")
+    return pd.DataFrame(rows).set_index(["model", "socket"])
+
+
+def _distance_between(a, b):
+    """Mean distance of the vertices of two meshes from the other, centroids on each other, mm."""
+    # Of areas: grids that differ in where nodes are dense have the same.
+    a.apply_translation(b.centroid - a.centroid)
+    ways = surface_distance(a.vertices, b), surface_distance(b.vertices, a)
+    return float(np.mean([way.mean() for way in ways]))
 
 
 def walls(surfaces):

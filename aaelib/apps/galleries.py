@@ -1,0 +1,68 @@
+"""Galleries of decoded sockets: along paths through the latent space, and after changes."""
+
+import numpy as np
+
+from ..shapes.sockets import vertex_values
+from ..study import figures
+from .design import change_size, decoded_surface
+from .explorer import departure
+
+
+def sockets(surfaces, titles=None, columns=5):
+    """Figure of surfaces side by side, on coarser grids so that files stay small."""
+    return figures.mesh_gallery([s.coarse().mesh() for s in surfaces], titles, columns)
+
+
+def paths(aae, codes):
+    """
+    Figure of the sockets along paths through the latent space.
+
+    `codes` has a path's title -> its codes (steps, code_size): a row each, equally many steps.
+    """
+    steps = len(next(iter(codes.values())))
+    titles = [f"{title} {share:.0%}" for title in codes for share in np.linspace(0, 1, steps)]
+    surfaces = [decoded_surface(aae, code) for path in codes.values() for code in path]
+    return sockets(surfaces, titles, steps)
+
+
+def slider(aae, codes):
+    """Figure of the socket of one of the codes (steps, code_size), which a slider chooses."""
+    meshes = [decoded_surface(aae, code).coarse().mesh() for code in codes]
+    return figures.interpolation(
+        meshes, [f"{share:.0%}" for share in np.linspace(0, 1, len(codes))]
+    )
+
+
+def changed_lengths(aae, code, changes):
+    """
+    Figure of a code's socket with other lengths (`design.change_size`), its other sizes held.
+
+    Titles have each wanted change (mm) and the one that was measured; colours show how far the
+    wall moved, mm, positive outwards.
+    """
+    start = decoded_surface(aae, code)
+    length = start.measure()["length_mm"]
+    surfaces = [decoded_surface(aae, change_size(aae, code, "length_mm", by)) for by in changes]
+    measured = [surface.measure()["length_mm"] - length for surface in surfaces]
+    return figures.mesh_gallery(
+        [surface.coarse().mesh() for surface in surfaces],
+        [f"wanted {a:+d} mm, measured {b:+.1f} mm" for a, b in zip(changes, measured, strict=True)],
+        columns=len(surfaces),
+        intensities=[departure(surface.coarse(), start) for surface in surfaces],
+        colorbar_title="mm",
+    )
+
+
+def limb_gaps(fitted, clearance):
+    """Figure of both sockets of a `limbs.LimbFit`, coloured by gap minus clearance, mm."""
+    gaps = fitted.model_gap, fitted.gap
+    return figures.mesh_gallery(
+        [fitted.model_surface.mesh(), fitted.surface.mesh()],
+        [
+            f"model: mean error {fitted.model_error:.2f} mm",
+            f"model and displacement: mean error {fitted.gap_error:.2f} mm",
+        ],
+        columns=2,
+        intensities=[np.nan_to_num(vertex_values(gap) - clearance) for gap in gaps],
+        colorbar_title="mm",
+    )
