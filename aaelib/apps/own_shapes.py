@@ -12,9 +12,9 @@ from ..shapes.shape_model import ShapeModel, transported
 from ..shapes.sockets import check_sockets, fit_surfaces
 
 _LEAST_STEPS = 50  # of an epoch; fewer and most of the time goes into validation
-# With shape models the decoder stays as it starts while the encoder learns, and changes little
-# after, as in the study's best condition.
-_SHAPE_MODEL_RATES = {"autoencoder_rate": 0.0, "finetuning_rate": 1e-4}
+# Shape models change slowly, as in the study: they start well.
+_SHAPE_MODEL_RATES = {"autoencoder_rate": 3e-5, "generator_rate": 3e-4, "finetuning_rate": 1e-4}
+_SHAPE_MODEL_STEPS = 1000  # in which the encoder learns to read them
 
 
 def train(folder, path, recipe, start, settings, *, shares, share, weights_from=None):
@@ -55,7 +55,7 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
     model = None if weights_from is None else files.load(weights_from)
     first_cloud = model is None or "decoder" not in start.get("networks", NETWORKS)
     decoder = "shape models" if share else "cloud" if first_cloud else "as it is"
-    start = starts.Start(model, decoder=decoder, **start)
+    start = starts.Start(model, decoder=decoder, steps=_SHAPE_MODEL_STEPS, **start)
     steps = settings.get("steps_per_epoch")
     settings = training.Settings(share=share, **settings | {"steps_per_epoch": steps or 1})
     shapes = folders.load_clouds(folder, recipe.n_points)
