@@ -7,20 +7,21 @@
 # ---
 
 # %% [markdown]
-# # 1. Sockets, and how to have more of them
+# # 1. Sockets, and a shape model that draws more of them
 #
-# A prosthetic socket is the cup that joins a residual limb to a prosthesis: below the knee
-# (transtibial, **TT**) or above it (transfemoral, **TF**). The paper that this notebook accompanies
-# learns a generative model of sockets from 51 scans. That is very few. A *statistical shape model*
-# (SSM), the mean socket and its main ways to vary, can draw as many more as one likes. This notebook
-# looks at the sockets, sets aside those that stand for the 51 scans, fits the shape model to them,
-# and measures what it is worth.
+# A prosthetic socket is the cup that joins a residual limb to a prosthesis. After an amputation
+# below the knee it is transtibial (**TT**), above the knee transfemoral (**TF**). The paper learns
+# a generative model of sockets from 51 scans. These are few, so it adds *augmentation*: a
+# statistical shape model (SSM) of the scans draws as many more sockets as training needs.
 #
-# The scans were never published. The public SocketSSM sockets stand in their place: they were
-# themselves drawn by their publishers from shape models of 30 TT and 21 TF scans
-# ([Costa et al. 2021](https://www.scitepress.org/Papers/2021/103398/)). Where they are not at hand,
-# sockets are drawn from a small shape model that comes with this repository. Every table and figure
-# says which source it shows.
+# This notebook looks at the sockets and sets aside those that stand for the 51 scans. Then it fits
+# the shape model to them and measures how good it is.
+#
+# The scans were never published. The public SocketSSM sockets take their place. Their publishers
+# drew them from shape models of 30 TT and 21 TF scans
+# ([Costa et al. 2021](https://www.scitepress.org/Papers/2021/103398/)). Where there is no copy of
+# them, sockets are drawn from a small shape model that comes with this repository. Every table and
+# figure names its source.
 
 # %% tags=["parameters"]
 import os
@@ -39,11 +40,17 @@ study = Study(profile, "01_augmentation")
 # %% [markdown]
 # ## The sockets
 #
-# Each is a cloud of 2048 points in millimetres, its long axis along z, the closed end down. A fixed
-# seed draws 30 TT and 21 TF sockets as "the scans". They are all that a condition without
-# augmentation may train on, and all that the augmenting shape model may see. The rest is shared
-# between validation, on which epochs are selected, test, on which models are compared, and more
-# sockets to train on, for models that may use all but validation and test.
+# Each socket is a cloud of 2048 points in millimetres. Its long axis is z, and its closed end is at
+# the bottom. A *split* assigns the sockets of each kind to four parts, at random but by a seed:
+#
+# - **scans**: 30 TT and 21 TF sockets, which stand for the paper's scans. A condition without
+#   augmentation trains on them alone, and the augmenting shape model sees nothing else.
+# - **more**: further sockets, for models that may train on all but validation and test.
+# - **validation**: selects the best epoch of a training run.
+# - **test**: compares the finished models.
+#
+# The study trains and tests its models anew on each split of its profile. This notebook shows the
+# first split.
 
 # %%
 shapes = sources.load_sockets(limit=study["sockets"]["limit"])
@@ -59,9 +66,10 @@ print("parts disjoint and complete:", sorted(parts) == list(range(len(shapes))))
 # %% [markdown]
 # ## From points to surfaces
 #
-# A shape model needs correspondence: the same place on every socket. A socket is star-shaped around
-# a point on its long axis, so its wall is a radius in each direction up to the brim, on a grid of 72
-# angles and 48 levels. Node (i, j) is the same place on all of them.
+# A shape model needs correspondence: it must know which places on two sockets are the same place. A
+# socket is star-shaped around a point on its long axis: seen from there, each direction meets the
+# wall once. So the wall is a radius in each direction, up to the brim, on a grid of 72 angles and
+# 48 levels. Node (i, j) of the grid is taken as the same place on every socket.
 
 # %%
 surfaces = sockets.fit_surfaces(shapes.points)
@@ -70,18 +78,17 @@ study.table("splits", tables.splits(shapes, split))
 study.table(
     "T1_data",
     tables.sockets(shapes, surfaces, split),
-    "The sockets by kind and part: mean, shortest and longest length, mean perimeter at the lowest "
-    "point of the brim, mean volume of the cavity; surface_fit_mm: mean distance of a cloud's points "
-    "to the surface that was fitted to it.",
+    "Sockets of the first split by kind and part: mean, smallest and largest length, mean "
+    "perimeter at the lowest point of the brim, and mean volume of the cavity. surface_fit_mm is "
+    "the mean distance of a cloud's points to the surface that was fitted to it.",
 )
 
 # %% [markdown]
 # ## The shape model
 #
-# Principal component analysis of the corresponding grids, one model a kind, fitted to the scans
-# alone. A mode is a way to vary; its weight is given in standard deviations of the scans. The figure
-# shows each kind's first two modes at -2, 0 and +2 standard deviations, coloured by how far the
-# wall moves outwards (red) or inwards (blue).
+# Principal component analysis of the grids gives a mean socket and its *modes*, the main ways to
+# vary. There is one model for each kind, fitted to the scans alone. The weight of a mode is given
+# in standard deviations of the scans.
 
 # %%
 scans = {kind: [i for i in split["scans"] if shapes.kinds[i] == kind] for kind in sources.KINDS}
@@ -97,18 +104,28 @@ for kind, model in models.items():
 study.figure(
     "F2_modes_of_variation",
     figures.modes_of_variation(modes, labels),
-    "Mean socket and first two modes of variation of each kind, with their share of the variance.",
+    "The mean socket of each kind and its first two modes, at -2, 0 and +2 standard deviations; "
+    "the labels say how much of the variance of the scans a mode holds. Colour is the displacement "
+    "of the wall: outwards is red, inwards is blue.",
 )
 
 # %% [markdown]
-# Three figures tell what a shape model is worth. *Compactness* is the share of the variance that the
-# first modes hold. *Generalization* is the error on a socket that was left out of the fit.
-# *Specificity* is the distance of what the model draws to the nearest scan (Davies 2002). The two
-# errors are mean distances of corresponding grid nodes, in mm.
+# ## How good is the shape model?
 #
-# Dotted lines and columns are what the publishers report for their models. Theirs were models of
-# **raw scans**, registered by other means; ours are models of **sockets drawn from such models**,
-# smooth by construction, so that smaller errors here are no improvement on theirs.
+# Three measures tell (Davies 2002), each by the number of modes:
+#
+# - *Compactness* is the share of the variance that the first modes hold.
+# - *Generalization* is the error on a socket that was left out of the fit.
+# - *Specificity* is the distance of a drawn socket to the nearest scan.
+#
+# The two errors are mean distances between corresponding grid nodes, in mm.
+#
+# The publishers report a generalization of 6.8 ± 1.8 mm (TT) and 10.5 ± 1.6 mm (TF), and a
+# specificity of 9.7 ± 0.6 mm and 9.8 ± 0.2 mm. The numbers below are smaller, but that is **no
+# improvement**, because the data are not the same. The published models were fitted to raw scans,
+# which were registered by other means. The models here are fitted to sockets that were drawn from
+# such models. Those are smooth by construction and vary in no other ways than the published models
+# do, so a model of some of them follows the others closely.
 
 # %%
 fewest = min(model.n_modes for model in models.values()) - 1  # of a model that left one out
@@ -126,8 +143,9 @@ curves = {
 study.figure(
     "F2_shape_model",
     figures.compactness(curves, tables.PUBLISHED),
-    "Compactness, generalization and specificity by number of modes; dotted: Costa et al. (2021), "
-    "of raw scans.",
+    "Compactness, generalization and specificity of the shape models, by number of modes. Dotted "
+    "lines are the published errors of models of raw scans (Costa et al. 2021); they are not "
+    "comparable, see above.",
 )
 
 # %%
@@ -139,22 +157,27 @@ summary = tables.shape_models(curves, models, unseen)
 study.table(
     "T2_shape_model",
     summary,
-    "The shape models of the scans; lower is better but for the modes. Generalization and "
-    "specificity: mean node distance with that many modes, whose share of the variance is the "
-    "compactness; published: Costa et al. (2021), of raw scans. Unseen: mean distance of the points of a test "
-    "socket to the nearest surface of the model. ± is the standard deviation over sockets or draws.",
+    "The shape models of the scans: compactness, generalization and specificity with that many "
+    "modes, beside the published errors (Costa et al. 2021); unseen_surface_mm is the mean "
+    "distance of a test socket's points to the nearest surface of the model. Errors are in mm, "
+    "lower is better, and ± is the standard deviation over sockets or draws. Published errors are "
+    "larger because they are of raw scans registered by other means; the sockets here were drawn "
+    "from such models and are smooth by construction.",
 )
 
 # %% [markdown]
-# ## What corresponds, seen by the points
+# ## Correspondence from the density of points
 #
-# Angle and arc length are one way to say what corresponds on two sockets. The clouds know another:
-# their points are denser in some places, as on one template that was stretched differently for
-# each socket. Places on each surface are assigned to the points of its cloud by optimal transport,
-# and the nodes of the grids slide along their surfaces to where the assignment says. A model of the
-# slid grids draws clouds that are dense where real ones are. It is fitted to each set of sockets
-# that notebook 3 trains on: the scans, all sockets but validation and test, and, where the profile
-# asks for it, fewer scans.
+# The grid takes places with the same angle and arc length as corresponding. The clouds suggest
+# another correspondence. Their points are denser in some places, like those of one template that
+# was stretched differently for each socket.
+#
+# To use this, evenly spread places on each surface are assigned to the points of its cloud by
+# optimal transport. The grid nodes then slide along the surface to where the assignment says. A
+# shape model of these grids draws clouds that are dense where real ones are.
+#
+# For every split, such models are fitted to each set of sockets that notebook 3 trains on: the
+# scans, all sockets but validation and test, and, where the profile has that ablation, fewer scans.
 
 # %%
 conditions.fit_shape_models(study)
@@ -176,15 +199,17 @@ correspondence = tables.generators(drawn_sockets, shapes.points[split["validatio
 study.table(
     "correspondence",
     correspondence,
-    "Sockets drawn from shape models of the scans, as many as there are validation sockets, against "
-    "those: fidelity, JSD: lower is better; coverage: higher; 1-NN accuracy: 0.5 is best.",
+    "Sockets drawn from shape models of the scans with either correspondence, beside as many "
+    "validation sockets. Fidelity, JSD: lower is better; coverage: higher; 1-NN accuracy: 0.5 is "
+    "best. Notebook 4 says what they measure.",
 )
 
 # %% [markdown]
 # ## Augmented sockets
 #
-# Each weight is drawn from a normal distribution cut off at 2.5 standard deviations, the modes
-# independently of one another. Training (notebook 3) draws fresh ones for every batch.
+# The weight of each mode is drawn from a normal distribution that is cut off at 2.5 standard
+# deviations. The modes are independent of one another. Training (notebook 3) draws new sockets for
+# every batch.
 
 # %%
 shown = [scans["TT"][0], scans["TT"][1], scans["TF"][0], scans["TF"][1]]
@@ -197,23 +222,27 @@ study.figure(
         columns=4,
         color=[figures.KIND_COLORS[kind] for kind in ("TT", "TT", "TF", "TF")] * 2,
     ),
-    "Above: sockets that stand for scans. Below: sockets drawn from the shape model of the scans.",
+    "Top: sockets that stand for scans. Bottom: sockets drawn from the shape models of the scans. "
+    "Colour is the kind.",
 )
 
 # %% [markdown]
 # ## What was learnt
 
 # %%
+jsd, coverage = correspondence.jsd, correspondence.coverage
 study.conclude(
     *(
         f"**{kind}**: {row.modes_for_95_percent:.0f} of {models[kind].n_modes} modes hold 95 % of "
-        f"the variance of {row.sockets:.0f} scans; an unseen socket is followed within "
-        f"{row.unseen_surface_mm:.2f} mm on average, so the shape model is a strong baseline."
+        f"the variance of {row.sockets:.0f} scans. The model follows an unseen socket within "
+        f"{row.unseen_surface_mm:.2f} mm on average, which is the mark for a network to beat. Its "
+        f"generalization is {row.generalization_mm:.1f} mm; the published "
+        f"{row.published_generalization_mm:.1f} mm is of raw scans, so the two do not compare."
         for kind, row in summary.iterrows()
     ),
     "Sockets drawn with the correspondence of optimal transport have a JSD of "
-    f"{correspondence.jsd['optimal transport']:.3f} from validation sockets and cover "
-    f"{correspondence.coverage['optimal transport']:.2f} of them; with that of angle and arc length "
-    f"{correspondence.jsd['angle and arc length']:.3f} and "
-    f"{correspondence.coverage['angle and arc length']:.2f}.",
+    f"{jsd['optimal transport']:.3f} from validation sockets, and {jsd['angle and arc length']:.3f} "
+    "with that of angle and arc length. They cover "
+    f"{coverage['optimal transport']:.2f} and {coverage['angle and arc length']:.2f} of them. These "
+    "metrics also reward the density of points; notebook 4 adds some that do not.",
 )

@@ -85,8 +85,9 @@ class Recipe:
     normalization : {"dataset", "unit-sphere"}
         See `aaelib.shapes.normalize`. With "unit-sphere" decoded clouds have no size of their own.
     refinement_steps : int
-        Steps by which `encode` and `reconstruct` improve the encoder's codes, see
-        `refinement.refine`. 0 in the paper.
+        Steps of Levenberg and Marquardt by which `encode` and `reconstruct` move the encoder's
+        codes to the most probable ones, see `refinement.refine`. 0: the encoder's codes as they
+        are, from one pass, as in the paper.
     finetuning_steps : int
         Steps after training in which the decoder learns from refined codes, see
         `training.finetune_decoder`. 0 in the paper.

@@ -392,14 +392,14 @@ def learning_curve(frame, x, series, y, ylabel, marks):
         A row for each training run.
     x, series, y : str
         Its columns: the number of shapes, positive; the model; the error. Rows that share the first
-        two are seeds: their mean is drawn, with their standard deviation.
+        two are splits: their mean is drawn, with their standard deviation.
     ylabel : str
         What `y` is, with its unit.
     marks : dict of str -> float
         Values to compare with, such as the sampling floor: dashed lines with their names.
     """
-    seeds = frame.sort_values(x, kind="stable").groupby([series, x], sort=False)[y]
-    data = seeds.agg(["mean", "std"]).reset_index()
+    splits = frame.sort_values(x, kind="stable").groupby([series, x], sort=False)[y]
+    data = splits.agg(["mean", "std"]).reset_index()
     lines = {"x": x, "y": "mean", "error_y": "std", "color": series, "markers": True}
     figure, _ = _panels(px.line, data, height=300, log_x=True, labels={"mean": ylabel}, **lines)
     for mark, value in marks.items():

@@ -25,7 +25,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 _PROGRESS = re.compile(r"\d+%\|.*\||\d+it \[\d")
 
 # What a study says below a table or a figure: name, caption, and of which data it is.
-_DATA = re.compile(r"\*([^*\n]+ · profile \w+ · seed \d+)[^*\n]*\*")
+_DATA = re.compile(r"\*([^*\n]+ · profile \w+ · \d+ splits?)[^*\n]*\*")
 _CAPTION = re.compile(
     r"(?P<table>(?:^\|.*\n)+)?\n?^\*\*(?P<name>\w+)\.\*\* (?P<caption>.*)", re.MULTILINE
 )
@@ -91,7 +91,7 @@ class Page:
     Attributes
     ----------
     title, name, conclusion : str
-        Its first heading, its address without suffix, and the text that its last cell shows.
+        Its first heading, its address without suffix, and what it concludes, a list.
     data : list of str
         Which shapes, profile and seed its tables and figures are of.
     figures, tables : dict of str -> str
@@ -111,7 +111,7 @@ class Page:
             cell.outputs = _shown(cell.outputs)
         texts = [o.data["text/markdown"] for c in code for o in c.outputs if _is_text(o)]
         self.title = notebook.cells[0].source.partition("\n")[0].strip("# ") or path.stem
-        self.conclusion = texts[-1] if texts else ""
+        self.conclusion = next((text for text in texts if text.startswith("- ")), "")
         self.data = sorted({found[1] for text in texts if (found := _DATA.search(text))})
         self.figures, self.tables, self.live, self.pictures = {}, {}, {}, {}
         captions = {found["name"]: found for text in texts if (found := _CAPTION.search(text))}

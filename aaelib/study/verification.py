@@ -147,7 +147,7 @@ def compare(fresh, reference, tolerances):
     FileNotFoundError
         If a folder has no tables.
     ValueError
-        If the runs are of different shapes, profiles or seeds.
+        If the runs are of different shapes, profiles or numbers of splits.
     """
     profile = Path(reference).name.removesuffix(STAND_INS)
     fresh = _read(fresh, f"run `make reproduce PROFILE={profile}` first")
