@@ -12,6 +12,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 from tqdm.auto import tqdm
 
 from . import meshes
@@ -352,9 +353,11 @@ def _in_processes(files, n_points, seed, workers):
     # Loky's are not forked, as TensorFlow may be running, and do not run the caller's script again.
     with joblib.parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=10):
         parallel = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)
-        return parallel(
+        yield from parallel(
             joblib.delayed(_attempt)(file, n_points, seed, os.getpid()) for file in files
         )
+    # Of a pool that is left idle Python warns when the process ends, as of a leak.
+    get_reusable_executor().shutdown()
 
 
 def _attempt(file, n_points, seed, parent=None):
