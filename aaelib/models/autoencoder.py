@@ -410,11 +410,9 @@ class AdversarialAutoencoder(keras.Model):
         """Codes of clouds (n, n_points, 3) that are normalized already, see `encode`."""
         codes = _in_batches(self._mean_codes, normalized)
         steps = self.recipe.refinement_steps if refinement_steps is None else refinement_steps
-        return self.posterior(normalized, codes, steps)[0] if steps else codes
-
-    def posterior(self, normalized, codes, n_steps):
-        """Refined codes, and what else `refinement.refine` gives, of clouds already normalized."""
-        refined = partial(self._refine(n_steps), noise=tf.constant(self.noise, tf.float32))
+        if not steps:
+            return codes
+        refined = partial(self._refine(steps), noise=tf.constant(self.noise, tf.float32))
         return _in_batches(refined, normalized, normals(normalized), codes, size=16)
 
     def normalize(self, points):
@@ -433,9 +431,9 @@ def _in_batches(function, *arrays, size=64):
         raise ValueError("there are no shapes to work on; give one or more")
     parts = []
     for i in range(0, count, size):
-        found = function(*(tf.constant(array[i : i + size], tf.float32) for array in arrays))
-        parts.append(tf.nest.map_structure(lambda tensor: tensor.numpy(), found))
-    return tf.nest.map_structure(lambda *each: np.concatenate(each), *parts)
+        batch = [tf.constant(array[i : i + size], tf.float32) for array in arrays]
+        parts.append(function(*batch).numpy())
+    return np.concatenate(parts)
 
 
 def optimizers_of(recipe, n_steps=None):

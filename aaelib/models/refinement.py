@@ -38,12 +38,7 @@ def refine(decoder, prior_std, n_steps, points, normals, codes, noise):
 
     Returns
     -------
-    codes : (n, code_size) tensor
-    told : (n, code_size) bool tensor
-        Which numbers the clouds tell more about than the prior.
-    curvature : (n, code_size, code_size) tensor
-        Half the energy's Hessian, in the approximation of Gauss and Newton. `noise` times its
-        inverse is the covariance of the posterior (Laplace).
+    (n, code_size) tensor
     """
     weight = noise / prior_std**2
     identity = tf.eye(codes.shape[1], batch_shape=tf.shape(codes)[:1])
@@ -69,7 +64,7 @@ def refine(decoder, prior_std, n_steps, points, normals, codes, noise):
             system + (damping * scale + 1e-12) * identity, free * slope_of_best[..., None]
         )
         codes = best - step[..., 0]
-    return best, told_of_best, curvature_of_best
+    return best
 
 
 def _linearized(decoder, prior_std, points, normals, codes):
