@@ -389,8 +389,7 @@ def test_codes_of_clouds_of_the_decoder_are_found_again(ellipsoids, sampling, me
     assert off.max() < 0.4
     # More steps never are worse.
     energies = [
-        losses.plane_distance(points, around, ellipsoids.decoder(codes)).numpy()
-        for codes in found
+        losses.plane_distance(points, around, ellipsoids.decoder(codes)).numpy() for codes in found
     ]
     assert np.diff(energies, axis=0).max() < 1e-7
 
