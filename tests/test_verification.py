@@ -216,10 +216,10 @@ def test_a_table_of_sealed_sockets_is_listed_and_any_other_new_table_fails(runs,
     ("old", "new", "message"),
     [
         ("SocketSSM", "bundled", "source 'bundled', its reference of 'SocketSSM': set AAELIB_DATA"),
-        ("smoke,0", "smoke,1", "sockets is of seed '1', its reference of '0'"),
+        ("smoke,0", "smoke,1", "sockets is of splits '1', its reference of '0'"),
     ],
 )
-def test_runs_of_other_shapes_or_seeds_are_not_compared(runs, old, new, message):
+def test_runs_of_other_shapes_or_splits_are_not_compared(runs, old, new, message):
     runs.edit(old, new, "sockets")
     with pytest.raises(ValueError, match=message):
         runs.differences()
