@@ -276,13 +276,13 @@ def table(study, every, rows):
     missing = [key for key in every if key not in set(frame.trial)]
     left_out = f" Not run: {', '.join(missing)}." if missing else ""
     return (
-        f"{shown}\n\n**The search for the recipe**, one thing varied at a time. Reconstruction with "
-        "refined codes and in one pass of the encoder; generation by 3 samples a socket. chamfer, mm, "
-        "fidelity, jsd: lower is better; coverage: higher; one_nn_accuracy, discriminator_accuracy: "
-        "0.5 is best. training_s: seconds, the start and fine-tuning included; none where nothing "
-        f"was trained, or not in one go.{left_out} *Source: {study.source} · profile {study.profile} "
-        f"· split {study.seed} · validation sockets: differences below the spread of T4 over splits "
-        "are chance.*\n"
+        f"{shown}\n\n**The search for the recipe**, one thing varied at a time. Reconstruction "
+        "with refined codes and in one pass of the encoder; generation by 3 samples a socket. "
+        "chamfer, mm, fidelity, jsd: lower is better; coverage: higher; one_nn_accuracy, "
+        "discriminator_accuracy: 0.5 is best. training_s: seconds, the start and fine-tuning "
+        f"included; none where nothing was trained, or not in one go.{left_out} *Source: "
+        f"{study.source} · profile {study.profile} · split {study.seed} · validation sockets: "
+        "differences below the spread of T4 over splits are chance.*\n"
     )
 
 

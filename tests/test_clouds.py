@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from aaelib.shapes.clouds import Normalizer, normalize, normals, resample
+from aaelib.shapes.meshes import nearest_on
 
 
 @pytest.fixture
@@ -18,6 +19,21 @@ def shapes():
 
 def squared_chamfer(a, b):
     return (cKDTree(a).query(b)[0] ** 2).mean() + (cKDTree(b).query(a)[0] ** 2).mean()
+
+
+# The nearest point of a surface
+
+
+def test_nearest_points_of_a_mesh_are_trimesh_s():
+    mesh = trimesh.creation.annulus(r_min=20, r_max=50, height=30)
+    points = np.random.default_rng(0).normal(0, 40, (500, 3))
+    nearest, distances, faces = nearest_on(mesh, points)
+    expected, apart, _ = trimesh.proximity.closest_point(mesh, points)
+    np.testing.assert_allclose(nearest, expected, atol=1e-9)
+    np.testing.assert_allclose(distances, apart, atol=1e-9)
+    # Of several faces that share the nearest point, either may be named.
+    on_face = trimesh.triangles.closest_point(mesh.triangles[faces], points)
+    np.testing.assert_allclose(on_face, expected, atol=1e-9)
 
 
 # Resampling

@@ -271,7 +271,7 @@ def test_error_maps_are_means_of_a_kind_at_the_vertices_of_its_mean(monkeypatch,
     # In place of fitted surfaces: socket i is off by i mm, inwards.
     off = -np.arange(5.0)[:, None, None] * np.ones((5, *grid))
     monkeypatch.setattr(tables, "surface_errors", lambda clouds, surfaces: off)
-    measured = dict.fromkeys(("AAE", "linear"), {"reconstruction": None})
+    measured = {name: {"reconstruction": None} for name in ("AAE", "linear")}
     meshes, values, labels = tables.error_maps(unseen, measured)
     assert labels == [
         f"{kind}, {name}: {mm} mm"
