@@ -13,7 +13,7 @@ from aaelib.models import autoencoder, networks, recipes
 from aaelib.models.starts import Start
 from aaelib.shapes import folders, sources
 from aaelib.shapes.shape_model import ShapeModel
-from aaelib.study import baselines, conditions, evaluation, workspace
+from aaelib.study import baselines, conditions, evaluation, sealed, workspace
 from aaelib.study.conditions import BEST, CONDITIONS
 
 SMALL = {"n_points": 32, "encoder": [8, 8], "decoder": [8], "discriminator": [8]}
@@ -283,6 +283,21 @@ def test_every_run_and_every_start_at_shape_models_is_evaluated(made, monkeypatc
     assert {name for name, results in found.items() if results == [0, 1]} == both
     others = {name for name, seed in trained if name not in CONDITIONS}
     assert {name for name, results in found.items() if results == [0]} == others
+
+
+def test_sealed_sockets_meet_the_models_and_linear_models_of_every_split(made, monkeypatch):
+    surfaces = [*sockets(2, seed=5), *sockets(2, seed=6, length=320)]
+    points = np.stack([surface.sample(200) for surface in surfaces])
+    held = folders.Shapes(points, np.array(list("abcd")), np.repeat(["TT", "TF"], 2), "sealed")
+    monkeypatch.setattr(sealed, "fit_surfaces", lambda points: surfaces)
+    monkeypatch.setattr(sealed, "load", lambda path: path.stem)
+    monkeypatch.setattr(sealed, "measure", lambda aae, unseen, seeds: aae)
+    found = sealed.evaluate(made, held)
+    *models, linear = found.values()
+    assert [*found] == [*CONDITIONS, baselines.LINEAR_ALL_SOCKETS]
+    paths = [[conditions.path_of(each, c) for each in made.splits()] for c in CONDITIONS.values()]
+    assert models == [[path.stem for path in of_one] for of_one in paths]
+    assert [result["jsd"].shape for result in linear] == [(2,), (2,)]
 
 
 def test_errors_on_validation_sockets_have_a_row_for_each_run_of_a_condition(
