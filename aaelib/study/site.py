@@ -25,7 +25,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 _PROGRESS = re.compile(r"\d+%\|.*\||\d+it \[\d")
 
 # What a study says below a table or a figure: name, caption, and of which data it is.
-_DATA = re.compile(r"\*([^*\n]+ · profile \w+ · seed \d+)[^*\n]*\*")
+_DATA = re.compile(r"\*([^*\n]+ · profile \w+ · \d+ splits?)[^*\n]*\*")
 _CAPTION = re.compile(
     r"(?P<table>(?:^\|.*\n)+)?\n?^\*\*(?P<name>\w+)\.\*\* (?P<caption>.*)", re.MULTILINE
 )
@@ -93,7 +93,7 @@ class Page:
     title, name, conclusion : str
         Its first heading, its address without suffix, and the text that its last cell shows.
     data : list of str
-        Which shapes, profile and seed its tables and figures are of.
+        Which shapes, profile and splits its tables and figures are of.
     figures, tables : dict of str -> str
         Name -> caption.
     live, pictures : dict of str -> str
