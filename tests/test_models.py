@@ -144,7 +144,6 @@ def test_standardized_codes_have_the_moments_of_the_prior(clouds):
     "changes",
     [
         {},
-        {"shared_pass": False},
         {"adversarial": "cross-entropy"},
         {"precision": "mixed_bfloat16"},
     ],
@@ -294,7 +293,7 @@ def test_a_decoder_moved_to_a_cloud_moves_neighbours_alike_as_before():
 LATTICE = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 4)] * 3), axis=-1).reshape(-1, 3)
 
 
-@pytest.mark.parametrize("noise", [0.0, 2e-7, 2e-6])
+@pytest.mark.parametrize("noise", [0.0, 2e-5, 1e-4])
 def test_a_refined_code_is_the_solution_of_ridge_regression(noise):
     """Where points correspond and move linearly; a number that moves none stays as it was."""
     rng = np.random.default_rng(0)
