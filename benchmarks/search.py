@@ -2,8 +2,8 @@
 Vary the default recipe, one thing at a time: ``python -m benchmarks search [KEY ...]``.
 
 Each trial differs in one thing from a base, the study's "shape-model start" on all training
-sockets, has one seed, and is scored on validation sockets; a difference no larger than that between
-seeds decides nothing. Test sockets take no part.
+sockets, on the profile's first split, and is scored on validation sockets; a difference no larger
+than that between splits decides nothing. Test sockets take no part.
 
 The profile's notebooks 01 and 02 must have run (``make reproduce``). Every finished trial is a line
 of ``results/search/trials.csv``; one that is there with the same settings and source is not run
@@ -27,26 +27,13 @@ from aaelib.models.runs import card_of
 from aaelib.shapes import sources
 from aaelib.shapes.writing import replacing
 from aaelib.study import conditions
-from aaelib.study.baselines import DRAWN_PER_SOCKET
 from aaelib.study.conditions import Condition
-from aaelib.study.evaluation import Unseen
+from aaelib.study.evaluation import METRICS, Unseen
 from aaelib.study.workspace import Study
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "search"
-SEED = 0
 DRAWS_SEED = 1000  # other draws than those by which epochs are selected
-COLUMNS = (
-    "chamfer",
-    "surface_mm",
-    "unrefined_chamfer",
-    "unrefined_surface_mm",
-    "fidelity",
-    "coverage",
-    "jsd",
-    "one_nn_accuracy",
-    "discriminator_accuracy",
-    "training_s",
-)
+COLUMNS = (*METRICS, "discriminator_accuracy", "training_s")
 
 
 @dataclass(frozen=True)
@@ -110,7 +97,7 @@ def trials(study):
         profile={"shape_model_start": {"steps": 1}},
     )
     add("finetuning-0", "finetuning_steps 0", changes={"finetuning_steps": 0})
-    for steps in (0, 20, 200):
+    for steps in (0, 2, 20):
         found[f"refinement-{steps}"] = Trial(
             f"refinement_steps {steps}, of the base's model", base, refinement_steps=steps
         )
@@ -174,8 +161,7 @@ def settings(study, trial):
         },
         "run": {
             "profile": study.profile,
-            "data seed": study.seed,
-            "seed": SEED,
+            "split": study.seed,
             "source": study.source,
         },
     }
@@ -243,7 +229,7 @@ def run(profile, keys=None, measure=None):
             **numbers,
             "source": study.source,
             "profile": profile,
-            "seed": SEED,
+            "split": study.seed,
             "settings": digest,
         }
         # Read again: what another run has finished meanwhile stays.
@@ -290,24 +276,21 @@ def table(study, every, rows):
     missing = [key for key in every if key not in set(frame.trial)]
     left_out = f" Not run: {', '.join(missing)}." if missing else ""
     return (
-        f"{shown}\n\n**The search for the recipe**, one thing varied at a time. Mean Chamfer "
-        "distance (unit sphere) and surface error of reconstructed sockets, with refined codes and "
-        f"without refinement; of samples, {DRAWN_PER_SOCKET} a socket, fidelity, coverage and JSD, "
-        f"and 1-NN accuracy as a mean over {DRAWN_PER_SOCKET} sets of as many samples as sockets. "
-        "chamfer, surface_mm, fidelity, jsd: lower is better; coverage: higher; one_nn_accuracy, "
+        f"{shown}\n\n**The search for the recipe**, one thing varied at a time. Reconstruction "
+        "with refined codes and in one pass of the encoder; generation by 3 samples a socket. "
+        "chamfer, mm, fidelity, jsd: lower is better; coverage: higher; one_nn_accuracy, "
         "discriminator_accuracy: 0.5 is best. training_s: seconds, the start and fine-tuning "
         f"included; none where nothing was trained, or not in one go.{left_out} *Source: "
-        f"{study.source} · profile {study.profile} · seed {SEED} · validation sockets, 1 seed: "
-        "differences below the spread of T4 over seeds are chance.*\n"
+        f"{study.source} · profile {study.profile} · split {study.seed} · validation sockets: "
+        "differences below the spread of T4 over splits are chance.*\n"
     )
 
 
 def _check_inputs(study):
     """Raise FileNotFoundError unless the notebooks have written what the search needs."""
-    _, _, split = study.load_shapes("sockets")
+    study.load_sockets()
     files = [conditions.shape_models_path(study, "training", kind) for kind in sources.KINDS]
     missing = [str(file) for file in files if not file.exists()]
-    missing += [f"the part {part!r}" for part in ("validation", "more") if part not in split]
     if missing:
         raise FileNotFoundError(
             f"missing: {', '.join(missing)}; the search needs what the notebooks 01 and 02 of the "
@@ -330,13 +313,13 @@ def measured(profile, trial):
         By `COLUMNS`.
     """
     study = _TrialStudy(profile, trial.profile)
-    path = study.model_path(trial.condition.slug, SEED)
+    path = conditions.path_of(study, trial.condition)
     # The clock knows nothing of an earlier process.
     new = not card_of(path) and not path.with_suffix(".resume").exists()
     begun = time.perf_counter()
-    run = conditions.train(study, trial.condition, SEED)
+    run = conditions.train(study, trial.condition)
     seconds = time.perf_counter() - begun
-    shapes, surfaces, split = study.load_shapes("sockets")
+    shapes, surfaces, split = study.load_sockets()
     index = split["validation"]
     unseen = Unseen(shapes[index], [surfaces[i] for i in index])
     return scores(run.model, unseen, trial.refinement_steps) | {
@@ -362,12 +345,11 @@ def scores(aae, unseen, refinement_steps=None):
     dict of str to float
         Means, by `COLUMNS`.
     """
-    drawn = aae.sample(DRAWN_PER_SOCKET * len(unseen), DRAWS_SEED)
-    steps = aae.recipe.refinement_steps if refinement_steps is None else refinement_steps
-    found = unseen.evaluate(aae.reconstruct(unseen.points, refinement_steps=steps), [drawn])
-    unrefined = unseen.evaluate(aae.reconstruct(unseen.points, refinement_steps=0), ())
-    for name in ("chamfer", "surface_mm"):
-        found[f"unrefined_{name}"] = unrefined[name]
+    points, drawn = unseen.points, aae.sample(unseen.drawn * len(unseen), DRAWS_SEED)
+    refined, one_pass = (
+        aae.reconstruct(points, refinement_steps=steps) for steps in (refinement_steps, 0)
+    )
+    found = unseen.evaluate(refined, [drawn], one_pass)
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
@@ -379,8 +361,8 @@ class _TrialStudy(Study):
         for section, entries in changes.items():
             self.parameters[section] = self.parameters[section] | entries
 
-    def model_path(self, name, seed=None):
-        return FOLDER / "models" / f"{self.profile}_{super().model_path(name, seed).name}"
+    def model_path(self, name):
+        return FOLDER / "models" / f"{self.profile}_{name}.keras"
 
 
 def _digest(entries):

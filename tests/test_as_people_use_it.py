@@ -13,7 +13,6 @@ import nbformat
 import pytest
 from test_execution import Pair
 from test_report import read
-from typer.testing import CliRunner
 
 from aaelib.apps import cli, lab
 from aaelib.models import code
@@ -104,23 +103,6 @@ def test_the_explorer_of_a_read_only_checkout_opens(read_only):
 def pair(tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "NOTEBOOKS", tmp_path)
     return Pair(tmp_path)
-
-
-def test_make_notebooks_keeps_an_edit_of_the_ipynb(pair):
-    pair.edit(pair.stored)
-    assert CliRunner().invoke(cli.app, ["pair"]).exit_code == 0
-    assert pair.codes() == ["a = 2\na"] * 2
-
-
-def test_make_notebooks_refuses_a_pair_of_which_both_were_edited(pair):
-    pair.edit(pair.script)
-    pair.edit(pair.stored, "a = 1", "a = 3")
-    result = CliRunner().invoke(cli.app, ["pair"])
-    assert result.exit_code == 1
-    assert result.stderr.startswith("aaelib: ")
-    assert "were both edited: undo the changes of one" in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert pair.codes() == ["a = 2\na", "a = 3\na"]
 
 
 def test_jupyterlab_keeps_the_stored_output_of_a_cell_whose_text_stays(pair):

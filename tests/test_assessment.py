@@ -238,14 +238,6 @@ def test_an_assessor_goes_on_at_the_first_socket_without_an_answer(
     assert progress.value == (len(answered) if assessor == "a" else 0)
 
 
-def test_two_windows_of_one_assessor_record_each_socket_once(blind, file):
-    first, second = started(blind, file), started(blind, file)
-    give(first, "real", 1)
-    give(second, "generated", 5)
-    assert second.children[0].value == "Socket 2 of 4"
-    assert rows(file, blind) == [["a", 1, "real", 1]]
-
-
 def test_what_cannot_be_done_is_said_and_can_be_done_again(blind, file):
     box = started(blind, file, "Jane Doe")
     assert len(box.children) == 4

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import trimesh
 from analytic import socket
+from conftest import TINY
 from killing import DeadlyFile
 
 from aaelib.models import autoencoder, files, recipes, transfer
@@ -378,20 +379,9 @@ def test_an_unknown_kind_of_socket(says):
 
 # Recipes and models
 
-TINY = {
-    "n_points": 32,
-    "code_size": 4,
-    "encoder": (8,),
-    "decoder": (8,),
-    "discriminator": (8,),
-    "encoder_points": None,
-    "refinement_steps": 0,
-    "finetuning_steps": 0,
-}
-
 
 def tiny(**changes):
-    return autoencoder.AdversarialAutoencoder(recipes.recipe("compact", **{**TINY, **changes}))
+    return autoencoder.AdversarialAutoencoder(recipes.recipe("compact", TINY, **changes))
 
 
 @pytest.fixture(scope="module")

@@ -11,23 +11,24 @@ from analytic import sockets
 from aaelib.metrics.reconstruction import reconstruction_chamfer
 from aaelib.models import autoencoder, networks, recipes
 from aaelib.models.starts import Start
-from aaelib.shapes import folders, sources, splits
+from aaelib.shapes import folders, sources
 from aaelib.shapes.shape_model import ShapeModel
-from aaelib.study import conditions, evaluation, workspace
+from aaelib.study import baselines, conditions, evaluation, sealed, workspace
 from aaelib.study.conditions import BEST, CONDITIONS
 
 SMALL = {"n_points": 32, "encoder": [8, 8], "decoder": [8], "discriminator": [8]}
 CHANGES = {"code_size": 4, "encoder_points": None, "refinement_steps": 1, "finetuning_steps": 1}
 SMOKE = yaml.safe_load((workspace.PROFILES / "smoke.yaml").read_text())
 PROFILE = SMOKE | {
-    "seed": 3,
-    "seeds": [0, 1],
+    "splits": [0, 1],
+    "sockets": SMOKE["sockets"] | {"scans": {"TT": 12, "TF": 8}},
     "recipe": {"name": "compact", "changes": SMALL | CHANGES},
     "transfer": SMOKE["transfer"] | {"epochs": 1},
     "original": SMOKE["original"] | {"changes": SMALL | {"code_size": 5}},
     "few_scans": [8, 12],
     "frozen_to": ["point_1", "point_2"],
     "code_sizes": [3, 6],
+    "evaluation": {"draws": 2, "emd_points": 0},  # 32 points make no surface
 }
 
 
@@ -46,13 +47,12 @@ def made(tmp_path_factory):
         patch.setattr(workspace, "ROOT", root)
         patch.setattr(workspace, "PROFILES", profiles)
         made = workspace.Study("quick", "03_transfer_learning")
-    made.save_shapes("sockets", shapes, surfaces, splits.split_sockets(shapes, {"TT": 12, "TF": 8}))
-    for name, index in conditions.socket_sets(made).items():
-        for kind in sources.KINDS:
-            members = [surfaces[i] for i in index if shapes.kinds[i] == kind]
-            path = conditions.shape_models_path(made, name, kind)
-            ShapeModel.fit(members, n_modes=2).save(path)
-    return made
+        made.save_sockets(shapes, surfaces)
+        quick = lambda some, *args, **kwargs: ShapeModel.fit(some, n_modes=2)  # noqa: E731
+        with pytest.MonkeyPatch.context() as only_now:
+            only_now.setattr(conditions, "transported", quick)
+            conditions.fit_shape_models(made)
+        yield made
 
 
 @pytest.fixture
@@ -65,13 +65,13 @@ def parameters(made, monkeypatch):
 # What there is to train
 
 
-def test_each_condition_is_run_once_with_each_of_its_seeds_in_a_file_of_its_own(made):
+def test_each_condition_is_run_once_on_each_split_in_a_file_of_its_own(made):
     listed = conditions.runs(made)
-    names = [(condition.name, seed) for condition, seed in listed]
+    names = [(condition.name, each.seed) for each, condition in listed]
     # 7 conditions twice; 2 frozen, 2 code sizes and 2 sets of sockets once.
     assert len(set(names)) == len(names) == 7 * 2 + 6
     assert {(name, seed) for name in CONDITIONS for seed in (0, 1)} < set(names)
-    paths = {made.model_path(condition.slug, seed) for condition, seed in listed}
+    paths = {conditions.path_of(each, condition) for each, condition in listed}
     assert len(paths | {made.model_path("pretrained")}) == len(listed) + 1
     assert all(path.stem.replace("_", "").isalnum() for path in paths)
 
@@ -100,20 +100,17 @@ def test_an_ablation_varies_one_thing_and_names_its_values(made):
 
 def test_a_profile_without_ablations_trains_the_conditions_alone(made, parameters):
     parameters |= {"few_scans": [], "frozen_to": [], "code_sizes": []}
-    assert [condition.name for condition, seed in conditions.runs(made) if not seed] == list(
-        CONDITIONS
-    )
-    unrefined = {f"unrefined_{metric}": np.zeros(0) for metric in evaluation.METRICS}
-    found = conditions.ablated(made, {name: [unrefined] for name in CONDITIONS})
-    assert list(found) == ["sockets: 20", "sockets: 30", "refinement: 1 steps", "refinement: none"]
-    assert found["refinement: none"][0].keys() == evaluation.METRICS.keys()
+    names = [condition.name for each, condition in conditions.runs(made) if not each.seed]
+    assert names == list(CONDITIONS)
+    found = conditions.ablated(made, {name: [] for name in CONDITIONS})
+    assert list(found) == ["sockets: 20", "sockets: 30"]
 
 
 # Sockets
 
 
 def test_sets_of_sockets_are_nested_and_apart_from_validation_and_test(made, parameters):
-    shapes, _, split = made.load_shapes("sockets")
+    shapes, _, split = made.load_sockets()
     sets = conditions.socket_sets(made)
     ordered = [set(sets[name]) for name in ("8 scans", "12 scans", "scans", "training")]
     assert len(sets) == 4
@@ -133,13 +130,13 @@ def test_sets_of_sockets_are_nested_and_apart_from_validation_and_test(made, par
 
 
 def test_shape_models_are_those_of_the_set(made):
-    shapes, _, _ = made.load_shapes("sockets")
+    shapes, _, _ = made.load_sockets()
     for name, index in conditions.socket_sets(made).items():
         loaded = conditions.load_shape_models(made, name)
         assert {kind: model.n_surfaces_ for kind, model in loaded.items()} == {
             kind: np.sum(shapes.kinds[index] == kind) for kind in sources.KINDS
         }
-    with pytest.raises(FileNotFoundError, match=r"shape_model_TT_all\.npz; notebook 01"):
+    with pytest.raises(FileNotFoundError, match=r"shape_model_TT_all_0\.npz; notebook 01"):
         conditions.load_shape_models(made, "all")
 
 
@@ -169,12 +166,12 @@ def same_weights(one, other, network):
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
-def begin(made, condition, seed=0):
+def begin(made, condition):
     """The model that training starts from."""
-    shapes, _, _ = made.load_shapes("sockets")
+    shapes, _, _ = made.load_sockets()
     points = shapes.points[conditions.socket_sets(made)[condition.sockets]]
-    start = conditions.start(made, condition, seed)
-    return start.begin(points, conditions.study_recipe(made, condition), seed), points
+    start = conditions.start(made, condition)
+    return start.begin(points, conditions.study_recipe(made, condition)), points
 
 
 def test_a_start_at_shape_models_is_made_once_and_kept_as_it_is(made, monkeypatch):
@@ -209,7 +206,7 @@ def test_a_transferred_start_has_the_pretrained_weights_and_its_frozen_layers(ma
 def trained(made, request):
     """A condition with its run."""
     condition = CONDITIONS[request.param]
-    return condition, conditions.train(made, condition, seed=0)
+    return condition, conditions.train(made, condition)
 
 
 @pytest.fixture
@@ -227,77 +224,93 @@ def idle(monkeypatch):
 def test_a_condition_is_trained_once(made, trained, idle):
     condition, run = trained
     assert len(run.history) == (1 if condition.name == BEST else 2)
-    assert run.path == made.model_path(condition.slug, 0)
+    assert run.path == conditions.path_of(made, condition)
     known = {"source": "analytic sockets", "condition": condition.name, "seed": 0}
     assert known.items() <= run.card.items()
     assert run.model.recipe == conditions.study_recipe(made, condition)
-    again = conditions.train(made, condition, seed=0)
+    again = conditions.train(made, condition)
     assert all(same_weights(run.model, again.model, network) for network in networks.NETWORKS)
 
 
 def test_an_evaluation_is_what_the_model_does_and_is_made_once(made, trained, monkeypatch, request):
     condition, run = trained
-    unseen = conditions.unseen_sockets(made)
+    unseen, aae = conditions.unseen_sockets(made), run.model
     kinds = [True] if condition.start == "scan" else [True, False]
-    evaluated = [conditions.evaluate(made, unseen, condition, 0, each) for each in kinds]
-    points, aae = unseen.points, run.model
-    draws = [aae.sample(3 * len(points), seed) for seed in (1000, 1001)]
-    expected = unseen.evaluate(aae.reconstruct(points), draws)
-    expected |= {"codes": aae.encode(points), "samples": draws[0]}
-    expected |= {"unrefined_codes": aae.encode(points, refinement_steps=0)}
+    evaluated = [conditions.evaluate(made, condition, each) for each in kinds]
+    points = unseen.points
+    draws = [aae.sample(len(points), seed) for seed in (1000, 1001)]
+    first = aae.encode(points, refinement_steps=0)
+    one_pass = aae.reconstruct(points, codes=first)
+    expected = unseen.evaluate(aae.reconstruct(points), draws, one_pass)
+    expected |= {"codes": aae.encode(points), "one_pass_codes": first, "samples": draws[0]}
+    assert {*evaluation.METRICS} < expected.keys() < evaluated[0].keys()
     for name, values in expected.items():
         np.testing.assert_array_equal(evaluated[0][name], values)
-    if condition.name == BEST:
-        errors = reconstruction_chamfer(points, aae.reconstruct(points, refinement_steps=0))
-        (unrefined,) = evaluation.unrefined(evaluated[:1])
-        np.testing.assert_array_equal(unrefined["chamfer"], errors)
-    # A second time nothing is trained, refined or loaded.
+    # A second time nothing is trained, refined or loaded; another model has a card of its own.
     request.getfixturevalue("idle")
     monkeypatch.setattr(evaluation, "load", None)
-    again = [conditions.evaluate(made, unseen, condition, 0, each) for each in kinds]
+    again = [conditions.evaluate(made, condition, each) for each in kinds]
     for one, other in zip(evaluated, again, strict=True):
         assert one.keys() == other.keys()
         for name, values in one.items():
             np.testing.assert_array_equal(values, other[name])
+    monkeypatch.setattr(evaluation, "card_of", lambda path: {"fingerprint": "another"})
+    with pytest.raises(TypeError):
+        conditions.evaluate(made, condition)
 
 
-def test_other_sockets_draws_or_models_are_evaluated_anew(made, parameters, trained, monkeypatch):
-    condition, _ = trained
-    unseen = conditions.unseen_sockets(made)
-    parameters["evaluation"] = {"draws": 1}
-    first = conditions.evaluate(made, unseen, condition, 0)
-    assert len(first["jsd"]) == 1
-    shapes, surfaces, _ = made.load_shapes("sockets")
-    fewer = evaluation.Unseen(shapes[:3], surfaces[:3])
-    assert len(conditions.evaluate(made, fewer, condition, 0)["chamfer"]) == 3
-    # Another model in its place has a card of its own.
-    card = made.model_path(condition.slug, 0).with_suffix(".json")
-    kept = card.read_text()
-    card.write_text(kept.replace('"fingerprint": "', '"fingerprint": "0'))
-    with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "load", None)
-        with pytest.raises(TypeError):
-            conditions.evaluate(made, unseen, condition, 0)
-    card.write_text(kept)
+def test_baselines_are_evaluated_once_for_a_number_of_draws(made, parameters, monkeypatch):
+    parameters["evaluation"] = {"draws": 1, "emd_points": 0}
+    found = conditions.evaluate_baselines(made)
+    assert tuple(found) == baselines.NAMES
+    assert {each["jsd"].shape for each in found.values()} == {(1,)}
+    monkeypatch.setattr(baselines, "of_study", None)
+    again = conditions.evaluate_baselines(made)
+    np.testing.assert_array_equal(again[baselines.FLOOR]["jsd"], found[baselines.FLOOR]["jsd"])
+    parameters["evaluation"] = {"draws": 2, "emd_points": 0}
+    with pytest.raises(TypeError):
+        conditions.evaluate_baselines(made)
 
 
-def test_every_run_of_the_study_is_trained_and_evaluated(made, monkeypatch):
-    evaluated = []
-    monkeypatch.setattr(conditions, "train", lambda study, condition, seed: condition.slug)
-    monkeypatch.setattr(conditions, "evaluate", lambda *given: evaluated.append(given[2:]))
+def test_every_run_and_every_start_at_shape_models_is_evaluated(made, monkeypatch):
+    monkeypatch.setattr(conditions, "train", lambda study, condition: condition.slug)
+    monkeypatch.setattr(conditions, "evaluate", lambda study, condition, trained=True: study.seed)
+    monkeypatch.setattr(conditions, "evaluate_baselines", lambda study: {"floor": study.seed})
     trained = conditions.train_all(made)
-    assert evaluated == conditions.runs(made)
-    assert trained == {(c.name, seed): c.slug for c, seed in evaluated}
+    assert trained == {(c.name, each.seed): c.slug for each, c in conditions.runs(made)}
+    found = conditions.evaluate_all(made)
+    both = {*CONDITIONS, *conditions.BEFORE.values(), "floor"}
+    assert {name for name, results in found.items() if results == [0, 1]} == both
+    others = {name for name, seed in trained if name not in CONDITIONS}
+    assert {name for name, results in found.items() if results == [0]} == others
 
 
-def test_errors_on_validation_sockets_have_a_row_for_each_run_of_a_condition(made, trained):
+def test_sealed_sockets_meet_the_models_and_linear_models_of_every_split(made, monkeypatch):
+    surfaces = [*sockets(2, seed=5), *sockets(2, seed=6, length=320)]
+    points = np.stack([surface.sample(200) for surface in surfaces])
+    held = folders.Shapes(points, np.array(list("abcd")), np.repeat(["TT", "TF"], 2), "sealed")
+    monkeypatch.setattr(sealed, "fit_surfaces", lambda points: surfaces)
+    monkeypatch.setattr(sealed, "load", lambda path: path.stem)
+    monkeypatch.setattr(sealed, "measure", lambda aae, unseen, seeds: aae)
+    found = sealed.evaluate(made, held)
+    *models, linear = found.values()
+    assert [*found] == [*CONDITIONS, baselines.LINEAR_ALL_SOCKETS]
+    paths = [[conditions.path_of(each, c) for each in made.splits()] for c in CONDITIONS.values()]
+    assert models == [[path.stem for path in of_one] for of_one in paths]
+    assert [result["jsd"].shape for result in linear] == [(2,), (2,)]
+
+
+def test_errors_on_validation_sockets_have_a_row_for_each_run_of_a_condition(
+    made, parameters, trained, monkeypatch
+):
     condition, run = trained
-    runs = {(condition.name, 0): run, ("code size 3", 0): None}
-    (row,) = conditions.on_validation(made, runs).to_dict("records")
-    shapes, _, split = made.load_shapes("sockets")
+    parameters["splits"] = [0]
+    monkeypatch.setattr(conditions, "CONDITIONS", {condition.name: condition})
+    (row,) = conditions.on_validation(made, {(condition.name, 0): run}).to_dict("records")
+    shapes, _, split = made.load_sockets()
     points = shapes.points[split["validation"]]
     error = reconstruction_chamfer(points, run.model.reconstruct(points)).mean()
-    assert (row["condition"], row["run"]) == (condition.name, 0)
+    assert (row["condition"], row["split"]) == (condition.name, 0)
     assert row["best_epoch"] == run.best_epoch
     steps = (3, 3, 1) if condition.name == BEST else (0, 2, 0)
     assert (row["steps_before"], row["steps"], row["steps_after"]) == steps

@@ -264,16 +264,6 @@ def test_a_pair_of_which_both_were_edited_is_refused(pair):
     assert pair.codes() == ["a = 4\na"] * 2
 
 
-def test_the_newer_one_of_a_pair_that_remembers_nothing_counts(pair):
-    notebook = read(pair.stored)
-    del notebook.metadata["pair"]
-    nbformat.write(notebook, pair.stored)
-    pair.edit(pair.stored)
-    os.utime(pair.script, (1e9, 1e9))
-    execution.synchronize(pair.script)
-    assert pair.codes() == ["a = 2\na"] * 2
-
-
 def test_an_edited_notebook_is_what_runs(study):
     study.reproduce()
     execution.create(study.root / "notebooks/03_third.py")

@@ -85,14 +85,6 @@ def test_a_folder_in_the_place_of_a_file_is_refused_before_the_work(tmp_path):
     assert (file / "inside").is_dir()
 
 
-def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
-    (tmp_path / "tables").write_text("a file")
-    refused = pytest.raises(OSError, match=r"File exists: .*tables.*T1\.csv")
-    with refused, replacing(tmp_path / "tables" / "T1.csv"):
-        pass
-    assert (tmp_path / "tables").read_text() == "a file"
-
-
 @pytest.mark.parametrize(
     "error", [ValueError("no number"), PermissionError(errno.EACCES, "denied", "input.csv")]
 )

@@ -1,7 +1,6 @@
 """Trees of meshes become the same trees of clouds, in any number of processes and of runs."""
 
 import csv
-import errno
 import os
 import signal
 import subprocess
@@ -232,25 +231,6 @@ def test_two_runs_into_one_folder_are_refused(source, target, monkeypatch):
     with writing.locked(target), pytest.raises(RuntimeError, match="in use by another process"):
         resampling.resample_tree(source, target, 64)
     assert len(resampling.resample_tree(source, target, 64).written) == 6
-
-
-@pytest.mark.filterwarnings("ignore:.*tasks.*:UserWarning")  # that joblib cancels
-def test_a_full_disk_stops_a_run_which_can_go_on(source, target, monkeypatch):
-    save, calls = np.save, []
-
-    def until_full(path, array):
-        calls.append(path)
-        if len(calls) > 3:
-            raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        save(path, array)
-
-    monkeypatch.setattr(np, "save", until_full)
-    with pytest.raises(OSError, match="No space left"):
-        resampling.resample_tree(source, target, 64, workers=2)
-    assert len(content(target)) == 3
-    monkeypatch.setattr(np, "save", save)
-    done = resampling.resample_tree(source, target, 64)
-    assert [len(done.written), len(done.kept), done.refused] == [3, 3, []]
 
 
 def test_files_left_out_are_listed_until_they_are_repaired(source, target):

@@ -155,9 +155,3 @@ def test_reconstruction_errors_of_a_sphere_blown_up():
         points + 50, 1.1 * points + 50, [sphere.copy().apply_translation([50, 50, 50])]
     )
     assert moved["chamfer"][0] == pytest.approx(errors["chamfer"][0], rel=1e-5)
-
-
-def test_reconstructions_must_be_as_many_as_the_originals():
-    clouds = np.random.default_rng(0).normal(size=(3, 10, 3))
-    with pytest.raises(ValueError, match="a has 3 clouds and b has 2"):
-        reconstruction.reconstruction_chamfer(clouds, clouds[:2])

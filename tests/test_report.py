@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from aaelib.study import site
+from aaelib.study import Study, site
 
 PARAMETERS = 'profile = "default"'
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -57,7 +57,9 @@ def external_hosts(html):
 # The site
 
 
-DATA = "*SocketSSM · profile smoke · seed 0; to turn and zoom: `results/smoke/figures/F1_a.html`*"
+STUDY = Study("smoke", "01_first")
+STUDY.source = "SocketSSM"
+DATA = f"*{STUDY.provenance}; to turn and zoom: `results/smoke/figures/F1_a.html`*"
 BAR = " 50%|#####     | 1/2 [00:00<00:00,  9.99it/s]"
 
 
@@ -136,9 +138,9 @@ def test_a_table_has_a_caption_that_names_it_and_its_file(built):
 
 def test_a_page_says_once_which_data_it_shows(built):
     html = built["notebooks/01_first.html"]
-    assert html.count("SocketSSM · profile smoke · seed 0") == 1
+    assert html.count("SocketSSM · profile smoke · 1 split") == 1
     assert "to turn and zoom" not in html
-    assert "SocketSSM · profile smoke · seed 0" in built["index.html"]
+    assert "SocketSSM · profile smoke · 1 split" in built["index.html"]
 
 
 def test_code_is_folded_and_neither_set_up_nor_logs_are_shown(built):

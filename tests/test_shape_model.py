@@ -296,14 +296,6 @@ def test_drawn_clouds_are_as_dense_as_the_given_ones(deformed):
     assert off < 0.05 < off_by_length
 
 
-def test_transport_depends_on_its_seed_alone(deformed):
-    surfaces, clouds, model, _ = deformed
-    again = transported(surfaces, clouds, 300, ranks=(1, 2, 3))
-    np.testing.assert_array_equal(again.modes_, model.modes_)
-    fewer = transported(surfaces, clouds, 100, ranks=(2,), seed=1)
-    assert fewer.mean_.shape == model.mean_.shape
-
-
 # Quality
 
 
@@ -344,11 +336,6 @@ def test_a_saved_model_comes_back_to_the_last_bit(model, deformed, tmp_path):
         for name, value in vars(each).items():
             np.testing.assert_array_equal(getattr(loaded, name), value)
     assert [f.name for f in (tmp_path / "new").iterdir()] == ["model.npz"]
-
-
-def test_a_missing_model_says_what_writes_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nothing\.npz; notebook 01"):
-        ShapeModel.load(tmp_path / "nothing.npz")
 
 
 @pytest.mark.parametrize(

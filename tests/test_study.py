@@ -1,7 +1,6 @@
-"""A run of the study writes its tables, figures and shapes, and shows them."""
+"""A run of the study writes its tables, figures and sockets, and shows them."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,12 @@ from analytic import sockets
 from aaelib.shapes.folders import Shapes
 from aaelib.study import figures, workspace
 
-DATA = "*analytic sockets · profile quick · seed 7*"
+DATA = "*analytic sockets · profile quick · 2 splits*"
+QUICK = """
+splits: [7, 9]
+pictures: false
+sockets: {scans: {TT: 2, TF: 1}, validation: 0.5, test: 0.5}
+"""
 PLOTLY = "application/vnd.plotly.v1+json"
 
 
@@ -21,8 +25,8 @@ def shown(tmp_path, monkeypatch):
     """What is displayed by a study in a repository of its own, which has two profiles."""
     profiles = tmp_path / "notebooks" / "profiles"
     profiles.mkdir(parents=True)
-    (profiles / "quick.yaml").write_text("{seed: 7, pictures: false, corpus: {limit: 3}}")
-    (profiles / "with_pictures.yaml").write_text("{seed: 7, pictures: true}")
+    (profiles / "quick.yaml").write_text(QUICK)
+    (profiles / "with_pictures.yaml").write_text("{splits: [7], pictures: true}")
     shown = []
     monkeypatch.setattr(workspace, "ROOT", tmp_path)
     monkeypatch.setattr(workspace, "PROFILES", profiles)
@@ -48,11 +52,9 @@ def frame():
 @pytest.mark.usefixtures("shown")
 def test_a_study_has_its_profiles_parameters_and_folder(tmp_path):
     made = run()
-    assert made["corpus"] == {"limit": 3}
-    assert made.seed == 7
+    assert (made["splits"], made.seed, [each.seed for each in made.splits()]) == ([7, 9], 7, [7, 9])
     assert made.folder == tmp_path / "results" / "quick"
     assert made.model_path("best") == made.folder / "models" / "best.keras"
-    assert made.model_path("best", 0) == made.folder / "models" / "best_0.keras"
     # Nothing is written before there is something to write.
     assert not made.folder.exists()
     with pytest.raises(ValueError, match="'slow'; accepted: quick, with_pictures"):
@@ -60,33 +62,34 @@ def test_a_study_has_its_profiles_parameters_and_folder(tmp_path):
 
 
 @pytest.mark.usefixtures("shown")
-def test_shapes_surfaces_and_split_come_back():
-    surfaces = sockets(3)
+def test_sockets_and_surfaces_come_back_split_by_the_seed():
+    surfaces = sockets(8)
     points = np.stack([surface.sample(20) for surface in surfaces])
-    shapes = Shapes(points, np.array(["a", "b", "c"]), np.array(["TT", "TT", "TF"]), "a source")
-    split = {"scans": np.array([0, 2]), "test": np.array([1])}
+    kinds = np.array(["TT"] * 5 + ["TF"] * 3)
+    shapes = Shapes(points, np.arange(8).astype(str), kinds, "a source")
     with pytest.raises(FileNotFoundError, match=r"sockets\.npz is missing.*make reproduce PROFILE"):
-        run().load_shapes("sockets")
+        run().load_sockets()
     first = run(source=None)
-    first.save_shapes("sockets", shapes, surfaces, split)
+    first.save_sockets(shapes, surfaces)
     assert first.source == "a source"
 
     second = run(source=None)
-    loaded, loaded_surfaces, loaded_split = second.load_shapes("sockets")
+    loaded, loaded_surfaces, split = second.load_sockets()
     np.testing.assert_array_equal(loaded.points, points)
     assert loaded.points.dtype == np.float32
-    assert (list(loaded.names), list(loaded.kinds)) == (["a", "b", "c"], ["TT", "TT", "TF"])
+    assert (*loaded.names, *loaded.kinds) == (*shapes.names, *kinds)
     assert loaded.source == second.source == "a source"
     for a, b in zip(loaded_surfaces, surfaces, strict=True):
         np.testing.assert_allclose(a.vertices, b.vertices, atol=1e-4)
-    assert {part: list(index) for part, index in loaded_split.items()} == {
-        "scans": [0, 2],
-        "test": [1],
+    splits = [split, *(each.load_sockets()[2] for each in second.splits())]
+    assert {part: len(index) for part, index in split.items()} == {
+        "scans": 3,
+        "more": 0,
+        "validation": 3,
+        "test": 2,
     }
-    # The source stays that of the shapes read first.
-    run(source=None).save_shapes("corpus", replace(shapes, source="a corpus"), surfaces, split)
-    assert second.load_shapes("corpus")[0].source == "a corpus"
-    assert second.source == "a source"
+    drawn = [np.concatenate([each["scans"], each["test"]]).tolist() for each in splits]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_a_table_is_written_in_full_with_its_provenance(shown, frame):
@@ -94,7 +97,7 @@ def test_a_table_is_written_in_full_with_its_provenance(shown, frame):
     made.table("T9", frame, "Errors in mm, lower is better.", frame.round(1).astype(str))
     written = pd.read_csv(made.folder / "tables" / "T9.csv", index_col="model")
     np.testing.assert_array_equal(written.error, frame.error)
-    for column, value in {"source": "analytic sockets", "profile": "quick", "seed": 7}.items():
+    for column, value in {"source": "analytic sockets", "profile": "quick", "splits": 2}.items():
         assert (written[column] == value).all()
     text = (made.folder / "tables" / "T9.md").read_text()
     assert "0.1 " in text

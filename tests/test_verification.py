@@ -14,11 +14,11 @@ from aaelib.study.verification import Tolerance, compare, passes
 
 REFERENCE = Path(__file__).parent / "reference"
 RULES = verification.load_tolerances(REFERENCE / "tolerances.yaml")
-COMPARISON = """model,chamfer,chamfer_sd,coverage,answer,source,profile,seed
+COMPARISON = """model,chamfer,chamfer_sd,coverage,answer,source,profile,splits
 neither,0.0022830609389401,0.001,0.5,worse,SocketSSM,smoke,0
 nearest scan,0.002,,0.5,,SocketSSM,smoke,0
 """
-SOCKETS = """kind,part,sockets,length_mm,source,profile,seed
+SOCKETS = """kind,part,sockets,length_mm,source,profile,splits
 TF,scans,21,315.8,SocketSSM,smoke,0
 TF,test,35,326.5,SocketSSM,smoke,0
 TT,scans,30,228.1,SocketSSM,smoke,0
@@ -66,7 +66,7 @@ def runs(tmp_path):
 
 def test_the_same_tables_are_equal_in_every_cell(runs):
     differences, counts = compare(runs.fresh, runs.reference, [])
-    # Neither what names a row, nor source, profile and seed, are cells.
+    # Neither what names a row, nor source, profile and splits, are cells.
     assert counts.cells.to_dict() == counts.equal.to_dict() == {"comparison": 8, "sockets": 6}
     assert passes(differences, exact=True)
 
@@ -216,10 +216,10 @@ def test_a_table_of_sealed_sockets_is_listed_and_any_other_new_table_fails(runs,
     ("old", "new", "message"),
     [
         ("SocketSSM", "bundled", "source 'bundled', its reference of 'SocketSSM': set AAELIB_DATA"),
-        ("smoke,0", "smoke,1", "sockets is of seed '1', its reference of '0'"),
+        ("smoke,0", "smoke,1", "sockets is of splits '1', its reference of '0'"),
     ],
 )
-def test_runs_of_other_shapes_or_seeds_are_not_compared(runs, old, new, message):
+def test_runs_of_other_shapes_or_splits_are_not_compared(runs, old, new, message):
     runs.edit(old, new, "sockets")
     with pytest.raises(ValueError, match=message):
         runs.differences()
@@ -282,7 +282,7 @@ def test_a_cell_that_moved_fails_and_comes_first(runs, verify):
 
 def test_a_long_list_is_cut_and_says_so(runs, verify):
     rows = "".join(f"socket {i},{{0}}.5,SocketSSM,smoke,0\n" for i in range(250))
-    runs.write("sockets", "socket,length_mm,source,profile,seed\n" + rows.format(1))
+    runs.write("sockets", "socket,length_mm,source,profile,splits\n" + rows.format(1))
     runs.edit(",1.5", ",2.5", "sockets")
     result = verify()
     assert result.stdout.count("moved: ") == 200

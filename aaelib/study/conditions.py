@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import dataclass, field
 
-import keras
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
@@ -255,8 +254,6 @@ def before_training(study, condition):
     if card_of(path).get("fingerprint") != known_by:
         aae = begun.begin(learnt.points, recipe, study.seed)
         training.estimate_noise(aae, aae.normalize(validation.points)[0])
-        # Only with optimizers can it be saved; these have no state to save.
-        aae.compile(*(keras.optimizers.SGD() for _ in range(3)))
         aae.save(path)
         with replacing(path.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps({"fingerprint": known_by}))

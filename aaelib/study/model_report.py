@@ -158,8 +158,8 @@ def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, 
     seeds = list(range(seed, seed + draws))
     contenders = _baselines(unseen, chosen.files, trained, aae.recipe.code_size, seeds)
     mine = evaluation.measure(aae, unseen, seeds)
-    others = evaluation.compare(unseen, contenders)
-    evaluated = {name: [mine]} | {name: [each] for name, each in others.items()}
+    results = {name: mine} | evaluation.compare(unseen, contenders)
+    evaluated = {each: [result] for each, result in results.items()}
     near = {}
     if len(trained) and found.is_new.any():
         of_samples = baselines.nearest_distances(mine["samples"], trained.points)

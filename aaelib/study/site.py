@@ -93,7 +93,7 @@ class Page:
     title, name, conclusion : str
         Its first heading, its address without suffix, and what it concludes, a list.
     data : list of str
-        Which shapes, profile and seed its tables and figures are of.
+        Which shapes, profile and splits its tables and figures are of.
     figures, tables : dict of str -> str
         Name -> caption.
     live, pictures : dict of str -> str
