@@ -355,7 +355,9 @@ def refined(model, clouds, codes, n_steps=12):
     """Codes refined from a start in mm, as `encode` refines those of the encoder."""
     points = normalized(np.asarray(clouds, np.float32))
     rest = (tf.constant(each, tf.float32) for each in (points, normals(points), codes))
-    return refinement.refine(model.decoder, PRIOR_STD, n_steps, *rest, tf.constant(model.noise)).numpy()
+    return refinement.refine(
+        model.decoder, PRIOR_STD, n_steps, *rest, tf.constant(model.noise)
+    ).numpy()
 
 
 def chamfer(a, b):

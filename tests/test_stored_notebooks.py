@@ -94,7 +94,8 @@ def test_stored_surfaces_and_shape_models_follow_sockets(name, column, limit):
 
 
 def test_the_stored_models_are_better_than_their_baselines():
-    rows = {row["model"]: row for row in table("04_evaluation", "T4_augmentation_transfer")}
+    tables = ("T4_augmentation_transfer", "T4_starts", "T4_baselines")
+    rows = {row["model"]: row for name in tables for row in table("04_evaluation", name)}
 
     def is_lower(column, model, baseline):
         return float(rows[model][column]) < float(rows[baseline][column])
