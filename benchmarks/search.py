@@ -103,7 +103,7 @@ def trials(study):
         )
     for key, entry, value in (
         ("seen-256", "encoder_points", 256),
-        ("rate-3e-5", "autoencoder_rate", 3e-5),
+        ("rate-0", "autoencoder_rate", 0.0),
         ("rate-3e-4", "autoencoder_rate", 3e-4),
         ("finetuning-rate-3e-4", "finetuning_rate", 3e-4),
         ("generator-0", "generator_weight", 0.0),

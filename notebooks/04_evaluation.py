@@ -39,6 +39,7 @@ from aaelib.study import (
     tables,
 )
 from aaelib.study.conditions import BEFORE, BEST, CONDITIONS, FACTORS
+from aaelib.study.spread import with_spread
 
 study = Study(profile, "04_evaluation")
 shapes, surfaces, split = study.load_sockets()
@@ -348,8 +349,8 @@ carded = {
     BEFORE[BEST]: evaluated[BEFORE[BEST]][:1],
     "real training sockets": evaluated[baselines.NEAREST][:1],
 }
-of_card = tables.with_spread(tables.summary_of_draws(carded))
-of_card = of_card.join(tables.with_spread(tables.by_kind(kinds[:1], carded)))
+of_card = with_spread(tables.summary_of_draws(carded))
+of_card = of_card.join(with_spread(tables.by_kind(kinds[:1], carded)))
 Markdown(cards.write_cards(study, of_card.T.rename_axis("")))
 
 # %% [markdown]

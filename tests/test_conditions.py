@@ -148,7 +148,8 @@ def test_recipes_are_the_studys_but_for_the_changes(made):
     assert (plain.n_points, plain.code_size, plain.encoder) == (32, 4, (8, 8))
     assert conditions.study_recipe(made, CONDITIONS["neither"]) == plain
     started = conditions.study_recipe(made, CONDITIONS["shape-model start"])
-    assert started == replace(plain, autoencoder_rate=0, finetuning_rate=0.0001)
+    rates = {"autoencoder_rate": 3e-5, "generator_rate": 3e-4, "finetuning_rate": 1e-4}
+    assert started == replace(plain, **rates)
     condition = conditions.Condition(
         "c", start="shape models", changes={"autoencoder_rate": 1.0, "code_size": 2}
     )

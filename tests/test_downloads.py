@@ -143,10 +143,10 @@ def test_the_registry_lists_all_published_sockets():
     assert {len(found) for found in hashes} == {len("sha256:") + 64}
 
 
-def test_sealed_sockets_and_those_of_the_stored_study_are_all_published_ones():
+def test_sealed_sockets_and_those_of_the_stored_run_are_all_published_ones():
     lines = (BUNDLE.parent / "SocketSSM-registry.txt").read_text().splitlines()
     published = [line.split()[0].removesuffix(".npy").split("/")[1] for line in lines]
-    splits = pd.read_csv(Path(__file__).parent / "reference" / "study" / "splits.csv")
+    splits = pd.read_csv(Path(__file__).parent / "reference" / "default" / "splits.csv")
     seen = splits.socket.str.split("/").str[1].unique().tolist()
     assert len(sources.SEALED) == 20
     assert sorted(seen + sources.SEALED) == sorted(published)

@@ -74,10 +74,10 @@ def test_networks_that_are_taken_over_start_as_they_were(eggs, egg_model, train_
 # Shape models
 
 
-def test_a_decoder_that_starts_as_shape_models_stays_one(cups, cup_model):
+def test_a_decoder_that_starts_as_shape_models_stays_near_them(cups, cup_model):
     aae = files.load(cup_model)
     assert aae.recipe.linear_models == 2
-    assert not np.any(aae.decoder.get_layer("coordinates").kernel)
+    assert 0 < np.abs(aae.decoder.get_layer("coordinates").kernel).max() < 1e-2
     lengths = np.ptp(aae.sample(20)[..., 2], axis=1)
     real = np.ptp(load_clouds(cups, 128).points[..., 2], axis=1)
     assert 0.8 * min(real) < lengths.min() < lengths.max() < 1.2 * max(real)
@@ -87,7 +87,7 @@ def test_a_decoder_that_starts_as_shape_models_stays_one(cups, cup_model):
     ("text", "rates"),
     [
         ("autoencoder_rate: 1e-5\nfinetuning_rate: 2e-5\n", (1e-5, 2e-5)),
-        ("base: compact\n", (0.0, 1e-4)),
+        ("base: compact\n", (3e-5, 1e-4)),
     ],
 )
 def test_a_recipe_file_takes_precedence_over_the_rates_for_shape_models(

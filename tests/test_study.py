@@ -94,14 +94,14 @@ def test_sockets_and_surfaces_come_back_split_by_the_seed():
 
 def test_a_table_is_written_in_full_with_its_provenance(shown, frame):
     made = run()
-    made.table("T9", frame, "Errors in mm, lower is better.", frame.round(1).astype(str))
+    made.table("T9", frame.assign(error_sd=0.01), "Errors in mm, lower is better.")
     written = pd.read_csv(made.folder / "tables" / "T9.csv", index_col="model")
     np.testing.assert_array_equal(written.error, frame.error)
     for column, value in {"source": "analytic sockets", "profile": "quick", "splits": 2}.items():
         assert (written[column] == value).all()
     text = (made.folder / "tables" / "T9.md").read_text()
-    assert "0.1 " in text
-    assert "0.123" not in text
+    assert "| 0.123 ± 0.010 |" in text
+    assert "error_sd" not in text
     assert text.endswith(f"**T9.** Errors in mm, lower is better. {DATA}\n")
     assert shown == [text.rstrip("\n")]
 

@@ -13,6 +13,7 @@ from aaelib.shapes.shape_model import ShapeModel
 from aaelib.study import evaluation, tables
 from aaelib.study.baselines import resampled
 from aaelib.study.conditions import Condition
+from aaelib.study.spread import with_spread
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +183,7 @@ def test_the_spread_of_models_is_over_splits(unseen, of_models):
     assert table.surface_mm_sd["moved"] == pytest.approx(abs(moved[0] - moved[1]) / np.sqrt(2))
     alone = tables.summary({name: runs[:1] for name, runs in of_models.items()})
     assert alone.filter(like="_sd").isna().all(axis=None)
-    assert not tables.with_spread(alone).map(lambda shown: "±" in shown).any(axis=None)
+    assert not with_spread(alone).map(lambda shown: "±" in shown).any(axis=None)
     # Without draws there is no generation.
     undrawn = tables.summary({"a": [unseen.evaluate(unseen.points, ())]})
     assert undrawn.loc["a", ["fidelity", "coverage", "jsd", "one_nn_accuracy"]].isna().all()
@@ -317,7 +318,7 @@ def test_codes_like_draws_lie_on_the_diagonal_of_the_calibration():
 )
 def test_numbers_are_written_with_their_spread(mean, sd, shown):
     frame = pd.DataFrame({"n": [3], "error": [mean], "error_sd": [sd]})
-    assert tables.with_spread(frame).to_dict("list") == {"n": ["3"], "error": [shown]}
+    assert with_spread(frame).to_dict("list") == {"n": ["3"], "error": [shown]}
 
 
 def test_a_change_says_its_way_and_share():

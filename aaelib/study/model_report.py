@@ -19,6 +19,7 @@ from . import baselines, evaluation, figures, tables
 from .baselines import Known
 from .selection import TRAINED_PER_SHAPE, select
 from .site import live_figure
+from .spread import with_spread
 from .templating import render
 
 NEAREST = "nearest training shape"
@@ -59,7 +60,7 @@ class Evaluation:
     @property
     def table(self):
         """The metrics to read: "mean ± standard deviation over draws"."""
-        return tables.with_spread(self.metrics).rename_axis(None)
+        return with_spread(self.metrics).rename_axis(None)
 
     def write(self, folder):
         """
@@ -80,7 +81,7 @@ class Evaluation:
             "evaluation.html.j2",
             about=self.about,
             metrics=self.table,
-            by_class=tables.with_spread(self.by_class),
+            by_class=with_spread(self.by_class),
             memory=memory,
             figures={name: live_figure(each.to_json()) for name, each in self.figures.items()},
             captions=self.captions,

@@ -11,7 +11,8 @@ from ..shapes.places import NOTEBOOKS, ROOT
 from ..shapes.sockets import SocketSurface
 from ..shapes.splits import split_sockets
 from ..shapes.writing import replacing
-from . import figures, tables
+from . import figures
+from .spread import with_spread
 
 PROFILES = NOTEBOOKS / "profiles"
 
@@ -139,7 +140,7 @@ class Study:
         if caption is None:
             return
         has_spread = frame.columns.astype(str).str.endswith("_sd").any()
-        shown = tables.with_spread(frame) if has_spread else frame
+        shown = with_spread(frame) if has_spread else frame
         text = shown.to_markdown(floatfmt=".4g")
         text += f"\n\n**{name}.** {caption} *{self.provenance}*"
         with replacing(folder / f"{name}.md") as temporary:
