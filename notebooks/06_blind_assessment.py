@@ -119,7 +119,6 @@ study.table(
     f"Accuracy of telling {n} real from {n} generated sockets (0.5 is guessing). {who} answered "
     "so far; rows that begin with 'machine' are results of programs. Intervals assume independent "
     "answers, and are slightly too short where answers depend on each other.",
-    shown=table.dropna(axis="columns", how="all"),
 )
 study.figure(
     "F10_blind_assessment",

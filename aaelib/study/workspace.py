@@ -131,7 +131,7 @@ class Study:
             The CSV has it in full, with columns for source, profile and number of splits.
         caption : str, optional
             What the numbers are, their unit and which way is better. Shown are "mean ± sd" in place
-            of columns `x` and `x_sd`.
+            of columns `x` and `x_sd`, and no columns that are empty.
         """
         folder = self.folder / "tables"
         with replacing(folder / f"{name}.csv") as temporary:
@@ -139,8 +139,9 @@ class Study:
             frame.assign(**known).to_csv(temporary)
         if caption is None:
             return
-        has_spread = frame.columns.astype(str).str.endswith("_sd").any()
-        shown = with_spread(frame) if has_spread else frame
+        shown = frame.dropna(axis="columns", how="all")
+        if shown.columns.astype(str).str.endswith("_sd").any():
+            shown = with_spread(shown)
         text = shown.to_markdown(floatfmt=".4g")
         text += f"\n\n**{name}.** {caption} *{self.provenance}*"
         with replacing(folder / f"{name}.md") as temporary:
