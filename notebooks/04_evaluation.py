@@ -357,5 +357,5 @@ Markdown(cards.write_cards(study, of_card.T.rename_axis("")))
 # ## What was learnt
 #
 # The answer stands at the top. An earlier version of this study said that networks beat linear shape
-# models, by metrics that also reward the density of points, and that transfer harms, by a start that
-# lost the decoder's order of points. Neither statement is made any longer.
+# models; its metrics also rewarded the density of points, and that statement is withdrawn. It judged
+# transfer by a start that lost the decoder's order of points; here that order is kept.
