@@ -149,7 +149,7 @@ def test_a_click_on_a_heading_sorts_a_table_by_number_and_a_second_one_turns_it(
         heading.click()
         numbers = [float(text.split(" ±")[0]) for text in heading.evaluate(column)]
         assert numbers == sorted(numbers, reverse=falls)
-    assert len(numbers) > 10
+    assert len(numbers) > 3
 
 
 def test_a_word_is_found_without_a_server(opened):
