@@ -66,8 +66,8 @@ conditions.listed()
 # **Refined codes**: an encoder gives a first estimate of a code in one pass. A few steps of
 # Levenberg and Marquardt move it to the most probable code: the one that minimizes the distance from
 # the decoded to the given socket, plus the prior's term. The weight of that term, the noise, is
-# estimated on validation sockets: their codes, with the variance that their estimates have, are
-# spread as the prior says. The paper's recipe does not refine.
+# estimated on validation sockets, so that their refined codes have the prior's variance. The paper's
+# recipe does not refine.
 
 # %%
 trained = conditions.train_all(study)

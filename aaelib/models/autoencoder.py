@@ -49,8 +49,8 @@ class AdversarialAutoencoder(keras.Model):
         Network ("encoder", "decoder", "discriminator") -> name of its last layer that does not
         learn.
     noise : float
-        Weight of the prior in `encode`, in squared normalized units: how far clouds are from what
-        their codes decode to, see `training.estimate_noise`.
+        Weight of the prior in `encode`, in squared normalized units. `training.estimate_noise` sets
+        it so that codes of unseen clouds have the prior's variance.
     name : str, optional
         As of any Keras model.
 
