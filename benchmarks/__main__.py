@@ -63,6 +63,7 @@ def run(
 def search(
     keys: Annotated[list[str] | None, typer.Argument(help="Only these trials.")] = None,
     profile: Annotated[str, typer.Option(help="Whose recipe is varied.")] = "default",
+    split: Annotated[list[int] | None, typer.Option(help="Seeds of splits; 0 by default.")] = None,
 ):
     """Vary the recipe, one thing at a time, and compare on validation sockets."""
     from . import search
@@ -71,7 +72,7 @@ def search(
         search.prepare(profile, keys)
     except (FileNotFoundError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-    print(search.run(profile, keys))
+    print(search.run(profile, keys, split or (0,)))
 
 
 @app.command()

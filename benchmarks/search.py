@@ -1,15 +1,14 @@
 """
-Vary the default recipe, one thing at a time: ``python -m benchmarks search [KEY ...]``.
+Vary the study's recipes, one thing at a time: ``python -m benchmarks search [KEY ...]``.
 
-Each trial differs in one thing from a base, the study's "shape-model start" on all training
-sockets, on the profile's first split, and is scored on validation sockets; a difference no larger
-than that between splits decides nothing. Test sockets take no part.
+A trial differs in one thing from another, its reference, and is scored on validation sockets; a
+difference no larger than that between splits decides nothing. Test sockets take no part.
 
-The profile's notebooks 01 and 02 must have run (``make reproduce``). Every finished trial is a line
-of ``results/search/trials.csv``; one that is there with the same settings and source is not run
-again, and one that was cut off goes on. Lines do not know of changed code: delete
-``results/search`` to measure all of it anew. ``results/search/search.md`` is the table, which
-``python -m benchmarks store`` copies beside this file.
+The profile's notebook 01 must have run (``make reproduce``). Every finished trial is a line of
+``results/search/trials.csv``; one that is there with the same settings and source is not run again,
+and one that was cut off goes on. Lines do not know of changed code: delete ``results/search`` to
+measure all of it anew. ``results/search/search.md`` is the table, which ``python -m benchmarks
+store`` copies beside this file.
 """
 
 import dataclasses
@@ -21,19 +20,24 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.mixture import GaussianMixture
 from tqdm.auto import tqdm
 
+from aaelib import shapes
+from aaelib.models import latent
 from aaelib.models.runs import card_of
-from aaelib.shapes import sources
+from aaelib.shapes.folders import Shapes
 from aaelib.shapes.writing import replacing
 from aaelib.study import conditions
 from aaelib.study.conditions import Condition
 from aaelib.study.evaluation import METRICS, Unseen
+from aaelib.study.spread import with_spread
 from aaelib.study.workspace import Study
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "search"
+RATES = "autoencoder_rate", "discriminator_rate", "generator_rate"
 DRAWS_SEED = 1000  # other draws than those by which epochs are selected
-COLUMNS = (*METRICS, "discriminator_accuracy", "training_s")
+COLUMNS = (*METRICS, "code_energy", "discriminator_accuracy", "training_s")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,9 @@ class Trial:
         Section -> entries of the profile that are different.
     refinement_steps : int, optional
         Evaluate with that many, whatever the recipe that trained has.
+    mixture : int
+        Samples are decoded from so many Gaussians, fitted to the codes of training sockets (Ghosh
+        et al. 2020). 0: from the prior.
     reference : str or None
         Key of the trial from which one thing is different.
     """
@@ -59,6 +66,7 @@ class Trial:
     condition: Condition
     profile: dict = field(default_factory=dict)
     refinement_steps: int | None = None
+    mixture: int = 0
     reference: str | None = "base"
 
 
@@ -76,48 +84,79 @@ def trials(study):
     dict
         Key -> Trial.
     """
-    start = dataclasses.replace(conditions.CONDITIONS["shape-model start"], sockets="training")
-    base = dataclasses.replace(start, name="base")
-    found = {"base": Trial("base: shape-model start, all training sockets", base, reference=None)}
+    found = {}
 
-    def add(key, what, reference="base", profile=None, **others):
-        condition = dataclasses.replace(start, name=key, **others)
-        found[key] = Trial(what, condition, profile or {}, reference=reference)
+    def add(key, reference, what, changes=None, profile=None, **others):
+        made = dataclasses.replace(found[reference].condition, name=key, **others)
+        made = dataclasses.replace(made, changes=made.changes | (changes or {}))
+        profile = found[reference].profile | (profile or {})
+        found[key] = Trial(what, made, profile, reference=reference)
 
-    # With the study's own rates: the base's are for a decoder that is right from the start.
-    add("scan", "decoder starts as a scan, the study's own rates", None, start="scan")
-    for key, entry, value in (
-        ("scan-rate-3e-4", "autoencoder_rate", 3e-4),
-        ("plain-decoder", "linear_models", 0),
-    ):
-        add(key, f"scan start, {entry} {value}", "scan", start="scan", changes={entry: value})
+    # Transfer, on 51 scans and nothing else.
+    found["neither"] = Trial("51 scans, random weights", conditions.FACTORS[0], reference=None)
+    add("transfer", "neither", "all networks pre-trained, order of points kept", transferred=True)
+    add("encoder", "transfer", "only the encoder pre-trained", networks=("encoder",))
+    add("decoder", "transfer", "only the decoder pre-trained", networks=("decoder",))
+    both = ("encoder", "decoder")
+    add("autoencoder", "transfer", "encoder and decoder pre-trained", networks=both)
     add(
-        "regression-1",
-        "encoder reads shape models for 1 step only",
-        profile={"shape_model_start": {"steps": 1}},
+        "as-published", "transfer", "decoder not moved to a scan, as in the paper", start="as it is"
     )
-    add("finetuning-0", "finetuning_steps 0", changes={"finetuning_steps": 0})
-    for steps in (0, 2, 20):
-        found[f"refinement-{steps}"] = Trial(
-            f"refinement_steps {steps}, of the base's model", base, refinement_steps=steps
+    recipe = conditions.study_recipe(study)
+    slower = {each: 0.3 * getattr(recipe, each) for each in RATES}
+    add("slower", "transfer", "all rates x 0.3", slower)
+    add("frozen", "transfer", "encoder's first two layers frozen", frozen={"encoder": "point_2"})
+    add("procedural", "transfer", "procedural corpus", profile={"corpus": {"source": "bundled"}})
+    many = {"corpus": {"source": "bundled", "n_per_family": 3 * study["corpus"]["n_per_family"]}}
+    add("procedural-many", "procedural", "three times as many shapes", profile=many)
+    add("both-corpora", "transfer", "both corpora", profile={"corpus": {"source": "both"}})
+    long = 3 * study["pretraining"]["epochs"]
+    add(
+        "longer",
+        "transfer",
+        "pre-trained three times as long",
+        profile={"pretraining": {"epochs": long}},
+    )
+
+    # What pushes codes towards the prior.
+    found["augmentation"] = Trial("augmentation, critic", conditions.FACTORS[1], reference=None)
+    for weight in (0.0, 0.3):
+        add(
+            f"critic-{weight:g}", "augmentation", f"weight {weight:g}", {"generator_weight": weight}
         )
-    for key, entry, value in (
-        ("seen-256", "encoder_points", 256),
-        ("rate-0", "autoencoder_rate", 0.0),
-        ("rate-3e-4", "autoencoder_rate", 3e-4),
-        ("finetuning-rate-3e-4", "finetuning_rate", 3e-4),
-        ("generator-0", "generator_weight", 0.0),
-        ("generator-0.1", "generator_weight", 0.1),
-        ("code-8", "code_size", 8),
-        ("code-32", "code_size", 32),
-        ("cross-entropy", "adversarial", "cross-entropy"),
+    for key, matching in (("mmd", "mmd"), ("sliced", "sliced Wasserstein")):
+        add(key, "augmentation", f"{matching} in place of the critic", {"matching": matching})
+        for weight in (0.3, 3.0):
+            add(f"{key}-{weight:g}", key, f"weight {weight:g}", {"generator_weight": weight})
+    for count in (1, 2):
+        what = f"critic, samples from {count} Gaussians fitted to codes"
+        found[f"mixture-{count}"] = dataclasses.replace(
+            found["augmentation"], what=what, mixture=count, reference="augmentation"
+        )
+
+    # The model to take away.
+    start = dataclasses.replace(conditions.CONDITIONS[conditions.BEST], name="base")
+    found["base"] = Trial("shape-model start, all training sockets", start, reference=None)
+    for steps in (1, 2000, 8000):
+        changed = {"shape_model_start": {"steps": steps}}
+        add(
+            f"regression-{steps}",
+            "base",
+            f"encoder reads shape models for {steps} steps",
+            profile=changed,
+        )
+    for steps in (2, 10):
+        found[f"refinement-{steps}"] = Trial(
+            f"refinement_steps {steps}, of the base's model", start, refinement_steps=steps
+        )
+    for entry, value in (
+        ("finetuning_steps", 0),
+        ("autoencoder_rate", 0.0),
+        ("autoencoder_rate", 1e-4),
+        ("generator_rate", 1e-4),
+        ("generator_weight", 0.0),
     ):
-        add(key, f"{entry} {value}", changes={entry: value})
-    for share in (0.2, 0.8):
-        what = f"share {share} of a batch drawn"
-        add(f"share-{share}", what, profile={"transfer": {"share": share}})
-    original = Condition("original", sockets="training", original=True)
-    found["original"] = Trial("original recipe", original, reference=None)
+        add(f"{entry}-{value:g}", "base", f"{entry} {value:g}", {entry: value})
     return found
 
 
@@ -137,34 +176,23 @@ def settings(study, trial):
         Flat; of trials that are one thing apart, one entry differs.
     """
     condition = trial.condition
-    sections = {
-        name: study[name] | trial.profile.get(name, {})
-        for name in ("sockets", "shape_model", "transfer", "shape_model_start")
-    }
-    if condition.original:
-        sections["transfer"] = sections["transfer"] | study["original"]
     recipe = dataclasses.asdict(conditions.study_recipe(study, condition))
     if trial.refinement_steps is not None:
         recipe["refinement_steps"] = trial.refinement_steps
-    # What the recipe takes over of these is in the recipe.
-    sections["transfer"].pop("changes", None)
-    sections["shape_model_start"].pop("changes", None)
     whole = {
-        **sections,
-        "recipe": recipe,
-        "condition": {
-            "sockets": condition.sockets,
-            "augmented": condition.augmented,
-            "transferred": condition.transferred,
-            "frozen": condition.frozen,
-            "start": condition.start,
-        },
-        "run": {
-            "profile": study.profile,
-            "split": study.seed,
-            "source": study.source,
-        },
+        name: {
+            k: v for k, v in (study[name] | trial.profile.get(name, {})).items() if k != "changes"
+        }
+        for name in ("sockets", "shape_model", "corpus", "pretraining", "transfer")
     }
+    whole["corpus"].setdefault("source", "auto")
+    whole |= {
+        "start": study["shape_model_start"] | trial.profile.get("shape_model_start", {}),
+        "recipe": recipe,
+        "condition": {k: v for k, v in vars(condition).items() if k not in ("name", "changes")},
+        "run": {"profile": study.profile, "mixture": trial.mixture, "source": study.source},
+    }
+    del whole["start"]["changes"]  # they are in the recipe
     return {f"{name}.{key}": value for name, part in whole.items() for key, value in part.items()}
 
 
@@ -189,17 +217,17 @@ def prepare(profile, keys=None):
     ValueError
         For an unknown profile or key, naming those that there are.
     FileNotFoundError
-        If the profile's notebooks have not run, naming what runs them.
+        If the profile's first notebook has not run, naming what runs it.
     """
     study = Study(profile, "search")
     every = trials(study)
     if unknown := sorted(set(keys or ()) - set(every)):
         raise ValueError(f"no trial {unknown}; there are: {', '.join(every)}")
-    _check_inputs(study)
+    study.load_sockets()
     return study, every
 
 
-def run(profile, keys=None, measure=None):
+def run(profile, keys=None, splits=(0,), measure=None):
     """
     Run the trials that are not finished, and write the table.
 
@@ -207,8 +235,10 @@ def run(profile, keys=None, measure=None):
     ----------
     profile, keys
         As in `prepare`; the table has all that are finished.
+    splits : sequence of int
+        Seeds of splits of the sockets.
     measure : callable, optional
-        `measure(profile, trial)` gives the trial's numbers, by default those of `measured`.
+        `measure(profile, trial, split)` gives the trial's numbers, by default those of `measured`.
 
     Returns
     -------
@@ -216,22 +246,14 @@ def run(profile, keys=None, measure=None):
         The table.
     """
     study, every = prepare(profile, keys)
-    progress = tqdm([key for key in every if key in keys] if keys else list(every))
-    for key in progress:
-        progress.set_description(key)
-        digest = _digest(settings(study, every[key]))
-        if digest in finished().settings.values:
+    progress = tqdm([(key, split) for split in splits for key in keys or every])
+    for key, split in progress:
+        progress.set_description(f"{key}, split {split}")
+        known_by = {"settings": _digest(settings(study, every[key])), "split": split}
+        if (finished()[list(known_by)] == pd.Series(known_by)).all(axis=1).any():
             continue
-        numbers = (measure or measured)(profile, every[key])
-        line = {
-            "key": key,
-            "what": every[key].what,
-            **numbers,
-            "source": study.source,
-            "profile": profile,
-            "split": study.seed,
-            "settings": digest,
-        }
+        numbers = (measure or measured)(profile, every[key], split)
+        line = {"key": key, **numbers, **known_by}
         # Read again: what another run has finished meanwhile stays.
         with replacing(FOLDER / "trials.csv") as temporary:
             pd.DataFrame([*finished().to_dict("records"), line]).to_csv(temporary, index=False)
@@ -245,7 +267,7 @@ def finished():
     """All trials that were finished, whatever their settings: a row each."""
     file = FOLDER / "trials.csv"
     if not file.exists():
-        return pd.DataFrame({"key": [], "settings": []})
+        return pd.DataFrame({"key": [], "settings": [], "split": []})
     return pd.read_csv(file, dtype={"settings": str})
 
 
@@ -265,40 +287,31 @@ def table(study, every, rows):
     -------
     str
     """
-    by_settings = {row["settings"]: row for row in rows.to_dict("records")}
-    lines = []
-    for key, trial in every.items():
-        if row := by_settings.get(_digest(settings(study, trial))):
-            numbers = {c: "-" if pd.isna(row[c]) else f"{row[c]:.4g}" for c in COLUMNS}
-            lines.append({"trial": key, "what": trial.what} | numbers)
-    frame = pd.DataFrame(lines, columns=["trial", "what", *COLUMNS])
-    shown = frame.to_markdown(index=False, disable_numparse=True)
-    missing = [key for key in every if key not in set(frame.trial)]
+    known = {_digest(settings(study, trial)): key for key, trial in every.items()}
+    found = rows.assign(key=rows.settings.map(known)).groupby("key")
+    shown = found.mean(numeric_only=True).reindex(columns=COLUMNS)
+    spread = found.std(numeric_only=True).reindex(columns=COLUMNS).add_suffix("_sd")
+    about = pd.DataFrame(
+        {
+            "differs from": {key: trial.reference or "" for key, trial in every.items()},
+            "in": {key: trial.what for key, trial in every.items()},
+            "splits": found.size(),
+        }
+    ).loc[[key for key in every if key in shown.index]]
+    frame = about.join(with_spread(shown.join(spread)))
+    missing = [key for key in every if key not in shown.index]
     left_out = f" Not run: {', '.join(missing)}." if missing else ""
     return (
-        f"{shown}\n\n**The search for the recipe**, one thing varied at a time. Reconstruction "
-        "with refined codes and in one pass of the encoder; generation by 3 samples a socket. "
-        "chamfer, mm, fidelity, jsd: lower is better; coverage: higher; one_nn_accuracy, "
-        "discriminator_accuracy: 0.5 is best. training_s: seconds, the start and fine-tuning "
-        f"included; none where nothing was trained, or not in one go.{left_out} *Source: "
-        f"{study.source} · profile {study.profile} · split {study.seed} · validation sockets: "
-        "differences below the spread of T4 over splits are chance.*\n"
+        f"{frame.rename_axis('trial').to_markdown(disable_numparse=True)}\n\n**The search for the "
+        "recipe**, one thing varied at a time, on validation sockets. chamfer, mm, fidelity, jsd: "
+        "lower is better; coverage: higher; one_nn_accuracy, discriminator_accuracy: 0.5 is best. "
+        "code_energy: energy distance of refined codes from the prior. training_s: seconds, the "
+        f"start and fine-tuning included, if trained in one go. ± is over splits.{left_out} "
+        f"*Source: {study.source} · profile {study.profile}*\n"
     )
 
 
-def _check_inputs(study):
-    """Raise FileNotFoundError unless the notebooks have written what the search needs."""
-    study.load_sockets()
-    files = [conditions.shape_models_path(study, "training", kind) for kind in sources.KINDS]
-    missing = [str(file) for file in files if not file.exists()]
-    if missing:
-        raise FileNotFoundError(
-            f"missing: {', '.join(missing)}; the search needs what the notebooks 01 and 02 of the "
-            f"profile {study.profile!r} write: `make reproduce PROFILE={study.profile}`"
-        )
-
-
-def measured(profile, trial):
+def measured(profile, trial, split):
     """
     Train a trial, or find it trained, and score it on validation sockets.
 
@@ -306,29 +319,33 @@ def measured(profile, trial):
     ----------
     profile : str
     trial : Trial
+    split : int
 
     Returns
     -------
     dict
         By `COLUMNS`.
     """
-    study = _TrialStudy(profile, trial.profile)
-    path = conditions.path_of(study, trial.condition)
+    study = _TrialStudy(profile, trial.profile, split)
+    sockets, surfaces, parts = study.load_sockets()
+    if trial.condition.transferred:
+        conditions.pretrain(study, _corpus(**study["corpus"]))
     # The clock knows nothing of an earlier process.
+    path = conditions.path_of(study, trial.condition)
     new = not card_of(path) and not path.with_suffix(".resume").exists()
     begun = time.perf_counter()
     run = conditions.train(study, trial.condition)
     seconds = time.perf_counter() - begun
-    shapes, surfaces, split = study.load_sockets()
-    index = split["validation"]
-    unseen = Unseen(shapes[index], [surfaces[i] for i in index])
-    return scores(run.model, unseen, trial.refinement_steps) | {
+    index = parts["validation"]
+    unseen = Unseen(sockets[index], [surfaces[i] for i in index])
+    learnt = sockets.points[conditions.socket_sets(study)[trial.condition.sockets]]
+    return scores(run.model, unseen, trial, learnt) | {
         "discriminator_accuracy": run.history.val_discriminator_accuracy[run.best_epoch],
         "training_s": seconds if new and trial.refinement_steps is None else np.nan,
     }
 
 
-def scores(aae, unseen, refinement_steps=None):
+def scores(aae, unseen, trial, learnt):
     """
     How well a model reconstructs sockets, with refined codes and without, and generates such.
 
@@ -337,32 +354,51 @@ def scores(aae, unseen, refinement_steps=None):
     aae : AdversarialAutoencoder
     unseen : Unseen
         Sockets that it was not trained on.
-    refinement_steps : int, optional
-        By default those of its recipe.
+    trial : Trial
+        Its `refinement_steps` and `mixture`.
+    learnt : (n, n_points, 3) array
+        Sockets that it was trained on, mm.
 
     Returns
     -------
     dict of str to float
         Means, by `COLUMNS`.
     """
-    points, drawn = unseen.points, aae.sample(unseen.drawn * len(unseen), DRAWS_SEED)
-    refined, one_pass = (
-        aae.reconstruct(points, refinement_steps=steps) for steps in (refinement_steps, 0)
+    points, count, prior_std = unseen.points, unseen.drawn * len(unseen), aae.recipe.prior_std
+    codes, one_pass = (aae.encode(points, steps) for steps in (trial.refinement_steps, 0))
+    drawn = aae.draw_prior(count, DRAWS_SEED)
+    if trial.mixture:
+        fitted = GaussianMixture(trial.mixture, reg_covar=(0.1 * prior_std) ** 2, random_state=0)
+        drawn = fitted.fit(aae.encode(learnt)).sample(count)[0]
+    refined, fast = (aae.reconstruct(points, codes=each) for each in (codes, one_pass))
+    found = unseen.evaluate(refined, [aae.decode(drawn)], fast)
+    means = {name: float(np.mean(values)) for name, values in found.items()}
+    return means | {"code_energy": latent.prior_check(codes, prior_std)["energy"]}
+
+
+def _corpus(source="auto", limit=None, n_per_family=80, **_):
+    """A corpus as `load_corpus` gives it, or "both" corpora in one."""
+    if source != "both":
+        return shapes.load_corpus(source, limit=limit, n_per_family=n_per_family)
+    parts = [_corpus(each, limit, n_per_family) for each in ("ModelNet", "bundled")]
+    joined = (
+        np.concatenate([getattr(p, name) for p in parts]) for name in ("points", "names", "kinds")
     )
-    found = unseen.evaluate(refined, [drawn], one_pass)
-    return {name: float(np.mean(values)) for name, values in found.items()}
+    return Shapes(*joined, " + ".join(part.source for part in parts))
 
 
 class _TrialStudy(Study):
-    """A profile with some entries changed; its inputs are the study's, its models the search's."""
+    """A profile with some entries changed; its sockets are the study's, its models the search's."""
 
-    def __init__(self, profile, changes):
-        super().__init__(profile, "search")
+    def __init__(self, profile, changes, split=0):
+        super().__init__(profile, "search", split)
         for section, entries in changes.items():
             self.parameters[section] = self.parameters[section] | entries
 
     def model_path(self, name):
-        return FOLDER / "models" / f"{self.profile}_{name}.keras"
+        pretraining = [self.parameters[section] for section in ("corpus", "pretraining")]
+        suffix = f"_{_digest(pretraining)}" if name == "pretrained" else ""
+        return FOLDER / "models" / f"{self.profile}_{name}{suffix}.keras"
 
 
 def _digest(entries):

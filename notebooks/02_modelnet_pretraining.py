@@ -26,12 +26,11 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 # %%
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
-from aaelib import models, shapes
+from aaelib import shapes
 from aaelib.metrics.reconstruction import reconstruction_chamfer
 from aaelib.models import latent, networks
-from aaelib.study import Study, figures
+from aaelib.study import Study, conditions, figures
 
 study = Study(profile, "02_modelnet_pretraining")
 
@@ -46,9 +45,8 @@ corpus = shapes.load_corpus(
     limit=study["corpus"]["limit"], n_per_family=study["corpus"]["n_per_family"], seed=study.seed
 )
 study.source = corpus.source
-train, held_out = train_test_split(
-    np.arange(len(corpus)), test_size=study["corpus"]["validation"], random_state=study.seed
-)
+parts = conditions.split_corpus(study, corpus)
+train, held_out = parts["training"], parts["validation"]
 pd.Series(corpus.kinds).value_counts().to_frame("shapes")
 
 # %% [markdown]
@@ -111,17 +109,8 @@ study.figure(
 # profile says which epoch is the first to be considered.
 
 # %%
-recipe = models.recipe(study["recipe"]["name"], **study["recipe"]["changes"])
-settings = study["pretraining"]
-run = models.train(
-    corpus,
-    {"training": train, "validation": held_out},
-    recipe,
-    models.Start(scale=1.0),  # the corpus is in unit spheres already
-    models.Settings(seed=study.seed, **settings),
-    study.model_path("pretrained"),
-)
-aae, history, best = run.model, run.history, run.best_epoch
+run = conditions.pretrain(study, corpus)
+aae, history, best, recipe = run.model, run.history, run.best_epoch, run.model.recipe
 
 # %%
 study.figure(
@@ -161,7 +150,7 @@ study.table(
                 "learning rate, autoencoder": recipe.autoencoder_rate,
                 "learning rate, discriminator": recipe.discriminator_rate,
                 "learning rate, generator": recipe.generator_rate,
-                "steps": settings["epochs"] * settings["steps_per_epoch"],
+                "steps": study["pretraining"]["epochs"] * study["pretraining"]["steps_per_epoch"],
                 "best epoch": best,
                 "JSD, validation": history.val_jsd[best],
                 "Chamfer distance, training": history.chamfer[best],

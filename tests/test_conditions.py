@@ -49,9 +49,8 @@ def made(tmp_path_factory):
         made = workspace.Study("quick", "03_transfer_learning")
         made.save_sockets(shapes, surfaces)
         quick = lambda some, *args, **kwargs: ShapeModel.fit(some, n_modes=2)  # noqa: E731
-        with pytest.MonkeyPatch.context() as only_now:
-            only_now.setattr(conditions, "transported", quick)
-            conditions.fit_shape_models(made)
+        patch.setattr(conditions, "transported", quick)
+        conditions.fit_shape_models(made)
         yield made
 
 
@@ -136,8 +135,12 @@ def test_shape_models_are_those_of_the_set(made):
         assert {kind: model.n_surfaces_ for kind, model in loaded.items()} == {
             kind: np.sum(shapes.kinds[index] == kind) for kind in sources.KINDS
         }
-    with pytest.raises(FileNotFoundError, match=r"shape_model_TT_all_0\.npz; notebook 01"):
-        conditions.load_shape_models(made, "all")
+
+
+def test_a_shape_model_that_is_not_there_is_fitted(made):
+    before = conditions.load_shape_models(made)["TT"]
+    conditions.shape_models_path(made, "scans", "TT").unlink()
+    np.testing.assert_array_equal(conditions.load_shape_models(made)["TT"].mean_, before.mean_)
 
 
 # Recipes

@@ -278,7 +278,7 @@ def test_a_decoder_moved_to_a_cloud_moves_neighbours_alike_as_before():
     transfer.start_decoder_at_models(model, [ellipsoid(0)], [1])
     codes = model.draw_prior(256)
     before = model.decode(codes) / 100
-    transfer.start_decoder_at(model, cloud)
+    transfer.start_decoder_at(model, cloud, learnt=True)
     after = model.decode(codes) / 100
     means = np.stack([before.mean(axis=0), after.mean(axis=0)])
     distances = chamfer(means, np.stack([cloud, cloud]))
@@ -475,7 +475,7 @@ def start_at(count, **changes):
 
 def test_exported_weights_reconstruct_almost_as_the_model_in_half_precision(clouds, tmp_path):
     model = tiny()
-    transfer.start_decoder_at(model, normalized(clouds)[0])
+    transfer.start_decoder_at(model, normalized(clouds)[0], learnt=False)
     model.noise = 1e-4
     files.export_weights(model, tmp_path / "model.npz")
     loaded = files.load(tmp_path / "model.npz")

@@ -311,3 +311,64 @@ def test_two_replicas_with_half_a_batch_each_step_as_one_device_with_all_of_it(t
 def test_replicas_draw_other_numbers_than_each_other(two_replicas):
     first, second = two_replicas["draws"]
     assert (first != second).all()
+
+
+# Distances between codes and the prior
+
+
+def means(matching, codes, trials=20):
+    """Mean of `mismatch` over draws of the prior N(0, 0.2^2) and of directions."""
+    found = []
+    for seed in range(trials):
+        prior = tf.random.stateless_normal(codes.shape, [seed, 1], stddev=0.2)
+        directions = tf.random.stateless_normal([codes.shape[1], 64], [seed, 2])
+        found.append(float(adversarial.mismatch(matching, codes, prior, 0.2, directions)))
+    return np.mean(found), np.std(found) / np.sqrt(trials)
+
+
+@pytest.mark.parametrize("matching", ["mmd", "sliced Wasserstein"])
+def test_a_mismatch_is_least_for_draws_of_the_prior(matching):
+    codes = tf.random.stateless_normal([256, 4], [9, 9], stddev=0.2)
+    alike, error = means(matching, codes)
+    for other in (codes + 0.1, 1.5 * codes, 0.5 * codes, tf.abs(codes)):
+        assert means(matching, other)[0] > alike + 5 * error
+
+
+def test_an_unbiased_mmd_of_draws_is_zero_on_average():
+    rng = np.random.default_rng(0)
+    found = [
+        float(adversarial.mismatch("mmd", *tf.unstack(tf.constant(pair, tf.float32)), 1.0, None))
+        for pair in rng.normal(size=(400, 2, 16, 3))
+    ]
+    assert abs(np.mean(found)) < 4 * np.std(found) / 20
+
+
+def test_a_mmd_of_two_by_two_points_is_what_one_gets_by_hand():
+    codes, prior = tf.constant([[0.0], [1.0]]), tf.constant([[0.0], [2.0]])
+    k = lambda squared: sum(2 * s / (2 * s + squared) for s in (0.1, 0.2, 0.5, 1, 2, 5, 10))  # noqa: E731
+    expected = k(1) + k(4) - 2 * (k(0) + k(4) + k(1) + k(1)) / 4
+    found = adversarial.mismatch("mmd", codes, prior, 1.0, None)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_sliced_wasserstein_on_one_axis_is_the_distance_of_sorted_numbers():
+    codes, prior = tf.constant([[3.0], [0.0], [1.0]]), tf.constant([[1.0], [2.0], [0.0]])
+    found = adversarial.mismatch("sliced Wasserstein", codes, prior, 1.0, tf.constant([[-2.0]]))
+    np.testing.assert_allclose(found, (0 + 0 + 1) / 3)
+
+
+@pytest.mark.parametrize("matching", ["mmd", "sliced Wasserstein"])
+def test_with_a_distance_the_discriminator_only_watches(points, matching):
+    """Its weights make no difference to the encoder's step."""
+    after = []
+    for factor in (1.0, 3.0):
+        model = model_of("compact", matching=matching, generator_weight=1.0)
+        critic = model.discriminator
+        critic.set_weights([factor * weights for weights in critic.get_weights()])
+        model.compile()
+        before = critic.get_weights()
+        model.train_step(points)
+        assert any((a != b).any() for a, b in zip(critic.get_weights(), before, strict=True))
+        after.append(model.encoder.get_weights())
+    for a, b in zip(*after, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -1,4 +1,4 @@
-"""Losses of the discriminator, and of the encoder that learns to deceive it."""
+"""What pushes codes towards the prior: a discriminator, or distances of two sets of codes."""
 
 import tensorflow as tf
 
@@ -19,6 +19,37 @@ def generator_loss(kind, fake):
     if kind == "wasserstein":
         return -tf.reduce_mean(fake)
     return tf.reduce_mean(_cross_entropy(tf.ones_like(fake), fake))
+
+
+def mismatch(matching, codes, prior, prior_std, directions):
+    """
+    Distance between codes and as many draws of the prior, which needs no discriminator.
+
+    Parameters
+    ----------
+    matching : {"mmd", "sliced Wasserstein"}
+        The squared maximum mean discrepancy, unbiased, with the kernels and scales of Tolstikhin et
+        al. (2018); or the mean squared difference of sorted projections (Kolouri et al. 2019).
+    codes, prior : (n, code_size) tensor
+    prior_std : float
+    directions : (code_size, any number) tensor
+        On which to project: draws of a normal distribution.
+    """
+    codes, prior = codes / prior_std, prior / prior_std
+    if matching == "sliced Wasserstein":
+        directions = tf.math.l2_normalize(directions, axis=0)
+        sets = (tf.sort(tf.matmul(each, directions), axis=0) for each in (codes, prior))
+        return tf.reduce_mean(tf.math.squared_difference(*sets))
+    n = tf.cast(tf.shape(codes)[0], tf.float32)
+
+    def similarity(a, b):
+        apart = tf.reduce_sum(tf.math.squared_difference(a[:, None], b[None]), axis=-1)
+        scales = [2.0 * codes.shape[1] * scale for scale in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)]
+        return tf.reduce_sum(sum(scale / (scale + apart) for scale in scales)) / n
+
+    # Each kernel is 1 at the n pairs of a code with itself, which do not count.
+    within = similarity(codes, codes) + similarity(prior, prior) - 2 * 7
+    return within / (n - 1) - 2 * similarity(codes, prior) / n
 
 
 def gradient_penalty(discriminator, points, prior_std):

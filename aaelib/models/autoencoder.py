@@ -10,7 +10,8 @@ import tensorflow as tf
 from ..shapes.clouds import normalize, normals
 from ..shapes.writing import replacing
 from . import transfer
-from .adversarial import accuracy, discriminator_loss, generator_loss, gradient_penalty
+from .adversarial import accuracy, discriminator_loss, generator_loss, gradient_penalty, mismatch
+from .descent import n_replicas, updater
 from .draws import Draws
 from .losses import chamfer_loss
 from .networks import critical_points, decoder, discriminator, encoder
@@ -119,9 +120,9 @@ class AdversarialAutoencoder(keras.Model):
         # XLA cannot compile the search for nearest neighbours on the host.
         super().compile(autoencoder, **{"jit_compile": False} | kwargs)
         self.discriminator_optimizer, self.generator_optimizer = discriminator, generator
-        self._update_autoencoder = _update(autoencoder, self._autoencoder_variables())
-        self._update_discriminator = _update(discriminator, self.discriminator.trainable_variables)
-        self._update_generator = _update(generator, self.encoder.trainable_variables)
+        self._update_autoencoder = updater(autoencoder, self._autoencoder_variables())
+        self._update_discriminator = updater(discriminator, self.discriminator.trainable_variables)
+        self._update_generator = updater(generator, self.encoder.trainable_variables)
         self._draws = Draws(self.seed, self.optimizer.iterations)
 
     @property
@@ -181,8 +182,8 @@ class AdversarialAutoencoder(keras.Model):
             distance = chamfer_loss(points, self.decoder(codes), r.reduction)
             fake = self.discriminator(codes)
             reconstruction = r.reconstruction_weight * tf.reduce_mean(distance)
-            deception = r.generator_weight * generator_loss(r.adversarial, fake)
-            encoder_loss = reconstruction + deception + self._transform_loss()
+            matching = r.generator_weight * self._matching_loss(codes, fake)
+            encoder_loss = reconstruction + matching + self._transform_loss()
         self._update_generator(tape.gradient(encoder_loss, self.encoder.trainable_variables))
         self._update_autoencoder(tape.gradient(reconstruction, self._autoencoder_variables()))
         del tape
@@ -209,9 +210,18 @@ class AdversarialAutoencoder(keras.Model):
         )
         with tape:
             fake = self.discriminator(codes)
-            loss = r.generator_weight * generator_loss(r.adversarial, fake)
+            loss = r.generator_weight * self._matching_loss(codes, fake)
         self._update_generator(tape.gradient(loss, self.encoder.trainable_variables))
         return values | self._step_values(codes, distance, fake)
+
+    def _matching_loss(self, codes, fake):
+        """How unlike draws of the prior codes are, by their scores or by themselves."""
+        r = self.recipe
+        if r.matching == "discriminator":
+            return generator_loss(r.adversarial, fake)
+        prior = self._draws.normal(tf.shape(codes), "matched", r.prior_std)
+        directions = self._draws.normal([r.code_size, 64], "directions")
+        return mismatch(r.matching, codes, prior, r.prior_std, directions)
 
     def _train_discriminator(self, draw_codes):
         """Let the discriminator learn to tell codes from draws of the prior."""
@@ -241,7 +251,7 @@ class AdversarialAutoencoder(keras.Model):
 
     def _transform_loss(self):
         # A sum over the batch, where other losses are means: its mean over replicas is too small.
-        return _n_replicas() * sum(self.encoder.losses)
+        return n_replicas() * sum(self.encoder.losses)
 
     def _step_values(self, codes, chamfer, fake):
         return {
@@ -457,21 +467,3 @@ def _made(module, described):
     if isinstance(config.get("learning_rate"), dict):
         config["learning_rate"] = _made(keras.optimizers.schedules, config["learning_rate"])
     return getattr(module, described["class_name"])(**config)
-
-
-def _n_replicas():
-    return tf.distribute.get_strategy().num_replicas_in_sync
-
-
-def _update(optimizer, variables):
-    """A function of gradients that lets an optimizer update its variables."""
-    # Built now, so that a saved state finds its place in a model that has not trained yet.
-    optimizer.build(variables)
-
-    def update(gradients):
-        # Optimizers sum gradients over replicas; the losses are means over each replica's rows.
-        optimizer.apply([gradient / _n_replicas() for gradient in gradients], variables)
-
-    # Compiled, it is one pass over weights, moments and gradients instead of a dozen. Under a
-    # strategy replicas meet in the optimizer, which a compiled function does not allow.
-    return update if tf.distribute.has_strategy() else tf.function(update, jit_compile=True)

@@ -59,14 +59,22 @@ def _blocked_indices(a, b):
     return tf.reshape(tf.transpose(indices, [1, 0, 2]), [n, blocks * rows])[:, :n_points]
 
 
-def plane_distance(points, point_normals, decoded):
+def plane_distance(points, point_normals, decoded, any_direction=ANY_DIRECTION):
     """
     Chamfer distance (n,) that counts mainly the part along the normals of the given points.
 
-    As in point-to-plane registration (Chen and Medioni 1992); a twentieth of the squared distance
-    counts whatever its direction. Clouds are (n, n_points, 3), `decoded` (n, m_points, 3).
+    As in point-to-plane registration (Chen and Medioni 1992); of the squared distance the part
+    `any_direction` counts whatever its direction. Clouds are (n, n_points, 3), `decoded` (n,
+    m_points, 3).
     """
     to_points, to_decoded = nearest_indices(decoded, points), nearest_indices(points, decoded)
+    return _plane_distance(
+        points, point_normals, decoded, to_points, to_decoded, float(any_direction)
+    )
+
+
+@tf.function(jit_compile=True)
+def _plane_distance(points, point_normals, decoded, to_points, to_decoded, any_direction):
     there = decoded - tf.gather(points, to_points, batch_dims=1)
     back = tf.gather(decoded, to_decoded, batch_dims=1) - points
     total = 0.0
@@ -75,7 +83,7 @@ def plane_distance(points, point_normals, decoded):
         (back, point_normals),
     ):
         along = tf.reduce_sum(way * normal, axis=-1) ** 2
-        total += tf.reduce_mean(along + ANY_DIRECTION * tf.reduce_sum(way**2, axis=-1), axis=1)
+        total += tf.reduce_mean(along + any_direction * tf.reduce_sum(way**2, axis=-1), axis=1)
     return total
 
 

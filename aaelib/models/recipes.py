@@ -64,6 +64,10 @@ class Recipe:
         The discriminator's loss: that of Goodfellow et al. (2014), as in the paper, or that of a
         Wasserstein critic with gradient penalty (Gulrajani et al. 2017), as in 3dAAE (Zamorski et
         al. 2020).
+    matching : {"discriminator", "mmd", "sliced Wasserstein"}
+        What pushes codes towards the prior: the discriminator, or a distance between codes and
+        draws, see `adversarial.mismatch`. Then the discriminator learns as well, but only tells how
+        well codes can be told from draws.
     critic_steps : int
         Discriminator updates in one training step.
     gradient_penalty : float
@@ -112,6 +116,7 @@ class Recipe:
     stochastic: bool = False
     standardized: bool = True
     adversarial: Literal["cross-entropy", "wasserstein"] = "wasserstein"
+    matching: Literal["discriminator", "mmd", "sliced Wasserstein"] = "discriminator"
     critic_steps: Annotated[int, Field(ge=1, le=1000)] = 3
     gradient_penalty: Weight = 10.0
     reduction: Literal["mean", "sum"] = "mean"

@@ -18,6 +18,7 @@ from .descent import descend
 from .networks import NETWORKS, critical_points
 
 _CODE_WEIGHT = 0.003  # of the error of a code beside that of its cloud
+_NOISE = 3e-7  # of refinement, about that which `training.estimate_noise` finds after training
 
 Network = Literal[NETWORKS]
 
@@ -64,13 +65,16 @@ class Start:
     scale: float | None = None
 
     def __post_init__(self):
-        taken = self.model is not None and "decoder" in self.networks
-        if taken and self.decoder == "shape models":
+        if self._takes_decoder and self.decoder == "shape models":
             raise ValueError(
                 "the decoder can start from shape models or from another model's weights, not from "
                 "both; take only the encoder and the discriminator of that model, or no shape "
                 "models"
             )
+
+    @property
+    def _takes_decoder(self):
+        return self.model is not None and "decoder" in self.networks
 
     def begin(self, points, recipe, seed=0):
         """
@@ -94,13 +98,14 @@ class Start:
         if self.model is not None:
             transfer.start_from(aae, self.model, self.networks)
         if self.decoder == "shape models":
-            _start_at_shape_models(aae, self, seed)
+            _start_at_shape_models(aae, self, aae.normalize(points)[0], seed)
         elif self.decoder == "cloud":
-            transfer.start_decoder_at(aae, aae.normalize(points[:1])[0][0, : recipe.n_points])
+            cloud = aae.normalize(points[:1])[0][0, : recipe.n_points]
+            transfer.start_decoder_at(aae, cloud, learnt=self._takes_decoder)
         return aae
 
 
-def _start_at_shape_models(aae, start, seed):
+def _start_at_shape_models(aae, start, clouds, seed):
     """Set the decoder to linear shape models and let the encoder learn to read their weights."""
     r, shape_models = aae.recipe, start.shape_models
     bases = [_normalized_basis(model, r.n_points, aae.scale, seed) for model in shape_models]
@@ -114,7 +119,6 @@ def _start_at_shape_models(aae, start, seed):
     if not start.steps:
         return
     draw = _drawer(r, bases, counts, shares, start.limit, seed)
-    drawn = tf.data.Dataset.range(start.steps).map(draw, num_parallel_calls=2).prefetch(2)
 
     # As far as clouds depend on it, a code is wrong by what is wrong with its cloud. A number that
     # only chooses the kind, or that no mode has, is wrong by itself.
@@ -126,8 +130,39 @@ def _start_at_shape_models(aae, start, seed):
         of_clouds = tf.reduce_mean(tf.reduce_sum(apart**2, axis=-1))
         return r.reconstruction_weight * of_clouds + _CODE_WEIGHT * of_codes
 
-    name = "encoder of the shape models"
-    descend(aae.encoder.trainable_variables, loss, drawn, 2e-3, name)
+    def learn(first, end, draw, name):
+        drawn = tf.data.Dataset.range(first, end).map(draw, num_parallel_calls=2).prefetch(2)
+        descend(aae.encoder.trainable_variables, loss, drawn, 2e-3, name)
+
+    half = start.steps // 2
+    learn(0, half, draw, "encoder of drawn shapes")
+    aae.noise = _NOISE
+    if r.refinement_steps:  # which gives real shapes, not quite like draws, known codes as well
+        draw = _with_real(draw, clouds, aae.codes(clouds), seed)
+    learn(half, start.steps, draw, "encoder of drawn and real shapes")
+
+
+def _with_real(draw, clouds, codes, seed):
+    """A drawer like `draw`, a quarter of whose batches are real clouds with known codes."""
+    clouds, codes = tf.constant(clouds), tf.constant(codes)
+
+    def mixed(step):
+        drawn, of_drawn = draw(step)
+        keys = tf.random.experimental.stateless_split(tf.stack([seed, tf.cast(step, tf.int32)]), 2)
+        count = len(drawn) // 4
+        rows = tf.random.stateless_uniform([count], keys[0], 0, len(clouds), tf.int32)
+        # As many points of each, all different if there are enough.
+        part, whole = drawn.shape[1], clouds.shape[1]
+        order = tf.random.experimental.stateless_shuffle(tf.range(max(part, whole)), keys[1])
+        some = tf.gather(tf.gather(clouds, rows), order[:part] % whole, axis=1)
+        # In place of some draws of every kind.
+        kept = tf.range(len(drawn)) % 4 > 0
+        return (
+            tf.concat([tf.boolean_mask(drawn, kept), some], axis=0),
+            tf.concat([tf.boolean_mask(of_drawn, kept), tf.gather(codes, rows)], axis=0),
+        )
+
+    return mixed
 
 
 def _drawer(recipe, bases, counts, shares, limit, seed, batch_size=32):

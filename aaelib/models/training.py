@@ -21,7 +21,7 @@ from .autoencoder import AdversarialAutoencoder, optimizers_of
 from .batches import batches
 from .checked import checked
 from .descent import descend
-from .losses import chamfer_loss, plane_distance
+from .losses import ANY_DIRECTION, plane_distance
 from .runs import Run, State, card_of, fingerprint, put_aside
 
 _FINETUNING_BATCHES = 12  # whose codes are refined; with 6 the decoder learns them by heart
@@ -267,8 +267,8 @@ def finetune_decoder(aae, clouds, batch_size=16, seed=0):
     )
 
     def loss(points, towards, codes):
-        decoded = aae.decoder(codes)
-        distance = chamfer_loss(points, decoded) + plane_distance(points, towards, decoded)
+        # Half Chamfer, half point-to-plane distance, by one search for neighbours.
+        distance = plane_distance(points, towards, aae.decoder(codes), 1 + ANY_DIRECTION)
         return r.reconstruction_weight * tf.reduce_mean(distance) / 2
 
     name = "decoder at refined codes"

@@ -43,15 +43,17 @@ def _differences(theirs, mine):
     return ", ".join(f"{key} {a} and {b}" for key, (a, b) in pairs.items() if a != b)
 
 
-def start_decoder_at(aae, cloud):
+def start_decoder_at(aae, cloud, learnt):
     """
     Move what the decoder draws, so that its mean is a normalized cloud (n_points, 3).
 
-    The cloud's points are taken in the decoder's order, that of the optimal assignment to its mean
-    before. So what pre-training taught about which points move together is kept.
+    Of a decoder that has `learnt`, the cloud's points are taken in its order, that of the optimal
+    assignment to its mean before. So what it knows about which points move together is kept.
     """
     mean = aae.decoder(aae.draw_prior(_MEAN_DRAWS)).numpy().mean(axis=0)
-    order = linear_sum_assignment(cdist(mean, cloud, "sqeuclidean"))[1]
+    order = np.arange(len(cloud))
+    if learnt:
+        order = linear_sum_assignment(cdist(mean, cloud, "sqeuclidean"))[1]
     bias = aae.decoder.get_layer("coordinates").bias
     bias.assign_add(np.reshape(cloud[order] - mean, -1))
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import train_test_split
 from tqdm.auto import tqdm
 
 from ..models import recipes, training
 from ..models.code import digest_of
 from ..models.files import load
+from ..models.networks import NETWORKS
 from ..models.runs import card_of, fingerprint
 from ..models.starts import Start
 from ..shapes.shape_model import ShapeModel, transported
@@ -35,10 +37,12 @@ class Condition:
     augmented : bool
         Part of each batch is drawn from the shape models of those sockets.
     transferred : bool
-        All networks start from pre-trained weights.
-    start : {"scan", "shape models"}
-        What the decoder starts as: one socket, or the shape models of the sockets, which the
-        encoder learns to read before training.
+        Networks start from pre-trained weights.
+    networks : tuple of str
+        Which of them.
+    start : {"scan", "shape models", "as it is"}
+        What the decoder starts as: one socket; the shape models of the sockets, which the encoder
+        learns to read before training; or what it is anyway.
     original : bool
         The recipe of the paper, in as many steps as take as long as the study's own.
     changes : dict
@@ -51,6 +55,7 @@ class Condition:
     sockets: str = "scans"
     augmented: bool = True
     transferred: bool = False
+    networks: tuple = NETWORKS
     start: str = "scan"
     original: bool = False
     changes: dict = field(default_factory=dict)
@@ -202,9 +207,9 @@ def study_recipe(study, condition=FACTORS[0]):
 
 
 def shape_models_path(study, sockets, kind):
-    """The file to which notebook 01 writes the shape model of a set of sockets."""
-    name = f"shape_model_{kind}_{re.sub(' ', '_', sockets)}_{study.seed}.npz"
-    return study.folder / "models" / name
+    """The file of the shape model of a set of sockets."""
+    name = f"shape_model_{kind}_{re.sub(' ', '_', sockets)}_{study.seed}"
+    return study.model_path(name).with_suffix(".npz")
 
 
 def fit_shape_models(study):
@@ -213,22 +218,34 @@ def fit_shape_models(study):
 
     The scans of each split, all its training sockets, and where it has ablations fewer scans.
     """
-    shapes, surfaces, _ = study.load_sockets()
     for each in tqdm(study.splits(), desc="splits"):
-        for name, index in socket_sets(each).items():
-            if name not in ("scans", "training") and each.seed not in study["ablation_splits"]:
-                continue
-            for kind in KINDS:
-                chosen = [i for i in index if shapes.kinds[i] == kind]
-                n_points = study["shape_model"]["points"]
-                some = [surfaces[i] for i in chosen]
-                model = transported(some, shapes.points[chosen], n_points, seed=each.seed)
-                model.save(shape_models_path(each, name, kind))
+        for name in socket_sets(each):
+            if name in ("scans", "training") or each.seed in study["ablation_splits"]:
+                for kind in KINDS:
+                    _fit_shape_model(each, name, kind)
+
+
+def _fit_shape_model(study, sockets, kind):
+    shapes, surfaces, _ = study.load_sockets()
+    chosen = [i for i in socket_sets(study)[sockets] if shapes.kinds[i] == kind]
+    n_points, some = study["shape_model"]["points"], [surfaces[i] for i in chosen]
+    model = transported(some, shapes.points[chosen], n_points, seed=study.seed)
+    model.save(shape_models_path(study, sockets, kind))
 
 
 def load_shape_models(study, sockets="scans"):
-    """Kind -> shape model of a set of sockets, with the correspondence of their clouds."""
-    return {kind: ShapeModel.load(shape_models_path(study, sockets, kind)) for kind in KINDS}
+    """
+    Kind -> shape model of a set of sockets, with the correspondence of their clouds.
+
+    Notebook 01 fits them; one that is not there is fitted now.
+    """
+    found = {}
+    for kind in KINDS:
+        path = shape_models_path(study, sockets, kind)
+        if not path.exists():
+            _fit_shape_model(study, sockets, kind)
+        found[kind] = ShapeModel.load(path)
+    return found
 
 
 def path_of(study, condition, trained=True):
@@ -260,13 +277,33 @@ def before_training(study, condition):
     return path
 
 
+def split_corpus(study, corpus):
+    """Split shapes for pre-training: "training" and "validation", index arrays."""
+    share, seed = study["corpus"]["validation"], study["splits"][0]
+    parts = train_test_split(np.arange(len(corpus)), test_size=share, random_state=seed)
+    return dict(zip(("training", "validation"), parts, strict=True))
+
+
+def pretrain(study, corpus):
+    """Train the networks that transfer starts from, or find them trained; return the `Run`."""
+    return training.train(
+        corpus,
+        split_corpus(study, corpus),
+        study_recipe(study),
+        Start(scale=1.0),  # the corpus is in unit spheres already
+        training.Settings(seed=study["splits"][0], **study["pretraining"]),
+        study.model_path("pretrained"),
+    )
+
+
 def start(study, condition):
     """The `Start` of a condition."""
     if condition.start == "shape models":
         begun = load(before_training(study, condition))
         return Start(model=begun, frozen=condition.frozen, scale=begun.scale)
     model = load(study.model_path("pretrained")) if condition.transferred else None
-    return Start(model=model, frozen=condition.frozen, decoder="cloud")
+    decoder = "cloud" if condition.start == "scan" else "as it is"
+    return Start(model, condition.networks, frozen=condition.frozen, decoder=decoder)
 
 
 def train(study, condition):
