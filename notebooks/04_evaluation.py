@@ -22,30 +22,14 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 # %%
 from IPython.display import Markdown
 
-from aaelib import models
 from aaelib.models.runs import card_of
-from aaelib.shapes import load_sockets
-from aaelib.study import (
-    Study,
-    answers,
-    baselines,
-    cards,
-    conditions,
-    evaluation,
-    even,
-    figures,
-    memory,
-    sealed,
-    tables,
-)
-from aaelib.study.conditions import BEFORE, BEST, CONDITIONS, FACTORS
-from aaelib.study.spread import with_spread
+from aaelib.study import Study, answers, baselines, cards, checks, conditions, even, figures, tables
+from aaelib.study.conditions import BEFORE, BEST, FACTORS
 
 study = Study(profile, "04_evaluation")
-shapes, surfaces, split = study.load_sockets()
 study.source = card_of(conditions.path_of(study, FACTORS[-1]))["source"]
 n_splits, unseen = len(study["splits"]), conditions.unseen_sockets(study)
-code_size, draws = conditions.study_recipe(study).code_size, study["evaluation"]["draws"]
+recipe, draws = conditions.study_recipe(study), study["evaluation"]["draws"]
 
 # %% [markdown]
 # ## The answer
@@ -56,23 +40,13 @@ code_size, draws = conditions.study_recipe(study).code_size, study["evaluation"]
 
 # %%
 evaluated = conditions.evaluate_all(study)
-everything = tables.summary(evaluated, answers.REGISTRY)
-comparison = tables.summary(evaluated)
-claims = tables.claims(evaluated, answers.CLAIMS, answers.REGISTRY)
-four = {condition.name: evaluated[condition.name] for condition in FACTORS}
-prior_std = conditions.study_recipe(study).prior_std
-prior = tables.prior_checks(four | {BEST: evaluated[BEST]}, prior_std)
-study.conclude(*answers.sentences(everything, claims, prior))
+found = answers.find(study, evaluated)
+study.conclude(*answers.sentences(found))
 
 # %%
-asked = [*four, "shape-model start", BEFORE["shape-model start"], baselines.LINEAR]
-chart = {
-    "surface_mm": evaluation.METRICS["surface_mm"],
-    "one_pass_mm": evaluation.METRICS["one_pass_mm"],
-}
 study.figure(
     "T4_answer",
-    figures.bars_with_baselines(everything.loc[asked], chart, asked[-2:]),
+    answers.chart(found.table),
     "Mean distance of reconstructions of unseen sockets to their surfaces, in mm, with codes refined "
     "and in one pass of the encoder. All learnt from the same 51 scans. Grey: no training.",
 )
@@ -86,7 +60,7 @@ study.figure(
 # %%
 study.table(
     "T0_paper",
-    answers.paper_beside(comparison.loc[[*four]], claims, prior),
+    answers.paper_beside(found),
     "Claims of Costa et al. (Displays 74, 2022), where they stand, and what is found here.",
 )
 
@@ -110,6 +84,7 @@ protocol = (
     "jsd: lower is better; coverage: higher; one_nn_accuracy: 0.5 is best. ± is the standard deviation "
     f"over {n_splits} split(s)."
 )
+comparison, four = tables.summary(evaluated), [condition.name for condition in FACTORS]
 study.table(
     "T4_augmentation_transfer",
     comparison.loc[[*four, "original recipe"]],
@@ -147,7 +122,7 @@ study.table(
 study.table(
     "T4_baselines",
     comparison.loc[[*baselines.NAMES]],
-    f"Baselines, k = {code_size}; {protocol} Generation by 'nearest ...' draws that many distinct "
+    f"Baselines, k = {recipe.code_size}; {protocol} Generation by 'nearest ...' draws that many distinct "
     "real sockets.",
 )
 
@@ -183,45 +158,40 @@ study.table(
 # %%
 study.table(
     "T4_claims",
-    claims,
+    found.claims,
     "Mean difference, its 95 % interval (not corrected), and the answer by the corrected p-value. "
     "'Together more than the sum' is the interaction of augmentation and transfer.",
 )
-study.figure("T4_claims", figures.differences(claims), "Table T4_claims as a picture.")
+study.figure("T4_claims", figures.differences(found.claims), "Table T4_claims as a picture.")
 
 # %% tags=["nbval-check-output"]
-print("claims:", *dict.fromkeys(claims.index), sep="\n  ")
-print("each has an answer:", set(claims.answer) <= {"supported", "contradicted", "undecided"})
+print("claims:", *dict.fromkeys(found.claims.index), sep="\n  ")
+print("each has an answer:", set(found.claims.answer) <= {"supported", "contradicted", "undecided"})
 
 # %% [markdown]
 # ## One thing at a time
 #
 # How many sockets a model learns from; and, where the profile trains these ablations, layers of the
-# encoder that keep their pre-trained weights, and the size of the code.
+# encoder that keep their pre-trained weights, the size of the code, and what pushes codes towards the
+# prior: the critic of the study, nothing, or a distance between codes and draws that needs no critic
+# (maximum mean discrepancy, Tolstikhin et al. 2018; sliced Wasserstein distance, Kolouri et al. 2019).
 
 # %%
-ablations = tables.summary(conditions.ablated(study, evaluated))
 study.table(
     "T4_ablations",
-    ablations,
+    tables.summary(conditions.ablated(study, evaluated)),
     "Frozen layers: of the model with augmentation and transfer. Code size, sockets: of the "
-    "shape-model start. ± is over splits, where there are several.",
+    "shape-model start. Pushed to the prior: of the model with augmentation. ± is over splits, where "
+    "there are several.",
 )
 
 # %%
-curve = tables.learning_curve(
-    conditions.ablations(study)["sockets"], evaluated, conditions.learnt_from_fewer(study)
-)
+curve = checks.fewer_sockets(study, evaluated)
 study.table("T4_learning_curve", curve.set_index("model"))
 study.figure(
     "T4_learning_curve",
     figures.learning_curve(
-        curve,
-        "sockets",
-        "model",
-        "surface_mm",
-        "surface error, mm, unseen sockets",
-        marks={},
+        curve, "sockets", "model", "surface_mm", "surface error, mm, unseen sockets", marks={}
     ),
     "Error on unseen sockets by how many real sockets were learnt from (first split): the AAE that "
     "starts as shape models, the linear shape model with as many numbers, the nearest socket.",
@@ -234,10 +204,9 @@ study.figure(
 
 # %%
 kinds = [conditions.unseen_sockets(each).kinds for each in study.splits()]
-by_kind = tables.by_kind(kinds, rows)
 study.table(
     "T4_by_kind",
-    by_kind,
+    tables.by_kind(kinds, rows),
     "Mean Chamfer distance (unit sphere) and surface error in mm of unseen sockets, by kind.",
 )
 
@@ -247,14 +216,10 @@ study.table(
 # From here on the model to take away, in half precision: of all training sockets of the first split.
 
 # %%
-aae = models.load(cards.weights_path(study, "sockets"))
-taken_away = evaluation.measure(aae, unseen, conditions.draw_seeds(study))
-linear = evaluation.measure(
-    models.load(conditions.before_training(study, CONDITIONS[BEST])), unseen, ()
-)
+measured = checks.taken_away(study)
 study.figure(
     "F5_reconstructions",
-    figures.reconstructions(unseen, {"AAE": taken_away, "linear": linear}),
+    figures.reconstructions(unseen, measured),
     "Five test sockets, from the best to the worst reconstructed (top), the reconstructions by the AAE "
     "and by the linear shape models that it started as, coloured by distance to the socket's surface.",
 )
@@ -262,7 +227,7 @@ study.figure(
 # %%
 study.figure(
     "F5_error_maps",
-    figures.error_maps(*tables.error_maps(unseen, {"AAE": taken_away, "linear": linear})),
+    figures.error_maps(*tables.error_maps(unseen, measured)),
     "Mean absolute error at each place of unseen sockets, on the mean test socket of each kind.",
 )
 
@@ -272,7 +237,7 @@ study.figure(
 # %%
 study.figure(
     "F6_samples",
-    figures.cloud_gallery(taken_away["samples"][:10]),
+    figures.cloud_gallery(measured["AAE"]["samples"][:10]),
     "The first ten random samples of the prior, decoded by the model of all training sockets.",
 )
 
@@ -288,15 +253,30 @@ study.figure(
 # %%
 study.table(
     "T4_prior_check",
-    prior,
+    found.prior,
     "Codes of unseen sockets beside the prior, in units of its standard deviation. Draws of the prior "
     f"have mean 0, spread 1, norm 1, and by chance correlation {len(unseen) ** -0.5:.2f}.",
 )
 study.figure(
     "F9_calibration",
-    figures.calibration(*tables.calibration(four | {BEST: evaluated[BEST]}, prior_std)),
+    figures.calibration(*tables.calibration(found.codes, recipe.prior_std)),
     "Left: the share of unseen sockets within the prior's central regions, against their level; on the "
     "dotted line codes are like draws. Right: the spread of each number of the code over the prior's.",
+)
+
+# %% [markdown]
+# More noise makes codes more plausible and reconstructions less accurate. The next figure shows what
+# one costs the other, for the model to take away. The diamond is the noise that it has: the one at
+# which the codes of validation sockets have the variance of the prior.
+
+# %%
+traded = checks.trade_off(study)
+study.table("F9_trade_off", traded)
+study.figure(
+    "F9_trade_off",
+    figures.trade_off(traded),
+    "Error of validation sockets, in mm, against the share of their codes in the prior's 95 % region, "
+    "from little noise (left) to much.",
 )
 
 # %% [markdown]
@@ -306,7 +286,7 @@ study.figure(
 # is the model that has seen its 51 scans and nothing else.
 
 # %%
-distances, memorising = memory.check(study, evaluated)
+distances, memorising = checks.memory(study, evaluated)
 study.table(
     "T4_memorising",
     memorising,
@@ -327,16 +307,11 @@ study.figure(
 # they are in the user's data (`make data`), the finished models meet them here for the first time.
 
 # %%
-held = load_sockets(sealed=True)
-if held is None:
-    print("No sealed sockets in this data.")
+met, count = checks.sealed(study)
+if count:
+    study.table("T7_sealed", met, f"{count} sealed sockets; columns as in table T4.")
 else:
-    found = tables.summary(sealed.evaluate(study, held))
-    study.table(
-        "T7_sealed",
-        found,
-        f"{len(held)} sealed sockets; columns as in table T4.",
-    )
+    print("No sealed sockets in this data.")
 
 # %% [markdown]
 # ## Model cards
@@ -344,14 +319,7 @@ else:
 # The models to take away get a card each. That of the first:
 
 # %%
-carded = {
-    "this model": [taken_away],
-    BEFORE[BEST]: evaluated[BEFORE[BEST]][:1],
-    "real training sockets": evaluated[baselines.NEAREST][:1],
-}
-of_card = with_spread(tables.summary_of_draws(carded))
-of_card = of_card.join(with_spread(tables.by_kind(kinds[:1], carded)))
-Markdown(cards.write_cards(study, of_card.T.rename_axis("")))
+Markdown(cards.write_cards(study, measured["AAE"], evaluated))
 
 # %% [markdown]
 # ## What was learnt

@@ -13,7 +13,7 @@ from aaelib.models import autoencoder, networks, recipes
 from aaelib.models.starts import Start
 from aaelib.shapes import folders, sources
 from aaelib.shapes.shape_model import ShapeModel
-from aaelib.study import baselines, conditions, evaluation, sealed, workspace
+from aaelib.study import baselines, checks, conditions, evaluation, workspace
 from aaelib.study.conditions import BEST, CONDITIONS
 
 SMALL = {"n_points": 32, "encoder": [8, 8], "decoder": [8], "discriminator": [8]}
@@ -67,8 +67,8 @@ def parameters(made, monkeypatch):
 def test_each_condition_is_run_once_on_each_split_in_a_file_of_its_own(made):
     listed = conditions.runs(made)
     names = [(condition.name, each.seed) for each, condition in listed]
-    # 7 conditions twice; 2 frozen, 2 code sizes and 2 sets of sockets once.
-    assert len(set(names)) == len(names) == 7 * 2 + 6
+    # 7 conditions twice; 2 frozen, 2 code sizes, 2 sets of sockets and an MMD once.
+    assert len(set(names)) == len(names) == 7 * 2 + 7
     assert {(name, seed) for name in CONDITIONS for seed in (0, 1)} < set(names)
     paths = {conditions.path_of(each, condition) for each, condition in listed}
     assert len(paths | {made.model_path("pretrained")}) == len(listed) + 1
@@ -95,10 +95,15 @@ def test_an_ablation_varies_one_thing_and_names_its_values(made):
     sets = conditions.socket_sets(made)
     sizes = {n: len(sets[condition.sockets]) for n, condition in ablations["sockets"].items()}
     assert list(sizes) == sorted(sizes.values()) == [8, 12, 20, 30]
+    pushed = ablations["pushed to the prior by"]
+    assert {name: conditions.study_recipe(made, c).matching for name, c in pushed.items()} == {
+        "critic": "discriminator",
+        "mmd": "mmd",
+    }
 
 
 def test_a_profile_without_ablations_trains_the_conditions_alone(made, parameters):
-    parameters |= {"few_scans": [], "frozen_to": [], "code_sizes": []}
+    parameters |= {"few_scans": [], "frozen_to": [], "code_sizes": [], "pushed_by": {}}
     names = [condition.name for each, condition in conditions.runs(made) if not each.seed]
     assert names == list(CONDITIONS)
     found = conditions.ablated(made, {name: [] for name in CONDITIONS})
@@ -293,10 +298,13 @@ def test_sealed_sockets_meet_the_models_and_linear_models_of_every_split(made, m
     surfaces = [*sockets(2, seed=5), *sockets(2, seed=6, length=320)]
     points = np.stack([surface.sample(200) for surface in surfaces])
     held = folders.Shapes(points, np.array(list("abcd")), np.repeat(["TT", "TF"], 2), "sealed")
-    monkeypatch.setattr(sealed, "fit_surfaces", lambda points: surfaces)
-    monkeypatch.setattr(sealed, "load", lambda path: path.stem)
-    monkeypatch.setattr(sealed, "measure", lambda aae, unseen, seeds: aae)
-    found = sealed.evaluate(made, held)
+    monkeypatch.setattr(checks, "load_sockets", lambda sealed: held)
+    monkeypatch.setattr(checks, "fit_surfaces", lambda points: surfaces)
+    monkeypatch.setattr(checks, "load", lambda path: path.stem)
+    monkeypatch.setattr(checks, "measure", lambda aae, unseen, seeds: aae)
+    monkeypatch.setattr(checks.tables, "summary", lambda found: found)
+    found, count = checks.sealed(made)
+    assert count == 4
     *models, linear = found.values()
     assert [*found] == [*CONDITIONS, baselines.LINEAR_ALL_SOCKETS]
     paths = [[conditions.path_of(each, c) for each in made.splits()] for c in CONDITIONS.values()]
@@ -320,3 +328,25 @@ def test_errors_on_validation_sockets_have_a_row_for_each_run_of_a_condition(
     assert (row["steps_before"], row["steps"], row["steps_after"]) == steps
     assert row["validation_chamfer"] == error == row["gap"] * row["trained_chamfer"]
     assert row["validation_jsd"] == pytest.approx(run.history.val_jsd[run.best_epoch], abs=0.1)
+
+
+class Noisy:
+    """In place of a model: with noise codes shrink, and so do the sockets that they decode to."""
+
+    noise = 3e-6
+    recipe = recipes.recipe()
+
+    def encode(self, points):
+        return np.full((len(points), 16), 0.3 / (1 + 1e5 * self.noise))
+
+    def reconstruct(self, points, codes):
+        return points * (0.85 + 0.5 * codes[0, 0])
+
+
+def test_noise_trades_accuracy_for_plausibility(made, monkeypatch):
+    monkeypatch.setattr(checks, "load", lambda path: Noisy())
+    table = checks.trade_off(made, range(-7, -3))
+    assert list(table.index) == ["1e-07", "1e-06", checks.CHOSEN, "1e-05", "0.0001"]
+    assert table.noise.is_monotonic_increasing
+    assert table.inside_95.is_monotonic_increasing
+    assert table.surface_mm.is_monotonic_increasing

@@ -1,8 +1,10 @@
 """The study's answer: the paper's claims beside what is found, and the conclusions in words."""
 
+from typing import NamedTuple
+
 import pandas as pd
 
-from . import baselines, even, tables
+from . import baselines, conditions, even, figures, tables
 from .conditions import BEFORE, BEST, FACTORS
 from .evaluation import METRICS
 
@@ -30,30 +32,60 @@ CLAIMS = (
 )
 
 
-def paper_beside(table, claims, prior):
+class Findings(NamedTuple):
     """
-    T0: what the paper says, where, and what is found here.
+    What the study found, in tables.
 
-    Parameters
+    Attributes
     ----------
     table : pandas.DataFrame
-        `tables.summary` of the four conditions.
+        `tables.summary` by `REGISTRY` of all contenders.
     claims : pandas.DataFrame
         `tables.claims` of `CLAIMS`.
+    codes : dict
+        Name -> results of those whose codes are compared with the prior: the four conditions, that
+        of all training sockets, and ablations of what pushes codes towards the prior.
     prior : pandas.DataFrame
-        `tables.prior_checks` of the four conditions.
-
-    Returns
-    -------
-    pandas.DataFrame
+        `tables.prior_checks` of these.
     """
+
+    table: pd.DataFrame
+    claims: pd.DataFrame
+    codes: dict
+    prior: pd.DataFrame
+
+
+def find(study, evaluated):
+    """Make the tables from what `conditions.evaluate_all` gives: `Findings`."""
+    pushed = conditions.ablations(study).get("pushed to the prior by", {}).values()
+    names = dict.fromkeys([*(c.name for c in FACTORS), BEST, *(c.name for c in pushed)])
+    codes = {name: evaluated[name] for name in names}
+    return Findings(
+        tables.summary(evaluated, REGISTRY),
+        tables.claims(evaluated, CLAIMS, REGISTRY),
+        codes,
+        tables.prior_checks(codes, conditions.study_recipe(study).prior_std),
+    )
+
+
+def chart(table):
+    """The answer as a chart: errors of what learns from the same 51 scans."""
+    metrics = {name: METRICS[name] for name in ("surface_mm", "one_pass_mm")}
+    untrained = [BEFORE[START], baselines.LINEAR]
+    rows = [NEITHER, AUGMENTATION, TRANSFER, BOTH, START, *untrained]
+    return figures.bars_with_baselines(table.loc[rows], metrics, untrained)
+
+
+def paper_beside(found):
+    """T0: what the paper says, where, and what is found (`Findings`) here; a `DataFrame`."""
+    table, claims = found.table.loc[[NEITHER, AUGMENTATION, TRANSFER, BOTH]], found.claims
     least = table.chamfer.idxmin()
-    energy = {name: prior.energy[f"{name}, one pass"] for name in (NEITHER, TRANSFER)}
+    energy = {name: found.prior.energy[f"{name}, one pass"] for name in (NEITHER, TRANSFER)}
     told = table.one_nn_accuracy[BOTH]
     by_transfer = ("transfer helps, alone", "transfer helps, with augmentation")
-    found = {name: claims.loc[[name]].answer.tolist() for name in by_transfer}
-    of_errors = [answer for each in found.values() for answer in each[:2]]
-    of_samples = [answer for each in found.values() for answer in each[2:]]
+    said = [claims.loc[[name]].answer.tolist() for name in by_transfer]
+    of_errors = [answer for each in said for answer in each[:2]]
+    of_samples = [answer for each in said for answer in each[2:]]
     rows = [
         (
             "The least reconstruction error is 0.00124, by augmentation and transfer together.",
@@ -99,17 +131,9 @@ def _counted(answers):
     return f"{told} of {len(answers)} comparisons"
 
 
-def sentences(table, claims, prior):
-    """
-    The answer in six sentences.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        `tables.summary` by `REGISTRY` of all contenders.
-    claims, prior
-        As for `paper_beside`.
-    """
+def sentences(found):
+    """The answer (`Findings`) in six sentences."""
+    table, claims, prior = found.table, found.claims, found.prior
 
     def change(column, start, end):
         return tables.change(table, column, start, end)
@@ -137,7 +161,8 @@ def sentences(table, claims, prior):
         f"**What training adds to linear shape models** of {BEST}: two-way surface distance "
         f"{linear.two_way_mm:.3f} mm before, {best.two_way_mm:.3f} mm after. That it is better: "
         f"{said('training adds to the shape models, all sockets')}.",
-        f"Of the codes of unseen sockets {100 * refined.inside_95:.0f} % lie in the prior's 95 % "
-        f"region. Its samples are told from real sockets with accuracy {best.one_nn_emd:.2f} (1-NN "
-        f"by earth mover's distance; 0.5: not at all), other real sockets with {real:.2f}.",
+        "**Samples** of that network: a nearest-neighbour test that sorts them from unseen sockets "
+        f"is right for {100 * best.one_nn_emd:.0f} % (by earth mover's distance; 50 % is chance), "
+        f"and for {100 * real:.0f} % where other real sockets stand in their place; "
+        f"{100 * refined.inside_95:.0f} % of unseen sockets have codes in the prior's 95 % region.",
     )

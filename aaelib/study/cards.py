@@ -3,7 +3,10 @@
 from ..models.files import export_weights, load
 from ..models.runs import card_of
 from ..shapes.writing import replacing
-from .conditions import BEST, CONDITIONS, budget, path_of, study_recipe
+from . import tables
+from .baselines import NEAREST
+from .conditions import BEFORE, BEST, CONDITIONS, budget, path_of, study_recipe, unseen_sockets
+from .spread import with_spread
 from .templating import render
 
 # Named in full: by these names `models.code` finds what a notebook depends on.
@@ -25,14 +28,21 @@ def export(study):
         export_weights(load(path), weights_path(study, name))
 
 
-def write_cards(study, metrics):
+def write_cards(study, measured, evaluated):
     """
     Write the model cards; return that of the socket model, Markdown.
 
-    `metrics` (pandas.DataFrame) is shown in it: a row a metric, a column for the model and for each
-    baseline that it is compared with.
+    It has metrics of the model (`evaluation.measure`), of the linear models that it started as, and
+    of real sockets (from `conditions.evaluate_all`).
     """
-    best = CONDITIONS[BEST]
+    best, kinds = CONDITIONS[BEST], [unseen_sockets(study).kinds]
+    shown = {
+        "this model": [measured],
+        BEFORE[BEST]: evaluated[BEFORE[BEST]][:1],
+        "real training sockets": evaluated[NEAREST][:1],
+    }
+    metrics = with_spread(tables.summary_of_draws(shown))
+    metrics = metrics.join(with_spread(tables.by_kind(kinds, shown))).T.rename_axis("")
     source = card_of(path_of(study, best))["source"]
     values = {
         "sockets": {

@@ -126,7 +126,11 @@ def ablations(study):
     numbers = {len(sets[name]): _shape_model_start(name, sockets=name) for name in names}
     numbers[len(sets["scans"])] = CONDITIONS["shape-model start"]
     numbers[len(sets["training"])] = CONDITIONS[BEST]
+    pushed = {"critic": CONDITIONS["augmentation"]}
+    for name, changes in study["pushed_by"].items():
+        pushed[name] = Condition(f"pushed by {name}", changes=changes)
     varied = {"frozen layers": frozen, "code size": sizes, "sockets": numbers}
+    varied["pushed to the prior by"] = pushed
     return {what: values for what, values in varied.items() if len(values) > 1}
 
 
@@ -426,19 +430,6 @@ def evaluate_baselines(study):
     for name, values in kept.items():
         contender, metric = name.split(": ")
         found.setdefault(contender, {})[metric] = values
-    return found
-
-
-def learnt_from_fewer(study):
-    """Number of sockets -> {baseline: its result}, for the sets of the study's split."""
-    shapes, surfaces, _ = study.load_sockets()
-    sets, unseen, size = socket_sets(study), unseen_sockets(study), study_recipe(study).code_size
-    found = {}
-    for n, condition in ablations(study)["sockets"].items():
-        index = sets[condition.sockets]
-        known = Known(shapes[index], [surfaces[i] for i in index])
-        learnt = baselines.learnt_from(unseen, known, size)
-        found[n] = {name: unseen.evaluate(clouds, ()) for name, clouds in learnt.items()}
     return found
 
 

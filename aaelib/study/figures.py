@@ -302,6 +302,19 @@ def calibration(shares, spreads):
     return figure.update_yaxes(rangemode="tozero")
 
 
+def trade_off(frame):
+    """Error against plausibility, by the noise of refinement (`checks.trade_off`)."""
+    titles = {"inside_95": "share of codes in the prior's 95 % region", "surface_mm": "error, mm"}
+    figure, _ = _panels(
+        px.line, frame, height=300, x="inside_95", y="surface_mm", markers=True, labels=titles
+    )
+    is_chosen = ~frame.index.str[0].str.isdigit()
+    symbols = np.where(is_chosen, "diamond", "circle")
+    notes = frame.noise.map("noise {:.0e}".format)
+    figure.update_traces(marker={"size": 7 + 7 * is_chosen, "symbol": symbols}, hovertext=notes)
+    return figure.update_yaxes(rangemode="tozero")
+
+
 def bars_with_baselines(table, metrics, baselines):
     """
     Models side by side on several metrics, baselines in grey.

@@ -1,0 +1,140 @@
+"""Checks on finished models: memory, sealed sockets, fewer sockets, accuracy and plausibility."""
+
+import pandas as pd
+
+from ..metrics.reconstruction import reconstruction_errors
+from ..models.files import load
+from ..models.latent import inside
+from ..shapes.sockets import fit_surfaces
+from ..shapes.sources import load_sockets
+from . import baselines, cards, conditions, tables
+from .evaluation import Unseen, measure
+
+CHOSEN = "the model's noise"
+
+
+def memory(study, evaluated):
+    """
+    Compare how near samples and test sockets are to training sockets, on the study's split.
+
+    Both are clouds of one density: decoders have that of the published clouds.
+
+    Parameters
+    ----------
+    study : Study
+    evaluated : dict
+        What `conditions.evaluate_all` gives.
+
+    Returns
+    -------
+    distances : dict of str to (n,) array
+        Chamfer distances (unit sphere) to the nearest training socket, for
+        `figures.nearest_histogram`.
+    table : pandas.DataFrame
+        A row a model: `baselines.memorising`.
+    """
+    points, sets = study.load_sockets()[0].points, conditions.socket_sets(study)
+    unseen, distances, rows = conditions.unseen_sockets(study).points, {}, {}
+    for name, known in ((conditions.BEST, "training"), ("neither", "scans")):
+        learnt = points[sets[known]]
+        of_samples = baselines.nearest_distances(evaluated[name][0]["samples"], learnt)
+        of_test = baselines.nearest_distances(unseen, learnt)
+        distances[f"samples, {name}"] = of_samples
+        distances[f"test sockets, to {len(learnt)} sockets"] = of_test
+        rows[name] = baselines.memorising(of_samples, of_test)
+    return distances, pd.DataFrame(rows).T.rename_axis("model")
+
+
+def sealed(study):
+    """
+    Evaluate all models, and linear shape models of their training sockets, on sealed sockets.
+
+    Nothing was trained on these, chosen by or tuned to them.
+
+    Returns
+    -------
+    table : pandas.DataFrame or None
+        `tables.summary`; None if the user's data has no sealed sockets.
+    count : int
+        How many there are.
+    """
+    held = load_sockets(sealed=True)
+    if held is None:
+        return None, 0
+    unseen, seeds = Unseen(held, fit_surfaces(held.points), drawn=1), conditions.draw_seeds(study)
+    shapes, surfaces, _ = study.load_sockets()
+    found = {}
+    for each in study.splits():
+        for condition in conditions.CONDITIONS.values():
+            aae = load(conditions.path_of(each, condition))
+            found.setdefault(condition.name, []).append(measure(aae, unseen, seeds))
+        index = conditions.socket_sets(each)["training"]
+        known = baselines.Known(shapes[index], [surfaces[i] for i in index])
+        size = conditions.study_recipe(each).code_size
+        result = unseen.evaluate(*baselines.linear(unseen, known, seeds, size))
+        found.setdefault(baselines.LINEAR_ALL_SOCKETS, []).append(result)
+    return tables.summary(found), len(held)
+
+
+def taken_away(study):
+    """
+    Evaluate the model to take away, and the linear models it started as, on the study's split.
+
+    Returns
+    -------
+    dict
+        "AAE" and "linear" -> what `evaluation.measure` gives.
+    """
+    unseen, seeds = conditions.unseen_sockets(study), conditions.draw_seeds(study)
+    before = conditions.before_training(study, conditions.CONDITIONS[conditions.BEST])
+    return {
+        "AAE": measure(load(cards.weights_path(study, "sockets")), unseen, seeds),
+        "linear": measure(load(before), unseen, ()),
+    }
+
+
+def trade_off(study, exponents=range(-9, -3)):
+    """
+    What accuracy costs plausibility: the model to take away, with more and more noise.
+
+    Parameters
+    ----------
+    study : Study
+        Its validation sockets are encoded.
+    exponents : sequence of int
+        Of 10: the noise, in squared normalized units. That of the model is tried as well.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row each, from little noise to much, that of the model named `CHOSEN`: "noise";
+        "inside_95", the share of codes within the prior's 95 % region; "surface_mm", the mean
+        error.
+    """
+    shapes, surfaces, split = study.load_sockets()
+    points = shapes.points[split["validation"]]
+    meshes = [surfaces[i].mesh() for i in split["validation"]]
+    aae, rows = load(cards.weights_path(study, "sockets")), []
+    chosen = aae.noise
+    for aae.noise in sorted([*(10.0**k for k in exponents), chosen]):
+        codes = aae.encode(points)
+        errors = reconstruction_errors(points, aae.reconstruct(points, codes=codes), meshes)
+        [share] = inside(codes, aae.recipe.prior_std, [0.95])
+        name = CHOSEN if aae.noise == chosen else f"{aae.noise:g}"
+        rows.append((name, aae.noise, share, errors["surface_mm"].mean()))
+    columns = ["refined with", "noise", "inside_95", "surface_mm"]
+    return pd.DataFrame(rows, columns=columns).set_index("refined with")
+
+
+def fewer_sockets(study, evaluated):
+    """Errors by the number of sockets, baselines' too, see `tables.learning_curve`."""
+    shapes, surfaces, _ = study.load_sockets()
+    sets, unseen = conditions.socket_sets(study), conditions.unseen_sockets(study)
+    size, varied = conditions.study_recipe(study).code_size, conditions.ablations(study)["sockets"]
+    found = {}
+    for n, condition in varied.items():
+        index = sets[condition.sockets]
+        known = baselines.Known(shapes[index], [surfaces[i] for i in index])
+        learnt = baselines.learnt_from(unseen, known, size)
+        found[n] = {name: unseen.evaluate(clouds, ()) for name, clouds in learnt.items()}
+    return tables.learning_curve(varied, evaluated, found)
