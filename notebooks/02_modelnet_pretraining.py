@@ -27,7 +27,7 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 import numpy as np
 import pandas as pd
 
-from aaelib import shapes
+from aaelib import models, shapes
 from aaelib.metrics.reconstruction import reconstruction_chamfer
 from aaelib.models import latent, networks
 from aaelib.study import Study, conditions, figures
