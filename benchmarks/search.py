@@ -105,15 +105,15 @@ def trials(study):
     recipe = conditions.study_recipe(study)
     slower = {each: 0.3 * getattr(recipe, each) for each in RATES}
     add("slower", "transfer", "all rates x 0.3", slower)
-    add("frozen", "transfer", "encoder's first two layers frozen", frozen={"encoder": "point_2"})
-    add("procedural", "transfer", "procedural corpus", profile={"corpus": {"source": "bundled"}})
+    add("frozen", "encoder", "encoder's first two layers frozen", frozen={"encoder": "point_2"})
+    add("procedural", "encoder", "procedural corpus", profile={"corpus": {"source": "bundled"}})
     many = {"corpus": {"source": "bundled", "n_per_family": 3 * study["corpus"]["n_per_family"]}}
     add("procedural-many", "procedural", "three times as many shapes", profile=many)
-    add("both-corpora", "transfer", "both corpora", profile={"corpus": {"source": "both"}})
+    add("both-corpora", "encoder", "both corpora", profile={"corpus": {"source": "both"}})
     long = 3 * study["pretraining"]["epochs"]
     add(
         "longer",
-        "transfer",
+        "encoder",
         "pre-trained three times as long",
         profile={"pretraining": {"epochs": long}},
     )
