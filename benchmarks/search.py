@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 
 from aaelib import shapes
 from aaelib.models import latent
+from aaelib.models.networks import NETWORKS
 from aaelib.models.runs import card_of
 from aaelib.shapes.folders import Shapes
 from aaelib.shapes.writing import replacing
@@ -94,8 +95,8 @@ def trials(study):
 
     # Transfer, on 51 scans and nothing else.
     found["neither"] = Trial("51 scans, random weights", conditions.FACTORS[0], reference=None)
-    add("transfer", "neither", "all networks pre-trained, order of points kept", transferred=True)
-    add("encoder", "transfer", "only the encoder pre-trained", networks=("encoder",))
+    add("encoder", "neither", "the encoder pre-trained", transferred=True)
+    add("transfer", "encoder", "all networks, the decoder keeps its order", networks=NETWORKS)
     add("decoder", "transfer", "only the decoder pre-trained", networks=("decoder",))
     both = ("encoder", "decoder")
     add("autoencoder", "transfer", "encoder and decoder pre-trained", networks=both)

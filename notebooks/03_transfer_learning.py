@@ -39,12 +39,17 @@ study.source = f"{shapes.source}, transfer from {pretrained_on}"
 # ## The conditions
 #
 # *Augmentation*: half of each batch is drawn afresh from the shape models of the scans (notebook 1),
-# the rest are scans. Without it all are scans. *Transfer*: all three networks start from the
-# pre-trained weights (notebook 2). Without it they start from random ones.
+# the rest are scans. Without it all are scans. *Transfer*: the encoder starts from the pre-trained
+# weights (notebook 2). Without it, it starts from random ones.
 #
-# *The start of the decoder*: its last bias is moved so that the mean of what it draws is one scan. The
-# points of that scan are first put in the order of the decoder's own mean, by optimal assignment.
-# A pre-trained decoder has learnt which points move together; in another order that would be lost.
+# There are other ways to transfer. The paper takes over all three networks; layers can be frozen,
+# rates lowered, other shapes used for pre-training, or more of them. Each was tried on validation
+# sockets, and none did better than the encoder alone:
+# [the table of all of them](../docs/howto/benchmarks.md).
+#
+# *The start of the decoder*: its last bias is moved so that the mean of what it draws is one scan. A
+# pre-trained decoder, where it is taken over, has learnt which points move together. So the points of
+# the scan are first put in the order of the decoder's own mean, by optimal assignment.
 #
 # *Shape-model start*: the decoder starts as the shape models themselves. One number of the code
 # chooses the kind, the others are the weights of the modes. The encoder first learns to read drawn

@@ -93,7 +93,7 @@ def test_the_table_has_means_and_spread_over_splits(folder):
     text = search.run("default", ["base"], (0, 2), Measure())
     [row] = [line for line in text.splitlines() if line.startswith("| base ")]
     assert "1.33 ± 1.41" in row
-    assert "Not run: neither, transfer" in text
+    assert "Not run: neither, encoder" in text
 
 
 def test_other_settings_are_run_and_shown_anew(folder, monkeypatch):

@@ -12,7 +12,6 @@ from tqdm.auto import tqdm
 from ..models import recipes, training
 from ..models.code import digest_of
 from ..models.files import load
-from ..models.networks import NETWORKS
 from ..models.runs import card_of, fingerprint
 from ..models.starts import Start
 from ..shapes.shape_model import ShapeModel, transported
@@ -39,7 +38,7 @@ class Condition:
     transferred : bool
         Networks start from pre-trained weights.
     networks : tuple of str
-        Which of them.
+        Which of them. The encoder alone does best on validation sockets (`make search`).
     start : {"scan", "shape models", "as it is"}
         What the decoder starts as: one socket; the shape models of the sockets, which the encoder
         learns to read before training; or what it is anyway.
@@ -55,7 +54,7 @@ class Condition:
     sockets: str = "scans"
     augmented: bool = True
     transferred: bool = False
-    networks: tuple = NETWORKS
+    networks: tuple = ("encoder",)
     start: str = "scan"
     original: bool = False
     changes: dict = field(default_factory=dict)
