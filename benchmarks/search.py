@@ -138,7 +138,7 @@ def trials(study):
     # The model to take away.
     start = dataclasses.replace(conditions.CONDITIONS[conditions.BEST], name="base")
     found["base"] = Trial("shape-model start, all training sockets", start, reference=None)
-    for steps in (1, 2000, 8000):
+    for steps in (1, 6000):
         changed = {"shape_model_start": {"steps": steps}}
         add(
             f"regression-{steps}",
@@ -155,7 +155,7 @@ def trials(study):
         ("autoencoder_rate", 0.0),
         ("autoencoder_rate", 1e-4),
         ("generator_rate", 1e-4),
-        ("generator_weight", 0.0),
+        ("generator_weight", 0.03),
     ):
         add(f"{entry}-{value:g}", "base", f"{entry} {value:g}", {entry: value})
     return found

@@ -12,9 +12,14 @@ from ..shapes.shape_model import ShapeModel, transported
 from ..shapes.sockets import check_sockets, fit_surfaces
 
 _LEAST_STEPS = 50  # of an epoch; fewer and most of the time goes into validation
-# Shape models change slowly, as in the study: they start well.
-_SHAPE_MODEL_RATES = {"autoencoder_rate": 3e-5, "generator_rate": 3e-4, "finetuning_rate": 1e-4}
-_SHAPE_MODEL_STEPS = 1000  # in which the encoder learns to read them
+# Shape models change slowly, as in the study: they start well, and codes need no critic.
+_AT_SHAPE_MODELS = {
+    "autoencoder_rate": 3e-5,
+    "generator_rate": 3e-4,
+    "finetuning_rate": 1e-4,
+    "generator_weight": 0.0,
+}
+_SHAPE_MODEL_STEPS = 2000  # in which the encoder learns to read them
 
 
 def train(folder, path, recipe, start, settings, *, shares, share, weights_from=None):
@@ -64,7 +69,7 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
     if share:
         check_sockets(shapes.points, shapes.files)
         fitted = shape_models(training_shapes, path.with_suffix(".shape_models"), settings.seed)
-        defaults = {"linear_models": len(fitted)} | _SHAPE_MODEL_RATES
+        defaults = {"linear_models": len(fitted)} | _AT_SHAPE_MODELS
         recipe = recipes.recipe(source, defaults, **changes)
         start, settings = (replace(each, shape_models=fitted) for each in (start, settings))
     if not steps:
