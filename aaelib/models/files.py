@@ -1,6 +1,8 @@
 """Files of trained models."""
 
 import json
+import random
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
@@ -77,6 +79,18 @@ def _shipped(name):
     return file
 
 
+@contextmanager
+def _generators_kept():
+    """Give Python's and NumPy's random generators back the state they had before."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+@_generators_kept()  # making a model seeds them
 def load(path):
     """
     Load a model; one that was saved with its optimizers can also be trained further.

@@ -7,7 +7,15 @@ from scipy.stats import norm
 
 from .networks import NETWORKS
 
+# Entries of a recipe on which it depends what the same weights of a network mean.
+_READ_BY = {
+    "encoder": ("prior_std", "normalization"),
+    "decoder": ("prior_std", "normalization"),
+    "discriminator": ("prior_std", "adversarial"),
+}
 _MEAN_DRAWS = 256  # draws of the prior over which a decoder's mean is taken
+_SHAPED_BY = ("n_points", "code_size", *NETWORKS, "linear_models", "tnets")
+_SHAPED_BY += ("stochastic", "standardized")
 _GATE_SLOPE = 20.0  # a standard deviation; two kinds mix within a tenth of one
 
 
@@ -22,24 +30,37 @@ def freeze(aae, network, last):
 
 
 def start_from(aae, other, networks=NETWORKS):
-    """Copy the weights of another model's networks."""
+    """
+    Copy the weights of another model's networks.
+
+    Raises
+    ------
+    ValueError
+        If a network has other shapes, or other entries of the recipe give its weights another
+        meaning.
+    """
     # Check all of them before any is changed.
     for network in networks:
+        if differ := _differences(other.recipe, aae.recipe, _READ_BY[network]):
+            raise ValueError(
+                f"the {network} of recipe {other.recipe.name!r} was trained with other entries than "
+                f"recipe {aae.recipe.name!r} has: {differ}; make these entries the same, or leave "
+                "that network out"
+            )
         mine, theirs = getattr(aae, network), getattr(other, network)
         if [w.shape for w in mine.weights] != [w.shape for w in theirs.weights]:
             raise ValueError(
                 f"the {network} of recipe {other.recipe.name!r} has other shapes than that of "
-                f"{aae.recipe.name!r}: {_differences(other.recipe, aae.recipe)}; make these "
-                "entries the same, or leave that network out"
+                f"{aae.recipe.name!r}: {_differences(other.recipe, aae.recipe, _SHAPED_BY)}; make "
+                "these entries the same, or leave that network out"
             )
     for network in networks:
         getattr(aae, network).set_weights(getattr(other, network).get_weights())
 
 
-def _differences(theirs, mine):
-    """Entries of two recipes that differ and change shapes of weights, in words."""
-    keys = ("n_points", "code_size", *NETWORKS, "linear_models", "tnets", "stochastic")
-    pairs = {key: (getattr(theirs, key), getattr(mine, key)) for key in (*keys, "standardized")}
+def _differences(theirs, mine, keys):
+    """Those of some entries in which two recipes differ, in words."""
+    pairs = {key: (getattr(theirs, key), getattr(mine, key)) for key in keys}
     return ", ".join(f"{key} {a} and {b}" for key, (a, b) in pairs.items() if a != b)
 
 
