@@ -312,7 +312,7 @@ def compare(
     from . import comparison
 
     found = comparison.compare(generated, reference, points, normalization)
-    typer.echo(found.to_markdown(floatfmt=".4g"))
+    typer.echo(found.to_markdown())
 
 
 @_own()

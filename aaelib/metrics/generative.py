@@ -155,9 +155,8 @@ def jensen_shannon_divergence(generated, reference, resolution=28):
     for name, clouds in (("generated", generated), ("reference", reference)):
         if np.abs(clouds).max() > 1 + 1e-6:  # but for rounding
             raise ValueError(
-                f"{name} has points outside of [-1, 1]^3, coordinates {clouds.min():.4g} to "
-                f"{clouds.max():.4g}; normalize both sets, each shape by itself "
-                '(aaelib.shapes.normalize(points, "unit-sphere")[0]) or all by one scale'
+                f"{name} has points outside of [-1, 1]^3 (up to {np.abs(clouds).max():.4g}); "
+                'normalize both sets, such as aaelib.shapes.normalize(points, "unit-sphere")[0]'
             )
     p, q = (_voxel_counts(clouds, resolution) for clouds in (generated, reference))
     return float(min(jensenshannon(p, q, base=2) ** 2, 1))  # rounding may exceed it

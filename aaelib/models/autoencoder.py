@@ -33,7 +33,7 @@ class Spread(keras.metrics.Metric):
 
     def __init__(self, code_size, name="spread"):
         super().__init__(name=name)
-        self.count = self.add_weight(name="count")
+        self.count = self.add_weight((), "zeros", name="count")
         self.mean = self.add_weight((code_size,), "zeros", name="mean")
         self.squares = self.add_weight((code_size,), "zeros", name="squares")
 

@@ -2,7 +2,6 @@
 
 import json
 import random
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
@@ -79,18 +78,6 @@ def _shipped(name):
     return file
 
 
-@contextmanager
-def _generators_kept():
-    """Give Python's and NumPy's random generators back the state they had before."""
-    states = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-
-
-@_generators_kept()  # making a model seeds them
 def load(path):
     """
     Load a model; one that was saved with its optimizers can also be trained further.
@@ -121,6 +108,8 @@ def load(path):
     readers = {".npz": _exported, ".keras": _saved}
     if path.suffix not in readers or not path.is_file():
         raise ValueError(f"{path} is no model; accepted: a file .keras, or .npz of export_weights")
+    # Making a model seeds the generators of Python and NumPy: the caller's go on as they were.
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         return readers[path.suffix](path)
     except Exception as error:  # damaged files fail in many ways
@@ -129,3 +118,6 @@ def load(path):
             f"{path} holds no AdversarialAutoencoder that can be read ({cause}); name a file that "
             "its save or export_weights has written, or get it again"
         ) from error
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002

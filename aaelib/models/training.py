@@ -146,7 +146,9 @@ def train(shapes, parts, recipe, start, settings, path, about=None):
         devices.agree(int(known_by[:7], 16), f"the run to {path}")
         with locked(path) if devices.is_chief() else nullcontext():
             if (before := card_of(path)).get("fingerprint") != known_by:
-                _say_how_to_go_on(path, before.get("settings", {}).get("epochs"), settings.epochs)
+                _warn_of_more_epochs(
+                    path, before.get("settings", {}).get("epochs"), settings.epochs
+                )
                 for suffix in (".keras", ".csv", ".json"):
                     refuse_folder(path.with_suffix(suffix))  # before training, not after it
                 _train(*used, recipe, start, settings, path, card, known_by)
@@ -154,14 +156,13 @@ def train(shapes, parts, recipe, start, settings, path, about=None):
         return Run.read(path)
 
 
-def _say_how_to_go_on(path, done, epochs):
-    """Warn that more epochs than a finished run has do not go on from its end."""
+def _warn_of_more_epochs(path, done, epochs):
+    """Say that a finished run is not gone on with, and how to train its model for longer."""
     if done and done < epochs:
         warnings.warn(
-            f"{path} is a finished run of {done} epochs, at whose end learning rates have fallen "
-            f"and of which only the best epoch is kept: training starts anew, with {epochs} epochs, "
-            "and replaces it at the end. To go on from it instead, stop this and train to another "
-            f"file with `--weights-from {path}`, in Python Start(models.load(path))",
+            f"{path} is a finished run of {done} epochs, by whose end its rates have fallen: "
+            f"{epochs} epochs start anew, and their model replaces it. To go on from it, train to "
+            f"another file with --weights-from {path} (Start(models.load(path)))",
             stacklevel=3,  # the call of `train`
         )
 

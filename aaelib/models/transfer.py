@@ -7,12 +7,8 @@ from scipy.stats import norm
 
 from .networks import NETWORKS
 
-# Entries of a recipe on which it depends what the same weights of a network mean.
-_READ_BY = {
-    "encoder": ("prior_std", "normalization"),
-    "decoder": ("prior_std", "normalization"),
-    "discriminator": ("prior_std", "adversarial"),
-}
+# Entries of a recipe by which the same weights mean something else, and by which shapes differ.
+_READ_BY = {"codes": ("prior_std", "normalization"), "discriminator": ("prior_std", "adversarial")}
 _MEAN_DRAWS = 256  # draws of the prior over which a decoder's mean is taken
 _SHAPED_BY = ("n_points", "code_size", *NETWORKS, "linear_models", "tnets")
 _SHAPED_BY += ("stochastic", "standardized")
@@ -41,18 +37,13 @@ def start_from(aae, other, networks=NETWORKS):
     """
     # Check all of them before any is changed.
     for network in networks:
-        if differ := _differences(other.recipe, aae.recipe, _READ_BY[network]):
-            raise ValueError(
-                f"the {network} of recipe {other.recipe.name!r} was trained with other entries than "
-                f"recipe {aae.recipe.name!r} has: {differ}; make these entries the same, or leave "
-                "that network out"
-            )
         mine, theirs = getattr(aae, network), getattr(other, network)
-        if [w.shape for w in mine.weights] != [w.shape for w in theirs.weights]:
+        same = [w.shape for w in mine.weights] == [w.shape for w in theirs.weights]
+        keys = _READ_BY.get(network, _READ_BY["codes"]) + (() if same else _SHAPED_BY)
+        if differ := _differences(other.recipe, aae.recipe, keys):
             raise ValueError(
-                f"the {network} of recipe {other.recipe.name!r} has other shapes than that of "
-                f"{aae.recipe.name!r}: {_differences(other.recipe, aae.recipe, _SHAPED_BY)}; make "
-                "these entries the same, or leave that network out"
+                f"the {network} of recipe {other.recipe.name!r} does not suit {aae.recipe.name!r}: "
+                f"{differ}; make these entries the same, or leave that network out"
             )
     for network in networks:
         getattr(aae, network).set_weights(getattr(other, network).get_weights())

@@ -43,7 +43,8 @@ def in_single_precision(points):
 def _loses_digits(points):
     """Whether float32 moves a point of some cloud (..., n_points, 3) by 1e-6 of its size."""
     errors = np.abs(points.astype(np.float32) - points).max(axis=(-2, -1))
-    return bool((errors > 1e-6 * np.ptp(points, axis=-2).max(axis=-1)).any())
+    sizes = np.ptp(points, axis=-2).max(axis=-1)
+    return bool(((errors > 1e-6 * sizes) & (sizes > 0)).any())
 
 
 # Resampling -----------------------------------------------------------------------------------

@@ -137,8 +137,8 @@ class EvenSockets:
 
             - ``mmd_...``, ``coverage_...``, ``one_nn_...``: `minimum_matching_distance`, `coverage`
               and `one_nearest_neighbor_accuracy`, by either distance
-            - ``jsd_one_scale``: `jensen_shannon_divergence`, all divided by the largest radius here;
-              a point beyond that counts in the nearest voxel
+            - ``jsd_one_scale``: `jensen_shannon_divergence`, all divided by the largest radius
+              here; a point beyond counts in the nearest voxel
             - ``..._w1_...``: 1-D Wasserstein distance of the sizes' distributions, in mm, or in %
               of the sockets' mean volume. That of two samples of one distribution is not 0: compare
               with that of other real sockets
