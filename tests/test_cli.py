@@ -14,6 +14,8 @@ from analytic import socket
 from typer.testing import CliRunner
 
 from aaelib.apps import cli, own_shapes
+from aaelib.metrics import generative_metrics
+from aaelib.shapes import normalize
 
 TINY = [  # the recipe and settings of `egg_model`
     *("--set", "code_size=4", "--set", "encoder=8", "--set", "decoder=8"),
@@ -115,6 +117,26 @@ def given_by(monkeypatch, *options):
     said = run("train", "a", "b.keras", *options)
     assert said[::2] == (1, "aaelib: epoch 3: the loss is not finite\n")
     return given
+
+
+def test_sets_of_anybody_s_shapes_are_compared(tmp_path):
+    """A folder in mm and an array of other size and place, with the same shapes but one."""
+    rng = np.random.default_rng(0)
+    sets = [100 * rng.normal(size=(4, 50, 3)) for _ in range(2)]
+    sets[0][:3] = sets[1][:3] / 7 + 1000
+    np.save(tmp_path / "array.npy", sets[0])
+    (tmp_path / "folder").mkdir()
+    for i, cloud in enumerate(sets[1]):
+        np.save(tmp_path / "folder" / f"{i}.npy", cloud)
+    code, said, _ = run("compare", tmp_path / "array.npy", tmp_path / "folder", "--points", 50)
+    assert code == 0
+    values = {row.split("|")[1].strip(): row.split("|")[2] for row in said.splitlines()[2:]}
+    expected = generative_metrics(*(normalize(each, "unit-sphere")[0] for each in sets))
+    assert {name: float(value) for name, value in values.items()} == pytest.approx(expected, 1e-3)
+    np.save(tmp_path / "array.npy", sets[0][0])
+    code, _, error = run("compare", tmp_path / "array.npy", tmp_path / "folder", "--points", 50)
+    assert code == 1
+    assert "array.npy has shape (50, 3)" in error
 
 
 def test_options_reach_what_is_named_like_them(monkeypatch):

@@ -92,6 +92,26 @@ def test_many_meshes_are_loaded_in_parallel_as_one_by_one(tmp_path):
     assert len(together) == len(paths)
 
 
+@pytest.mark.parametrize("suffix", ["npy", "off", "obj"])
+def test_shapes_far_from_the_origin_keep_their_size(tmp_path, target, suffix):
+    """In metres on a surveyor's grid, where float32 has steps of 0.5; others stay in place."""
+    mesh = trimesh.creation.icosphere(2).apply_scale([0.0435, 0.0745, 0.1165])
+    places = {"near": [0.1, 0.2, 0.3], "far": [5e5, 4.5e6, 100]}
+    for name, place in places.items():
+        file = tmp_path / "source" / f"{name}.{suffix}"
+        file.parent.mkdir(exist_ok=True)
+        moved = mesh.copy().apply_translation(place)
+        if suffix == "npy":
+            np.save(file, moved.vertices)
+        else:
+            moved.export(file, digits=9)
+    resampling.resample_tree(file.parent, target, 128)
+    for folder in (file.parent, target):
+        far, near = folders.load_clouds(folder, 128).points
+        np.testing.assert_allclose(np.ptp(far, axis=0), np.ptp(near, axis=0), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(near.mean(axis=0), [0.1, 0.2, 0.3], atol=0.01)
+
+
 @pytest.mark.parametrize("setting", [{"n_points": 0}, {"seed": -1}, {"workers": 0}])
 def test_settings_out_of_range_are_named(source, target, setting):
     with pytest.raises(ValueError, match=f"{next(iter(setting))} is .* or more"):

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial.distance import cdist
+from scipy.stats import entropy
 
 from aaelib.metrics import reconstruction
 from aaelib.metrics.generative import (
@@ -49,8 +51,15 @@ def test_coverage_of_a_hand_solved_case():
     assert coverage(at(0.1, 0.2, 0.6), at(0, 0.5, 1)) == pytest.approx(2 / 3)
 
 
-def test_coverage_counts_all_reference_shapes_at_the_same_distance():
-    assert coverage(at(0), at(0.5, -0.5)) == 1
+def test_a_generated_shape_covers_one_reference_shape():
+    """Of copies as many are covered as there are generated shapes, whatever the order of points."""
+    assert coverage(at(0), at(0.5, -0.5)) == 1 / 2
+    one, other = ellipsoids(2, seed=0)
+    order = np.random.default_rng(0).permuted(np.tile(np.arange(80), (10, 1)), axis=1)
+    reference = np.concatenate([one[order], other[None]])
+    assert coverage(one[None], reference) == 1 / 11
+    assert coverage([one, one, one], reference) == 3 / 11
+    assert coverage([one, one, other], reference) == 3 / 11
 
 
 def test_one_nearest_neighbor_accuracy_of_a_hand_solved_case():
@@ -79,8 +88,36 @@ def test_jensen_shannon_divergence_of_a_hand_solved_case():
     assert found == pytest.approx(middle - 0.5)
 
 
-def test_jensen_shannon_divergence_counts_a_point_outside_in_the_border_voxel():
-    assert jensen_shannon_divergence(at(7.0, -1e30), at(0.99, -0.99)) == 0
+@pytest.mark.parametrize("metric", [jensen_shannon_divergence, generative_metrics])
+@pytest.mark.parametrize("name", ["generated", "reference"])
+def test_clouds_in_mm_or_off_centre_are_refused(metric, name):
+    """In the border voxels sets that share no shape would be alike."""
+    fine = ellipsoids(3, seed=0)
+    for clouds in (100 * fine, fine + 5, fine - [0, 0, 0.8]):
+        sets = {"generated": fine, "reference": fine} | {name: clouds}
+        with pytest.raises(ValueError, match=rf"{name} has points outside .*normalize"):
+            metric(**sets)
+
+
+def test_generative_metrics_are_those_of_plain_formulas():
+    """Over all pairs with SciPy's distances, one formula a line."""
+    generated, reference = ellipsoids(12, seed=0), ellipsoids(12, seed=1, n_points=60) * 0.9
+    union = [*generated, *reference]
+    apart = [[cdist(a, b) ** 2 for b in union] for a in union]
+    apart = np.array([[d.min(0).mean() + d.min(1).mean() for d in row] for row in apart])
+    between = apart[:12, 12:]
+    np.fill_diagonal(apart, np.inf)
+    edges = [np.linspace(-1, 1, 29)] * 3
+    sets = (np.concatenate(clouds) for clouds in (generated, reference))
+    p, q = (np.histogramdd(points, edges)[0].ravel() / len(points) for points in sets)
+    middle = (p + q) / 2
+    expected = {
+        "minimum_matching_distance": between.min(axis=0).mean(),
+        "coverage": len(set(between.argmin(axis=1))) / 12,
+        "one_nearest_neighbor_accuracy": np.mean((apart.argmin(1) < 12) == (np.arange(24) < 12)),
+        "jensen_shannon_divergence": (entropy(p, middle, 2) + entropy(q, middle, 2)) / 2,
+    }
+    assert generative_metrics(generated, reference) == pytest.approx(expected, rel=1e-5)
 
 
 # Limits

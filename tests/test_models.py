@@ -1,6 +1,7 @@
 """The networks, the training step, saving and transfer."""
 
 import hashlib
+import random
 
 import keras
 import numpy as np
@@ -499,3 +500,84 @@ def test_a_shipped_model_is_loaded_by_name_if_it_is_the_published_file(tmp_path,
     assert files.load("sockets").recipe == tiny().recipe
     with pytest.raises(FileNotFoundError, match="pretrained"):
         files.load("pretrained")
+
+
+# Frozen layers, generators, validation in batches
+
+
+def test_frozen_codes_stay_whatever_is_measured_or_learnt(clouds):
+    """Moments by which codes are standardized, too: neither training nor calibration moves them."""
+    model = compiled(frozen={"encoder": "codes"})
+    before, others = model.encode(clouds), 3 * clouds[:, ::-1] ** 2 / 100
+    step(model, others, times=3)
+    model.calibrate([normalized(others)])
+    np.testing.assert_array_equal(model.encode(clouds), before)
+
+
+def test_a_model_is_read_without_a_change_of_the_generators(tmp_path):
+    files.export_weights(tiny(), tmp_path / "tiny.npz")
+    tiny().save(tmp_path / "tiny.keras")
+    for name in ("tiny.npz", "tiny.keras"):
+        random.seed(5), np.random.seed(5)  # noqa: NPY002
+        expected = random.random(), np.random.random()  # noqa: NPY002
+        random.seed(5), np.random.seed(5)  # noqa: NPY002
+        files.load(tmp_path / name)
+        assert (random.random(), np.random.random()) == expected  # noqa: NPY002
+
+
+def test_validation_in_batches_is_that_of_all_shapes_at_once(clouds):
+    model = compiled("compact", discriminator_rate=0.0)
+    five = normalized(clouds)[:5]
+    once, batches = (
+        model.evaluate(five, batch_size=size, verbose=0, return_dict=True) for size in (5, 4)
+    )
+    for name in ("chamfer", "generator_loss", "code_spread"):
+        assert batches[name] == pytest.approx(once[name], rel=1e-4), name
+    spread = model.codes(five).std(axis=0).mean() / model.recipe.prior_std
+    assert batches["code_spread"] == pytest.approx(spread, rel=1e-4)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("counts", [(4, 1), (1, 4), (4, 2)])
+def test_a_loss_of_other_numbers_of_clouds_is_refused(clouds, known, counts):
+    a, b = (tf.constant(normalized(clouds)[:count]) for count in counts)
+    signature = [tf.TensorSpec([None, 64, 3])] * 2
+    in_graph = tf.function(losses.chamfer_loss, input_signature=None if known else signature)
+    with pytest.raises(ValueError if known else tf.errors.InvalidArgumentError, match="a has"):
+        in_graph(a, b)
+    with pytest.raises(ValueError, match="a has"):
+        losses.chamfer_loss(a, b)
+
+
+@pytest.mark.parametrize(
+    ("changes", "networks_taken"),
+    [
+        ({"prior_std": 1.0}, ("decoder",)),
+        ({"normalization": "unit-sphere"}, ("encoder",)),
+        ({"adversarial": "cross-entropy"}, ("discriminator",)),
+    ],
+)
+def test_weights_that_mean_something_else_are_refused_by_name(changes, networks_taken):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        transfer.start_from(tiny(), tiny(**changes), networks_taken)
+
+
+@pytest.mark.parametrize("rate", [0, "0", 0.0, 1])
+def test_a_constant_rate_may_be_any_number(clouds, rate):
+    model = compiled(generator_rate=rate, decay="constant", shared_pass=True)
+    before = model.encoder.get_layer("point_1").get_weights()
+    step(model, clouds)
+    after = model.encoder.get_layer("point_1").get_weights()
+    assert all(np.array_equal(*pair) for pair in zip(before, after, strict=True)) == (
+        not float(rate)
+    )
+
+
+def test_clouds_far_away_are_those_near_by(clouds):
+    """In metres on a surveyor's grid, where float32 has steps of 0.5."""
+    model, near = tiny(), clouds / np.float64(1000)
+    model.scale = 0.1
+    far = near + np.array([5e5, 4.5e6, 100])
+    np.testing.assert_allclose(model.encode(far), model.encode(near), atol=1e-5)
+    sizes = [np.ptp(model.reconstruct(each), axis=1) for each in (far, near)]
+    np.testing.assert_allclose(*sizes, atol=1e-7)

@@ -125,6 +125,16 @@ def test_a_run_with_other_data_or_settings_is_trained(whole, tmp_path, fits, cha
     assert fits == [0]
 
 
+def test_more_epochs_of_a_finished_run_say_how_to_go_on(whole, tmp_path, monkeypatch):
+    path = tmp_path / "run.keras"
+    for suffix in (".keras", ".csv", ".json"):
+        path.with_suffix(suffix).write_bytes(whole.path.with_suffix(suffix).read_bytes())
+    monkeypatch.setattr(training, "_train", mock.Mock())
+    monkeypatch.setattr("test_training.EPOCHS", EPOCHS + 2)
+    with pytest.warns(UserWarning, match=f"finished run of {EPOCHS} epochs.*--weights-from"):
+        train(path)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(FloatingPointError, match="learning rates"):
         train(tmp_path / "run.keras", scale=1e-25)

@@ -185,7 +185,8 @@ def train(
 
     Kept is the epoch whose samples are most like the validation shapes (by JSD). A run that was cut
     off goes on when it is started again; one that is finished is found finished. A finished run of
-    other settings in its place is replaced at the end.
+    other settings in its place is replaced at the end: to train a model for longer, start from its
+    weights (--weights-from) and write to another file.
 
     Parameters
     ----------
@@ -285,6 +286,33 @@ def evaluate(
     typer.echo(found.about["which"])
     typer.echo(found.table.T.to_markdown())
     typer.echo(page)
+
+
+@_own()
+def compare(
+    generated: Path,
+    reference: Path,
+    points: Count = 2048,
+    normalization: Literal["unit-sphere", "dataset"] = "unit-sphere",
+):
+    """
+    Measure how like reference shapes generated ones are, whatever model made them.
+
+    Parameters
+    ----------
+    generated
+        A folder of clouds or meshes, or a .npy array (n, points, 3).
+    reference
+        The same; best as many shapes, which the model has not seen.
+    points
+        Of each cloud of a folder; arrays are taken as they are.
+    normalization
+        Each shape to its own unit sphere, or all by the largest radius, which keeps their sizes.
+    """
+    from . import comparison
+
+    found = comparison.compare(generated, reference, points, normalization)
+    typer.echo(found.to_markdown())
 
 
 @_own()

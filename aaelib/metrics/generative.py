@@ -1,6 +1,8 @@
 """How good generated shapes are."""
 
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial.distance import jensenshannon
 
 from ..shapes.clouds import as_points
@@ -38,9 +40,11 @@ def coverage(generated, reference):
     """
     Fraction of the reference shapes that are nearest to some generated shape.
 
-    COV-CD of Achlioptas et al. (2018), section 3.1. Reference shapes at the same distance all
-    count. Higher is better. Coverage does not depend on how near shapes are, and n generated shapes
-    cover at most n of the m reference shapes (more only with ties).
+    COV-CD of Achlioptas et al. (2018), section 3.1. A generated shape covers one reference shape.
+    Among several at the same distance, such as copies, each takes one so that as many as possible
+    are covered (a maximum matching): the order of the shapes does not matter. Higher is better.
+    Coverage does not depend on how near shapes are, and n generated shapes cover at most n of the m
+    reference shapes.
 
     Parameters
     ----------
@@ -105,7 +109,7 @@ def minimum_matching_distance_of(between):
 
 def coverage_of(between):
     """`coverage` from distances (n generated, m reference shapes)."""
-    return float(_nearest(between).any(axis=0).mean())
+    return float((maximum_bipartite_matching(csr_array(_nearest(between)), "row") >= 0).mean())
 
 
 def one_nearest_neighbor_accuracy_of(within_generated, between, within_reference):
@@ -128,7 +132,7 @@ def jensen_shannon_divergence(generated, reference, resolution=28):
     Parameters
     ----------
     generated : array_like
-        (n, n_points, 3), in [-1, 1]. A point outside counts in the nearest voxel.
+        (n, n_points, 3), in [-1, 1], see `aaelib.shapes.normalize`.
     reference : array_like
         (m, m_points, 3), in [-1, 1].
     resolution : int
@@ -142,11 +146,19 @@ def jensen_shannon_divergence(generated, reference, resolution=28):
     Raises
     ------
     ValueError
-        If an array is not (n, n_points, 3) and finite, or `resolution` is not positive.
+        If an array is not (n, n_points, 3) and finite, if points lie outside of [-1, 1]^3, or if
+        `resolution` is not positive.
     """
     if resolution < 1:
         raise ValueError(f"resolution is {resolution}; expected a positive number of voxels")
-    p, q = (_voxel_counts(clouds, resolution) for clouds in _checked(generated, reference))
+    generated, reference = _checked(generated, reference)
+    for name, clouds in (("generated", generated), ("reference", reference)):
+        if np.abs(clouds).max() > 1 + 1e-6:  # but for rounding
+            raise ValueError(
+                f"{name} has points outside of [-1, 1]^3 (up to {np.abs(clouds).max():.4g}); "
+                'normalize both sets, such as aaelib.shapes.normalize(points, "unit-sphere")[0]'
+            )
+    p, q = (_voxel_counts(clouds, resolution) for clouds in (generated, reference))
     return float(min(jensenshannon(p, q, base=2) ** 2, 1))  # rounding may exceed it
 
 
@@ -170,14 +182,16 @@ def generative_metrics(generated, reference):
     Raises
     ------
     ValueError
-        If an array is not (n, n_points, 3) and finite.
+        If an array is not (n, n_points, 3) and finite, or points lie outside of [-1, 1]^3.
     """
+    # First, as it checks the range before distances take their time.
+    divergence = jensen_shannon_divergence(generated, reference)
     generated, reference = _checked(generated, reference)
     between = pairwise_chamfer(generated, reference)
     return {
         "minimum_matching_distance": minimum_matching_distance_of(between),
         "coverage": coverage_of(between),
-        "jensen_shannon_divergence": jensen_shannon_divergence(generated, reference),
+        "jensen_shannon_divergence": divergence,
         "one_nearest_neighbor_accuracy": one_nearest_neighbor_accuracy_of(
             pairwise_chamfer(generated, generated), between, pairwise_chamfer(reference, reference)
         ),
@@ -195,7 +209,7 @@ def _nearest(distances):
 
 
 def _voxel_counts(clouds, resolution):
-    """Count the points in each voxel of [-1, 1]^3, or nearest to it: (resolution^3,)."""
+    """Count the points in each voxel of [-1, 1]^3: (resolution^3,)."""
     places = np.floor((clouds.reshape(-1, 3) + 1) * (resolution / 2))
     voxels = np.clip(places, 0, resolution - 1).astype(int)
     return np.bincount(voxels @ [resolution**2, resolution, 1], minlength=resolution**3)

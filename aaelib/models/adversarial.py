@@ -35,6 +35,7 @@ def mismatch(matching, codes, prior, prior_std, directions):
     directions : (code_size, any number) tensor
         On which to project: draws of a normal distribution.
     """
+    codes.shape.assert_is_compatible_with(prior.shape)  # one row would be broadcast
     codes, prior = codes / prior_std, prior / prior_std
     if matching == "sliced Wasserstein":
         directions = tf.math.l2_normalize(directions, axis=0)

@@ -28,6 +28,29 @@ _TRACKED = (
 _OPTIMIZERS = ("autoencoder_optimizer", "discriminator_optimizer", "generator_optimizer")
 
 
+class Spread(keras.metrics.Metric):
+    """Mean standard deviation of the numbers of all codes (n, code_size) of several batches."""
+
+    def __init__(self, code_size, name="spread"):
+        super().__init__(name=name)
+        self.count = self.add_weight((), "zeros", name="count")
+        self.mean = self.add_weight((code_size,), "zeros", name="mean")
+        self.squares = self.add_weight((code_size,), "zeros", name="squares")
+
+    def update_state(self, codes):
+        """Add a batch: Chan, Golub and LeVeque (1979), equations 1.5."""
+        n = tf.cast(tf.shape(codes)[0], tf.float32)
+        before, total = self.count + 0.0, self.count + n
+        apart = tf.reduce_mean(codes, axis=0) - self.mean
+        within = n * tf.math.reduce_variance(codes, axis=0)
+        self.squares.assign_add(within + apart**2 * before * n / total)
+        self.mean.assign_add(apart * n / total)
+        self.count.assign(total)
+
+    def result(self):
+        return tf.reduce_mean(tf.sqrt(self.squares / self.count))
+
+
 @keras.saving.register_keras_serializable("aaelib")
 class AdversarialAutoencoder(keras.Model):
     """
@@ -90,6 +113,7 @@ class AdversarialAutoencoder(keras.Model):
             )
         )
         self.trackers = {name: keras.metrics.Mean(name) for name in _TRACKED}
+        self.spread = Spread(self.recipe.code_size)
         self.built = True
 
     # Keras ------------------------------------------------------------------------------------
@@ -142,7 +166,7 @@ class AdversarialAutoencoder(keras.Model):
 
     @property
     def metrics(self):
-        return list(self.trackers.values())
+        return [*self.trackers.values(), self.spread]
 
     def call(self, points):
         """Reconstruct normalized clouds (n, n_points, 3)."""
@@ -263,7 +287,11 @@ class AdversarialAutoencoder(keras.Model):
         }
 
     def test_step(self, data):
-        """Compute the losses of normalized clouds (n, n_points, 3), encoded without noise."""
+        """
+        Compute the losses of normalized clouds (n, n_points, 3), encoded without noise.
+
+        Those of several batches are means over all clouds; the spread is that of all codes.
+        """
         points, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         kind, std = self.recipe.adversarial, self.recipe.prior_std
         codes = self._mean_codes(points)
@@ -273,13 +301,16 @@ class AdversarialAutoencoder(keras.Model):
             "discriminator_loss": discriminator_loss(kind, real, fake),
             "discriminator_accuracy": accuracy(kind, real, fake),
         }
-        chamfer = chamfer_loss(points, self.decoder(codes))
-        return self._track(values | self._step_values(codes, chamfer, fake))
+        chamfer = tf.reduce_mean(chamfer_loss(points, self.decoder(codes)))
+        self.spread.update_state(codes)
+        values |= self._step_values(codes, chamfer, fake)
+        spread = self.spread.result() / std
+        return self._track(values, tf.shape(points)[0], {"code_spread": spread})
 
-    def _track(self, values):
+    def _track(self, values, weight=None, others=()):
         for name, value in values.items():
-            self.trackers[name].update_state(value)
-        results = {name: tracker.result() for name, tracker in self.trackers.items()}
+            self.trackers[name].update_state(value, weight)
+        results = {name: tracker.result() for name, tracker in self.trackers.items()} | dict(others)
         if tf.distribute.has_strategy():
             # Keras averages over hosts along an axis, which scalars lack (keras#20585).
             results = {name: value[None] for name, value in results.items()}
@@ -314,11 +345,12 @@ class AdversarialAutoencoder(keras.Model):
         Set the moments by which codes are standardized to those of batches of normalized clouds.
 
         In training they are lagging averages. The model must be compiled. Like in training, codes
-        are those of parts of clouds; means over parts, as `encode` gives, vary a little less.
+        are those of parts of clouds; means over parts, as `encode` gives, vary a little less. If
+        the layer is frozen, its moments stay.
         """
-        if not self.recipe.standardized:
+        layer = self.encoder.get_layer("standardize") if self.recipe.standardized else None
+        if layer is None or not layer.trainable:
             return
-        layer = self.encoder.get_layer("standardize")
         unstandardized = keras.Model(self.encoder.input, layer.input)
         size = self.recipe.encoder_points
         parts = (self._draws.part(points, size, "calibration part") for points in batches)
@@ -388,12 +420,12 @@ class AdversarialAutoencoder(keras.Model):
         Returns
         -------
         (n, n_points, 3) float32 array
-            In mm.
+            In mm; float64 far from the origin, see `Normalizer.undo`.
         """
         normalized, normalizer = self.normalize(points)
         codes = self.codes(normalized, refinement_steps) if codes is None else codes
         reconstructed = _in_batches(self._decode, codes)
-        return normalizer.undo(reconstructed).astype(np.float32)
+        return normalizer.undo(reconstructed)
 
     def sample(self, n, seed=0):
         """
@@ -427,9 +459,6 @@ class AdversarialAutoencoder(keras.Model):
 
     def normalize(self, points):
         """Normalize clouds (n, n_points, 3) in mm, see `aaelib.shapes.normalize`."""
-        points = np.asarray(points, np.float32)
-        if points.ndim != 3 or points.shape[-1] != 3:
-            raise ValueError(f"points have shape {points.shape}, not (n, n_points, 3)")
         scale = self.scale if self.recipe.normalization == "dataset" else None
         return normalize(points, self.recipe.normalization, scale=scale)
 

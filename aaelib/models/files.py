@@ -1,6 +1,7 @@
 """Files of trained models."""
 
 import json
+import random
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
@@ -107,6 +108,8 @@ def load(path):
     readers = {".npz": _exported, ".keras": _saved}
     if path.suffix not in readers or not path.is_file():
         raise ValueError(f"{path} is no model; accepted: a file .keras, or .npz of export_weights")
+    # Making a model seeds the generators of Python and NumPy: the caller's go on as they were.
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         return readers[path.suffix](path)
     except Exception as error:  # damaged files fail in many ways
@@ -115,3 +118,6 @@ def load(path):
             f"{path} holds no AdversarialAutoencoder that can be read ({cause}); name a file that "
             "its save or export_weights has written, or get it again"
         ) from error
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from ..metrics.distances import check_counterparts
 from ..metrics.neighbors import nearest, searchable, threads
 
 # Distances that the GPU search holds at a time. Three float32 arrays of this size (a difference,
@@ -21,6 +22,8 @@ def nearest_indices(a, b):
     for name, tensor in (("a", a), ("b", b)):
         if tensor.shape.rank != 3 or tensor.shape[-1] != 3:
             raise ValueError(f"{name} has shape {tensor.shape}; expected (n, n_points, 3)")
+    if not a.shape[:1].is_compatible_with(b.shape[:1]):
+        raise ValueError(f"a has {a.shape[0]} clouds and b {b.shape[0]}; both must have as many")
     search = _blocked_indices if tf.config.list_physical_devices("GPU") else _host_indices
     indices = search(tf.stop_gradient(a), tf.stop_gradient(b))
     indices.set_shape(a.shape[:2])
@@ -32,12 +35,14 @@ def _host_indices(a, b):
 
 
 def _nearest_of_clouds(a, b):
+    check_counterparts(a, b)  # a graph may not know how many clouds there are until it runs
     return np.stack(list(threads().map(lambda x, y: nearest(searchable(x), searchable(y)), a, b)))
 
 
 def _blocked_indices(a, b):
     """Compare all pairs, a block of rows of `a` at a time."""
     n, n_points, m_points = tf.shape(a)[0], tf.shape(a)[1], tf.shape(b)[1]
+    tf.debugging.assert_equal(tf.shape(b)[0], n, "a and b must have as many clouds")
     rows = tf.clip_by_value(_BLOCK // (n * m_points), 1, n_points)
     blocks = -(-n_points // rows)
     padded = tf.pad(a, [[0, 0], [0, blocks * rows - n_points], [0, 0]])
@@ -67,6 +72,7 @@ def plane_distance(points, point_normals, decoded, any_direction=ANY_DIRECTION):
     `any_direction` counts whatever its direction. Clouds are (n, n_points, 3), `decoded` (n,
     m_points, 3).
     """
+    points.shape.assert_is_compatible_with(point_normals.shape)
     to_points, to_decoded = nearest_indices(decoded, points), nearest_indices(points, decoded)
     return _plane_distance(
         points, point_normals, decoded, to_points, to_decoded, float(any_direction)
@@ -115,7 +121,9 @@ def chamfer_loss(a, b, reduction="mean"):
     Raises
     ------
     ValueError
-        If `reduction` is neither, or a tensor is not (n, n_points, 3).
+        If `reduction` is neither, a tensor is not (n, n_points, 3), or they differ in n.
+    tf.errors.InvalidArgumentError
+        If they differ in n and that is known only when a graph runs.
     """
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction is {reduction!r}; it can be 'mean' or 'sum'")

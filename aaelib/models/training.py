@@ -1,5 +1,6 @@
 """Train a model on shapes: the one way, which goes on where an earlier call was cut off."""
 
+import warnings
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -144,12 +145,26 @@ def train(shapes, parts, recipe, start, settings, path, about=None):
     with devices.lost_workers_explained():
         devices.agree(int(known_by[:7], 16), f"the run to {path}")
         with locked(path) if devices.is_chief() else nullcontext():
-            if card_of(path).get("fingerprint") != known_by:
+            if (before := card_of(path)).get("fingerprint") != known_by:
+                _warn_of_more_epochs(
+                    path, before.get("settings", {}).get("epochs"), settings.epochs
+                )
                 for suffix in (".keras", ".csv", ".json"):
                     refuse_folder(path.with_suffix(suffix))  # before training, not after it
                 _train(*used, recipe, start, settings, path, card, known_by)
         # Read back, so that this run and one that finds it finished give the same.
         return Run.read(path)
+
+
+def _warn_of_more_epochs(path, done, epochs):
+    """Say that a finished run is not gone on with, and how to train its model for longer."""
+    if done and done < epochs:
+        warnings.warn(
+            f"{path} is a finished run of {done} epochs, by whose end its rates have fallen: "
+            f"{epochs} epochs start anew, and their model replaces it. To go on from it, train to "
+            f"another file with --weights-from {path} (Start(models.load(path)))",
+            stacklevel=3,  # the call of `train`
+        )
 
 
 def _card(shapes, parts, recipe, start, settings):

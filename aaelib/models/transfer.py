@@ -7,7 +7,11 @@ from scipy.stats import norm
 
 from .networks import NETWORKS
 
+# Entries of a recipe by which the same weights mean something else, and by which shapes differ.
+_READ_BY = {"codes": ("prior_std", "normalization"), "discriminator": ("prior_std", "adversarial")}
 _MEAN_DRAWS = 256  # draws of the prior over which a decoder's mean is taken
+_SHAPED_BY = ("n_points", "code_size", *NETWORKS, "linear_models", "tnets")
+_SHAPED_BY += ("stochastic", "standardized")
 _GATE_SLOPE = 20.0  # a standard deviation; two kinds mix within a tenth of one
 
 
@@ -22,24 +26,32 @@ def freeze(aae, network, last):
 
 
 def start_from(aae, other, networks=NETWORKS):
-    """Copy the weights of another model's networks."""
+    """
+    Copy the weights of another model's networks.
+
+    Raises
+    ------
+    ValueError
+        If a network has other shapes, or other entries of the recipe give its weights another
+        meaning.
+    """
     # Check all of them before any is changed.
     for network in networks:
         mine, theirs = getattr(aae, network), getattr(other, network)
-        if [w.shape for w in mine.weights] != [w.shape for w in theirs.weights]:
+        same = [w.shape for w in mine.weights] == [w.shape for w in theirs.weights]
+        keys = _READ_BY.get(network, _READ_BY["codes"]) + (() if same else _SHAPED_BY)
+        if differ := _differences(other.recipe, aae.recipe, keys):
             raise ValueError(
-                f"the {network} of recipe {other.recipe.name!r} has other shapes than that of "
-                f"{aae.recipe.name!r}: {_differences(other.recipe, aae.recipe)}; make these "
-                "entries the same, or leave that network out"
+                f"the {network} of recipe {other.recipe.name!r} does not suit {aae.recipe.name!r}: "
+                f"{differ}; make these entries the same, or leave that network out"
             )
     for network in networks:
         getattr(aae, network).set_weights(getattr(other, network).get_weights())
 
 
-def _differences(theirs, mine):
-    """Entries of two recipes that differ and change shapes of weights, in words."""
-    keys = ("n_points", "code_size", *NETWORKS, "linear_models", "tnets", "stochastic")
-    pairs = {key: (getattr(theirs, key), getattr(mine, key)) for key in (*keys, "standardized")}
+def _differences(theirs, mine, keys):
+    """Those of some entries in which two recipes differ, in words."""
+    pairs = {key: (getattr(theirs, key), getattr(mine, key)) for key in keys}
     return ", ".join(f"{key} {a} and {b}" for key, (a, b) in pairs.items() if a != b)
 
 

@@ -30,6 +30,23 @@ def as_points(points, name="points", ndim=3):
     return points
 
 
+def in_single_precision(points):
+    """
+    Round a cloud (n_points, 3) to float32.
+
+    Where that would change its shape, as far from the origin, its centroid is moved there first.
+    """
+    points = points.astype(float, copy=False)
+    return (points - points.mean(axis=0) * _loses_digits(points)).astype(np.float32)
+
+
+def _loses_digits(points):
+    """Whether float32 moves a point of some cloud (..., n_points, 3) by 1e-6 of its size."""
+    errors = np.abs(points.astype(np.float32) - points).max(axis=(-2, -1))
+    sizes = np.ptp(points, axis=-2).max(axis=-1)
+    return bool(((errors > 1e-6 * sizes) & (sizes > 0)).any())
+
+
 # Resampling -----------------------------------------------------------------------------------
 
 
@@ -56,7 +73,8 @@ def resample(mesh, n_points=2048, seed=0):
     Returns
     -------
     numpy.ndarray
-        (n_points, 3) float32, in the mesh's unit.
+        (n_points, 3) float32, in the mesh's unit and place; around the origin if the mesh is so far
+        from it that float32 would change its shape.
 
     Raises
     ------
@@ -77,8 +95,7 @@ def resample(mesh, n_points=2048, seed=0):
         # The point of an empty cell stays.
         centroids = np.stack(sums, axis=1) / np.maximum(counts, 1)[:, None]
         points = np.where(counts[:, None] > 0, centroids, points)
-    points = _nearest_member(dense, cells, points)
-    return points.astype(np.float32)
+    return in_single_precision(_nearest_member(dense, cells, points))
 
 
 def _surface(mesh):
@@ -163,7 +180,8 @@ class Normalizer:
         Returns
         -------
         numpy.ndarray
-            float32 of the same shape, in the original unit (mm).
+            float32 of the same shape, in the original unit (mm); float64 where float32 would change
+            shapes, far from the origin.
 
         Raises
         ------
@@ -173,7 +191,8 @@ class Normalizer:
         points = np.asarray(points, float)
         if len(self.scales) not in (1, len(points)):
             raise ValueError(f"{len(points)} shapes; {len(self.scales)} were normalized")
-        return (points * self.scales + self.centers).astype(np.float32)
+        restored = points * self.scales + self.centers
+        return restored if _loses_digits(restored) else restored.astype(np.float32)
 
 
 def normalize(points, normalization="dataset", scale=None):

@@ -16,7 +16,7 @@ from joblib.externals.loky import get_reusable_executor
 from tqdm.auto import tqdm
 
 from . import meshes
-from .clouds import resample
+from .clouds import in_single_precision, resample
 from .splits import at_most
 
 SUFFIXES = meshes.SUFFIXES | {".npy"}
@@ -86,7 +86,7 @@ def load_clouds(folder, n_points=2048, limit=None, seed=0):
     Returns
     -------
     Shapes
-        In the files' own unit, as they are.
+        In the files' own unit and place, see `read`.
 
     Raises
     ------
@@ -236,7 +236,8 @@ def read(file, n_points=2048, seed=0):
     Returns
     -------
     numpy.ndarray
-        (n_points, 3) float32, in the file's unit.
+        (n_points, 3) float32, in the file's unit and place; around the origin if the shape is so
+        far from it that float32 would change it.
 
     Raises
     ------
@@ -247,7 +248,7 @@ def read(file, n_points=2048, seed=0):
         raise ValueError(f"{file}: no file (a link that leads nowhere?); take it out or mend it")
     if not _is_cloud(file):
         return resample(file, n_points, seed)
-    points = _read_array(file)
+    points = read_array(file)
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
         raise ValueError(
             f"{file}: {points.dtype} array of shape {points.shape}, not (n_points, 3) of real "
@@ -267,14 +268,15 @@ def read(file, n_points=2048, seed=0):
     if len(points) > n_points:
         keep = np.random.default_rng(seed).permutation(len(points))[:n_points]
         points = points[np.sort(keep)]
-    return points.astype(np.float32)
+    return in_single_precision(points)
 
 
 def _is_cloud(file):
     return file.suffix.lower() == ".npy"
 
 
-def _read_array(file):
+def read_array(file):
+    """Read a plain `.npy` array; a ValueError names a file that is none."""
     try:
         # np.load would open archives, too.
         with file.open("rb") as stream:

@@ -137,7 +137,8 @@ class EvenSockets:
 
             - ``mmd_...``, ``coverage_...``, ``one_nn_...``: `minimum_matching_distance`, `coverage`
               and `one_nearest_neighbor_accuracy`, by either distance
-            - ``jsd_one_scale``: `jensen_shannon_divergence`, all divided by the largest radius here
+            - ``jsd_one_scale``: `jensen_shannon_divergence`, all divided by the largest radius
+              here; a point beyond counts in the nearest voxel
             - ``..._w1_...``: 1-D Wasserstein distance of the sizes' distributions, in mm, or in %
               of the sockets' mean volume. That of two samples of one distribution is not 0: compare
               with that of other real sockets
@@ -197,7 +198,7 @@ class EvenSockets:
             )
         scale = normalize(self.points)[1].scale
         found["jsd_one_scale"] = jensen_shannon_divergence(
-            *(sockets._centred["chamfer_mm2"] / scale for sockets in (samples, self))
+            *(np.clip(each._centred["chamfer_mm2"] / scale, -1, 1) for each in (samples, self))
         )
         for size, column in _SIZES.items():
             unit = self.sizes[size].mean() / 100 if column.endswith("percent") else 1
