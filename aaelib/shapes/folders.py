@@ -141,6 +141,12 @@ def digest(points):
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
+def digest_of_file(file):
+    """Sha256 of a file's bytes, in hexadecimal digits."""
+    with Path(file).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 # Files ----------------------------------------------------------------------------------------
 
 
