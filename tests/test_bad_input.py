@@ -70,7 +70,7 @@ def refuses(folder, says, *names):
     assert sorted(file.name for file, _ in done.refused) == sorted(names)
     expected = {path.relative_to(target).as_posix() for path in done.written}
     there = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
-    assert there == expected | {resampling.SETTINGS, resampling.REFUSED}
+    assert there == expected | {resampling.RECORD, resampling.REFUSED}
     listed = (target / resampling.REFUSED).read_text(encoding="utf-8")
     assert listed.count(str(folder)) >= len(names)
 

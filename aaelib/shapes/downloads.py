@@ -50,10 +50,7 @@ def download_sockets():
     folder, registry = DOWNLOADS / SOCKETS, published_sockets()
     there = [folder / name for name in registry if (folder / name).exists()]
     if changed := unpublished(folder, there):
-        raise FileExistsError(
-            f"{changed[0]} is not the published socket of that name, and a download would replace "
-            "it: move it away, then run the same command again"
-        )
+        raise FileExistsError(f"{changed[0]} is not the published file: move it away, run again")
     return _download(SOCKETS, _SOCKETSSM_URL, registry)
 
 
