@@ -118,6 +118,22 @@ def test_an_evaluation_is_a_page_and_numbers(found, tmp_path):
     np.testing.assert_allclose(errors.chamfer, found.errors.chamfer)
 
 
+def test_names_are_neither_markup_of_a_page_nor_formulas_of_a_table(
+    egg_model, egg_shapes, tmp_path
+):
+    name = "=1+2<img src=x>"
+    few = egg_shapes[:3]
+    few = replace(few, kinds=np.full(3, name), names=np.array([f"{name}{i}" for i in range(3)]))
+    page = evaluate(egg_model, few, draws=1, everything=True).write(tmp_path).read_text()
+    assert "=1+2&lt;img src=x&gt;" in page
+    # What the figures hold is JSON, of which plotly takes tags for markup.
+    assert not re.search(r"1\+2(<|\\u003c)img", page)
+    errors = pd.read_csv(tmp_path / "errors.csv")
+    assert errors["shape"].tolist() == [f"'{name}{i}" for i in range(3)]
+    assert set(errors["class"]) == {f"'{name}"}
+    assert errors.chamfer.dtype == float
+
+
 def test_an_evaluation_is_written_whole_or_not_at_all(found, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError("disk full")
