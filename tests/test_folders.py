@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -183,40 +182,11 @@ def test_of_a_folder_of_clouds_those_of_this_run_are_loaded(source, target):
     assert len(folders.load_clouds(target, 64)) == 6
 
 
-NO_UTF8 = os.fsdecode(b"sof\xe0.off")  # Latin-1
-
-
-def test_names_that_are_no_utf8_are_refused_and_the_rest_is_done(source, target, capsys):
-    write_mesh(source / NO_UTF8)
-    (source / NO_UTF8).with_suffix("").mkdir()
-    write_mesh(source / NO_UTF8.removesuffix(".off") / "chair.off")
-    done = resampling.resample_tree(source, target, 64)
-    assert [len(done.written), len(done.refused)] == [6, 2]
-    for _, reason in done.refused:
-        assert re.search(r"sof\\xe0.*: the name is not UTF-8", reason)
-        print(reason)  # which no character hinders
-    assert (target / resampling.REFUSED).read_bytes().count(b"sof\xe0") == 2
-    with pytest.raises(ValueError, match=r"2 of 8 files can't be used"):
-        folders.load_clouds(source, 64)
-
-
 def test_a_name_as_long_as_names_can_be_is_written(source, target):
     longest = write_mesh(source / ("n" * (os.pathconf(source, "PC_NAME_MAX") - 4) + ".off"))
     done = resampling.resample_tree(source, target, 64)
     assert (len(done.written), done.refused) == (7, [])
     assert (target / longest.name).with_suffix(".npy") in done.written
-
-
-def test_a_path_too_long_for_its_cloud_is_refused_and_the_rest_is_done(source, tmp_path):
-    most = os.pathconf(source, "PC_PATH_MAX")
-    deep = source / Path(*["d" * 200] * ((most - 300 - len(str(source))) // 201))
-    long = write_mesh(deep / "a.off")
-    target = tmp_path / Path(*["target" * 40] * 2)
-    done = resampling.resample_tree(source, target, 64)
-    assert [len(done.written), *done.refused] == [
-        6,
-        (long, f"{long}: the name is too long for its cloud; rename it"),
-    ]
 
 
 def test_names_that_are_formulas_are_quoted_in_the_list_of_refused_files(

@@ -1,6 +1,7 @@
 """What a model is worth: metrics beside baselines, and a page of them."""
 
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -132,6 +133,12 @@ def test_names_are_neither_markup_of_a_page_nor_formulas_of_a_table(
     assert errors["shape"].tolist() == [f"'{name}{i}" for i in range(3)]
     assert set(errors["class"]) == {f"'{name}"}
     assert errors.chamfer.dtype == float
+
+
+def test_a_model_whose_name_is_not_utf8_has_a_page(found, tmp_path):
+    name = os.fsdecode(b"mod\xe8le")  # Latin-1
+    page = replace(found, about=found.about | {"model": name}).write(tmp_path / name)
+    assert r"mod\udce8le: evaluation" in page.read_text("utf-8")
 
 
 def test_an_evaluation_is_written_whole_or_not_at_all(found, tmp_path, monkeypatch):

@@ -102,7 +102,8 @@ class Evaluation:
         with locked(Path(folder) / "index.html"):  # all three are of one evaluation
             for name, text in texts.items():
                 with replacing(Path(folder) / name) as temporary:
-                    temporary.write_text(text, encoding="utf-8")
+                    # The model's path may be no UTF-8.
+                    temporary.write_text(text, "utf-8", errors="backslashreplace")
         return Path(folder) / "index.html"
 
 
