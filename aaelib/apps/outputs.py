@@ -51,6 +51,8 @@ def generate(model, n, folder, seed=0, mesh=None, thickness=4.0, overwrite=False
         If an argument is out of range, or the model's shapes have no size.
     FileExistsError
         If the folder has files in it.
+    RuntimeError
+        If another process is writing into it.
     """
     if n < 1:
         raise ValueError(f"n is {n}; it must be 1 or more")
@@ -89,6 +91,8 @@ def interpolate(model, a, b, folder, steps=5, mesh=None, thickness=4.0, overwrit
         If a file can't be read, or as in `generate`.
     FileExistsError
         If the folder has files in it.
+    RuntimeError
+        If another process is writing into it.
     """
     aae = load_with_card(model)[0]
     _check_mesh(aae, mesh, thickness)
