@@ -20,7 +20,6 @@
 
 # %% tags=["parameters"]
 import os
-from pathlib import Path
 
 profile = os.environ.get("AAELIB_PROFILE", "default")
 own = os.environ.get("AAELIB_SHAPES")  # meshes or clouds, a sub-folder for each class
@@ -33,7 +32,7 @@ from aaelib.study import Study, evaluate, figures, model_report
 
 study = Study(profile, "07_own_shapes")
 settings = study["own_shapes"]
-here = study.folder / "own_shapes" / (Path(own).name if own else "example")
+here = study.own_shapes(own or "example")
 
 # %% [markdown]
 # ## Meshes become clouds
@@ -41,17 +40,14 @@ here = study.folder / "own_shapes" / (Path(own).name if own else "example")
 # The networks read clouds with a fixed number of points. We spread the points evenly over the
 # surface of each mesh and keep the structure of your folders. Any format that trimesh reads is
 # accepted. A file that cannot be read is left out and listed with the reason. A cloud that exists
-# from an earlier run is kept.
+# from an earlier run is kept if it was made of the same file. Clouds of other files are not loaded.
 
 # %%
 families = ("bowl", "goblet", "vase")
 meshes = own or corpus.export(here / "meshes", settings["n_per_family"], families, study.seed)
 study.source = f"folder {own}" if own else "procedural vessels (an example)"
 resampled = shapes.resample_tree(meshes, here / "clouds", seed=study.seed)
-print(
-    f"{len(resampled.written) + len(resampled.kept)} clouds, {len(resampled.refused)} files left "
-    "out"
-)
+print(f"{len(resampled.clouds)} clouds, {len(resampled.refused)} files left out")
 for file, why in resampled.refused:
     print(f"{file}: {why}")
 
@@ -59,7 +55,7 @@ for file, why in resampled.refused:
 # Check here that your shapes look right.
 
 # %%
-clouds = shapes.load_clouds(here / "clouds")
+clouds = shapes.load_clouds(here / "clouds", files=resampled.clouds)
 some = list(range(0, len(clouds), max(1, len(clouds) // 10)))[:10]
 study.figure(
     "own_shapes",

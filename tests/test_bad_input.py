@@ -70,7 +70,7 @@ def refuses(folder, says, *names):
     assert sorted(file.name for file, _ in done.refused) == sorted(names)
     expected = {path.relative_to(target).as_posix() for path in done.written}
     there = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
-    assert there == expected | {resampling.SETTINGS, resampling.REFUSED}
+    assert there == expected | {resampling.RECORD, resampling.REFUSED}
     listed = (target / resampling.REFUSED).read_text(encoding="utf-8")
     assert listed.count(str(folder)) >= len(names)
 
@@ -316,6 +316,34 @@ def test_a_link_that_leads_nowhere(folder, says):
     (folder / "gone.npy").unlink()
     (folder / "self.off").symlink_to(folder / "self.off")
     refuses(folder, says, "self.off")
+
+
+@row("a name that is not UTF-8")
+def test_a_name_that_is_not_utf8(folder, says, capsys):
+    for place in (b"caf\xe9", b"meuble/caf\xe9/chaise"):  # Latin-1
+        file = folder / os.fsdecode(place + b".npy")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, cloud())
+    with pytest.raises(ValueError, match=r"2 of 3 files can't be used"):
+        folders.load_clouds(folder, 10)
+    done = resampling.resample_tree(folder, folder.with_name("clouds"), 10)
+    assert [len(done.written), len(done.refused)] == [1, 2]
+    for _, reason in done.refused:
+        assert re.fullmatch(says, reason)
+        print(reason)  # which no character hinders
+    assert (folder.with_name("clouds") / resampling.REFUSED).read_bytes().count(b"caf\xe9") == 2
+
+
+@row("a path that is too long with the target's in front")
+def test_a_path_that_is_too_long_with_the_targets_in_front(folder, says):
+    room = os.pathconf(folder, "PC_PATH_MAX") - len(str(folder)) - 300
+    long = folder.joinpath(*["d" * 200] * (room // 201), "long.npy")
+    long.parent.mkdir(parents=True)
+    np.save(long, cloud())
+    done = resampling.resample_tree(folder, folder.parent.joinpath(*["t" * 240] * 2), 10)
+    assert ([len(done.written)], [file for file, _ in done.refused]) == ([1], [long])
+    assert re.fullmatch(says, done.refused[0][1])
+    assert len(folders.load_clouds(folder, 10)) == 2
 
 
 @row("clouds written into their own source")

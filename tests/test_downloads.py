@@ -84,8 +84,7 @@ def server(tmp_path, monkeypatch):
 def home(tmp_path, monkeypatch):
     """A data folder with the bundled default and nothing downloaded."""
     folder = tmp_path / "data"
-    for module in (sources, downloads):
-        monkeypatch.setattr(module, "DATA", folder)
+    monkeypatch.setattr(sources, "DATA", folder)
     for module in (places, downloads):
         monkeypatch.setattr(module, "DOWNLOADS", folder)
     monkeypatch.delenv("AAELIB_DATA", raising=False)
@@ -175,6 +174,51 @@ def test_files_that_have_come_are_not_asked_for_again(published, home):
     downloads.download_sockets()
     assert published.requests == ["/TT/c.npy"]
     assert len(list((home / "SocketSSM").rglob("*.npy"))) == 3
+
+
+def test_a_folder_that_lacks_files_gets_these_and_keeps_the_others(published, home):
+    there = home / "SocketSSM" / "TT" / "b.npy"
+    there.parent.mkdir(parents=True)
+    shutil.copy(published.folder / "TT" / "b.npy", there)
+    before = there.stat().st_ino
+    published.faults.append({"cut": 100})
+    downloads.download_sockets()
+    assert sorted(set(published.requests)) == ["/TF/a.npy", "/TT/c.npy"]
+    assert there.stat().st_ino == before
+    assert len(list((home / "SocketSSM").rglob("*.npy"))) == 3
+    # A file that somebody changed is not replaced by the published one.
+    np.save(there, socket().sample(2048, 9))
+    with pytest.raises(FileExistsError, match=r"b\.npy is not the published .*move it away"):
+        downloads.download_sockets()
+    np.testing.assert_array_equal(np.load(there), socket().sample(2048, 9))
+
+
+@pytest.mark.parametrize(
+    ("name", "n_points", "published_still"),
+    [
+        (None, 0, True),  # a part of the published ones
+        ("TT/c.npy", 2048, False),  # a changed file
+        ("TF/invented.npy", 2048, False),
+        ("TT/more/b.npy", 2048, False),
+    ],
+)
+def test_sockets_have_the_name_of_the_published_ones_only_if_all_files_are(
+    published, home, name, n_points, published_still
+):
+    folder = downloads.download_sockets()
+    (folder / "TT" / "b.npy").unlink()
+    if name is not None:
+        (folder / name).parent.mkdir(exist_ok=True)
+        np.save(folder / name, socket().sample(n_points, 7))
+    source = "SocketSSM" if published_still else f"sockets of {folder}"
+    assert sources.load_sockets().source == source
+    # Also where the other socket is not among those that are asked for.
+    assert sources.load_sockets("TF", limit=1).source == source
+    if published_still:
+        assert sources.load_sockets(source="SocketSSM").source == source
+    else:
+        with pytest.raises(ValueError, match=r"1 of . sockets are not those of SocketSSM, such as"):
+            sources.load_sockets(source="SocketSSM")
 
 
 def test_a_downloaded_modelnet_is_a_corpus(modelnet, home):

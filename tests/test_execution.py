@@ -136,6 +136,26 @@ def test_other_shapes_repeat_what_reads_them(study, monkeypatch):
     assert study.reproduce() == ["01", "02"]
     study.write("data/SocketSSM/TT/b.npy", "downloaded")
     assert study.reproduce() == ["01", "02"]
+    # The same shapes in another folder, whose name results show.
+    shutil.copytree(study.root / "elsewhere", study.root / "copies" / "elsewhere")
+    monkeypatch.setenv("AAELIB_SHAPES", str(study.root / "copies" / "elsewhere"))
+    assert study.reproduce() == ["03"]
+
+
+def test_a_vertex_late_in_a_large_mesh_counts_and_so_does_a_linked_folder(study, monkeypatch):
+    monkeypatch.setenv("AAELIB_SHAPES", str(study.root / "own"))
+    study.write("own/vase/a.obj", "v 0 0 0\n" * 50_000 + "v 1 2 3\n")
+    study.write("linked/b.obj", "v 1 2 3\n")
+    os.symlink(study.root / "linked", study.root / "own" / "bowl")
+    study.reproduce()
+    for name in ("own/vase/a.obj", "linked/b.obj"):
+        file = study.root / name
+        before = file.stat()
+        study.edit(name, "v 1 2 3", "v 1 2 9")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert file.stat().st_size == before.st_size
+        assert study.reproduce() == ["03"]
+    assert study.reproduce() == []
 
 
 @pytest.mark.parametrize("variable", ["AAELIB_DATA", "AAELIB_SHAPES"])

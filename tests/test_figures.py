@@ -143,6 +143,14 @@ def test_maps_of_errors_share_one_scale_that_a_few_nodes_may_exceed(capsule):
         np.testing.assert_allclose(array(trace.intensity), each, rtol=1e-6)
 
 
+def test_names_are_no_markup(clouds):
+    name, shown = "<b>a</b> & b", "&lt;b&gt;a&lt;/b&gt; &amp; b"
+    gallery = figures.cloud_gallery(clouds[:1], [name])
+    assert [note.text for note in gallery.layout.scene.annotations] == [shown]
+    steps = figures.interpolation(clouds[:1], [name]).layout.sliders[0].steps
+    assert [step.label for step in steps] == [shown]
+
+
 @pytest.mark.parametrize("as_mesh", [False, True])
 def test_interpolation_moves_only_coordinates_from_the_first_shape_to_the_last(as_mesh, capsule):
     ends = capsule.vertices, capsule.vertices * [1.5, 1.0, 1.0] + [10.0, 0, 0]

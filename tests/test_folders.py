@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -150,6 +151,74 @@ def test_a_cloud_of_the_same_name_from_another_source_is_not_taken_for_its_own(
     done = resampling.resample_tree(tmp_path / "more", target, 64)
     assert [names(done.written), done.removed, len(done.left_over)] == [["0"], [], 5]
     np.testing.assert_array_equal(content(target)["chair/train/0.npy"], resample(other, 64))
+
+
+def test_a_file_of_the_same_size_and_times_is_read_again_and_the_same_one_is_not(
+    source, target, tmp_path
+):
+    """As where a folder takes the place of another: no time of a file in it changes by that."""
+    larger = tmp_path / "larger"
+    for i in range(3):
+        write_mesh(source / f"{i}.stl", 1)
+        write_mesh(larger / f"{i}.stl", 50)
+    resampling.resample_tree(source, target, 64)
+    for cloud in target.rglob("*.npy"):
+        os.utime(cloud, (4e9, 4e9))
+    source.rename(tmp_path / "before")
+    larger.rename(source)
+    done = resampling.resample_tree(source, target, 64)
+    assert names(done.written) == names(done.clouds) == ["0", "1", "2"]
+    np.testing.assert_array_equal(content(target)["1.npy"], resample(source / "1.stl", 64))
+    # Nor does it count that they are elsewhere.
+    source.rename(tmp_path / "moved")
+    os.utime(tmp_path / "moved" / "0.stl")
+    assert names(resampling.resample_tree(tmp_path / "moved", target, 64).kept) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("damage", [lambda cloud: b"", lambda cloud: cloud[:-1] + b"?"])
+def test_a_cloud_that_is_no_longer_what_was_written_is_made_again(source, target, damage):
+    done = resampling.resample_tree(source, target, 64)
+    cloud, whole = done.clouds[2], done.clouds[2].read_bytes()
+    cloud.write_bytes(damage(whole))
+    os.utime(cloud, (4e9, 4e9))
+    assert resampling.resample_tree(source, target, 64).written == [cloud]
+    assert cloud.read_bytes() == whole
+
+
+def test_a_record_that_was_cut_off_costs_one_cloud(source, target):
+    resampling.resample_tree(source, target, 64)
+    record = target / resampling.RECORD
+    record.write_bytes(record.read_bytes()[:-9])
+    for written in (1, 0):
+        assert len(resampling.resample_tree(source, target, 64).written) == written
+
+
+def test_of_a_folder_of_clouds_those_of_this_run_are_loaded(source, target):
+    resampling.resample_tree(source, target, 64)
+    (source / "chair" / "train" / "0.off").unlink()
+    done = resampling.resample_tree(source, target, 64)
+    loaded = folders.load_clouds(target, 64, files=done.clouds)
+    assert [name[-1] for name in loaded.names] == ["1", "4", "3", "2", "5"]
+    assert len(folders.load_clouds(target, 64)) == 6
+
+
+def test_a_name_as_long_as_names_can_be_is_written(source, target):
+    longest = write_mesh(source / ("n" * (os.pathconf(source, "PC_NAME_MAX") - 4) + ".off"))
+    done = resampling.resample_tree(source, target, 64)
+    assert (len(done.written), done.refused) == (7, [])
+    assert (target / longest.name).with_suffix(".npy") in done.written
+
+
+def test_names_that_are_formulas_are_quoted_in_the_list_of_refused_files(
+    source, target, monkeypatch
+):
+    monkeypatch.chdir(source.parent)
+    source.rename("=1+2")
+    Path("=1+2/cut.off").write_text("OFF\n8 12 0\n0 0")
+    resampling.resample_tree("=1+2", target, 64)
+    with (target / resampling.REFUSED).open(newline="", encoding="utf-8") as stream:
+        _, row = csv.reader(stream)
+    assert [cell[:5] for cell in row] == ["'=1+2", "'=1+2"]
 
 
 def names(clouds):

@@ -1,6 +1,7 @@
 """What a model is worth: metrics beside baselines, and a page of them."""
 
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -116,6 +117,28 @@ def test_an_evaluation_is_a_page_and_numbers(found, tmp_path):
     assert (values["n"], values["seeds"], values["source"]) == (5, [1000, 1001], "bälle")
     errors = pd.read_csv(tmp_path / "errors.csv", index_col="shape")
     np.testing.assert_allclose(errors.chamfer, found.errors.chamfer)
+
+
+def test_names_are_neither_markup_of_a_page_nor_formulas_of_a_table(
+    egg_model, egg_shapes, tmp_path
+):
+    name = "=1+2<img src=x>"
+    few = egg_shapes[:3]
+    few = replace(few, kinds=np.full(3, name), names=np.array([f"{name}{i}" for i in range(3)]))
+    page = evaluate(egg_model, few, draws=1, everything=True).write(tmp_path).read_text()
+    assert "=1+2&lt;img src=x&gt;" in page
+    # What the figures hold is JSON, of which plotly takes tags for markup.
+    assert not re.search(r"1\+2(<|\\u003c)img", page)
+    errors = pd.read_csv(tmp_path / "errors.csv")
+    assert errors["shape"].tolist() == [f"'{name}{i}" for i in range(3)]
+    assert set(errors["class"]) == {f"'{name}"}
+    assert errors.chamfer.dtype == float
+
+
+def test_a_model_whose_name_is_not_utf8_has_a_page(found, tmp_path):
+    name = os.fsdecode(b"mod\xe8le")  # Latin-1
+    page = replace(found, about=found.about | {"model": name}).write(tmp_path / name)
+    assert r"mod\udce8le: evaluation" in page.read_text("utf-8")
 
 
 def test_an_evaluation_is_written_whole_or_not_at_all(found, tmp_path, monkeypatch):

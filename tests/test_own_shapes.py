@@ -1,5 +1,6 @@
 """Training on a folder of one's own: parts, starts, shape models, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,19 @@ def test_shape_models_are_kept_beside_the_model_and_found_again(
     assert train_cups(cups, cup_model).card == card_of(cup_model)
 
 
+def test_shape_models_of_other_code_are_fitted_again(cups, cup_model, monkeypatch):
+    monkeypatch.setattr(own_shapes.code, "digest_of", lambda *names: "0" * 64)
+    monkeypatch.setattr(own_shapes, "transported", pytest.fail)
+    with pytest.raises(pytest.fail.Exception):
+        own_shapes.shape_models(load_clouds(cups, 128), cup_model.with_suffix(".shape_models"), 0)
+
+
+def test_a_class_with_a_long_name_has_a_shape_model(cups, tmp_path):
+    shapes = load_clouds(cups, 128)
+    shapes = replace(shapes, kinds=np.where(shapes.kinds == "TT", "n" * 250, "TF"))
+    assert len(own_shapes.shape_models(shapes, tmp_path, seed=0)) == 2
+
+
 def test_a_class_of_one_socket_has_no_shape_model(cups, tmp_path):
     shapes = load_clouds(cups, 128)
     one_tf = shapes[
@@ -121,6 +135,17 @@ def test_a_class_of_one_socket_has_no_shape_model(cups, tmp_path):
 
 
 # Bad input
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.json", "m.resume/letter.txt"])
+def test_files_of_no_run_are_not_replaced(eggs, train_tiny, tmp_path, name):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text('{"epoch": 1}')
+    with pytest.raises(FileExistsError, match=rf"{name}.*move it away"):
+        train_tiny(eggs, tmp_path / "m.keras")
+    assert file.read_text() == '{"epoch": 1}'
+    assert not (tmp_path / "m.keras").exists()
 
 
 @pytest.mark.parametrize(

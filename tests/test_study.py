@@ -2,13 +2,16 @@
 
 import json
 
+import jupytext
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+import trimesh
 from analytic import sockets
 
 from aaelib.shapes.folders import Shapes
+from aaelib.shapes.places import NOTEBOOKS
 from aaelib.study import figures, workspace
 
 DATA = "*analytic sockets · profile quick · 2 splits*"
@@ -16,6 +19,7 @@ QUICK = """
 splits: [7, 9]
 pictures: false
 sockets: {scans: {TT: 2, TF: 1}, validation: 0.5, test: 0.5}
+own_shapes: {n_per_family: 1}
 """
 PLOTLY = "application/vnd.plotly.v1+json"
 
@@ -104,6 +108,31 @@ def test_a_table_is_written_in_full_with_its_provenance(shown, frame):
     assert "error_sd" not in text
     assert text.endswith(f"**T9.** Errors in mm, lower is better. {DATA}\n")
     assert shown == [text.rstrip("\n")]
+
+
+@pytest.mark.usefixtures("shown")
+def test_notebook_7_keeps_folders_of_one_name_apart(tmp_path, monkeypatch):
+    cells = jupytext.read(NOTEBOOKS / "07_own_shapes.py").cells
+    begin = [cell.source for cell in cells if cell.cell_type == "code"][:4]
+    assert "load_clouds" in begin[-1]
+    monkeypatch.setenv("AAELIB_PROFILE", "quick")
+    for year, names in {"2025": "ab", "2026": "bc"}.items():
+        folder = tmp_path / year / "meshes"
+        folder.mkdir(parents=True)
+        for name in names:
+            trimesh.creation.capsule(radius=int(year)).export(folder / f"{name}.stl")
+        monkeypatch.setenv("AAELIB_SHAPES", str(folder))
+        found = {}
+        exec("\n".join(begin), found)
+        assert found["study"].source == f"folder {folder}"
+        assert "".join(found["clouds"].names) == names
+        radii = np.linalg.norm(found["clouds"].points[..., :2], axis=-1).max(axis=1)
+        np.testing.assert_allclose(radii, int(year), rtol=0.01)
+
+
+@pytest.mark.usefixtures("shown")
+def test_a_folder_is_no_markup_of_a_page():
+    assert run(source="folder /a/<img src=x>").provenance.startswith("folder /a/&lt;img src=x&gt;")
 
 
 def test_a_table_without_caption_is_written_and_not_shown(shown, frame):

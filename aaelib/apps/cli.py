@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import sys
 import tempfile
 import warnings
 from functools import partial
@@ -111,6 +112,7 @@ def main(
 ):
     # TensorFlow logs that there is no GPU as an error; what really fails raises an exception.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of folders may be no UTF-8
 
 
 @_own()
@@ -125,8 +127,8 @@ def resample(
     """
     Put evenly spread points on every mesh of a tree.
 
-    Files that can't be read are left out and listed. A cloud of an earlier call is kept if it is
-    newer than its mesh and has the same settings, and removed if its mesh is refused now. Clouds
+    Files that can't be read are left out and listed. A cloud of an earlier call is kept if it was
+    made of the same file with the same settings, and removed if its mesh is refused now. Clouds
     without a mesh in the source are listed and stay.
 
     Parameters
@@ -155,7 +157,7 @@ def resample(
         f"refused, {len(found.removed)} removed, {len(found.left_over)} left over; "
         f"{found.shapes_per_second:.1f} shapes a second"
     )
-    if not (found.written or found.kept):
+    if not found.clouds:
         raise typer.Exit(1)
 
 

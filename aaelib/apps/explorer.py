@@ -21,6 +21,7 @@ from ..metrics import pairwise_chamfer
 from ..models import files
 from ..shapes import printing, sources
 from ..shapes.clouds import normalize
+from ..shapes.places import published_folders
 from ..shapes.sockets import vertex_values
 from ..study import figures
 from . import design, limbs, outputs
@@ -78,11 +79,9 @@ def explore(model="sockets"):
 
 
 def _known_sockets():
-    """All public sockets, or a few stand-ins, which are drawn one by one."""
-    try:
-        return sources.load_sockets(source="SocketSSM")
-    except FileNotFoundError:
-        return sources.load_sockets(limit=_STAND_INS)
+    """All sockets that are there, or a few stand-ins, which are drawn one by one."""
+    there = published_folders(sources.SOCKETS)
+    return sources.load_sockets(limit=None if there else _STAND_INS)
 
 
 def departure(surface, start):

@@ -9,7 +9,7 @@ from ..models.files import SHIPPED, export_weights, load
 from ..models.runs import load_with_card
 from ..shapes import folders, printing
 from ..shapes.sockets import SocketSurface, check_sockets
-from ..shapes.writing import replacing
+from ..shapes.writing import locked, replacing
 from ..study import figures
 from . import design
 
@@ -51,13 +51,16 @@ def generate(model, n, folder, seed=0, mesh=None, thickness=4.0, overwrite=False
         If an argument is out of range, or the model's shapes have no size.
     FileExistsError
         If the folder has files in it.
+    RuntimeError
+        If another process is writing into it.
     """
     if n < 1:
         raise ValueError(f"n is {n}; it must be 1 or more")
     aae = load_with_card(model)[0]
     _check_mesh(aae, mesh, thickness)
     clouds = aae.sample(n, seed)
-    return _write_shapes(clouds, folder, "sample_{:04d}", mesh, thickness, overwrite)
+    with locked(Path(folder, "shapes")):
+        return _write_shapes(clouds, folder, "sample_{:04d}", mesh, thickness, overwrite)
 
 
 def interpolate(model, a, b, folder, steps=5, mesh=None, thickness=4.0, overwrite=False):
@@ -88,16 +91,19 @@ def interpolate(model, a, b, folder, steps=5, mesh=None, thickness=4.0, overwrit
         If a file can't be read, or as in `generate`.
     FileExistsError
         If the folder has files in it.
+    RuntimeError
+        If another process is writing into it.
     """
     aae = load_with_card(model)[0]
     _check_mesh(aae, mesh, thickness)
     codes = aae.encode(np.stack([folders.read(Path(file), aae.recipe.n_points) for file in (a, b)]))
     clouds = aae.decode(latent.interpolate(*codes, steps))
-    files, refused = _write_shapes(clouds, folder, "step_{}", mesh, thickness, overwrite)
     shares = [f"{share:.0%}" for share in np.linspace(0, 1, steps)]
     labels = [Path(a).stem, *shares[1:-1], Path(b).stem]
     page = Path(folder, "interpolation.html")
-    figures.write_html(figures.interpolation(clouds, labels), page)
+    with locked(Path(folder, "shapes")):
+        files, refused = _write_shapes(clouds, folder, "step_{}", mesh, thickness, overwrite)
+        figures.write_html(figures.interpolation(clouds, labels), page)
     return [*files, page], refused
 
 
@@ -173,7 +179,7 @@ def _check_mesh(aae, mesh, thickness):
 
 def _write_shapes(clouds, folder, name, mesh, thickness, overwrite):
     """Write clouds and their walls; return the files, and the walls that could not be made."""
-    if any(Path(folder).glob("*")) and not overwrite:
+    if any(Path(folder).glob("[!.]*")) and not overwrite:
         raise FileExistsError(
             f"{folder} has files in it, which may be shapes of another model; name another "
             "folder, or overwrite them (--overwrite)"

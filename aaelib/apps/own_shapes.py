@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..models import devices, files, recipes, starts, training
+from ..models import code, devices, files, recipes, runs, starts, training
 from ..models.networks import NETWORKS
 from ..shapes import folders, splits
 from ..shapes.shape_model import ShapeModel, transported
@@ -54,6 +54,7 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
     devices.strategy()  # workers have to find each other before anything is computed
     if path.suffix.lower() != ".keras":
         raise ValueError(f"{path} has the suffix {path.suffix!r}; a model is written as .keras")
+    runs.check_place(path)
     source, changes = recipe
     recipe = recipes.recipe(source, **changes)
     # What is out of range is said before files are read and shape models fitted.
@@ -84,7 +85,7 @@ def shape_models(shapes, folder, seed):
     Fit linear shape models, one a class, with the correspondence of the clouds.
 
     They are kept in a folder: the correspondence takes minutes, which a run that goes on does not
-    spend again.
+    spend again. Those of other clouds, seeds or code stay beside them, and are not read.
     """
     kinds, counts = np.unique(shapes.kinds, return_counts=True)
     if counts.min() < 2:
@@ -92,10 +93,11 @@ def shape_models(shapes, folder, seed):
             f"class {str(kinds[counts.argmin()])!r} has {counts.min()} training shape; a shape "
             "model takes 2 or more: add shapes, or train without shape models"
         )
-    kept = []
+    kept, made_by = [], code.digest_of("aaelib.shapes.shape_model")[:16]
     for kind in kinds:
         points = shapes.points[shapes.kinds == kind]
-        kept.append(Path(folder) / f"{kind}-{folders.digest(points)}-{seed}.npz")
+        name = f"{kind[:40]}-{folders.digest(points)}-{seed}-{made_by}.npz"
+        kept.append(Path(folder) / name)
         if devices.is_chief() and not kept[-1].exists():
             surfaces = fit_surfaces(points)
             transported(surfaces, points, points.shape[1], seed=seed).save(kept[-1])

@@ -11,7 +11,7 @@ from pathlib import Path
 import joblib
 import pandas as pd
 
-from ..shapes.writing import replacing
+from ..shapes.writing import refuse_folder, replacing
 from . import code, files
 from .autoencoder import AdversarialAutoencoder
 
@@ -98,11 +98,22 @@ def fingerprint(parts, recipe, start, settings, card):
     return joblib.hash([code.digest_of(*_CODE), points, vars(recipe), start, settings, card])
 
 
+def check_place(path):
+    """Raise if what no run wrote would be replaced by one: before training, not after it."""
+    for suffix, mark in ((".keras", b""), (".csv", b"val_jsd"), (".json", b'"best_epoch"')):
+        file = path.with_suffix(suffix)
+        refuse_folder(file)
+        if file.exists() and mark not in file.read_bytes():
+            raise FileExistsError(f"{file} is of no run of ours: move it away, or rename the model")
+
+
 def put_aside(folder, fingerprint):
     """Move the state of a different run aside."""
-    if folder.is_file():
-        raise FileExistsError(f"a file is in the place of a run's state: {folder}; move it away")
     file = folder / "state.json"
+    others = [f for f in folder.glob("[!.]*") if f.suffix != ".keras" and f != file]
+    if others or folder.is_file():
+        file = [*others, folder][0]
+        raise FileExistsError(f"a file is in the place of a run's state: {file}; move it away")
     if file.exists() and json.loads(file.read_text())["fingerprint"] != fingerprint:
         aside = folder.with_name(f"{folder.name}-before")
         shutil.rmtree(aside, ignore_errors=True)

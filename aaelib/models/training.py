@@ -16,14 +16,14 @@ from tqdm.keras import TqdmCallback
 from ..metrics.generative import jensen_shannon_divergence
 from ..shapes.clouds import normalize, normals
 from ..shapes.folders import digest
-from ..shapes.writing import locked, refuse_folder
+from ..shapes.writing import locked
 from . import devices
 from .autoencoder import AdversarialAutoencoder, optimizers_of
 from .batches import batches
 from .checked import checked
 from .descent import descend
 from .losses import ANY_DIRECTION, plane_distance
-from .runs import Run, State, card_of, fingerprint, put_aside
+from .runs import Run, State, card_of, check_place, fingerprint, put_aside
 
 _FINETUNING_BATCHES = 12  # whose codes are refined; with 6 the decoder learns them by heart
 _NOISE_EXPONENTS = -10.0, -5.0  # of 10, between which the noise is sought, normalized units
@@ -131,7 +131,8 @@ def train(shapes, parts, recipe, start, settings, path, about=None):
     RuntimeError
         If another process trains to the same path.
     OSError
-        If a file cannot be written; what was done by then is kept, to go on from.
+        If a file cannot be written; what was done by then is kept, to go on from. Before training,
+        if files of no run are in the place of the history, the card or the state.
     """
     if recipe.standardized and settings.batch_size < 2:
         raise ValueError(
@@ -149,8 +150,7 @@ def train(shapes, parts, recipe, start, settings, path, about=None):
                 _warn_of_more_epochs(
                     path, before.get("settings", {}).get("epochs"), settings.epochs
                 )
-                for suffix in (".keras", ".csv", ".json"):
-                    refuse_folder(path.with_suffix(suffix))  # before training, not after it
+                check_place(path)
                 _train(*used, recipe, start, settings, path, card, known_by)
         # Read back, so that this run and one that finds it finished give the same.
         return Run.read(path)

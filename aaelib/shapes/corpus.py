@@ -65,7 +65,7 @@ def export(folder, n_per_family, families, seed=0):
     ----------
     folder : str or Path
         Created if missing. It gets a sub-folder for each family, with files ``vase_0000.stl`` and
-        so on. Files that are there already stay as they are.
+        so on.
     n_per_family : int
         Meshes of each family, the same that `generate` puts points on.
     families : sequence of str
@@ -88,10 +88,8 @@ def export(folder, n_per_family, families, seed=0):
         for index in range(n_per_family):
             file = Path(folder, family, f"{family}_{index:04d}.stl")
             mesh = draw_mesh(family, index, seed)[0].export(file_type="stl")
-            # A file that is written again looks new to what is made of it.
-            if not (file.exists() and file.read_bytes() == mesh):
-                with replacing(file) as temporary:
-                    temporary.write_bytes(mesh)
+            with replacing(file) as temporary:
+                temporary.write_bytes(mesh)
     return Path(folder)
 
 

@@ -6,7 +6,8 @@ import shutil
 import pooch
 from tqdm.auto import tqdm
 
-from .places import DATA, DOWNLOADS
+from .places import DOWNLOADS
+from .sources import SOCKETS, published_sockets, unpublished
 from .writing import locked
 
 _SOCKETSSM_URL = (
@@ -30,7 +31,8 @@ def download_sockets():
     """
     Download SocketSSM (200 sockets, 10 MB, CC BY-SA 4.0) into `data/SocketSSM`.
 
-    Every file is checked against its sha256. A download that failed keeps the files that came.
+    Every file is checked against its sha256. A download that failed keeps the files that came, and
+    where the folder lacks files, only these are downloaded.
 
     Returns
     -------
@@ -40,13 +42,16 @@ def download_sockets():
     Raises
     ------
     OSError
-        If a file can't be downloaded or written, or is not the published one. There is no
-        `data/SocketSSM` then.
+        If a file can't be downloaded or written, or is not the published one. Where there was no
+        `data/SocketSSM`, there is none then; a changed file in it is named, and stays.
     RuntimeError
         If another process is downloading it.
     """
-    lines = (DATA / "SocketSSM-registry.txt").read_text().splitlines()
-    return _download("SocketSSM", _SOCKETSSM_URL, dict(line.split() for line in lines))
+    folder, registry = DOWNLOADS / SOCKETS, published_sockets()
+    there = [folder / name for name in registry if (folder / name).exists()]
+    if changed := unpublished(folder, there):
+        raise FileExistsError(f"{changed[0]} is not the published file: move it away, run again")
+    return _download(SOCKETS, _SOCKETSSM_URL, registry)
 
 
 def download_modelnet(n_classes):
@@ -81,15 +86,17 @@ def download_modelnet(n_classes):
 def _download(name, url, registry, unzip=None):
     """Download files (name -> sha256) into a hidden folder, then move it into place."""
     folder, work = DOWNLOADS / name, DOWNLOADS / f".{name}"
-    files = pooch.create(work, url, registry=registry, retry_if_failed=2)
     pooch.get_logger().setLevel("WARNING")  # a line a file would break the progress bar
     with locked(folder, patience=0):
+        place = folder if folder.is_dir() else work
+        files = pooch.create(place, url, registry=registry, retry_if_failed=2)
         try:
-            if not folder.is_dir():
+            if place is work or not unzip:
                 # A process that was killed may have left half a file there.
                 shutil.rmtree(work / _UNPACKED, ignore_errors=True)
                 for file in tqdm(registry, desc=name, disable=unzip is not None):
                     files.fetch(file, processor=unzip, progressbar=unzip is not None)
+            if place is work:
                 os.replace(work / _UNPACKED / name if unzip else work, folder)
         except (OSError, ValueError) as error:
             raise OSError(

@@ -67,7 +67,7 @@ class Shapes:
         return replace(self, **arrays)
 
 
-def load_clouds(folder, n_points=2048, limit=None, seed=0):
+def load_clouds(folder, n_points=2048, limit=None, seed=0, files=None):
     """
     Load any folder of clouds (`.npy`) and meshes; the class of a shape is its first sub-folder.
 
@@ -82,6 +82,8 @@ def load_clouds(folder, n_points=2048, limit=None, seed=0):
     limit : int, optional
         At most that many shapes of a class, drawn by `seed`.
     seed : int
+    files : sequence of Path, optional
+        Load only these of the folder's files, such as the `clouds` of a `Resampling`.
 
     Returns
     -------
@@ -97,7 +99,7 @@ def load_clouds(folder, n_points=2048, limit=None, seed=0):
     """
     check_limit(limit)
     folder = Path(folder)
-    files = np.array(find(folder))
+    files = np.array(find(folder) if files is None else files)
     classes = np.array([_class(file, folder) for file in files])
     if limit is not None:
         chosen = at_most(limit, classes, seed)
@@ -139,6 +141,15 @@ def digest(points):
     """
     content = np.ascontiguousarray(points, "<f4").tobytes()
     return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def digest_of_file(file):
+    """Sha256 of a file's bytes, in hexadecimal digits; empty if it can't be read."""
+    try:
+        with open(file, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:  # for who reads it to say, and the shapes beside it are none the worse
+        return ""
 
 
 # Files ----------------------------------------------------------------------------------------
@@ -244,6 +255,9 @@ def read(file, n_points=2048, seed=0):
     ValueError
         If the file is no such shape. The message names it and says what is wrong.
     """
+    path = os.path.abspath(file)
+    if (shown := os.fsencode(path).decode("utf-8", "backslashreplace")) != path:
+        raise ValueError(f"{shown}: the name is not UTF-8, as pages and tables are; rename it")
     if not file.is_file():
         raise ValueError(f"{file}: no file (a link that leads nowhere?); take it out or mend it")
     if not _is_cloud(file):

@@ -1,19 +1,20 @@
 """Resample trees of meshes into trees of clouds."""
 
-import json
+import errno
 import os
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from .folders import clashes, find, name_of, read_each, walk
-from .writing import locked, replacing
+from .folders import clashes, digest_of_file, find, name_of, read_each, walk
+from .writing import locked, replacing, without_formulas
 
-SETTINGS = ".settings.json"
+RECORD = ".resampled"
 REFUSED = "refused.csv"
 
 
@@ -27,7 +28,7 @@ class Resampling:
     written : list of Path
         Clouds that were written.
     kept : list of Path
-        Clouds of an earlier run that are newer than their meshes and have the same settings.
+        Clouds of an earlier run, made of the same files with the same settings.
     refused : list of (Path, str)
         Files that gave no cloud, and why. They are in the target's `refused.csv` too.
     removed : list of Path
@@ -46,6 +47,11 @@ class Resampling:
     seconds: float
 
     @property
+    def clouds(self):
+        """Clouds of the source, written or kept."""
+        return sorted(self.written + self.kept)
+
+    @property
     def shapes_per_second(self):
         """Clouds written in a second."""
         return len(self.written) / self.seconds
@@ -61,9 +67,9 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
     cloud of an earlier run is removed.
 
     A run that was cut off goes on where it stopped, and a later run makes only what is new: a cloud
-    is kept if it is newer than its file, and if the target's `.settings.json` says that it was made
-    from the same source with the same `n_points` and `seed`. With other settings all clouds of the
-    source are made anew. A cloud without a file in the source is listed and stays.
+    is kept if the target's `.resampled` says that exactly it was made of exactly its file, by
+    sha256, with the same `n_points`, `seed` and version of aaelib. Times do not count. A cloud
+    without a file in the source is listed and stays.
 
     Processes take about 0.15 GB each, and a file as much as its arrays. Large files are read one
     at a time.
@@ -104,25 +110,36 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
     files = find(source, suffixes)
     clouds = {file: target / file.relative_to(source).with_suffix(".npy") for file in find(source)}
     refused = clashes(files)
-    with locked(target):
-        now = time.time_ns()
-        settings = {"n_points": int(n_points), "seed": int(seed), "source": str(source.resolve())}
-        since = _in_force_since(target / SETTINGS, json.dumps(settings).encode(), now)
+    target.mkdir(parents=True, exist_ok=True)
+    with locked(target), (target / RECORD).open("a+b", buffering=0) as record:
+        record.seek(0)
+        known = set(record.read().splitlines())
         usable = [file for file in files if file not in refused]
-        kept = [file for file in usable if _is_current(clouds[file], file, since)]
+        settings = f"aaelib {version('aaelib')}, {n_points} points, seed {seed}"
+        # Before a file is read: if it changes meanwhile, the next run reads it again.
+        made_of = {
+            file: (settings, file.relative_to(source).as_posix(), digest_of_file(file))
+            for file in tqdm(usable, "comparing", leave=False, delay=1)
+        }
+        kept = [file for file in usable if _entry(clouds[file], made_of[file]) in known]
         todo = sorted(set(usable) - set(kept))
         found = read_each(todo, n_points, seed, workers)
         title = f"resampling {name_of(source)}"
         # Written here: waiting for the disk keeps no process from reading on.
         for file, points, reason in tqdm(found, title, len(todo), unit="shape"):
+            if reason is None:
+                try:
+                    with replacing(clouds[file]) as temporary:
+                        np.save(temporary, points)
+                        # A line that a killed run left by half ends here.
+                        record.write(b"\n" + _entry(temporary, made_of[file]) + b"\n")
+                except OSError as error:
+                    if error.errno != errno.ENAMETOOLONG:
+                        raise
+                    reason = f"{file}: the name is too long for its cloud; rename it"
             if reason is not None:
                 refused[file] = reason
-            else:
-                with replacing(clouds[file]) as temporary:
-                    np.save(temporary, points)
-                    # A file that changes while it is read is newer than its cloud.
-                    os.utime(temporary, ns=(now, now))
-        removed = sorted({clouds[file] for file in refused if clouds[file].exists()})
+        removed = sorted({clouds[file] for file in refused if os.path.exists(clouds[file])})
         for cloud in removed:
             cloud.unlink()
         _list_refused(target / REFUSED, refused)
@@ -150,34 +167,17 @@ def _check(source, target, **settings):
         )
 
 
-def _in_force_since(file, settings, now):
-    """
-    Time (ns) since which clouds are made with these settings: that of the file that holds them.
-
-    The file is written before the first cloud. So a run that is killed leaves no cloud of its own
-    under the old settings, and the clouds of earlier ones are older than the new settings.
-    """
-    if not (file.is_file() and file.read_bytes() == settings):
-        with replacing(file) as temporary:
-            temporary.write_bytes(settings)
-            os.utime(temporary, ns=(now, now))
-    return file.stat().st_mtime_ns
-
-
-def _is_current(cloud, file, since):
-    """Whether a cloud was made with the settings in force, after its file last changed."""
-    if not (cloud.is_file() and file.is_file()):
-        return False
-    made, state = cloud.stat().st_mtime_ns, file.stat()
-    # The time of change, too: a file that was copied or moved here may say that it is old.
-    return made >= since and made > max(state.st_mtime_ns, state.st_ctime_ns)
+def _entry(cloud, made_of):
+    """A line of the record: what a cloud was made of, and its own digest."""
+    return ascii((*made_of, digest_of_file(cloud))).encode()
 
 
 def _list_refused(file, refused):
     if not refused:
         file.unlink(missing_ok=True)
         return
-    table = pd.DataFrame(sorted(refused.items()), columns=["file", "reason"])
+    rows = [(str(path), reason) for path, reason in sorted(refused.items())]
+    table = pd.DataFrame(rows, columns=["file", "reason"])
     with replacing(file) as temporary:
         # Names of files may hold what is no Unicode.
-        table.to_csv(temporary, index=False, errors="surrogateescape")
+        without_formulas(table).to_csv(temporary, index=False, errors="surrogateescape")

@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from . import corpus
 from .clouds import normalize
-from .folders import Shapes, check_limit, load_clouds
+from .folders import Shapes, check_limit, digest_of_file, load_clouds
 from .places import DATA, published_folders
 from .shape_model import ShapeModel
 from .sockets import check_sockets
@@ -48,13 +48,15 @@ def load_sockets(kind=None, source="auto", limit=None, sealed=False):
     Returns
     -------
     Shapes or None
-        In mm. `.source` says which sockets they are. None if sealed ones are asked for and there
+        In mm. `.source` says which sockets they are: "SocketSSM" only if each file of the folder
+        is published under its name, with its sha256. None if sealed ones are asked for and there
         are none, as among the bundled ones.
 
     Raises
     ------
     ValueError
-        For an unknown kind or source.
+        For an unknown kind or source, or if "SocketSSM" is asked for and a folder of that name
+        holds other sockets.
     FileNotFoundError
         If `AAELIB_DATA` names no folder, or "SocketSSM" is asked for and not there.
 
@@ -69,7 +71,7 @@ def load_sockets(kind=None, source="auto", limit=None, sealed=False):
     check_limit(limit)
     kinds = KINDS if kind is None else (kind,)
     if found := _found(source, SOCKETS, SOCKETS):
-        return _sockets_of(found[0], kinds, limit, sealed)
+        return _sockets_of(found[0], kinds, limit, sealed, source == SOCKETS)
     return None if sealed else _bundled_sockets(kinds, min(limit or 90, 90))
 
 
@@ -121,8 +123,27 @@ def _found(source, published, *patterns):
     return found
 
 
-def _sockets_of(folder, kinds, limit, sealed):
+def published_sockets():
+    """Names of the published sockets' files, each with "sha256:" and its digest."""
+    lines = (DATA / "SocketSSM-registry.txt").read_text().splitlines()
+    return dict(line.split() for line in lines)
+
+
+def unpublished(folder, files):
+    """List the files of a folder of sockets that are not published, or not with this content."""
+    known = published_sockets()
+    names = {file: file.relative_to(folder).as_posix() for file in files}
+    return [f for f in files if known.get(names[f]) != f"sha256:{digest_of_file(f)}"]
+
+
+def _sockets_of(folder, kinds, limit, sealed, only_published):
     shapes = load_clouds(folder)
+    others = unpublished(folder, shapes.files)
+    if others and only_published:
+        raise ValueError(
+            f"{folder}: {len(others)} of {len(shapes)} sockets are not those of SocketSSM, such as "
+            f"{others[0].relative_to(folder)}; take them out, or load whatever is there"
+        )
     shapes = shapes[np.isin([file.stem for file in shapes.files], SEALED) == sealed]
     if unknown := sorted(set(shapes.kinds.tolist()) - set(KINDS)):
         warnings.warn(
@@ -142,7 +163,7 @@ def _sockets_of(folder, kinds, limit, sealed):
         shapes = shapes[at_most(limit, shapes.kinds, seed=0)]
     shapes = shapes[np.isin(shapes.kinds, kinds)]
     check_sockets(shapes.points, [folder / name for name in shapes.names])
-    return replace(shapes, source=SOCKETS)
+    return replace(shapes, source=f"sockets of {shapes.folder}" if others else SOCKETS)
 
 
 # The bundled default --------------------------------------------------------------------------

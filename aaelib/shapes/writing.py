@@ -8,6 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+# With which texts begin that spreadsheets take for formulas (OWASP, "CSV Injection").
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 _UNTOUCHED = "not written, and what was there before is as it was"
 
 
@@ -36,7 +38,8 @@ def replacing(path):
     """
     path = Path(path)
     refuse_folder(path)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    # Without the file's own name, which may be as long as names can be.
+    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -64,6 +67,16 @@ def refuse_folder(path):
     if path.is_dir():
         message = f"{_UNTOUCHED}; a folder is in its place: move it away, then run again"
         raise IsADirectoryError(errno.EISDIR, message, str(path))
+
+
+def without_formulas(frame):
+    """Put an apostrophe before texts of a table that a spreadsheet would take for formulas."""
+
+    def quoted(value):
+        return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
+
+    texts = frame.select_dtypes(exclude="number")
+    return frame.assign(**texts.map(quoted)).rename(index=quoted)
 
 
 @contextmanager

@@ -274,6 +274,7 @@ def before_training(study, condition):
     if card_of(path).get("fingerprint") != known_by:
         aae = begun.begin(learnt.points, recipe, study.seed)
         training.estimate_noise(aae, aae.normalize(validation.points)[0])
+        path.with_suffix(".json").unlink(missing_ok=True)  # of another model, which goes now
         aae.save(path)
         with replacing(path.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps({"fingerprint": known_by}))

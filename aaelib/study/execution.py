@@ -15,10 +15,9 @@ from pathlib import Path
 import yaml
 
 from ..models.code import digest, digest_of, statements
+from ..shapes.folders import digest_of_file, name_of, walk
 from ..shapes.places import BUNDLE, DATA, NOTEBOOKS, RESULTS, ROOT, published_folders
 from ..shapes.writing import locked, replacing
-
-_FIRST_BYTES = 2**16  # all of a cloud; enough to tell two meshes of one size apart
 
 
 def _own_shapes():
@@ -94,7 +93,8 @@ def made_from(script, folder):
     }
     for word, folders in _SHAPES.items():
         if word in code:
-            found[f"shapes of {word}"] = _content(folders())
+            # What a user's folder is called is shown, so the same shapes elsewhere are others.
+            found[f"shapes of {word}"] = digest(os.environ.get(word, ""), _content(folders()))
     for name in re.findall(r"(?m)^#  *reads: (.*)$", header):
         for read in name.split():
             upstream = _record(folder / f"{read}.ipynb").get("made_from", {})
@@ -130,15 +130,12 @@ def _imported(code):
 
 
 def _content(folders):
-    """Digest of the files in folders: names, sizes and first bytes."""
+    """Digest of the names and the content of all files in folders."""
     found = hashlib.sha256()
     for folder in folders:
-        for file in sorted(folder.resolve().rglob("[!.]*")):
-            if file.is_file():
-                name = file.relative_to(folder.resolve().parent).as_posix()
-                found.update(f"{name} {file.stat().st_size}\n".encode())
-                with file.open("rb") as stream:
-                    found.update(stream.read(_FIRST_BYTES))
+        for file in sorted(filter(Path.is_file, walk(folder))):
+            name = name_of(folder) / file.relative_to(folder)
+            found.update(os.fsencode(f"{name} {digest_of_file(file)}\n"))
     return found.hexdigest()
 
 

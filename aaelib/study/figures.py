@@ -1,6 +1,7 @@
 """Plotly figures of sockets, trainings and latent spaces, each a function from arrays."""
 
 import functools
+import html
 import textwrap
 import warnings
 from itertools import cycle
@@ -201,6 +202,7 @@ def interpolation(shapes, labels):
     jump = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
     for index, (xyz, label) in enumerate(zip(steps, labels, strict=True)):
         frames.append(go.Frame(data=[type(first)(**_xyz(xyz))], name=str(index)))
+        label = html.escape(str(label), quote=False)
         stops.append({"method": "animate", "label": label, "args": [[str(index)], jump]})
     figure.frames = frames
     height = figure.layout.height + 92
@@ -268,6 +270,7 @@ def latent_map(xy, kinds, names, prior_xy, explained):
     explained : sequence of 2 float
         Share of the codes' variance along each axis, [0, 1].
     """
+    names = [html.escape(name, quote=False) for name in names]
     data = pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], "kind": kinds, "name": names})
     figure, _ = _panels(px.scatter, data, height=500, x="x", y="y", color="kind", hover_name="name")
     dot = {"size": 8, "opacity": 0.85, "line": {"color": "white", "width": 0.8}}
@@ -670,7 +673,8 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
         figure.layout.width = WIDTH  # where it is narrower, the camera would cut off the sides
     if titles is not None:
         figure.layout.scene.annotations = [
-            {"text": text, "font": _LABEL} | _by_axis(foot)  # a page makes labels smaller
+            # A page makes labels smaller. Plotly would take tags in a name for markup.
+            {"text": html.escape(str(text), quote=False), "font": _LABEL} | _by_axis(foot)
             for text, foot in zip(titles, feet, strict=True)
         ]
     if values is not None:

@@ -14,7 +14,7 @@ from ..models.runs import load_with_card
 from ..shapes import folders
 from ..shapes.sockets import check_sockets, fit_surfaces
 from ..shapes.sources import KINDS
-from ..shapes.writing import replacing
+from ..shapes.writing import locked, replacing, without_formulas
 from . import baselines, evaluation, figures, tables
 from .baselines import Known
 from .selection import TRAINED_PER_SHAPE, select
@@ -96,12 +96,14 @@ class Evaluation:
         numbers = self.about | plain | {"memorising": self.memorising}
         texts = {
             "metrics.json": json.dumps(numbers, indent=1),
-            "errors.csv": self.errors.to_csv(),
+            "errors.csv": without_formulas(self.errors).to_csv(),
             "index.html": page,
         }
-        for name, text in texts.items():
-            with replacing(Path(folder) / name) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+        with locked(Path(folder) / "index.html"):  # all three are of one evaluation
+            for name, text in texts.items():
+                with replacing(Path(folder) / name) as temporary:
+                    # The model's path may be no UTF-8.
+                    temporary.write_text(text, "utf-8", errors="backslashreplace")
         return Path(folder) / "index.html"
 
 

@@ -1,12 +1,15 @@
 """A run of the study: its profile, its folder, and the files that notebooks share."""
 
+import html
 import json
+from pathlib import Path
 
 import numpy as np
 import yaml
 from IPython.display import Markdown, display
 
-from ..shapes.folders import Shapes
+from ..models.code import digest
+from ..shapes.folders import Shapes, name_of
 from ..shapes.places import NOTEBOOKS, ROOT
 from ..shapes.sockets import SocketSurface
 from ..shapes.splits import split_sockets
@@ -69,6 +72,11 @@ class Study:
         """Path of a model, `models/<name>.keras`."""
         return self.folder / "models" / f"{name}.keras"
 
+    def own_shapes(self, source):
+        """Folder for what is made of a user's folder, which is known by its path, not its name."""
+        known_by = digest(str(Path(source).resolve()))[:8]
+        return self.folder / "own_shapes" / f"{name_of(source)[:40]}-{known_by}"
+
     # Between notebooks ------------------------------------------------------------------------
 
     def save_sockets(self, shapes, surfaces):
@@ -117,7 +125,8 @@ class Study:
     @property
     def provenance(self):
         """Source, profile and splits, as captions name them."""
-        return f"{self.source} · profile {self.profile} · {counted(self['splits'], 'split')}"
+        source = html.escape(str(self.source), quote=False)  # folders can be called anything
+        return f"{source} · profile {self.profile} · {counted(self['splits'], 'split')}"
 
     def table(self, name, frame, caption=None):
         """
