@@ -72,6 +72,19 @@ def test_networks_that_are_taken_over_start_as_they_were(eggs, egg_model, train_
     assert which.endswith("eggs.keras, which may have seen them")
 
 
+def test_codes_of_a_frozen_encoder_are_those_of_the_model_it_is_from(
+    eggs, egg_model, train_tiny, tmp_path
+):
+    """Trained on other shapes, which have other moments and another size."""
+    for file in eggs.rglob("*.npy"):
+        np.save(tmp_path / file.name, 1.3 * np.load(file) ** 2 / 30)
+    start = {"frozen": {"encoder": "codes"}}
+    run = train_tiny(tmp_path, tmp_path / "b.keras", start=start, weights_from=egg_model)
+    points = load_clouds(eggs, 128).points
+    codes = (aae.encode(points, 0) for aae in (run.model, files.load(egg_model)))
+    np.testing.assert_array_equal(*codes)
+
+
 # Shape models
 
 

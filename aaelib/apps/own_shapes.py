@@ -8,6 +8,7 @@ import numpy as np
 from ..models import code, devices, files, recipes, runs, starts, training
 from ..models.networks import NETWORKS
 from ..shapes import folders, splits
+from ..shapes.clouds import normalize
 from ..shapes.shape_model import ShapeModel, transported
 from ..shapes.sockets import check_sockets, fit_surfaces
 
@@ -67,6 +68,10 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
     shapes = folders.load_clouds(folder, recipe.n_points)
     parts = splits.split(shapes.kinds, shares, settings.seed)
     training_shapes = shapes[parts["training"]]
+    if model is not None and start.frozen.get("encoder") == model.encoder.layers[-1].name:
+        # Codes that are frozen are those of shapes in the model's unit, unless it is quite another.
+        if 0.5 < normalize(training_shapes.points)[1].scale / model.scale < 2:
+            start = replace(start, scale=model.scale)
     if share:
         check_sockets(shapes.points, shapes.files)
         fitted = shape_models(training_shapes, path.with_suffix(".shape_models"), settings.seed)
