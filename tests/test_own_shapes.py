@@ -125,11 +125,18 @@ def test_shape_models_are_kept_beside_the_model_and_found_again(
     assert train_cups(cups, cup_model).card == card_of(cup_model)
 
 
-def test_shape_models_of_other_code_are_fitted_again(cups, cup_model, monkeypatch):
-    monkeypatch.setattr(own_shapes.code, "digest_of", lambda *names: "0" * 64)
-    monkeypatch.setattr(own_shapes, "transported", pytest.fail)
-    with pytest.raises(pytest.fail.Exception):
-        own_shapes.shape_models(load_clouds(cups, 128), cup_model.with_suffix(".shape_models"), 0)
+def test_shape_models_of_other_code_are_fitted_again(cups, tmp_path, monkeypatch):
+    shapes, fit, fitted = load_clouds(cups, 128), own_shapes.transported, []
+
+    def noted(*args, **kwargs):
+        fitted.append(args)
+        return fit(*args, **kwargs)
+
+    monkeypatch.setattr(own_shapes, "transported", noted)
+    for version, n_fitted in (("0", 2), ("0", 2), ("1", 4)):
+        monkeypatch.setattr(own_shapes.code, "digest_of", lambda *_, version=version: 64 * version)
+        own_shapes.shape_models(shapes, tmp_path, seed=0)
+        assert len(fitted) == n_fitted
 
 
 def test_a_class_with_a_long_name_has_a_shape_model(cups, tmp_path):
