@@ -1,24 +1,46 @@
-"""Mesh files, as trimesh reads them."""
+"""Mesh files: trimesh's readers, and our own where those take what a file does not say."""
 
+import io
 import re
+import warnings
+import zipfile
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from itertools import pairwise
 from pathlib import Path
 
 import igl
+import mapbox_earcut
 import numpy as np
 import trimesh
+from lxml import etree
+from trimesh.exchange.common import XML_PARSER_OPTIONS
 from trimesh.exchange.load import mesh_formats
+from trimesh.exchange.ply import load_ply
 
 # Formats of trimesh, without Python objects, a variant of STL, and points without faces.
 SUFFIXES = frozenset(f".{name}" for name in mesh_formats() - {"dict", "dict64", "stl_ascii", "xyz"})
 
 # ModelNet40 has files that run header and counts together: "OFF490 518 0".
-_OFF_HEADER = re.compile(rb"\s*OFF\s*(\d+)[ \t]+(\d+)(?:[ \t]+\d+)?[ \t\r]*\n")
-_PLY_HEADER = re.compile(rb"ply\s+format ascii.*?end_header[ \t\r]*\n", re.DOTALL)
+_OFF_HEADER = re.compile(r"\s*(?:ST)?C?N?OFF\s*(\d+)[ \t]+(\d+)(?:[ \t]+\d+)?[ \t\r]*\n")
+_PLY_HEADER = re.compile(rb"ply\s+format.*?end_header[ \t\r]*\n", re.DOTALL)
+# Texture coordinates, colours and edges: trimesh would make something of them.
+_PLY_OTHERS = re.compile(
+    rb"(?m)^(element[ \t]+|property[ \t]+(?:list[ \t]+\S+[ \t]+|(?!list))\S+[ \t]+)"
+    rb"(?!(?:vertex|face|[xyz]|vertex_ind\w+)\b)"
+)
+# Trimesh leaves out such faces, or puts them elsewhere. 6: triangle fans.
+_UNREAD = re.compile(
+    rb"KHR_draco_mesh_compression|EXT_meshopt_compression|KHR_mesh_quantization"
+    rb'|"mode"\s*:\s*6\b|element\s+tristrips'
+)
 
 
 def read(path):
     """
     Read a mesh file.
+
+    Faces of more than three corners are triangulated, concave ones by ear clipping. Textures,
+    colours and normals are left out.
 
     Parameters
     ----------
@@ -28,24 +50,30 @@ def read(path):
     Returns
     -------
     trimesh.Trimesh
-        In the file's unit. No vertices are merged, no faces left out.
+        In mm if the file states its unit (3MF), otherwise in the file's unit. No vertices are
+        merged, no faces left out.
 
     Raises
     ------
     ValueError
         If the file can't be read. The message names it.
+
+    Warns
+    -----
+    UserWarning
+        If bytes follow the last facet of a binary STL file; they are left out.
     """
     path = Path(path)
+    content = b""
     try:
-        if path.suffix.lower() in (".off", ".ply"):
-            _check_whole(path.read_bytes())
-        mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
-        if path.suffix.lower() == ".stl" and not len(mesh.faces):
-            raise ValueError("neither a whole binary STL file nor one in text with any facets")
-        if len(mesh.faces) and (mesh.vertices.shape[1], mesh.faces.shape[1]) != (3, 3):
-            raise ValueError(f"{mesh.vertices.shape} vertices, {mesh.faces.shape} faces")
-        if len(mesh.faces) and not 0 <= mesh.faces.min() <= mesh.faces.max() < len(mesh.vertices):
-            raise ValueError(f"faces of vertices that are not among its {len(mesh.vertices)}")
+        content = path.read_bytes()
+        if unread := _UNREAD.search(content, 0, 10**7):
+            raise ValueError(f"{unread[0].decode()} is not read; write plain triangles")
+        vertices, faces = _READERS.get(path.suffix.lower(), _read_other)(content, path)
+        if len(faces) and (vertices.shape[1], faces.shape[1]) != (3, 3):
+            raise ValueError(f"{vertices.shape} vertices, {faces.shape} faces")
+        if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
+            raise ValueError(f"faces of vertices that are not among its {len(vertices)}")
     except MemoryError as error:
         raise ValueError(
             f"{path}: too large for the free memory; close other programs, or take a mesh with "
@@ -53,28 +81,150 @@ def read(path):
         ) from error
     except Exception as error:  # each of trimesh's readers raises what it likes
         what = " ".join(f"{type(error).__name__}: {error}".split())
+        if path.suffix.lower() in _READERS and re.search(rb"[\s\d]\d*,\d+\s", content):
+            what = f"numbers with decimal commas? Write points; {what}"
         raise ValueError(
             f"{path}: not a mesh that trimesh can read ({what[:200]}); accepted: "
             f"{', '.join(sorted(SUFFIXES))}; write the file again, or take it out"
         ) from error
-    # Without what else the file says: normals and colours.
-    return trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    return trimesh.Trimesh(vertices, faces, process=False)
 
 
-def _check_whole(content):
-    """Raise if an OFF or PLY file in text was cut off: trimesh takes the faces that are there."""
-    if header := _OFF_HEADER.match(content):
-        counts = header.groups()
-    elif header := _PLY_HEADER.match(content):
-        counts = re.findall(rb"(?m)^element \S+ (\d+)", header[0])
-    else:
-        return
-    body = re.sub(rb"#[^\n]*", b"", content[header.end() :])
-    lines = [words for line in body.splitlines() if (words := line.split())]
-    expected = sum(map(int, counts))
-    is_cut = header.re is _OFF_HEADER and lines and len(lines[-1]) <= int(lines[-1][0])
-    if len(lines) < expected or is_cut:
-        raise ValueError(f"cut off after {len(lines)} of {expected} lines")
+# Formats --------------------------------------------------------------------------------------
+
+
+def _read_other(_, path):
+    mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
+    return mesh.vertices, mesh.faces
+
+
+def _text(content):
+    """Decode a file with any byte order mark; what is not UTF-8 can only be in comments."""
+    is_wide = content.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+    return content.decode("utf-16" if is_wide else "utf-8-sig", errors="replace")
+
+
+def _read_obj(content, _):
+    vertices, polygons = [], []
+    for line in re.sub(r"\\\r?\n", " ", _text(content)).splitlines():
+        key, *words = line.split("#")[0].split() or [""]
+        if key == "v":
+            vertices.append(words[:3])
+        elif key == "f":
+            corners = [int(word.split("/")[0]) for word in words]
+            # Counted from 1, or back from the last vertex so far.
+            polygons.append([c - 1 if c >= 0 else len(vertices) + c for c in corners])
+    return _triangulated(vertices, polygons)
+
+
+def _read_off(content, _):
+    text = re.sub(r"#[^\n]*", "", _text(content))
+    header = _OFF_HEADER.match(text)
+    if header is None:
+        raise ValueError("does not begin with OFF and the numbers of vertices and faces")
+    n_vertices, n_faces = map(int, header.groups())
+    rows = [words for line in text[header.end() :].splitlines() if (words := line.split())]
+    faces = rows[n_vertices : n_vertices + n_faces]
+    if len(faces) < n_faces or any(len(row) <= int(row[0]) for row in faces):
+        raise ValueError(f"cut off after {len(rows)} of {n_vertices + n_faces} lines")
+    polygons = [[int(word) for word in row[1 : 1 + int(row[0])]] for row in faces]
+    return _triangulated([row[:3] for row in rows[:n_vertices]], polygons)
+
+
+def _read_ply(content, _):
+    content = content.removeprefix(BOM_UTF8)
+    header = _PLY_HEADER.match(content)
+    if header is None:
+        raise ValueError("does not begin with a header of PLY")
+    body = content[header.end() :]
+    if b"ascii" in header[0].splitlines()[1]:
+        n_lines = len([line for line in body.splitlines() if line.split()])
+        expected = sum(map(int, re.findall(rb"(?m)^element \S+ (\d+)", header[0])))
+        if n_lines < expected:  # trimesh takes the faces that are there
+            raise ValueError(f"cut off after {n_lines} of {expected} lines")
+    found = load_ply(io.BytesIO(_PLY_OTHERS.sub(rb"\1_", header[0]) + body), skip_materials=True)
+    data, polygons = found["metadata"]["_ply_raw"].get("face", {}).get("data"), []
+    if data is not None:
+        is_text = isinstance(data, dict)
+        name = next(n for n in (data if is_text else data.dtype.names) if n[0] != "_")
+        polygons = (data[name] if is_text else data[name]["f1"]).tolist()
+    return _triangulated(found.get("vertices", []), polygons)
+
+
+def _read_stl(content, path):
+    count = int.from_bytes(content[80:84], "little")
+    extra = len(content) - 84 - 50 * count
+    if count and extra > 0:
+        message = f"{path}: {extra} bytes after the last of {count} facets are left out"
+        warnings.warn(message, stacklevel=4)
+        content = content[:-extra]
+    mesh = trimesh.load_mesh(io.BytesIO(content), file_type="stl", process=False)
+    if not len(mesh.faces):
+        raise ValueError("neither a whole binary STL file nor one in text with any facets")
+    return mesh.vertices, mesh.faces
+
+
+def _read_3mf(content, _):
+    """Place objects, known by part and id, as items and components say (3MF core, production)."""
+    parser, pieces = etree.XMLParser(**XML_PARSER_OPTIONS), []
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = [name for name in archive.namelist() if name.lower().endswith(".model")]
+        parts = {f"/{n}".lower(): etree.fromstring(archive.read(n), parser) for n in names}
+
+    def place(node, part, motion):
+        part = next((v.lower() for k, v in node.items() if k.endswith("}path")), part)
+        if rows := node.get("transform"):
+            motion = np.c_[np.reshape(rows.split(), (4, 3)).astype(float), [0, 0, 0, 1]] @ motion
+        index = node.get("objectid")
+        item = next(each for each in parts[part].iter("{*}object") if each.get("id") == index)
+        for mesh in item.iter("{*}mesh"):
+            points = [[v.get(k) for k in "xyz"] for v in mesh.iter("{*}vertex")]
+            corners = [[t.get(k) for k in ("v1", "v2", "v3")] for t in mesh.iter("{*}triangle")]
+            moved = np.array(points, float) @ motion[:3, :3] + motion[3, :3]
+            pieces.append((moved, np.array(corners, int)))
+        for component in item.iter("{*}component"):
+            place(component, part, motion)
+
+    root = "/3d/3dmodel.model"
+    for item in parts[root].iter("{*}item"):
+        place(item, root, np.eye(4))
+    vertices, faces = trimesh.util.append_faces(*zip(*pieces, strict=True))
+    unit = parts[root].get("unit", "millimeter")
+    return vertices * trimesh.units.unit_conversion(unit, "mm"), faces
+
+
+_READERS = {".3mf": _read_3mf, ".obj": _read_obj, ".off": _read_off, ".ply": _read_ply}
+_READERS[".stl"] = _read_stl
+
+
+# Faces ----------------------------------------------------------------------------------------
+
+
+def _triangulated(vertices, polygons):
+    """Triangulate polygons: a fan from the first corner, or ears where a fan would fold."""
+    vertices = np.array(vertices, float).reshape(-1, 3)
+    fans = [(p[0], *pair) for p in polygons for pair in pairwise(p[1:])]
+    fans = np.array(fans, int).reshape(-1, 3)
+    owners = np.repeat(np.arange(len(polygons)), [max(len(p) - 2, 0) for p in polygons])
+    normals = trimesh.triangles.cross(vertices[fans])
+    totals = np.stack([np.bincount(owners, axis) for axis in normals.T], axis=1)[owners]
+    folded = np.einsum("ij,ij->i", normals, totals) < -1e-9 * (totals**2).sum(axis=1)
+    concave = np.unique(owners[folded])
+    ears = [_ears(vertices, np.array(polygons[i])) for i in concave]
+    return vertices, np.vstack([fans[~np.isin(owners, concave)], *ears])
+
+
+def _ears(vertices, polygon):
+    """Clip the ears of a polygon (n,) in its mean plane: n - 2 triangles or fewer."""
+    corners = vertices[polygon] - vertices[polygon[0]]
+    normal = np.cross(corners, np.roll(corners, -1, axis=0)).sum(axis=0)  # Newell's
+    flat = trimesh.transform_points(corners, trimesh.geometry.align_vectors(normal, [0, 0, 1]))
+    ends = np.array([len(polygon)], np.uint32)
+    ears = mapbox_earcut.triangulate_float64(flat[:, :2].copy(), ends)
+    return polygon[ears.reshape(-1, 3)]
+
+
+# Nearest points -----------------------------------------------------------------------------
 
 
 def nearest_on(mesh, points):
