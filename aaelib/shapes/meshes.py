@@ -12,8 +12,6 @@ import igl
 import mapbox_earcut
 import numpy as np
 import trimesh
-from lxml import etree
-from trimesh.exchange.common import XML_PARSER_OPTIONS
 from trimesh.exchange.load import mesh_formats
 from trimesh.exchange.ply import load_ply
 
@@ -164,33 +162,15 @@ def _read_stl(content, path):
     return mesh.vertices, mesh.faces
 
 
-def _read_3mf(content, _):
-    """Place objects, known by part and id, as items and components say (3MF core, production)."""
-    parser, pieces = etree.XMLParser(**XML_PARSER_OPTIONS), []
+def _read_3mf(content, path):
+    """Read a 3MF file in mm; of objects in parts of their own trimesh mixes up the ids."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = [name for name in archive.namelist() if name.lower().endswith(".model")]
-        parts = {f"/{n}".lower(): etree.fromstring(archive.read(n), parser) for n in names}
-
-    def place(node, part, motion):
-        part = next((v.lower() for k, v in node.items() if k.endswith("}path")), part)
-        if rows := node.get("transform"):
-            motion = np.c_[np.reshape(rows.split(), (4, 3)).astype(float), [0, 0, 0, 1]] @ motion
-        index = node.get("objectid")
-        item = next(each for each in parts[part].iter("{*}object") if each.get("id") == index)
-        for mesh in item.iter("{*}mesh"):
-            points = [[v.get(k) for k in "xyz"] for v in mesh.iter("{*}vertex")]
-            corners = [[t.get(k) for k in ("v1", "v2", "v3")] for t in mesh.iter("{*}triangle")]
-            moved = np.array(points, float) @ motion[:3, :3] + motion[3, :3]
-            pieces.append((moved, np.array(corners, int)))
-        for component in item.iter("{*}component"):
-            place(component, part, motion)
-
-    root = "/3d/3dmodel.model"
-    for item in parts[root].iter("{*}item"):
-        place(item, root, np.eye(4))
-    vertices, faces = trimesh.util.append_faces(*zip(*pieces, strict=True))
-    unit = parts[root].get("unit", "millimeter")
-    return vertices * trimesh.units.unit_conversion(unit, "mm"), faces
+        models = [archive.read(n) for n in archive.namelist() if n.lower().endswith(".model")]
+    outside = sum(model.count(b"<mesh>") for model in models if b"<item " not in model)
+    if outside and (outside > 1 or b"".join(models).count(b"objectid=") > 2):
+        raise ValueError("objects in part files (3MF production extension); export a single model")
+    mesh = trimesh.load_mesh(path, process=False)
+    return mesh.vertices * trimesh.units.unit_conversion(mesh.units, "mm"), mesh.faces
 
 
 _READERS = {".3mf": _read_3mf, ".obj": _read_obj, ".off": _read_off, ".ply": _read_ply}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from .clouds import place
 from .folders import clashes, find, name_of, read_each, walk
 from .writing import locked, replacing
 
@@ -51,7 +52,9 @@ class Resampling:
         return len(self.written) / self.seconds
 
 
-def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=None):
+def resample_tree(
+    source, target, n_points=2048, seed=0, workers=None, suffixes=None, up=None, unit=None
+):
     """
     Write evenly spread points of every shape in a tree of folders into the same tree of `.npy`.
 
@@ -107,6 +110,7 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
     with locked(target):
         now = time.time_ns()
         settings = {"n_points": int(n_points), "seed": int(seed), "source": str(source.resolve())}
+        settings |= {name: value for name, value in (("up", up), ("unit", unit)) if value}
         since = _in_force_since(target / SETTINGS, json.dumps(settings).encode(), now)
         usable = [file for file in files if file not in refused]
         kept = [file for file in usable if _is_current(clouds[file], file, since)]
@@ -119,7 +123,7 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
                 refused[file] = reason
             else:
                 with replacing(clouds[file]) as temporary:
-                    np.save(temporary, points)
+                    np.save(temporary, place(points, up, unit))
                     # A file that changes while it is read is newer than its cloud.
                     os.utime(temporary, ns=(now, now))
         removed = sorted({clouds[file] for file in refused if clouds[file].exists()})
