@@ -93,10 +93,8 @@ Mesh = Annotated[
     Option(help="Write closed walls to print as well: for models of sockets in mm."),
 ]
 Thickness = Annotated[float, Option(help="Of walls, mm: above 0, up to 20.")]
-Up = Annotated[
-    Literal["x", "y", "z", "-x", "-y", "-z"] | None,
-    Option(help="Direction from closed end to brim: it becomes z.", metavar="AXIS"),
-]
+Axis = Literal["x", "y", "z", "-x", "-y", "-z"]
+Up = Annotated[Axis | None, Option(help="Axis of shapes, from closed end to brim: it becomes z.")]
 Unit = Annotated[Literal["mm", "cm", "inch", "m"] | None, Option(help="Of shapes: they become mm.")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace the shapes that OUT holds.")]
 
@@ -240,9 +238,8 @@ def train(
     start |= {"networks": tuple(network)} if network else {}
     settings = {"epochs": epochs, "steps_per_epoch": steps, "batch_size": batch_size, "seed": seed}
     settings |= {"first_selectable": select_from, "rotate": rotate, "jitter": jitter}
-    others = {"shares": split, "share": shape_models, "weights_from": weights_from}
-    others |= {"up": up, "unit": unit}
-    run = _quietly("apps.own_shapes").train(folder, model, chosen, start, settings, **others)
+    others = {"shares": split, "share": shape_models, "weights_from": weights_from, "unit": unit}
+    run = _quietly("apps.own_shapes").train(folder, model, chosen, start, settings, up=up, **others)
     counts = ", ".join(f"{len(names)} {part}" for part, names in run.card["split"].items())
     best = run.history.loc[run.best_epoch]
     typer.echo(

@@ -146,24 +146,19 @@ def _cleaned(mesh, name):
 def _limb_among(pieces, mesh, name):
     """Choose the piece, a label of faces (n,), that is not flat and has most of the area."""
     areas = np.bincount(pieces, mesh.area_faces)
-    shares, solid = areas / areas.sum(), areas.copy()
-    for piece in np.flatnonzero(shares > (1 - _WHOLE) / 10):
+    solid, shares = areas.copy(), areas / areas.sum()
+    for piece in np.flatnonzero(shares > 0.01):
         corners = mesh.triangles[pieces == piece].reshape(-1, 3)
         widths = np.linalg.svd(corners - corners.mean(axis=0), compute_uv=False)
         solid[piece] *= widths[2] > _FLAT * widths[1]
-    told = ", ".join(f"{share:.0%}" for share in np.sort(shares)[:-6:-1])
-    if not solid.max() > _WHOLE * solid.sum():
-        raise ValueError(
-            f"{name}: {len(areas)} pieces, the largest with {told} of the area, and none is a limb "
-            "by itself: join them, or keep only the limb"
-        )
+    limb, told = solid.argmax(), ", ".join(f"{share:.0%}" for share in np.sort(shares)[:-6:-1])
+    told = f"{name}: {len(areas)} pieces, with {told} of the area"
+    if not solid[limb] > _WHOLE * solid.sum():
+        raise ValueError(f"{told}: none is the limb by itself; join them, or keep one of them")
     if len(areas) > 1:
-        warnings.warn(
-            f"{name}: {len(areas)} pieces with {told} of the area; the one with "
-            f"{shares[solid.argmax()]:.0%} is taken for the limb, flat and small ones are left out",
-            stacklevel=4,
-        )
-    return solid.argmax()
+        left_out = f"taken is the one with {shares[limb]:.0%}, left out are flat and small ones"
+        warnings.warn(f"{told}: {left_out}", stacklevel=4)
+    return limb
 
 
 def _border_edges(mesh):
@@ -206,8 +201,8 @@ def _opening(mesh, name="the limb"):
     axis = trimesh.unitize(center - np.average(mesh.triangles_center, 0, mesh.area_faces))
     if variances[2] > _SIDE * variances[1] and abs(axis @ axes[:, 2]) < np.sqrt(0.5):
         raise ValueError(
-            f"{name}: the largest opening, {perimeter:.4g} mm around, is at the side; a limb is "
-            "open at its end: fill the hole, or remove the faces that close the end"
+            f"{name}: the largest opening, {perimeter:.4g} mm around, is at the side; fill it, and "
+            "remove the faces that close the end"
         )
     return center
 
@@ -529,10 +524,7 @@ def _node_gaps(surface, limb, clearance):
     gaps = signed_gaps(mesh.vertices, limb)
     there = np.isfinite(gaps)
     if not there.any():
-        raise ValueError(
-            "the socket that was found has no part of the limb beside it: the scan is too small, "
-            "or too unlike a limb"
-        )
+        raise ValueError("no part of the scan is beside the socket that was found: is it a limb?")
     errors = np.abs((gaps - clearance)[there])
     error = float(np.average(errors, weights=_vertex_areas(mesh)[there]))
     return node_values(gaps, *surface.vertices.shape[:2]), error

@@ -4,7 +4,6 @@ import io
 import re
 import warnings
 import zipfile
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +19,6 @@ SUFFIXES = frozenset(f".{name}" for name in mesh_formats() - {"dict", "dict64", 
 
 # ModelNet40 has files that run header and counts together: "OFF490 518 0".
 _OFF_HEADER = re.compile(r"\s*(?:ST)?C?N?OFF\s*(\d+)[ \t]+(\d+)(?:[ \t]+\d+)?[ \t\r]*\n")
-_PLY_HEADER = re.compile(rb"ply\s+format.*?end_header[ \t\r]*\n", re.DOTALL)
 # Texture coordinates, colours and edges: trimesh would make something of them.
 _PLY_OTHERS = re.compile(
     rb"(?m)^(element[ \t]+|property[ \t]+(?:list[ \t]+\S+[ \t]+|(?!list))\S+[ \t]+)"
@@ -67,9 +65,7 @@ def read(path):
         content = path.read_bytes()
         if unread := _UNREAD.search(content, 0, 10**7):
             raise ValueError(f"{unread[0].decode()} is not read; write plain triangles")
-        vertices, faces = _READERS.get(path.suffix.lower(), _read_other)(content, path)
-        if len(faces) and (vertices.shape[1], faces.shape[1]) != (3, 3):
-            raise ValueError(f"{vertices.shape} vertices, {faces.shape} faces")
+        vertices, faces = _READERS.get(path.suffix.lower(), _other)(content, path)
         if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
             raise ValueError(f"faces of vertices that are not among its {len(vertices)}")
     except MemoryError as error:
@@ -91,18 +87,18 @@ def read(path):
 # Formats --------------------------------------------------------------------------------------
 
 
-def _read_other(_, path):
+def _other(_, path):
     mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
     return mesh.vertices, mesh.faces
 
 
 def _text(content):
     """Decode a file with any byte order mark; what is not UTF-8 can only be in comments."""
-    is_wide = content.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+    is_wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
     return content.decode("utf-16" if is_wide else "utf-8-sig", errors="replace")
 
 
-def _read_obj(content, _):
+def _obj(content, _):
     vertices, polygons = [], []
     for line in re.sub(r"\\\r?\n", " ", _text(content)).splitlines():
         key, *words = line.split("#")[0].split() or [""]
@@ -115,7 +111,7 @@ def _read_obj(content, _):
     return _triangulated(vertices, polygons)
 
 
-def _read_off(content, _):
+def _off(content, _):
     text = re.sub(r"#[^\n]*", "", _text(content))
     header = _OFF_HEADER.match(text)
     if header is None:
@@ -129,40 +125,32 @@ def _read_off(content, _):
     return _triangulated([row[:3] for row in rows[:n_vertices]], polygons)
 
 
-def _read_ply(content, _):
-    content = content.removeprefix(BOM_UTF8)
-    header = _PLY_HEADER.match(content)
-    if header is None:
-        raise ValueError("does not begin with a header of PLY")
-    body = content[header.end() :]
-    if b"ascii" in header[0].splitlines()[1]:
-        n_lines = len([line for line in body.splitlines() if line.split()])
-        expected = sum(map(int, re.findall(rb"(?m)^element \S+ (\d+)", header[0])))
-        if n_lines < expected:  # trimesh takes the faces that are there
-            raise ValueError(f"cut off after {n_lines} of {expected} lines")
-    found = load_ply(io.BytesIO(_PLY_OTHERS.sub(rb"\1_", header[0]) + body), skip_materials=True)
-    data, polygons = found["metadata"]["_ply_raw"].get("face", {}).get("data"), []
-    if data is not None:
-        is_text = isinstance(data, dict)
-        name = next(n for n in (data if is_text else data.dtype.names) if n[0] != "_")
-        polygons = (data[name] if is_text else data[name]["f1"]).tolist()
+def _ply(content, _):
+    plain = _PLY_OTHERS.sub(rb"\1_", content.removeprefix(b"\xef\xbb\xbf"))
+    found, polygons = load_ply(io.BytesIO(plain), skip_materials=True), []
+    face = found["metadata"]["_ply_raw"].get("face", {"length": 0})
+    if face["length"]:
+        names = face["data"] if isinstance(face["data"], dict) else face["data"].dtype.names
+        polygons = face["data"][next(name for name in names if name[0] != "_")]
+        polygons = (polygons["f1"] if polygons.dtype.names else polygons).tolist()
+    # Of a text that was cut off, trimesh takes the faces that are there.
+    if len(polygons) < face["length"] or min(map(len, polygons), default=3) < 3:
+        raise ValueError(f"cut off after {len(polygons)} of {face['length']} faces")
     return _triangulated(found.get("vertices", []), polygons)
 
 
-def _read_stl(content, path):
-    count = int.from_bytes(content[80:84], "little")
-    extra = len(content) - 84 - 50 * count
-    if count and extra > 0:
-        message = f"{path}: {extra} bytes after the last of {count} facets are left out"
-        warnings.warn(message, stacklevel=4)
-        content = content[:-extra]
-    mesh = trimesh.load_mesh(io.BytesIO(content), file_type="stl", process=False)
+def _stl(content, path):
+    end = 84 + 50 * int.from_bytes(content[80:84], "little")  # of a text, far beyond its end
+    if 84 < end < len(content):
+        left_out = f"{len(content) - end} bytes after the last of {(end - 84) // 50} facets"
+        warnings.warn(f"{path}: {left_out} are left out", stacklevel=4)
+    mesh = trimesh.load_mesh(io.BytesIO(content[:end]), file_type="stl", process=False)
     if not len(mesh.faces):
         raise ValueError("neither a whole binary STL file nor one in text with any facets")
     return mesh.vertices, mesh.faces
 
 
-def _read_3mf(content, path):
+def _3mf(content, path):
     """Read a 3MF file in mm; of objects in parts of their own trimesh mixes up the ids."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         models = [archive.read(n) for n in archive.namelist() if n.lower().endswith(".model")]
@@ -173,8 +161,7 @@ def _read_3mf(content, path):
     return mesh.vertices * trimesh.units.unit_conversion(mesh.units, "mm"), mesh.faces
 
 
-_READERS = {".3mf": _read_3mf, ".obj": _read_obj, ".off": _read_off, ".ply": _read_ply}
-_READERS[".stl"] = _read_stl
+_READERS = {".3mf": _3mf, ".obj": _obj, ".off": _off, ".ply": _ply, ".stl": _stl}
 
 
 # Faces ----------------------------------------------------------------------------------------
