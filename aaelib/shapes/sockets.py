@@ -81,7 +81,7 @@ def _doubt(cloud, thorough):
             "their closed end at low z, their open brim at high z; turn it with "
             f"--up={up}, in Python with clouds.place(points, {up!r})"
         )
-    if thorough:
+    if thorough and len(cloud) >= MIN_POINTS:
         mesh = SocketSurface.from_points(cloud, smoothing=0.1).mesh()
         low, middle = np.quantile(nearest_on(mesh, cloud)[1], [0.1, 0.5])
         if low > _BETWEEN * middle:
