@@ -15,8 +15,9 @@ from analytic import socket
 from conftest import TINY
 from killing import DeadlyFile
 
+from aaelib.apps import outputs
 from aaelib.models import autoencoder, files, recipes, transfer
-from aaelib.shapes import folders, resampling, sources
+from aaelib.shapes import folders, printing, resampling, sources
 
 README = Path(__file__).resolve().parents[1] / "data" / "README.md"
 HEADING = "## What is refused, and what it says"
@@ -374,19 +375,25 @@ def sockets(tmp_path, monkeypatch):
 
 
 @row("sockets in metres or inches")
-@pytest.mark.parametrize(("factor", "unit"), [(1000, "metres"), (25.4, "inches")])
-def test_sockets_in_another_unit(sockets, factor, unit, says):
-    sockets(1 / factor)
-    says = says.replace(r"0\.2", ".*").replace("1000", f"{factor}").replace("metres", unit)
-    with pytest.warns(UserWarning, match=says):
+def test_sockets_in_another_unit(sockets, says):
+    sockets(0.001)
+    with pytest.warns(UserWarning, match=says.replace(r"0\.2", ".*")):
         sources.load_sockets()
 
 
-@row("a socket upside down")
-def test_a_socket_upside_down(sockets, says):
+@row("a socket upside down or on its side")
+def test_a_socket_upside_down_or_on_its_side(sockets, says):
     sockets([1, -1, -1])
     with pytest.warns(UserWarning, match=says):
         sources.load_sockets()
+
+
+@row("a closed wall, inner and outer surface, for a socket")
+@pytest.mark.parametrize("thickness", [2, 4, 10])
+def test_a_closed_wall_for_a_socket(tmp_path, thickness, says):
+    file = printing.export(socket(wave=3, tilt=10), tmp_path / "a.stl", thickness)
+    with pytest.raises(ValueError, match=says.replace("a:", r"a\.stl:")):
+        outputs.export(file, tmp_path / "a.csv")
 
 
 @row("a folder of sockets of an unknown kind")

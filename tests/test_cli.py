@@ -7,6 +7,7 @@ import pkgutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import trimesh
 import typer
@@ -146,7 +147,7 @@ def test_options_reach_what_is_named_like_them(monkeypatch):
         *("--normalization", "dataset", "--split", 0.6, 0.3, 0.1, "--seed", 1, "--epochs", 2),
         *("--steps", 3, "--batch-size", 4, "--select-from", 5, "--rotate", "--jitter", 0.6),
         *("--weights-from", "sockets", "--network", "encoder", "--freeze", "decoder=hidden_1"),
-        *("--shape-models", 0.7),
+        *("--shape-models", 0.7, "--up=-y", "--unit", "inch"),
     )
     settings = {"epochs": 2, "steps_per_epoch": 3, "batch_size": 4, "first_selectable": 5}
     settings |= {"rotate": True, "jitter": 0.6, "seed": 1}
@@ -156,7 +157,8 @@ def test_options_reach_what_is_named_like_them(monkeypatch):
         ("paper", {"code_size": "8", "n_points": 64, "normalization": "dataset"}),
         {"networks": ("encoder",), "frozen": {"decoder": "hidden_1"}},
         settings,
-        {"shares": (0.6, 0.3, 0.1), "share": 0.7, "weights_from": "sockets"},
+        {"shares": (0.6, 0.3, 0.1), "share": 0.7, "weights_from": "sockets"}
+        | {"up": "-y", "unit": "inch"},
     ]
 
 
@@ -208,17 +210,33 @@ def test_samples_and_an_interpolation_between_two_shapes(egg_model, tmp_path):
     assert run(*again, "--overwrite")[:2] == (0, f"1 files in {samples}\n")
 
 
-def test_a_socket_is_taken_home_and_one_in_metres_is_warned_of_in_words(tmp_path):
+def test_a_socket_is_taken_home_and_one_in_metres_lying_down_when_both_are_said(tmp_path):
     np.save(tmp_path / "cup.npy", socket().sample(2048))
     said = run("export", tmp_path / "cup.npy", tmp_path / "cup.3mf", "--thickness", 3)
     assert said == (0, f"{tmp_path / 'cup.3mf'}\n", "")
     assert (tmp_path / "cup.3mf").exists()
-    np.save(tmp_path / "small.npy", 0.001 * socket().sample(2048))
-    code, _, error = run("export", tmp_path / "small.npy", tmp_path / "small.csv")
+    np.save(tmp_path / "small.npy", 0.001 * np.roll(socket().sample(2048), -1, axis=1))
+    small = tmp_path / "small.npy", tmp_path / "small.csv"
+    code, _, error = run("export", *small)
+    assert (code, small[1].exists()) == (1, False)
+    assert error.startswith("aaelib: ")
+    assert "--unit m)" in error
+    code, _, error = run("export", *small, "--unit", "m")
     assert code == 0
     assert error.startswith("aaelib: warning: ")
-    assert "small.npy" in error
+    assert "--up=y" in error
     assert "Warning" not in error
+    assert run("export", *small, "--unit", "m", "--up", "y") == (0, f"{small[1]}\n", "")
+    run("export", tmp_path / "cup.npy", tmp_path / "cup.csv")
+    lengths = [pd.read_csv(tmp_path / f"{name}.csv").length_mm[0] for name in ("cup", "small")]
+    assert lengths[0] == pytest.approx(lengths[1], abs=0.01)
+    (tmp_path / "lying").mkdir()
+    small[0].rename(tmp_path / "lying" / "a.npy")
+    target = tmp_path / "clouds"
+    code, said, _ = run("resample", tmp_path / "lying", target, "--up", "y", "--unit", "m")
+    assert (code, said.endswith("; passed over: nothing\n")) == (0, True)
+    cup, small = np.load(tmp_path / "cup.npy"), np.load(target / "a.npy")
+    np.testing.assert_allclose(small, cup, atol=1e-4)
 
 
 def test_resampling_lists_what_is_refused_kept_removed_or_left_over(tmp_path):

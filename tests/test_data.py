@@ -49,6 +49,7 @@ def write(file, array=None):
 # Which source
 
 
+@pytest.mark.filterwarnings("ignore:.*upside down or on")
 def test_the_users_folder_comes_before_downloads_and_they_before_the_bundle(
     home, tmp_path, monkeypatch
 ):
@@ -75,7 +76,7 @@ def test_the_users_folder_comes_before_downloads_and_they_before_the_bundle(
     assert sources.load_sockets(source="bundled", limit=1).source == sources.BUNDLED_SOCKETS
 
 
-@pytest.mark.filterwarnings("ignore:.*upside down")  # random clouds have no closed end
+@pytest.mark.filterwarnings("ignore:.*upside down or on")  # random clouds have no closed end
 def test_only_the_kind_asked_for_is_loaded(home):
     for name in ("TT/0", "TT/1", "TT/2", "TF/long"):
         write(home / "SocketSSM" / f"{name}.npy")

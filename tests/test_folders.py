@@ -337,6 +337,19 @@ def test_files_left_out_are_listed_until_they_are_repaired(source, target):
     assert not (target / resampling.REFUSED).exists()
 
 
+def test_files_of_other_formats_are_counted_by_suffix(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.vtk", "in/b.VTK", "c.pcd", "d.stl", "in/e.npy", "readme", ".hidden.wrl"):
+        (tmp_path / name).touch()
+    assert folders.passed_over(tmp_path) == "2 .vtk, 1 .pcd, 1 without suffix"
+
+
+def test_clouds_with_normals_are_refused_with_what_to_keep(tmp_path):
+    np.save(tmp_path / "six.npy", np.zeros((20, 6)))
+    with pytest.raises(ValueError, match=r"shape \(20, 6\).*keep points\[:, :3\]"):
+        folders.read(tmp_path / "six.npy", 10)
+
+
 # Mesh files
 
 

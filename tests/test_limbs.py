@@ -96,8 +96,47 @@ def test_what_is_not_the_limb_is_left_out(tmp_path):
     both.faces = np.vstack([both.faces, [[0, 0, 1], [3, 4, len(both.vertices)]]])
     both.vertices = np.vstack([both.vertices, [[np.nan, 0, 0]]])
     (tmp_path / "limb.stl").write_bytes(trimesh.exchange.stl.export_stl(both))
-    limb = limbs.load_limb(tmp_path / "limb.stl")
+    with pytest.warns(UserWarning, match=r"limb.stl: 2 pieces, with 93%, 7% .* small ones"):
+        limb = limbs.load_limb(tmp_path / "limb.stl")
     assert limb.area == pytest.approx(mesh.area, rel=1e-5)
+
+
+def test_the_table_that_a_limb_stands_on_is_left_out_however_large(tmp_path):
+    mesh = socket().mesh()
+    table = trimesh.creation.box((600, 600, 0.1)).apply_translation([0, 0, -1])
+    table = table.subdivide().subdivide().subdivide()
+    table.vertices[:, 2] += np.random.default_rng(0).normal(0, 2, len(table.vertices))
+    table.update_faces(table.face_normals[:, 2] > 0.1)
+    trimesh.util.concatenate([table, mesh]).export(tmp_path / "limb.ply")
+    with pytest.warns(UserWarning, match=r"2 pieces.*left out are flat"):
+        limb = limbs.load_limb(tmp_path / "limb.ply")
+    assert limb.area == pytest.approx(mesh.area, rel=1e-5)
+    table.export(tmp_path / "table.ply")
+    with pytest.raises(ValueError, match=r"table.ply: 1 pieces, with 100% .*none is the limb"):
+        limbs.load_limb(tmp_path / "table.ply")
+
+
+def halves(gap):
+    """A limb cut across, its upper half so many mm higher."""
+    mesh = socket(**GRID).mesh()
+    upper = mesh.triangles_center[:, 2] > 100
+    lower, upper = mesh.submesh([~upper, upper], repair=False)
+    return trimesh.util.concatenate([lower, upper.apply_translation([0, 0, gap])])
+
+
+@pytest.mark.parametrize("gap", [2e-5, 1e-3])
+def test_a_seam_within_a_scan_s_rounding_is_closed(tmp_path, gap):
+    halves(gap).export(tmp_path / "limb.ply")
+    limb, whole = limbs.load_limb(tmp_path / "limb.ply"), socket(**GRID).mesh()
+    assert len(limb.faces) == len(whole.faces)
+    assert np.ptp(limb.vertices[:, 2]) == pytest.approx(200, abs=0.01)
+    assert limb.area == pytest.approx(whole.area, rel=1e-4)
+
+
+def test_two_halves_are_no_limb_and_are_named_with_their_shares(tmp_path):
+    halves(1.0).export(tmp_path / "limb.ply")
+    with pytest.raises(ValueError, match=r"limb.ply: 2 pieces, with 50%, 50% of the area"):
+        limbs.load_limb(tmp_path / "limb.ply")
 
 
 def test_normals_point_outwards_whatever_the_file_says(tmp_path):
@@ -117,9 +156,7 @@ def test_a_factor_that_would_mirror_or_lose_the_limb_is_refused(tmp_path, factor
         limbs.load_limb(tmp_path / "limb.ply", factor)
 
 
-@pytest.mark.parametrize(
-    ("unit", "factor"), [("metres", 1000.0), ("inches", 25.4), ("centimetres", 10.0)]
-)
+@pytest.mark.parametrize(("unit", "factor"), [("m", 1000.0), ("inch", 25.4), ("cm", 10.0)])
 def test_other_units_are_named_and_read_with_their_factor(tmp_path, unit, factor):
     path = tmp_path / "limb.ply"
     socket().mesh().apply_scale(1 / factor).export(path)
@@ -131,6 +168,8 @@ def test_other_units_are_named_and_read_with_their_factor(tmp_path, unit, factor
 CUP = socket().mesh()
 PRICKED = trimesh.creation.icosphere(radius=60)
 PRICKED.update_faces(np.arange(len(PRICKED.faces)) > 0)
+WINDOW = trimesh.creation.capsule(150, 50)
+WINDOW.update_faces(WINDOW.triangles_center[:, 0] < 40)
 FLAT = trimesh.Trimesh([[0, 0, 0], [99, 0, 0], [50, 0, 0]], [[0, 1, 2]])
 
 
@@ -143,6 +182,8 @@ FLAT = trimesh.Trimesh([[0, 0, 0], [99, 0, 0], [50, 0, 0]], [[0, 1, 2]])
         (CUP.copy().apply_scale(7), "14.. mm long"),
         (CUP.slice_plane([0, 0, 60], [0, 0, 1]), "two openings, .* fill the hole"),
         (PRICKED, "the largest opening"),
+        (WINDOW, r"the largest opening, .* is at the side"),
+        (CUP.slice_plane([0, 0, 0], [1, 0, 0]), r"the largest opening, .* is at the side"),
     ],
 )
 def test_surfaces_that_are_no_limb_are_refused(tmp_path, mesh, said):
@@ -242,6 +283,12 @@ def test_a_displacement_is_10_mm_at_most(aae):
     moves = np.linalg.norm(fit.surface.vertices - fit.model_surface.vertices, axis=-1)
     assert 9 < moves.max() <= 10 + 1e-9
     assert fit.gap_error > 1
+
+
+def test_a_scan_with_nothing_beside_any_socket_is_refused_in_words(aae, monkeypatch):
+    monkeypatch.setattr(limbs, "signed_gaps", lambda points, mesh: np.full(len(points), np.nan))
+    with pytest.raises(ValueError, match="no part of the scan is beside the socket"):
+        limbs.fit_limb(aae, socket(**GRID).mesh())
 
 
 def test_options_out_of_range_are_refused(aae):

@@ -7,7 +7,7 @@ from analytic import socket as capsule
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from aaelib.shapes.clouds import resample
+from aaelib.shapes.clouds import place, resample
 from aaelib.shapes.sockets import (
     SocketSurface,
     check_sockets,
@@ -196,13 +196,34 @@ def test_grids_that_are_no_surface_are_refused(vertices):
 @pytest.mark.parametrize(
     ("factor", "message"),
     [
-        (0.1, r"a and 1 more: .*by 10 if it is in centimetres"),
+        (0.1, r"a and 1 more: .*by 10 if it is in cm"),
         (1e-6, "a and 1 more: .*fits no unit"),
     ],
 )
 def test_clouds_that_are_no_sockets_in_mm_are_warned_of(points, factor, message):
     with pytest.warns(UserWarning, match=message):
         check_sockets(factor * np.stack([points, points]), ["a", "b"])
+
+
+@pytest.mark.parametrize("up", ["x", "y", "-x", "-y", "-z"])
+def test_sockets_that_are_not_upright_are_refused_with_the_turn_that_helps(points, up):
+    axis, sign = "xyz".index(up[-1]), [1, -1, -1] if up.startswith("-") else 1
+    turned = np.roll(points * sign, axis - 2, axis=1) / 25.4
+    placed = place(turned, up, "inch")
+    np.testing.assert_allclose(placed, points, atol=1e-4)
+    # A proper rotation: right stays right.
+    rotation = np.linalg.lstsq(turned, placed)[0] / 25.4
+    assert np.linalg.det(rotation) == pytest.approx(1)
+    check_sockets(placed[None], ["a"], refuse=True)
+    with pytest.raises(ValueError, match=f"a and 1 more: .*--up={up},"):
+        check_sockets(25.4 * np.stack([turned, turned]), ["a", "b"], refuse=True)
+    with pytest.raises(ValueError, match="--unit inch"):
+        check_sockets(turned[None], ["a"], refuse=True)
+
+
+def test_noise_makes_no_wall_of_a_socket(points):
+    noise = np.random.default_rng(0).normal(0, 2, points.shape)
+    check_sockets([points, points + noise], ["a", "noisy"], refuse=True)
 
 
 # Mesh

@@ -131,7 +131,7 @@ def test_more_epochs_of_a_finished_run_say_how_to_go_on(whole, tmp_path, monkeyp
         path.with_suffix(suffix).write_bytes(whole.path.with_suffix(suffix).read_bytes())
     monkeypatch.setattr(training, "_train", mock.Mock())
     monkeypatch.setattr("test_training.EPOCHS", EPOCHS + 2)
-    with pytest.warns(UserWarning, match=f"finished run of {EPOCHS} epochs.*--weights-from"):
+    with pytest.warns(UserWarning, match=f"{EPOCHS - 2} epochs, .*--weights-from"):
         train(path)
 
 

@@ -94,6 +94,9 @@ Mesh = Annotated[
     Option(help="Write closed walls to print as well: for models of sockets in mm."),
 ]
 Thickness = Annotated[float, Option(help="Of walls, mm: above 0, up to 20.")]
+Axis = Literal["x", "y", "z", "-x", "-y", "-z"]
+Up = Annotated[Axis | None, Option(help="Axis of shapes, from closed end to brim: it becomes z.")]
+Unit = Annotated[Literal["mm", "cm", "inch", "m"] | None, Option(help="Of shapes: they become mm.")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace the shapes that OUT holds.")]
 
 
@@ -123,6 +126,8 @@ def resample(
     seed: Seed = 0,
     workers: MaybeCount = None,
     suffix: list[str] | None = None,
+    up: Up = None,
+    unit: Unit = None,
 ):
     """
     Put evenly spread points on every mesh of a tree.
@@ -144,9 +149,9 @@ def resample(
     suffix
         Take these files only, such as .off; repeat for several.
     """
-    from aaelib.shapes import resampling
+    from aaelib.shapes import folders, resampling
 
-    found = resampling.resample_tree(source, target, points, seed, workers, suffix or None)
+    found = resampling.resample_tree(source, target, points, seed, workers, suffix, up, unit)
     _list_refused(found.refused)
     for cloud in found.removed:
         typer.echo(f"{cloud}: removed, as its mesh is refused", err=True)
@@ -155,7 +160,8 @@ def resample(
     typer.echo(
         f"{target}: {len(found.written)} written, {len(found.kept)} kept, {len(found.refused)} "
         f"refused, {len(found.removed)} removed, {len(found.left_over)} left over; "
-        f"{found.shapes_per_second:.1f} shapes a second"
+        f"{found.shapes_per_second:.1f} shapes a second; passed over: "
+        f"{folders.passed_over(source) or 'nothing'}"
     )
     if not found.clouds:
         raise typer.Exit(1)
@@ -181,6 +187,8 @@ def train(
     network: list[str] | None = None,
     freeze: Annotated[list[str] | None, Option(metavar="NETWORK=LAYER")] = None,
     shape_models: Annotated[float, Option(min=0, max=1, metavar="SHARE")] = 0.0,
+    up: Up = None,
+    unit: Unit = None,
 ):
     """
     Train an adversarial autoencoder on a folder of shapes.
@@ -233,8 +241,8 @@ def train(
     start |= {"networks": tuple(network)} if network else {}
     settings = {"epochs": epochs, "steps_per_epoch": steps, "batch_size": batch_size, "seed": seed}
     settings |= {"first_selectable": select_from, "rotate": rotate, "jitter": jitter}
-    others = {"shares": split, "share": shape_models, "weights_from": weights_from}
-    run = _quietly("apps.own_shapes").train(folder, model, chosen, start, settings, **others)
+    others = {"shares": split, "share": shape_models, "weights_from": weights_from, "unit": unit}
+    run = _quietly("apps.own_shapes").train(folder, model, chosen, start, settings, up=up, **others)
     counts = ", ".join(f"{len(names)} {part}" for part, names in run.card["split"].items())
     best = run.history.loc[run.best_epoch]
     typer.echo(
@@ -377,6 +385,8 @@ def export(
     thickness: Thickness = 4.0,
     smoothing: Amount = 0.1,
     points: Annotated[int, Option(min=100)] = 2048,
+    up: Up = None,
+    unit: Unit = None,
 ):
     """
     Take home a socket to print, its measures, or a model's weights.
@@ -384,7 +394,7 @@ def export(
     Parameters
     ----------
     source
-        A socket's cloud (.npy) or mesh, mm, z up; or a model (.keras).
+        The cloud (.npy) or mesh of a socket's inner surface; or a model (.keras).
     out
         Its suffix says what: .stl, .3mf or .ply a closed wall, .csv measures (mm), .npz weights of
         a model.
@@ -393,7 +403,7 @@ def export(
     points
         To fit the surface to; a cloud must have as many.
     """
-    typer.echo(_quietly("apps.outputs").export(source, out, thickness, smoothing, points))
+    typer.echo(_quietly("apps.outputs").export(source, out, thickness, smoothing, points, up, unit))
 
 
 @_study()

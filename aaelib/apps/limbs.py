@@ -1,5 +1,6 @@
 """A socket for a residual limb: load a scan, put it upright, find the socket that follows it."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,18 @@ from scipy.spatial.transform import Rotation
 from scipy.special import softmax, sph_harm_y
 
 from ..shapes import meshes
-from ..shapes.sockets import UNITS, SocketSurface, node_values, vertex_values
+from ..shapes.clouds import UNITS
+from ..shapes.sockets import SocketSurface, node_values, vertex_values
 from ..shapes.sources import KINDS
 from . import design
 
 LENGTHS = (80.0, 500.0)  # mm; of residual limbs, as far as they are scanned
 MAX_CLEARANCE = 20.0  # mm; liners have 3 to 9
 
+_SEAM = 1e-4  # of the limb's radius: vertices so near are one
+_FLAT = 0.05  # thickness of a piece by its width: a table, no limb
+_WHOLE = 0.9  # of the area that is not flat: the limb, in one piece
+_SIDE = 2.0  # variance along a limb by that across it, of limbs surely longer than wide
 _MIN_OPENING = 100.0  # mm around it; the thinnest limbs have 150
 _SECOND_OPENING = 0.5  # of the opening's perimeter: a hole so large is another opening
 _SAMPLES = 40_000  # of the limb's wall, less than 1 mm apart
@@ -81,8 +87,8 @@ def load_limb(path, factor=1.0):
     """
     Read the scan of a residual limb.
 
-    Equal vertices are merged, faces without area and vertices that are not finite are left out,
-    and of several pieces the one with the largest area stays.
+    Vertices are merged within 1e-4 of the limb's radius, faces without area and vertices that are
+    not finite are left out, and so are flat and small pieces, such as the table.
 
     Parameters
     ----------
@@ -102,30 +108,57 @@ def load_limb(path, factor=1.0):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not such a surface, or the factor is not positive. The message names the file or
-        the factor.
+        If it is not such a surface, has several large pieces, or the factor is not positive. The
+        message names the file or the factor.
+
+    Warns
+    -----
+    UserWarning
+        If pieces are left out.
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"no limb scan at {path}")
     if not 0 < factor < np.inf:
         raise ValueError(f"factor is {factor}; it must be a positive number")
-    mesh = _cleaned(meshes.read(path))
+    mesh = _cleaned(meshes.read(path), path)
     if not len(mesh.faces):
         raise ValueError(f"{path}: no faces with an area; a limb is a surface of triangles")
     mesh.apply_scale(factor)
     return _oriented(mesh, _opening(mesh, path))
 
 
-def _cleaned(mesh):
-    """The largest piece of the faces that have an area and finite vertices, vertices merged."""
+def _cleaned(mesh, name):
+    """The limb's piece of the faces that have an area and finite vertices, vertices merged."""
     mesh.remove_infinite_values()
     mesh.merge_vertices()
+    radius = np.median(np.linalg.norm(mesh.vertices - np.median(mesh.vertices, axis=0), axis=1))
+    pairs = cKDTree(mesh.vertices).query_pairs(_SEAM * radius, output_type="ndarray")
+    groups = trimesh.graph.connected_component_labels(pairs, len(mesh.vertices))
+    mesh.faces = np.unique(groups, return_index=True)[1][groups][mesh.faces]
     mesh.update_faces(mesh.nondegenerate_faces() & mesh.unique_faces())
     if len(mesh.faces):
         pieces = trimesh.graph.connected_component_labels(mesh.face_adjacency, len(mesh.faces))
-        mesh.update_faces(pieces == np.bincount(pieces, mesh.area_faces).argmax())
+        mesh.update_faces(pieces == _limb_among(pieces, mesh, name))
     mesh.remove_unreferenced_vertices()
     return mesh
+
+
+def _limb_among(pieces, mesh, name):
+    """Choose the piece, a label of faces (n,), that is not flat and has most of the area."""
+    areas = np.bincount(pieces, mesh.area_faces)
+    solid, shares = areas.copy(), areas / areas.sum()
+    for piece in np.flatnonzero(shares > 0.01):
+        corners = mesh.triangles[pieces == piece].reshape(-1, 3)
+        widths = np.linalg.svd(corners - corners.mean(axis=0), compute_uv=False)
+        solid[piece] *= widths[2] > _FLAT * widths[1]
+    limb, told = solid.argmax(), ", ".join(f"{share:.0%}" for share in np.sort(shares)[:-6:-1])
+    told = f"{name}: {len(areas)} pieces, with {told} of the area"
+    if not solid[limb] > _WHOLE * solid.sum():
+        raise ValueError(f"{told}: none is the limb by itself; join them, or keep one of them")
+    if len(areas) > 1:
+        left_out = f"taken is the one with {shares[limb]:.0%}, left out are flat and small ones"
+        warnings.warn(f"{told}: {left_out}", stacklevel=4)
+    return limb
 
 
 def _border_edges(mesh):
@@ -163,6 +196,13 @@ def _opening(mesh, name="the limb"):
         raise ValueError(
             f"{name}: two openings, {perimeter:.4g} and {second:.4g} mm around; a limb is closed "
             "at its distal end: fill the hole there"
+        )
+    variances, axes = np.linalg.eigh(np.cov(mesh.triangles_center.T, aweights=mesh.area_faces))
+    axis = trimesh.unitize(center - np.average(mesh.triangles_center, 0, mesh.area_faces))
+    if variances[2] > _SIDE * variances[1] and abs(axis @ axes[:, 2]) < np.sqrt(0.5):
+        raise ValueError(
+            f"{name}: the largest opening, {perimeter:.4g} mm around, is at the side; fill it, and "
+            "remove the faces that close the end"
         )
     return center
 
@@ -483,6 +523,8 @@ def _node_gaps(surface, limb, clearance):
     mesh = surface.mesh()
     gaps = signed_gaps(mesh.vertices, limb)
     there = np.isfinite(gaps)
+    if not there.any():
+        raise ValueError("no part of the scan is beside the socket that was found: is it a limb?")
     errors = np.abs((gaps - clearance)[there])
     error = float(np.average(errors, weights=_vertex_areas(mesh)[there]))
     return node_values(gaps, *surface.vertices.shape[:2]), error

@@ -8,6 +8,7 @@ from ..models import latent
 from ..models.files import SHIPPED, export_weights, load
 from ..models.runs import load_with_card
 from ..shapes import folders, printing
+from ..shapes.clouds import place
 from ..shapes.sockets import SocketSurface, check_sockets
 from ..shapes.writing import locked, replacing
 from ..study import figures
@@ -107,15 +108,15 @@ def interpolate(model, a, b, folder, steps=5, mesh=None, thickness=4.0, overwrit
     return [*files, page], refused
 
 
-def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048):
+def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048, up=None, unit=None):
     """
     Write a socket as a wall to print or as its measures, or a model as its weights.
 
     Parameters
     ----------
     source : str or Path
-        A cloud (`.npy`) or a mesh of a socket's inner surface: mm, z up, the closed end down; for
-        weights a model (`.keras`).
+        A cloud (`.npy`) or a mesh of a socket's inner surface, the closed end down; for weights a
+        model (`.keras`).
     path : str or Path
         Its suffix says what is written: `.stl`, `.3mf` or `.ply` a closed wall, `.csv` measures,
         `.npz` a model's weights, without what training needs.
@@ -125,6 +126,8 @@ def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048):
         Of the surface through the points, 0 or more, see `SocketSurface.from_points`.
     n_points : int
         To fit the surface to, 100 or more; a cloud must have as many.
+    up, unit : str, optional
+        Of the source, see `clouds.place`; z and mm by default.
 
     Returns
     -------
@@ -133,13 +136,14 @@ def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048):
     Raises
     ------
     ValueError
-        If the file is missing, the file or the suffix is of another kind, or the wall cannot be
-        made.
+        If the file is missing, the file or the suffix is of another kind, the wall cannot be made,
+        or, unless `up` or `unit` is given, the socket looks as if it were in another unit than mm,
+        upside down, on its side, or a closed wall.
 
     Warns
     -----
     UserWarning
-        If the socket looks as if it were in another unit than mm, or upside down.
+        If the socket looks so though `up` or `unit` is given.
     """
     path, is_model = Path(path), Path(source).suffix in (".keras", ".npz") or source in SHIPPED
     if path.suffix.lower() not in ((".npz",) if is_model else (*printing.FORMATS, ".csv")):
@@ -150,8 +154,8 @@ def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048):
     if is_model:
         export_weights(load(source), path)
         return path
-    points = folders.read(Path(source), n_points)
-    check_sockets(points[None], [source])
+    points = place(folders.read(Path(source), n_points), up, unit)
+    check_sockets(points[None], [source], refuse=not (up or unit))
     surface = SocketSurface.from_points(points, smoothing=smoothing)
     return write_socket(surface, path, thickness)
 

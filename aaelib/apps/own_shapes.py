@@ -8,9 +8,10 @@ import numpy as np
 from ..models import code, devices, files, recipes, runs, starts, training
 from ..models.networks import NETWORKS
 from ..shapes import folders, splits
-from ..shapes.clouds import normalize
+from ..shapes.clouds import normalize, place
 from ..shapes.shape_model import ShapeModel, transported
 from ..shapes.sockets import check_sockets, fit_surfaces
+from ..shapes.sources import KINDS
 
 _LEAST_STEPS = 50  # of an epoch; fewer and most of the time goes into validation
 # Shape models change slowly, as in the study: they start well, and codes need no critic.
@@ -23,7 +24,9 @@ _AT_SHAPE_MODELS = {
 _SHAPE_MODEL_STEPS = 2000  # in which the encoder learns to read them
 
 
-def train(folder, path, recipe, start, settings, *, shares, share, weights_from=None):
+def train(
+    folder, path, recipe, start, settings, *, shares, share, weights_from=None, up=None, unit=None
+):
     """
     Train a model on a folder of shapes: `models.train` with the command line's defaults.
 
@@ -47,6 +50,9 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
         class, [0, 1]. Above 0 the decoder starts as them. For sockets in mm only.
     weights_from : str, optional
         A model to start from.
+    up, unit : str, optional
+        Of the shapes, see `clouds.place`. Sockets that look as if these were others than z and mm
+        are refused unless one is given, and so are closed walls.
 
     Returns
     -------
@@ -66,14 +72,16 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
     steps = settings.get("steps_per_epoch")
     settings = training.Settings(share=share, **settings | {"steps_per_epoch": steps or 1})
     shapes = folders.load_clouds(folder, recipe.n_points)
+    shapes = replace(shapes, points=place(shapes.points, up, unit))
+    if share or set(shapes.kinds) <= set(KINDS):
+        check_sockets(shapes.points, shapes.files, refuse=not (up or unit))
     parts = splits.split(shapes.kinds, shares, settings.seed)
     training_shapes = shapes[parts["training"]]
+    # Codes that are frozen are those of shapes in the model's unit, unless it is quite another.
     if model is not None and start.frozen.get("encoder") == model.encoder.layers[-1].name:
-        # Codes that are frozen are those of shapes in the model's unit, unless it is quite another.
-        if 0.5 < normalize(training_shapes.points)[1].scale / model.scale < 2:
-            start = replace(start, scale=model.scale)
+        is_alike = 0.5 < normalize(training_shapes.points)[1].scale / model.scale < 2
+        start = replace(start, scale=model.scale if is_alike else None)
     if share:
-        check_sockets(shapes.points, shapes.files)
         fitted = shape_models(training_shapes, path.with_suffix(".shape_models"), settings.seed)
         defaults = {"linear_models": len(fitted)} | _AT_SHAPE_MODELS
         recipe = recipes.recipe(source, defaults, **changes)
@@ -81,7 +89,7 @@ def train(folder, path, recipe, start, settings, *, shares, share, weights_from=
     if not steps:
         steps = max(_LEAST_STEPS, -(-len(training_shapes) // settings.batch_size))
         settings = replace(settings, steps_per_epoch=steps)
-    about = {"weights_from": weights_from and str(weights_from)}
+    about = {"weights_from": weights_from and str(weights_from), "up": up, "unit": unit}
     return training.train(shapes, parts, recipe, start, settings, path, about)
 
 

@@ -8,6 +8,7 @@ from scipy.spatial import cKDTree
 
 from . import meshes
 
+UNITS = {"mm": 1.0, "cm": 10.0, "inch": 25.4, "m": 1000.0}  # mm
 NORMALIZATIONS = ("dataset", "unit-sphere")
 
 # Candidates per point that is kept, and steps of Lloyd's algorithm. More of either lowers the
@@ -45,6 +46,29 @@ def _loses_digits(points):
     errors = np.abs(points.astype(np.float32) - points).max(axis=(-2, -1))
     sizes = np.ptp(points, axis=-2).max(axis=-1)
     return bool(((errors > 1e-6 * sizes) & (sizes > 0)).any())
+
+
+def place(points, up=None, unit=None):
+    """
+    Turn clouds so that their axis `up` becomes z, and scale them to mm.
+
+    Parameters
+    ----------
+    points : (..., 3) array
+        In `unit`.
+    up : {"x", "y", "z", "-x", "-y", "-z"}, optional
+        Direction from the closed end to the brim; z by default.
+    unit : {"mm", "cm", "inch", "m"}, optional
+        mm by default.
+
+    Returns
+    -------
+    numpy.ndarray
+        (..., 3) float32, mm.
+    """
+    sign, axis = (up or "z")[:-1], "xyz".index((up or "z")[-1])
+    points = UNITS[unit or "mm"] * np.roll(np.asarray(points, float), 2 - axis, axis=-1)
+    return (points * [1, -1, -1] if sign else points).astype(np.float32)
 
 
 # Resampling -----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import hashlib
 import os
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import cache
@@ -192,6 +192,13 @@ def find(folder, suffixes=None):
     return files
 
 
+def passed_over(folder):
+    """Count the files of a folder that hold no shapes, by suffix: "2 .vtk, 1 .pcd"."""
+    suffixes = (file.suffix.lower() for file in walk(Path(folder)))
+    counts = Counter(suffix or "without suffix" for suffix in suffixes if suffix not in SUFFIXES)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
+
+
 def walk(folder):
     """Yield all files in a folder and its sub-folders, but for hidden ones; see `find`."""
     root = folder.resolve()
@@ -264,9 +271,10 @@ def read(file, n_points=2048, seed=0):
         return resample(file, n_points, seed)
     points = read_array(file)
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
+        is_wide = points.ndim == 2 and points.shape[1] > 3  # by normals, colours
         raise ValueError(
             f"{file}: {points.dtype} array of shape {points.shape}, not (n_points, 3) of real "
-            "numbers; save one cloud in each file"
+            f"numbers; {'keep points[:, :3]' if is_wide else 'save one cloud in each file'}"
         )
     if len(points) < n_points:
         raise ValueError(

@@ -1,24 +1,42 @@
-"""Mesh files, as trimesh reads them."""
+"""Mesh files: trimesh's readers, and our own where those take what a file does not say."""
 
+import io
 import re
+import warnings
+import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import igl
+import mapbox_earcut
 import numpy as np
 import trimesh
 from trimesh.exchange.load import mesh_formats
+from trimesh.exchange.ply import load_ply
 
 # Formats of trimesh, without Python objects, a variant of STL, and points without faces.
 SUFFIXES = frozenset(f".{name}" for name in mesh_formats() - {"dict", "dict64", "stl_ascii", "xyz"})
 
 # ModelNet40 has files that run header and counts together: "OFF490 518 0".
-_OFF_HEADER = re.compile(rb"\s*OFF\s*(\d+)[ \t]+(\d+)(?:[ \t]+\d+)?[ \t\r]*\n")
-_PLY_HEADER = re.compile(rb"ply\s+format ascii.*?end_header[ \t\r]*\n", re.DOTALL)
+_OFF_HEADER = re.compile(r"\s*(?:ST)?C?N?OFF\s*(\d+)[ \t]+(\d+)(?:[ \t]+\d+)?[ \t\r]*\n")
+# Texture coordinates, colours and edges: trimesh would make something of them.
+_PLY_OTHERS = re.compile(
+    rb"(?m)^(element[ \t]+|property[ \t]+(?:list[ \t]+\S+[ \t]+|(?!list))\S+[ \t]+)"
+    rb"(?!(?:vertex|face|[xyz]|vertex_ind\w+)\b)"
+)
+# Trimesh leaves out such faces, or puts them elsewhere. 6: triangle fans.
+_UNREAD = re.compile(
+    rb"KHR_draco_mesh_compression|EXT_meshopt_compression|KHR_mesh_quantization"
+    rb'|"mode"\s*:\s*6\b|element\s+tristrips'
+)
 
 
 def read(path):
     """
     Read a mesh file.
+
+    Faces of more than three corners are triangulated, concave ones by ear clipping. Textures,
+    colours and normals are left out.
 
     Parameters
     ----------
@@ -28,24 +46,28 @@ def read(path):
     Returns
     -------
     trimesh.Trimesh
-        In the file's unit. No vertices are merged, no faces left out.
+        In mm if the file states its unit (3MF), otherwise in the file's unit. No vertices are
+        merged, no faces left out.
 
     Raises
     ------
     ValueError
         If the file can't be read. The message names it.
+
+    Warns
+    -----
+    UserWarning
+        If bytes follow the last facet of a binary STL file; they are left out.
     """
     path = Path(path)
+    content = b""
     try:
-        if path.suffix.lower() in (".off", ".ply"):
-            _check_whole(path.read_bytes())
-        mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
-        if path.suffix.lower() == ".stl" and not len(mesh.faces):
-            raise ValueError("neither a whole binary STL file nor one in text with any facets")
-        if len(mesh.faces) and (mesh.vertices.shape[1], mesh.faces.shape[1]) != (3, 3):
-            raise ValueError(f"{mesh.vertices.shape} vertices, {mesh.faces.shape} faces")
-        if len(mesh.faces) and not 0 <= mesh.faces.min() <= mesh.faces.max() < len(mesh.vertices):
-            raise ValueError(f"faces of vertices that are not among its {len(mesh.vertices)}")
+        content = path.read_bytes()
+        if unread := _UNREAD.search(content, 0, 10**7):
+            raise ValueError(f"{unread[0].decode()} is not read; write plain triangles")
+        vertices, faces = _READERS.get(path.suffix.lower(), _other)(content, path)
+        if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
+            raise ValueError(f"faces of vertices that are not among its {len(vertices)}")
     except MemoryError as error:
         raise ValueError(
             f"{path}: too large for the free memory; close other programs, or take a mesh with "
@@ -53,28 +75,123 @@ def read(path):
         ) from error
     except Exception as error:  # each of trimesh's readers raises what it likes
         what = " ".join(f"{type(error).__name__}: {error}".split())
+        if path.suffix.lower() in _READERS and re.search(rb"[\s\d]\d*,\d+\s", content):
+            what = f"numbers with decimal commas? Write points; {what}"
         raise ValueError(
             f"{path}: not a mesh that trimesh can read ({what[:200]}); accepted: "
             f"{', '.join(sorted(SUFFIXES))}; write the file again, or take it out"
         ) from error
-    # Without what else the file says: normals and colours.
-    return trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    return trimesh.Trimesh(vertices, faces, process=False)
 
 
-def _check_whole(content):
-    """Raise if an OFF or PLY file in text was cut off: trimesh takes the faces that are there."""
-    if header := _OFF_HEADER.match(content):
-        counts = header.groups()
-    elif header := _PLY_HEADER.match(content):
-        counts = re.findall(rb"(?m)^element \S+ (\d+)", header[0])
-    else:
-        return
-    body = re.sub(rb"#[^\n]*", b"", content[header.end() :])
-    lines = [words for line in body.splitlines() if (words := line.split())]
-    expected = sum(map(int, counts))
-    is_cut = header.re is _OFF_HEADER and lines and len(lines[-1]) <= int(lines[-1][0])
-    if len(lines) < expected or is_cut:
-        raise ValueError(f"cut off after {len(lines)} of {expected} lines")
+# Formats --------------------------------------------------------------------------------------
+
+
+def _other(_, path):
+    mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
+    return mesh.vertices, mesh.faces
+
+
+def _text(content):
+    """Decode a file with any byte order mark; what is not UTF-8 can only be in comments."""
+    is_wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    return content.decode("utf-16" if is_wide else "utf-8-sig", errors="replace")
+
+
+def _obj(content, _):
+    vertices, polygons = [], []
+    for line in re.sub(r"\\\r?\n", " ", _text(content)).splitlines():
+        key, *words = line.split("#")[0].split() or [""]
+        if key == "v":
+            vertices.append(words[:3])
+        elif key == "f":
+            corners = [int(word.split("/")[0]) for word in words]
+            # Counted from 1, or back from the last vertex so far.
+            polygons.append([c - 1 if c >= 0 else len(vertices) + c for c in corners])
+    return _triangulated(vertices, polygons)
+
+
+def _off(content, _):
+    text = re.sub(r"#[^\n]*", "", _text(content))
+    header = _OFF_HEADER.match(text)
+    if header is None:
+        raise ValueError("does not begin with OFF and the numbers of vertices and faces")
+    n_vertices, n_faces = map(int, header.groups())
+    rows = [words for line in text[header.end() :].splitlines() if (words := line.split())]
+    faces = rows[n_vertices : n_vertices + n_faces]
+    if len(faces) < n_faces or any(len(row) <= int(row[0]) for row in faces):
+        raise ValueError(f"cut off after {len(rows)} of {n_vertices + n_faces} lines")
+    polygons = [[int(word) for word in row[1 : 1 + int(row[0])]] for row in faces]
+    return _triangulated([row[:3] for row in rows[:n_vertices]], polygons)
+
+
+def _ply(content, _):
+    plain = _PLY_OTHERS.sub(rb"\1_", content.removeprefix(b"\xef\xbb\xbf"))
+    found, polygons = load_ply(io.BytesIO(plain), skip_materials=True), []
+    face = found["metadata"]["_ply_raw"].get("face", {"length": 0})
+    if face["length"]:
+        names = face["data"] if isinstance(face["data"], dict) else face["data"].dtype.names
+        polygons = face["data"][next(name for name in names if name[0] != "_")]
+        polygons = (polygons["f1"] if polygons.dtype.names else polygons).tolist()
+    # Of a text that was cut off, trimesh takes the faces that are there.
+    if len(polygons) < face["length"] or min(map(len, polygons), default=3) < 3:
+        raise ValueError(f"cut off after {len(polygons)} of {face['length']} faces")
+    return _triangulated(found.get("vertices", []), polygons)
+
+
+def _stl(content, path):
+    end = 84 + 50 * int.from_bytes(content[80:84], "little")  # of a text, far beyond its end
+    if 84 < end < len(content):
+        left_out = f"{len(content) - end} bytes after the last of {(end - 84) // 50} facets"
+        warnings.warn(f"{path}: {left_out} are left out", stacklevel=4)
+    mesh = trimesh.load_mesh(io.BytesIO(content[:end]), file_type="stl", process=False)
+    if not len(mesh.faces):
+        raise ValueError("neither a whole binary STL file nor one in text with any facets")
+    return mesh.vertices, mesh.faces
+
+
+def _3mf(content, path):
+    """Read a 3MF file in mm; of objects in parts of their own trimesh mixes up the ids."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        models = [archive.read(n) for n in archive.namelist() if n.lower().endswith(".model")]
+    outside = sum(model.count(b"<mesh>") for model in models if b"<item " not in model)
+    if outside and (outside > 1 or b"".join(models).count(b"objectid=") > 2):
+        raise ValueError("objects in part files (3MF production extension); export a single model")
+    mesh = trimesh.load_mesh(path, process=False)
+    return mesh.vertices * trimesh.units.unit_conversion(mesh.units, "mm"), mesh.faces
+
+
+_READERS = {".3mf": _3mf, ".obj": _obj, ".off": _off, ".ply": _ply, ".stl": _stl}
+
+
+# Faces ----------------------------------------------------------------------------------------
+
+
+def _triangulated(vertices, polygons):
+    """Triangulate polygons: a fan from the first corner, or ears where a fan would fold."""
+    vertices = np.array(vertices, float).reshape(-1, 3)
+    fans = [(p[0], *pair) for p in polygons for pair in pairwise(p[1:])]
+    fans = np.array(fans, int).reshape(-1, 3)
+    owners = np.repeat(np.arange(len(polygons)), [max(len(p) - 2, 0) for p in polygons])
+    normals = trimesh.triangles.cross(vertices[fans])
+    totals = np.stack([np.bincount(owners, axis) for axis in normals.T], axis=1)[owners]
+    folded = np.einsum("ij,ij->i", normals, totals) < -1e-9 * (totals**2).sum(axis=1)
+    concave = np.unique(owners[folded])
+    ears = [_ears(vertices, np.array(polygons[i])) for i in concave]
+    return vertices, np.vstack([fans[~np.isin(owners, concave)], *ears])
+
+
+def _ears(vertices, polygon):
+    """Clip the ears of a polygon (n,) in its mean plane: n - 2 triangles or fewer."""
+    corners = vertices[polygon] - vertices[polygon[0]]
+    normal = np.cross(corners, np.roll(corners, -1, axis=0)).sum(axis=0)  # Newell's
+    flat = trimesh.transform_points(corners, trimesh.geometry.align_vectors(normal, [0, 0, 1]))
+    ends = np.array([len(polygon)], np.uint32)
+    ears = mapbox_earcut.triangulate_float64(flat[:, :2].copy(), ends)
+    return polygon[ears.reshape(-1, 3)]
+
+
+# Nearest points -----------------------------------------------------------------------------
 
 
 def nearest_on(mesh, points):

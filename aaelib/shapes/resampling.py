@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from .clouds import place
 from .folders import clashes, digest_of_file, find, name_of, read_each, walk
 from .writing import locked, replacing, without_formulas
 
@@ -57,7 +58,9 @@ class Resampling:
         return len(self.written) / self.seconds
 
 
-def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=None):
+def resample_tree(
+    source, target, n_points=2048, seed=0, workers=None, suffixes=None, up=None, unit=None
+):
     """
     Write evenly spread points of every shape in a tree of folders into the same tree of `.npy`.
 
@@ -116,6 +119,9 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
         known = set(record.read().splitlines())
         usable = [file for file in files if file not in refused]
         settings = f"aaelib {version('aaelib')}, {n_points} points, seed {seed}"
+        settings += "".join(
+            f", {name} {value}" for name, value in (("up", up), ("unit", unit)) if value
+        )
         # Before a file is read: if it changes meanwhile, the next run reads it again.
         made_of = {
             file: (settings, file.relative_to(source).as_posix(), digest_of_file(file))
@@ -130,7 +136,7 @@ def resample_tree(source, target, n_points=2048, seed=0, workers=None, suffixes=
             if reason is None:
                 try:
                     with replacing(clouds[file]) as temporary:
-                        np.save(temporary, points)
+                        np.save(temporary, place(points, up, unit))
                         # A line that a killed run left by half ends here.
                         record.write(b"\n" + _entry(temporary, made_of[file]) + b"\n")
                 except OSError as error:

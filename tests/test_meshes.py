@@ -1,0 +1,253 @@
+"""Facts of mesh files as people have them: read as the file says, or refused by name."""
+
+import io
+import json
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+import trimesh
+from analytic import socket
+
+from aaelib.shapes import meshes
+
+LIMB = socket().mesh()
+FACES = LIMB.faces + 1
+
+
+def lines(key, rows):
+    return "".join(f"{key} {' '.join(map(str, row))}\n" for row in rows)
+
+
+VERTICES = lines("v", LIMB.vertices)
+OBJ = VERTICES + lines("f", FACES)
+# Every face has three texture coordinates of its own.
+TEXTURED = "mtllib scan.mtl\nusemtl skin\n" + VERTICES + lines("vt", [(0.1, 0.2)] * FACES.size)
+TEXTURED += lines(
+    "f", [[f"{v}/{3 * i + j + 1}" for j, v in enumerate(f)] for i, f in enumerate(FACES)]
+)
+COLOURED = (
+    f"COFF\n{len(LIMB.vertices)} {len(FACES)} 0\n"
+    + "".join(f"{x} {y} {z} 0.5 0.5 0.5 1\n" for x, y, z in LIMB.vertices)
+    + "".join(f"3 {a} {b} {c} 0.1 0.2 0.3 1.0\n" for a, b, c in LIMB.faces)
+)
+
+
+def ply(encoding, more="float s\nproperty float t"):
+    """The limb with more properties of vertices, and texture coordinates of faces."""
+    header = f"ply\nformat {encoding} 1.0\ncomment TextureFile skin.png\n"
+    header += f"element vertex {len(LIMB.vertices)}\nproperty double x\nproperty double y\n"
+    header += f"property double z\nproperty {more}\nelement face {len(FACES)}\nproperty list uchar "
+    header += "int vertex_indices\nproperty list uchar float texcoord\nend_header\n"
+    if encoding == "ascii":
+        body = lines("", [(*v, 0.1, 0.2) for v in LIMB.vertices])
+        body += lines("", [(3, *f, 6, *[0.5] * 6) for f in LIMB.faces])
+        return (header + body.replace("\n ", "\n").lstrip()).encode()
+    body = b"".join(struct.pack("<3d2f", *v, 0.1, 0.2) for v in LIMB.vertices)
+    body += b"".join(struct.pack("<B3iB6f", 3, *f, 6, *[0.5] * 6) for f in LIMB.faces)
+    return header.encode() + body
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        ("obj", OBJ.encode("utf-8-sig")),
+        ("obj", OBJ.encode("utf-16")),
+        ("obj", OBJ.replace(" ", "\t", 100).replace("f ", "f\t").encode()),
+        ("obj", OBJ.replace("\n", "\r\n").replace(" ", " \\\r\n ", 9).encode()),
+        ("obj", TEXTURED.encode()),
+        ("obj", (VERTICES + lines("f", FACES - len(LIMB.vertices) - 1)).encode()),
+        ("off", COLOURED.encode("utf-8-sig")),
+        ("ply", ply("ascii")),
+        ("ply", ply("binary_little_endian")),
+        ("ply", b"\xef\xbb\xbf" + LIMB.export(file_type="ply", encoding="ascii")),
+    ],
+    ids=[
+        "mark",
+        "utf-16",
+        "tabs",
+        "continued",
+        "textured",
+        "relative",
+        "coloured",
+        "text",
+        "binary",
+        "ply mark",
+    ],
+)
+def test_a_mesh_is_read_whatever_else_its_file_holds(tmp_path, suffix, content):
+    (tmp_path / f"limb.{suffix}").write_bytes(content)
+    mesh = meshes.read(tmp_path / f"limb.{suffix}")
+    np.testing.assert_allclose(mesh.triangles, LIMB.triangles, atol=1e-4)
+
+
+def test_relative_indices_count_back_from_the_face_not_from_the_end_of_the_file(tmp_path):
+    block = "v {0} 0 0\nv {0} 1 0\nv {0} 0 1\nf -3 -2 -1\n"
+    (tmp_path / "two.obj").write_text(block.format(0) + block.format(5))
+    triangle = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1]])
+    mesh = meshes.read(tmp_path / "two.obj")
+    np.testing.assert_array_equal(mesh.triangles, [triangle, triangle + np.array([5, 0, 0])])
+    for index in ("0", "-4", "7"):
+        (tmp_path / "two.obj").write_text(block.format(0) + f"f 1 2 {index}\n")
+        with pytest.raises(ValueError, match=r"two\.obj: not a mesh"):
+            meshes.read(tmp_path / "two.obj")
+
+
+# A U of 100 x 100 with a notch of 60 x 60, on a slope of 3 in 4.
+U = np.array([[0, 0], [100, 0], [100, 100], [80, 100], [80, 40], [20, 40], [20, 100], [0, 100]])
+SLOPE = np.array([[1, 0, 0], [0, 0.8, 0.6]])
+ARROW = np.array([[0, 0], [30, 60], [0, 20], [-30, 60]])
+
+
+def polygon_file(suffix, points, corners):
+    faces = f"{len(corners)} {' '.join(map(str, corners))}\n"
+    if suffix == "obj":
+        return lines("v", points) + lines("f", [np.array(corners) + 1])
+    body = lines("", points).replace("\n ", "\n").lstrip() + faces
+    if suffix == "off":
+        return f"OFF\n{len(points)} 1 0\n{body}"
+    header = f"ply\nformat ascii 1.0\nelement vertex {len(points)}\nproperty float x\n"
+    header += "property float y\nproperty float z\nelement face 1\n"
+    return f"{header}property list uchar int vertex_indices\nend_header\n{body}"
+
+
+@pytest.mark.parametrize("suffix", ["obj", "off", "ply"])
+@pytest.mark.parametrize(("flat", "area"), [(U, 6400), (ARROW, 600)])
+def test_concave_faces_are_triangulated_within_their_outline(tmp_path, suffix, flat, area):
+    file = tmp_path / f"u.{suffix}"
+    for first in range(len(flat)):
+        for step in (1, -1):
+            corners = np.roll(np.arange(len(flat)), first)[::step]
+            file.write_text(polygon_file(suffix, flat @ SLOPE, corners))
+            mesh = meshes.read(file)
+            assert mesh.area == pytest.approx(area, rel=1e-6)
+            # All triangles turn as the outline does.
+            turns = mesh.face_normals @ np.cross(*SLOPE)
+            np.testing.assert_allclose(turns, step, rtol=1e-6)
+
+
+def test_bytes_after_the_last_facet_are_left_out_with_a_warning(tmp_path):
+    content = LIMB.export(file_type="stl")
+    for more in (b"\0", b"\n", b"solid" * 99):
+        (tmp_path / "limb.stl").write_bytes(content + more)
+        said = f"limb.stl: {len(more)} bytes after the last of {len(FACES)} facets are left out"
+        with pytest.warns(UserWarning, match=said):
+            mesh = meshes.read(tmp_path / "limb.stl")
+        np.testing.assert_allclose(mesh.triangles, LIMB.triangles, atol=1e-4)
+
+
+# 3MF
+
+MODEL = "<model unit='{}' xmlns='http://schemas.microsoft.com/3dmanufacturing/core/2015/02' "
+MODEL += "xmlns:p='http://schemas.microsoft.com/3dmanufacturing/production/2015/06'><resources>{}"
+MODEL += "</resources>{}</model>"
+BUILD = "<build><item objectid='1'/></build>"
+
+
+def tetrahedron(size):
+    corners = np.vstack([np.zeros(3), size * np.eye(3)])
+    points = "".join(f"<vertex x='{x}' y='{y}' z='{z}'/>" for x, y, z in corners)
+    faces = ((0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3))
+    faces = "".join(f"<triangle v1='{a}' v2='{b}' v3='{c}'/>" for a, b, c in faces)
+    return (
+        f"<object id='1' type='model'><mesh><vertices>{points}</vertices><triangles>{faces}"
+        "</triangles></mesh></object>"
+    )
+
+
+def write_3mf(file, **models):
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, text in models.items():
+            folder = "3D" if name == "3dmodel" else "3D/Objects"
+            archive.writestr(f"{folder}/{name}.model", text)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("unit", "mm"),
+    [
+        ("micron", 1e-3),
+        ("millimeter", 1),
+        ("centimeter", 10),
+        ("inch", 25.4),
+        ("foot", 304.8),
+        ("meter", 1e3),
+    ],
+)
+def test_the_unit_that_a_3mf_states_is_used(tmp_path, unit, mm):
+    model = MODEL.format(unit, tetrahedron(3), BUILD)
+    mesh = meshes.read(write_3mf(tmp_path / "a.3mf", **{"3dmodel": model}))
+    np.testing.assert_allclose(mesh.extents, 3 * mm)
+
+
+def test_objects_in_part_files_are_never_mixed_up(tmp_path):
+    component = "<object id='{}'><components><component p:path='/3D/Objects/{}.model' "
+    component += "objectid='1'/></components></object>"
+    parts = {
+        name: MODEL.format("inch", tetrahedron(size), "") for name, size in (("a", 1), ("b", 5))
+    }
+    build = "<build><item objectid='2'/></build>"
+    root = MODEL.format("inch", component.format(2, "a"), build)
+    mesh = meshes.read(write_3mf(tmp_path / "one.3mf", **{"3dmodel": root, "a": parts["a"]}))
+    np.testing.assert_allclose(mesh.extents, 25.4)
+    assert len(mesh.faces) == 4
+    build = "<build><item objectid='2'/><item objectid='3'/></build>"
+    root = MODEL.format("inch", component.format(2, "a") + component.format(3, "b"), build)
+    with pytest.raises(ValueError, match=r"two\.3mf: .*objects in part files"):
+        meshes.read(write_3mf(tmp_path / "two.3mf", **{"3dmodel": root}, **parts))
+
+
+# What trimesh leaves out in silence
+
+
+def glb(**primitive):
+    """A triangle with texture coordinates, in binary glTF."""
+    blob = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], "<f4").tobytes() + bytes(24)
+    attributes = {"POSITION": 0, "TEXCOORD_0": 1}
+    tree = {
+        "asset": {"version": "2.0"},
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": attributes, "material": 0} | primitive]}],
+        "materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}],
+        "textures": [{"source": 0}],
+        "images": [{"bufferView": 1, "mimeType": "image/png"}],
+        "accessors": [
+            {"bufferView": i, "componentType": 5126, "count": 3, "type": f"VEC{3 - i}"}
+            for i in (0, 1)
+        ],
+        "bufferViews": [
+            {"buffer": 0, "byteOffset": 0, "byteLength": 36},
+            {"buffer": 0, "byteOffset": 36, "byteLength": 24},
+        ],
+        "buffers": [{"byteLength": 60}],
+    }
+    text = json.dumps(tree).encode()
+    text += b" " * (-len(text) % 4)
+    head = struct.pack("<III", 0x46546C67, 2, 28 + len(text) + len(blob))
+    chunks = ((text, 0x4E4F534A), (blob, 0x004E4942))
+    return head + b"".join(struct.pack("<II", len(c), kind) + c for c, kind in chunks)
+
+
+def test_textures_of_gltf_are_left_out_and_what_is_not_read_is_named(tmp_path):
+    file = tmp_path / "a.glb"
+    file.write_bytes(glb())
+    assert meshes.read(file).area == pytest.approx(0.5)
+    draco = {"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": 0}}}
+    for primitive, name in (({"mode": 6}, '"mode": 6'), ({"extensions": draco}, "draco")):
+        file.write_bytes(glb(**primitive))
+        with pytest.raises(ValueError, match=rf"a\.glb: .*{name}.* is not read; write plain"):
+            meshes.read(file)
+
+
+@pytest.mark.parametrize("suffix", ["obj", "off", "stl", "ply"])
+def test_decimal_commas_are_named(tmp_path, suffix):
+    mesh = trimesh.Trimesh([[0.5, 0, 0], [0, 1.5, 0], [0, 0, 2.5]], [[0, 1, 2]])
+    options = {"ply": {"encoding": "ascii"}}.get(suffix, {})
+    kind = "stl_ascii" if suffix == "stl" else suffix
+    content = mesh.export(io.BytesIO(), file_type=kind, **options)
+    content = content.decode() if isinstance(content, bytes) else content
+    (tmp_path / f"a.{suffix}").write_text(content.replace(".5", ",5"))
+    with pytest.raises(ValueError, match=rf"a\.{suffix}: .*decimal commas"):
+        meshes.read(tmp_path / f"a.{suffix}")
