@@ -1,6 +1,7 @@
 """The three networks: PointNet encoder, decoder, discriminator."""
 
 import functools
+from itertools import pairwise
 
 import keras
 import tensorflow as tf
@@ -184,3 +185,16 @@ def discriminator(recipe):
     for i, width in enumerate(recipe.discriminator, start=1):
         features = layers.Dense(width, activation=activation, name=f"hidden_{i}")(features)
     return keras.Model(codes, layers.Dense(1, name="score")(features), name="discriminator")
+
+
+def least_weights(recipe):
+    """Number of weights of a recipe's networks without biases, found without building them."""
+    chains = (
+        (3, *recipe.encoder, recipe.code_size),
+        (recipe.code_size, *recipe.decoder, 3 * recipe.n_points),
+        (recipe.code_size, *recipe.discriminator, 1),
+    )
+    count = sum(a * b for widths in chains for a, b in pairwise(widths))
+    count += recipe.linear_models * (1 + recipe.code_size) * 3 * recipe.n_points
+    # The last layer of the feature transform, see `TNet`.
+    return count + (256 * recipe.encoder[1] ** 2 if recipe.tnets and recipe.encoder[1:] else 0)

@@ -1,5 +1,6 @@
 """Mesh files, as trimesh reads them."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import igl
 import numpy as np
 import trimesh
 from trimesh.exchange.load import mesh_formats
+
+from . import archives
 
 # Formats of trimesh, without Python objects, a variant of STL, and points without faces.
 SUFFIXES = frozenset(f".{name}" for name in mesh_formats() - {"dict", "dict64", "stl_ascii", "xyz"})
@@ -39,7 +42,15 @@ def read(path):
     try:
         if path.suffix.lower() in (".off", ".ply"):
             _check_whole(path.read_bytes())
-        mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
+        elif path.suffix.lower() in (".3mf", ".3dxml"):
+            archives.check_zip(path)
+        elif path.suffix.lower() in (".gltf", ".glb"):
+            archives.check(path, 12 * _gltf_numbers(path.read_bytes()))
+        scene = trimesh.load_scene(path, process=False, skip_materials=True)
+        # A scene may show a part many times over.
+        parts = [scene.graph[node][1] for node in scene.graph.nodes_geometry]
+        archives.check(path, 12 * sum(len(scene.geometry[part].faces) for part in parts))
+        mesh = scene.to_mesh()
         if path.suffix.lower() == ".stl" and not len(mesh.faces):
             raise ValueError("neither a whole binary STL file nor one in text with any facets")
         if len(mesh.faces) and (mesh.vertices.shape[1], mesh.faces.shape[1]) != (3, 3):
@@ -75,6 +86,16 @@ def _check_whole(content):
     is_cut = header.re is _OFF_HEADER and lines and len(lines[-1]) <= int(lines[-1][0])
     if len(lines) < expected or is_cut:
         raise ValueError(f"cut off after {len(lines)} of {expected} lines")
+
+
+def _gltf_numbers(content):
+    """Count the elements that all parts of a glTF file take from its accessors."""
+    if content[:4] == b"glTF":
+        content = content[20 : 20 + int.from_bytes(content[12:16], "little")]
+    tree = json.loads(content)
+    parts = [part for mesh in tree.get("meshes", ()) for part in mesh["primitives"]]
+    used = [i for part in parts for i in (part.get("indices"), *part["attributes"].values())]
+    return sum(tree["accessors"][i]["count"] for i in used if i is not None)
 
 
 def nearest_on(mesh, points):
