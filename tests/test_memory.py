@@ -120,7 +120,7 @@ def header(shape):
     return stream.getvalue()
 
 
-ZEROS = np.zeros((400, 1_000_000), np.float16)
+ZEROS = np.zeros((200, 1_000_000), np.float16)
 PLY = (
     "ply\nformat {} 1.0\nelement vertex {}\nproperty float x\nproperty float y\nproperty float z\n"
 )
@@ -145,7 +145,7 @@ BOMBS = {
     "packed.keras": (files.load, lambda: keras_file(config(), (200, 1_000_000))),
     "shape model.npz": (
         ShapeModel.load,
-        lambda: npz(np.savez_compressed, mean=ZEROS[:100], modes=ZEROS[:100]),
+        lambda: npz(np.savez_compressed, mean=ZEROS[:60], modes=ZEROS[:60]),
     ),
     "cloud.npy": (folders.read, lambda: header((10**9, 3)) + bytes(600)),
     "binary.ply": (
@@ -159,7 +159,7 @@ BOMBS = {
     "zeros.gltf": (folders.read, lambda: gltf(count=3 * 10**7, with_buffer=False)),
     "nodes.gltf": (folders.read, lambda: gltf(nodes=3000, count=3000)),
     "primitives.gltf": (folders.read, lambda: gltf(primitives=3000, count=3000)),
-    "spaces.3mf": (folders.read, lambda: three_mf(400_000_000)),
+    "spaces.3mf": (folders.read, lambda: three_mf(150_000_000)),
     "aliases.yaml": (recipes.recipe, lambda: aliases(8)),
 }
 

@@ -1,6 +1,20 @@
-"""What a page of widgets says."""
+"""What the command line and a page of widgets say."""
 
 import html
+
+
+_OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError"}  # the latter is TensorFlow's
+
+
+def refusal(error):
+    """What to tell a user of an error; None if it is neither the input's nor the machine's."""
+    if _OUT_OF_MEMORY & {each.__name__ for each in type(error).__mro__}:
+        return (
+            "out of memory: close other programs, or take fewer or smaller shapes, fewer points, "
+            "or a smaller batch"
+        )
+    expected = isinstance(error, ValueError | OSError | RuntimeError | FloatingPointError)
+    return str(error) if expected else None
 
 
 def reporting(react, message):
@@ -10,7 +24,9 @@ def reporting(react, message):
         try:
             message.value = ""
             message.value = react(change) or ""
-        except (ValueError, OSError, RuntimeError) as error:
-            message.value = f'<p role="alert"><b>{html.escape(str(error))}</b></p>'
+        except Exception as error:
+            if (said := refusal(error)) is None:
+                raise
+            message.value = f'<p role="alert"><b>{html.escape(said)}</b></p>'
 
     return reported
