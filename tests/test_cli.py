@@ -116,7 +116,7 @@ def test_want_of_memory_is_one_line_with_what_helps(exhaust, monkeypatch):
     code, _, error = run("train", "a", "b.keras")
     assert (code, error.count("\n")) == (1, 1)
     assert error.startswith("aaelib: out of memory: ")
-    assert "smaller batch" in error
+    assert "smaller batches" in error
 
 
 def given_by(monkeypatch, *options):

@@ -3,15 +3,12 @@
 import html
 
 
-_OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError"}  # the latter is TensorFlow's
-
-
 def refusal(error):
     """What to tell a user of an error; None if it is neither the input's nor the machine's."""
-    if _OUT_OF_MEMORY & {each.__name__ for each in type(error).__mro__}:
+    # TensorFlow's error by its name: this module does without TensorFlow.
+    if {"MemoryError", "ResourceExhaustedError"} & {each.__name__ for each in type(error).__mro__}:
         return (
-            "out of memory: close other programs, or take fewer or smaller shapes, fewer points, "
-            "or a smaller batch"
+            "out of memory: close other programs, or take fewer shapes or points, smaller batches"
         )
     expected = isinstance(error, ValueError | OSError | RuntimeError | FloatingPointError)
     return str(error) if expected else None

@@ -12,7 +12,6 @@ from tornado.web import HTTPError
 
 from ..shapes.writing import replacing
 
-
 MOST_PAGES = 4  # at once: a kernel of the explorer takes 0.8 GB
 
 
@@ -24,10 +23,9 @@ class FewKernels(AsyncMappingKernelManager):
     async def start_kernel(self, **kwargs):
         async with self._starting:
             if len(self) >= MOST_PAGES:
+                advice = "close one, or wait a minute, then load this page again"
                 raise HTTPError(
-                    503,
-                    f"{MOST_PAGES} pages are open, as many as there may be at once. Close one, "
-                    "or wait a minute after one was left, then load this page again.",
+                    503, f"{MOST_PAGES} pages are open, the most there may be: {advice}"
                 )
             return await super().start_kernel(**kwargs)
 

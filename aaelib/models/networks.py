@@ -189,12 +189,12 @@ def discriminator(recipe):
 
 def least_weights(recipe):
     """Number of weights of a recipe's networks without biases, found without building them."""
-    chains = (
-        (3, *recipe.encoder, recipe.code_size),
-        (recipe.code_size, *recipe.decoder, 3 * recipe.n_points),
-        (recipe.code_size, *recipe.discriminator, 1),
-    )
-    count = sum(a * b for widths in chains for a, b in pairwise(widths))
-    count += recipe.linear_models * (1 + recipe.code_size) * 3 * recipe.n_points
-    # The last layer of the feature transform, see `TNet`.
-    return count + (256 * recipe.encoder[1] ** 2 if recipe.tnets and recipe.encoder[1:] else 0)
+    kernels = [
+        *pairwise((3, *recipe.encoder, recipe.code_size)),
+        *pairwise((recipe.code_size, *recipe.decoder, 3 * recipe.n_points)),
+        *pairwise((recipe.code_size, *recipe.discriminator, 1)),
+        (recipe.linear_models * (1 + recipe.code_size), 3 * recipe.n_points),
+        # The last layer of the feature transform, see `TNet`.
+        (256 * recipe.tnets, sum(recipe.encoder[1:2]) ** 2),
+    ]
+    return sum(a * b for a, b in kernels)

@@ -48,8 +48,8 @@ def read(path):
             archives.check(path, 12 * _gltf_numbers(path.read_bytes()))
         scene = trimesh.load_scene(path, process=False, skip_materials=True)
         # A scene may show a part many times over.
-        parts = [scene.graph[node][1] for node in scene.graph.nodes_geometry]
-        archives.check(path, 12 * sum(len(scene.geometry[part].faces) for part in parts))
+        parts = (scene.geometry[scene.graph[node][1]] for node in scene.graph.nodes_geometry)
+        archives.check(path, 12 * sum(len(part.faces) for part in parts))
         mesh = scene.to_mesh()
         if path.suffix.lower() == ".stl" and not len(mesh.faces):
             raise ValueError("neither a whole binary STL file nor one in text with any facets")
