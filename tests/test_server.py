@@ -105,10 +105,8 @@ def test_a_kernel_is_out_of_reach_without_the_token_and_from_other_sites(page):
         assert asked(address, shutdown, "POST")[0] == 403
         assert asked(address, shutdown, "POST", **cookie, **elsewhere)[0] in (403, 404)
         assert len(kernels()) == 1
-        own = {"Origin": address.split("/?")[0]}
-        xsrf = re.search(r"_xsrf=([^;]+)", str(headers))
         token = {"Authorization": f"token {address.rpartition('=')[2]}"}
-        assert asked(address, shutdown, "POST", **token, **own)[0] == 204, xsrf
+        assert asked(address, shutdown, "POST", **token)[0] == 204
 
 
 @pytest.mark.slow
@@ -117,7 +115,7 @@ def test_of_fifty_loads_a_few_get_a_page_the_others_read_why_and_kernels_end(pag
         answers = [loaded(address)[:2] for _ in range(50)]
         statuses = [status for status, _ in answers]
         assert statuses == [200] * server.MOST_PAGES + [503] * (50 - server.MOST_PAGES)
-        assert "load this page again" in answers[-1][1]
+        assert "pages are open" in answers[-1][1]
         assert len(kernels()) == server.MOST_PAGES
         for _ in range(180):
             time.sleep(1)

@@ -23,10 +23,8 @@ class FewKernels(AsyncMappingKernelManager):
     async def start_kernel(self, **kwargs):
         async with self._starting:
             if len(self) >= MOST_PAGES:
-                advice = "close one, or wait a minute, then load this page again"
-                raise HTTPError(
-                    503, f"{MOST_PAGES} pages are open, the most there may be: {advice}"
-                )
+                words = "pages are open, the most there may be: close one, wait a minute, try again"
+                raise HTTPError(503, reason=f"{MOST_PAGES} {words}")
             return await super().start_kernel(**kwargs)
 
     async def shutdown_all(self, now=False):
