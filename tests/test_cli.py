@@ -106,6 +106,22 @@ def test_what_can_not_be_done_is_one_line_and_exits_with_1(arguments, said, tmp_
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("exhaust", ["python", "tensorflow"])
+def test_want_of_memory_is_one_line_with_what_helps(exhaust, monkeypatch):
+    def train(*_, **__):
+        if exhaust == "python":
+            np.empty(10**15)
+        import tensorflow as tf
+
+        raise tf.errors.ResourceExhaustedError(None, None, "failed to allocate 10 GB")
+
+    monkeypatch.setattr(own_shapes, "train", train)
+    code, _, error = run("train", "a", "b.keras")
+    assert (code, error.count("\n")) == (1, 1)
+    assert error.startswith("aaelib: out of memory: ")
+    assert "smaller batches" in error
+
+
 def given_by(monkeypatch, *options):
     """What `own_shapes.train` is given by the options of a command."""
     given = []

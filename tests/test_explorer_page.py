@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 from analytic import socket
+from test_server import kernels
 
 from benchmarks.page import SIZES, Page, chromium, serving
 
@@ -83,3 +84,27 @@ def test_two_pages_do_not_disturb_each_other(page, browser, address):
     page.wait_until_moved(before)
     np.testing.assert_array_equal(other.vertices(), before)
     other.page.close()
+
+
+def test_a_large_scan_arrives_and_one_that_is_too_large_is_refused_in_words(page, tmp_path):
+    with (tmp_path / "letter.stl").open("wb") as file:
+        file.truncate(40 * 2**20)
+    with (tmp_path / "film.stl").open("wb") as file:
+        file.truncate(300 * 2**20)
+    page.open("Design for a limb")
+    page.upload(tmp_path / "letter.stl")
+    page.says("letter.stl")
+    page.upload(tmp_path / "film.stl")
+    page.says("more than 250 MiB")
+
+
+def test_a_kernel_that_is_killed_is_told_of_and_the_next_page_works(browser):
+    before = set(kernels())
+    with serving() as address:
+        killed = Page(browser, address)
+        [kernel] = set(kernels()) - before
+        kernel.kill()
+        killed.says("load the page again")
+        killed.page.reload()
+        killed.page.wait_for_selector(SIZES)
+        killed.page.close()

@@ -1,5 +1,6 @@
 """Facts of sockets for limbs: scans read and refused, axes found, gaps and clearances in mm."""
 
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -147,6 +148,22 @@ def test_normals_point_outwards_whatever_the_file_says(tmp_path):
     wall = limb.triangles_center[:, 2] > 60
     outwards = limb.triangles_center[wall] * [1, 1, 0]
     assert (np.einsum("ij,ij->i", limb.face_normals[wall], outwards) > 0).all()
+
+
+def test_a_large_scan_with_thousands_of_holes_and_mixed_windings_takes_seconds(tmp_path):
+    mesh = socket(n_angles=400, n_heights=244).mesh()
+    rng = np.random.default_rng(0)
+    below_brim = mesh.triangles_center[:, 2] < mesh.bounds[1, 2] - 10
+    is_hole = below_brim & (rng.random(len(mesh.faces)) < 0.025)
+    mesh.update_faces(~is_hole)
+    turned = rng.random(len(mesh.faces)) < 0.5
+    faces = np.where(turned[:, None], mesh.faces[:, ::-1], mesh.faces)
+    trimesh.Trimesh(mesh.vertices, faces, process=False).export(tmp_path / "limb.stl")
+    begun = time.process_time()
+    limb = limbs.load_limb(tmp_path / "limb.stl")
+    assert time.process_time() - begun < 10
+    assert limb.is_winding_consistent
+    assert limb.area == pytest.approx(mesh.area, rel=1e-3)
 
 
 @pytest.mark.parametrize("factor", [0, -1, np.nan, np.inf])

@@ -1,17 +1,24 @@
 """A notebook's tagged cells, and how they are served: to this machine, and who has the token."""
 
+import json
 import os
+import re
+import signal
 import socket
+import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
+from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import jupytext
+import psutil
 import pytest
 
 from aaelib.apps import server
-from benchmarks.page import serving_notebook
+from benchmarks.page import ROOT, serving_notebook
 
 SCRIPT = """# %% [markdown]
 # # Words
@@ -48,6 +55,93 @@ def test_a_page_is_for_this_machine_and_who_has_the_token(page):
             urllib.request.urlopen(urllib.request.Request(address, headers={"Host": "a.example"}))
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(("127.0.0.2", urlsplit(url).port))
+
+
+def asked(address, path, method="GET", **headers):
+    """Status and text of an answer."""
+    connection = HTTPConnection(urlsplit(address).netloc, timeout=120)
+    connection.request(method, path, headers=headers)
+    answer = connection.getresponse()
+    content = answer.read().decode()
+    connection.close()
+    return answer.status, content, answer.headers
+
+
+def loaded(address):
+    return asked(address, "/" + address.rpartition("/")[2])
+
+
+def kernels():
+    """Kernels of the servers that this process has started."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "ipykernel_launcher" in process.cmdline():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+@pytest.mark.slow
+def test_a_kernel_is_out_of_reach_without_the_token_and_from_other_sites(page):
+    with serving_notebook(page) as address:
+        _, text, headers = loaded(address)
+        kernel = re.search(r'"kernelId": *"([^"]+)"', text)[1]
+        cookie = {"Cookie": headers["Set-Cookie"].split(";")[0]}
+        channels, shutdown = f"/api/kernels/{kernel}/channels", f"/voila/api/shutdown/{kernel}"
+        elsewhere = {"Origin": "http://a.example"}
+        # Without the token, and with the cookie that a browser adds also for another site.
+        assert asked(address, channels, **UPGRADE)[0] == 403
+        assert asked(address, channels, **UPGRADE, **cookie, **elsewhere)[0] == 403
+        assert asked(address, shutdown, "POST")[0] == 403
+        assert asked(address, shutdown, "POST", **cookie, **elsewhere)[0] in (403, 404)
+        assert len(kernels()) == 1
+        token = {"Authorization": f"token {address.rpartition('=')[2]}"}
+        assert asked(address, shutdown, "POST", **token)[0] == 204
+
+
+@pytest.mark.slow
+def test_of_fifty_loads_a_few_get_a_page_the_others_read_why_and_kernels_end(page):
+    with serving_notebook(page) as address:
+        answers = [loaded(address)[:2] for _ in range(50)]
+        statuses = [status for status, _ in answers]
+        assert statuses == [200] * server.MOST_PAGES + [503] * (50 - server.MOST_PAGES)
+        assert "pages are open" in answers[-1][1]
+        assert len(kernels()) == server.MOST_PAGES
+        for _ in range(180):
+            time.sleep(1)
+            if not kernels():
+                break
+        assert loaded(address)[0] == 200
+
+
+@pytest.mark.slow
+def test_the_port_that_serves_is_told_and_a_second_interrupt_waits_for_the_first(page):
+    settings = json.loads((ROOT / "notebooks" / "share" / "voila.json").read_text())
+    with socket.socket() as busy:
+        busy.bind((settings["Voila"]["ip"], 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        arguments, environment = server.command(page, ROOT / "notebooks" / "share", port, False)
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(arguments, env=environment, **pipes)
+        address = next(line.strip() for line in process.stderr if "token=" in line)
+        assert urlsplit(address).port != port
+        assert loaded(address)[0] == 200
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        said = process.communicate(timeout=60)[1]
+    assert (process.returncode, "Traceback" in said, kernels()) == (0, False, [])
 
 
 def test_our_template_and_kernel_come_before_what_the_user_has(page, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from typer import Argument, Option
 from typer.core import TyperCommand, TyperGroup
 
 from ..shapes.places import DATA, NOTEBOOKS, RESULTS, ROOT
+from .messages import refusal
 
 REFERENCE = ROOT / "tests" / "reference"
 WEIGHTS = DATA / "weights"
@@ -32,8 +33,10 @@ class _Commands(TyperGroup):
                 return super().invoke(ctx)
         except (typer.Exit, typer.Abort):  # they are RuntimeErrors, too, but not of ours
             raise
-        except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-            typer.echo(f"aaelib: {error}", err=True)
+        except Exception as error:
+            if (said := refusal(error)) is None:
+                raise
+            typer.echo(f"aaelib: {said}", err=True)
             raise typer.Exit(1) from error
 
 

@@ -4,6 +4,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import igl
 import numpy as np
 import trimesh
 from scipy.optimize import least_squares
@@ -219,7 +220,8 @@ def _advice(length):
 
 def _oriented(mesh, opening):
     """Turn normals outwards, so that the volume below the opening is positive."""
-    trimesh.repair.fix_winding(mesh)
+    # As `trimesh.repair.fix_winding`, which walks the faces in Python: 30 s for 200,000 of them.
+    mesh.faces = igl.bfs_orient(np.array(mesh.faces, np.int64))[0]
     if np.linalg.det(mesh.triangles - opening).sum() < 0:
         mesh.invert()
     return mesh

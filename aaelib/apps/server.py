@@ -1,12 +1,36 @@
 """Serve part of a notebook as a page on this machine only."""
 
+import asyncio
 import os
+import signal
 import sys
 
 import jupytext
 import nbformat
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from tornado.web import HTTPError
 
 from ..shapes.writing import replacing
+
+MOST_PAGES = 4  # at once: a kernel of the explorer takes 0.8 GB
+
+
+class FewKernels(AsyncMappingKernelManager):
+    """Kernels of a few pages (``voila.json``): a visitor too many reads why there is none."""
+
+    _starting = asyncio.Lock()  # so that none starts between count and start
+
+    async def start_kernel(self, **kwargs):
+        async with self._starting:
+            if len(self) >= MOST_PAGES:
+                words = "pages are open, the most there may be: close one, wait a minute, try again"
+                raise HTTPError(503, reason=f"{MOST_PAGES} {words}")
+            return await super().start_kernel(**kwargs)
+
+    async def shutdown_all(self, now=False):
+        # A second Ctrl-C would interrupt this, and leave kernels behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        await super().shutdown_all(now)
 
 
 def write_tagged(script, tag, path):
@@ -22,8 +46,8 @@ def command(notebook, share, port, browser):
     Arguments and environment with which Voila serves an `.ipynb` notebook.
 
     `share` is the folder with the page's template, in ``voila/templates``, and Voila's settings,
-    in ``voila.json``: 127.0.0.1 only, a token, kernels that end when their page is left, and room
-    for a limb's scan.
+    in ``voila.json``: 127.0.0.1 only, a token, few kernels, which end when their page is left, and
+    room for a limb's scan.
     """
     arguments = [sys.executable, "-m", "voila", str(notebook), f"--port={port}"]
     arguments += [f"--Voila.config_file_paths={share}", f"--Voila.open_browser={browser}"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import reprlib
 
 import pydantic
 import pydantic.dataclasses
@@ -36,4 +37,5 @@ def _in_one_sentence(error, cls):
         said = f"no such entry; accepted: {[field.name for field in dataclasses.fields(cls)]}"
     if not error["loc"]:
         return said
-    return f"{'.'.join(map(str, error['loc']))} is {error['input']!r}: {said[0].lower()}{said[1:]}"
+    input_ = reprlib.repr(error["input"])  # whole, YAML's aliases can make it gigabytes of text
+    return f"{'.'.join(map(str, error['loc']))} is {input_}: {said[0].lower()}{said[1:]}"

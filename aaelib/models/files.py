@@ -6,13 +6,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
+import h5py
 import numpy as np
 import pooch
 
+from ..shapes import archives
 from ..shapes.places import DATA
 from ..shapes.writing import replacing
 from .autoencoder import AdversarialAutoencoder
-from .networks import NETWORKS
+from .networks import NETWORKS, least_weights
+from .recipes import Recipe
 
 WEIGHTS = DATA / "weights"
 SHIPPED = ("sockets", "pretrained")
@@ -43,7 +46,7 @@ def export_weights(aae, path):
 def _exported(path):
     """Read a file of `export_weights`."""
     with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-        aae = AdversarialAutoencoder(**json.loads(str(file["config"])))
+        aae = _built(json.loads(str(file["config"])), path)
         for network in NETWORKS:
             count = len(getattr(aae, network).weights)
             weights = [file[f"{network}_{i}"] for i in range(count)]
@@ -60,11 +63,22 @@ def _saved(path):
         saved = json.loads(file.read("config.json"))
         if saved["class_name"] != AdversarialAutoencoder.__name__:
             raise TypeError(f"it is a {saved['class_name']}")
-        aae = AdversarialAutoencoder(**saved["config"])
+        aae = _built(saved["config"], path)
         if "compile_config" in saved:
             aae.compile_from_config(saved["compile_config"])
-        aae.load_weights(file.extract("model.weights.h5", folder))
+        weights = file.extract("model.weights.h5", folder)
+        with h5py.File(weights) as arrays:
+            sizes = []
+            arrays.visititems(lambda _, each: sizes.append(getattr(each, "nbytes", 0)))
+        archives.check(path, sum(sizes))
+        aae.load_weights(weights)
     return aae
+
+
+def _built(config, path):
+    """Make a file's model, if its config names no more weights than the file can hold."""
+    archives.check(path, 4 * least_weights(Recipe(**config["recipe"])))
+    return AdversarialAutoencoder(**config)
 
 
 def _shipped(name):
@@ -111,6 +125,7 @@ def load(path):
     # Making a model seeds the generators of Python and NumPy: the caller's go on as they were.
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
+        archives.check_zip(path)
         return readers[path.suffix](path)
     except Exception as error:  # damaged files fail in many ways
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -1,6 +1,7 @@
 """The three networks: PointNet encoder, decoder, discriminator."""
 
 import functools
+from itertools import pairwise
 
 import keras
 import tensorflow as tf
@@ -184,3 +185,16 @@ def discriminator(recipe):
     for i, width in enumerate(recipe.discriminator, start=1):
         features = layers.Dense(width, activation=activation, name=f"hidden_{i}")(features)
     return keras.Model(codes, layers.Dense(1, name="score")(features), name="discriminator")
+
+
+def least_weights(recipe):
+    """Number of weights of a recipe's networks without biases, found without building them."""
+    kernels = [
+        *pairwise((3, *recipe.encoder, recipe.code_size)),
+        *pairwise((recipe.code_size, *recipe.decoder, 3 * recipe.n_points)),
+        *pairwise((recipe.code_size, *recipe.discriminator, 1)),
+        (recipe.linear_models * (1 + recipe.code_size), 3 * recipe.n_points),
+        # The last layer of the feature transform, see `TNet`.
+        (256 * recipe.tnets, sum(recipe.encoder[1:2]) ** 2),
+    ]
+    return sum(a * b for a, b in kernels)

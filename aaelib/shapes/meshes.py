@@ -1,6 +1,7 @@
 """Mesh files: trimesh's readers, and our own where those take what a file does not say."""
 
 import io
+import json
 import re
 import warnings
 import zipfile
@@ -13,6 +14,8 @@ import numpy as np
 import trimesh
 from trimesh.exchange.load import mesh_formats
 from trimesh.exchange.ply import load_ply
+
+from . import archives
 
 # Formats of trimesh, without Python objects, a variant of STL, and points without faces.
 SUFFIXES = frozenset(f".{name}" for name in mesh_formats() - {"dict", "dict64", "stl_ascii", "xyz"})
@@ -87,9 +90,21 @@ def read(path):
 # Formats --------------------------------------------------------------------------------------
 
 
-def _other(_, path):
-    mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
+def _other(content, path):
+    if path.suffix.lower() == ".3dxml":
+        archives.check_zip(path)
+    elif path.suffix.lower() in (".gltf", ".glb"):
+        archives.check(path, 12 * _gltf_numbers(content))
+    mesh = _scene(path).to_mesh()
     return mesh.vertices, mesh.faces
+
+
+def _scene(path):
+    scene = trimesh.load_scene(path, process=False, skip_materials=True)
+    # A scene may show a part many times over.
+    parts = (scene.geometry[scene.graph[node][1]] for node in scene.graph.nodes_geometry)
+    archives.check(path, 12 * sum(len(part.faces) for part in parts))
+    return scene
 
 
 def _text(content):
@@ -152,12 +167,13 @@ def _stl(content, path):
 
 def _3mf(content, path):
     """Read a 3MF file in mm; of objects in parts of their own trimesh mixes up the ids."""
+    archives.check_zip(path)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         models = [archive.read(n) for n in archive.namelist() if n.lower().endswith(".model")]
     outside = sum(model.count(b"<mesh>") for model in models if b"<item " not in model)
     if outside and (outside > 1 or b"".join(models).count(b"objectid=") > 2):
         raise ValueError("objects in part files (3MF production extension); export a single model")
-    mesh = trimesh.load_mesh(path, process=False)
+    mesh = _scene(path).to_mesh()
     return mesh.vertices * trimesh.units.unit_conversion(mesh.units, "mm"), mesh.faces
 
 
@@ -192,6 +208,16 @@ def _ears(vertices, polygon):
 
 
 # Nearest points -----------------------------------------------------------------------------
+
+
+def _gltf_numbers(content):
+    """Count the elements that all parts of a glTF file take from its accessors."""
+    if content[:4] == b"glTF":
+        content = content[20 : 20 + int.from_bytes(content[12:16], "little")]
+    tree = json.loads(content)
+    parts = [part for mesh in tree.get("meshes", ()) for part in mesh["primitives"]]
+    used = [i for part in parts for i in (part.get("indices"), *part["attributes"].values())]
+    return sum(tree["accessors"][i]["count"] for i in used if i is not None)
 
 
 def nearest_on(mesh, points):

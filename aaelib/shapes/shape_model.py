@@ -15,6 +15,7 @@ from scipy.stats import truncnorm
 from sklearn.decomposition import PCA
 from tqdm.auto import tqdm
 
+from . import archives
 from .clouds import resample
 from .meshes import nearest_on
 from .sockets import SocketSurface, node_values
@@ -265,6 +266,7 @@ class ShapeModel:
         if not path.exists():
             raise FileNotFoundError(f"no shape model at {path}; notebook 01 writes them")
         try:
+            archives.check_zip(path)
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {f"{k}_": np.asarray_chkfinite(file[k], float) for k in file.files}
             model = cls(**{**arrays, "n_surfaces_": int(arrays["n_surfaces_"])})

@@ -1,0 +1,193 @@
+"""Small files that declare gigabytes are refused before the memory is taken."""
+
+import base64
+import dataclasses
+import io
+import json
+import re
+import struct
+import sys
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import h5py
+import numpy as np
+import pytest
+import trimesh
+from analytic import socket
+from conftest import TINY
+
+from aaelib.apps import limbs
+from aaelib.models import autoencoder, files, recipes
+from aaelib.shapes import folders
+from aaelib.shapes.shape_model import ShapeModel
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
+
+CONSTANT, MULTIPLE = 150e6, 100  # bytes, of the file's size
+
+
+def peak():
+    """Largest resident size (bytes) of this process since `reset_peak`."""
+    return 1024 * int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])
+
+
+def reset_peak():
+    """Let the peak start again at the present resident size."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def zipped(members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def npz(save=np.savez, **arrays):
+    stream = io.BytesIO()
+    save(stream, **arrays)
+    return stream.getvalue()
+
+
+def config(**changes):
+    """A tiny model's config, which may name wide layers: it is never built here."""
+    entries = dataclasses.asdict(recipes.recipe("compact", TINY, **changes))
+    return {"name": "tiny", "recipe": entries}
+
+
+def keras_file(config, shape=None):
+    """A saved tiny model of another config, or with compressed zeros in place of a weight."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "model.keras")
+        autoencoder.AdversarialAutoencoder(recipes.recipe("compact", TINY)).save(file)
+        with zipfile.ZipFile(file) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+    weights = io.BytesIO(members["model.weights.h5"])
+    if shape:
+        with h5py.File(weights, "r+") as opened:
+            # The first array that `visititems` comes to.
+            name = opened.visititems(lambda name, each: name if hasattr(each, "shape") else None)
+            del opened[name]
+            opened.create_dataset(name, shape, "f4", chunks=True, compression="gzip")
+    saved = json.dumps({"class_name": "AdversarialAutoencoder", "config": config})
+    return zipped(members | {"config.json": saved, "model.weights.h5": weights.getvalue()})
+
+
+def gltf(nodes=1, primitives=1, count=3, with_buffer=True):
+    """A `.gltf` file of triangles: as many nodes show the same mesh, of the same numbers."""
+    corners = np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0]] * (count // 3 if with_buffer else 1))
+    place = {"bufferView": 0} if with_buffer else {}
+    accessor = {"componentType": 5126, "count": count, "type": "VEC3"} | place
+    data = "data:application/octet-stream;base64," + base64.b64encode(corners).decode()
+    return json.dumps(
+        {
+            "asset": {"version": "2.0"},
+            "scene": 0,
+            "scenes": [{"nodes": list(range(nodes))}],
+            "nodes": [{"mesh": 0}] * nodes,
+            "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}] * primitives}],
+            "accessors": [accessor],
+            "bufferViews": [{"buffer": 0, "byteLength": corners.nbytes}],
+            "buffers": [{"byteLength": corners.nbytes, "uri": data}],
+        }
+    ).encode()
+
+
+def three_mf(padding):
+    """A `.3mf` file with as many spaces."""
+    mesh = trimesh.Scene(trimesh.creation.box()).export(file_type="3mf")
+    with zipfile.ZipFile(io.BytesIO(mesh)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    return zipped(members | {"3D/3dmodel.model": members["3D/3dmodel.model"] + b" " * padding})
+
+
+def aliases(depth):
+    """YAML whose lists hold the one before nine times."""
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    for i in range(1, depth):
+        lines.append(f"a{i}: &a{i} [{', '.join(9 * [f'*a{i - 1}'])}]")
+    return "\n".join([*lines, f"encoder: *a{depth - 1}"]).encode()
+
+
+def header(shape):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": "<f4", "fortran_order": False, "shape": shape}
+    )
+    return stream.getvalue()
+
+
+ZEROS = np.zeros((200, 1_000_000), np.float16)
+PLY = (
+    "ply\nformat {} 1.0\nelement vertex {}\nproperty float x\nproperty float y\nproperty float z\n"
+)
+PLY += "element face 1\nproperty list uchar int vertex_indices\nend_header\n"
+
+# Name -> reader, and how its content is made.
+BOMBS = {
+    "wide.npz": (files.load, lambda: npz(config=json.dumps(config(encoder=(20_000, 20_000))))),
+    "wide linear.npz": (
+        files.load,
+        lambda: npz(config=json.dumps(config(linear_models=1000, n_points=10_000))),
+    ),
+    "packed.npz": (
+        files.load,
+        lambda: npz(np.savez_compressed, config=json.dumps(config()), encoder_0=ZEROS),
+    ),
+    "wide.keras": (files.load, lambda: keras_file(config(decoder=(20_000, 20_000)))),
+    "transform.keras": (
+        files.load,
+        lambda: keras_file(config(encoder=(8, 2000), tnets=True)),
+    ),
+    "packed.keras": (files.load, lambda: keras_file(config(), (200, 1_000_000))),
+    "shape model.npz": (
+        ShapeModel.load,
+        lambda: npz(np.savez_compressed, mean=ZEROS[:60], modes=ZEROS[:60]),
+    ),
+    "cloud.npy": (folders.read, lambda: header((10**9, 3)) + bytes(600)),
+    "binary.ply": (
+        folders.read,
+        lambda: PLY.format("binary_little_endian", 10**9).encode() + bytes(600),
+    ),
+    "text.ply": (limbs.load_limb, lambda: PLY.format("ascii", 10**9).encode() + b"0 0 0\n"),
+    "counts.stl": (limbs.load_limb, lambda: bytes(80) + struct.pack("<I", 10**9) + bytes(50)),
+    "counts.off": (folders.read, lambda: b"OFF\n1000000000 1 0\n0 0 0\n3 0 1 2\n"),
+    "corners.off": (folders.read, lambda: b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n900000000 0 1 2\n"),
+    "zeros.gltf": (folders.read, lambda: gltf(count=3 * 10**7, with_buffer=False)),
+    "nodes.gltf": (folders.read, lambda: gltf(nodes=3000, count=3000)),
+    "primitives.gltf": (folders.read, lambda: gltf(primitives=3000, count=3000)),
+    "spaces.3mf": (folders.read, lambda: three_mf(150_000_000)),
+    "aliases.yaml": (recipes.recipe, lambda: aliases(8)),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm(tmp_path_factory):
+    """What readers import and set up once is no file's."""
+    folder = tmp_path_factory.mktemp("warm")
+    model = autoencoder.AdversarialAutoencoder(recipes.recipe("compact", TINY))
+    files.export_weights(model, folder / "model.npz")
+    model.save(folder / "model.keras")
+    for suffix in (".npz", ".keras"):
+        files.load(folder / f"model{suffix}")
+    ShapeModel.fit([socket(), socket(220)]).save(folder / "shape model.npz")
+    ShapeModel.load(folder / "shape model.npz")
+    for suffix in (".stl", ".ply", ".off", ".glb", ".3mf"):
+        socket().mesh().export(folder / f"mesh{suffix}")
+        folders.read(folder / f"mesh{suffix}", 100)
+    limbs.load_limb(folder / "mesh.stl")
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_file_takes_no_more_memory_than_its_size_warrants(name, tmp_path):
+    read, content = BOMBS[name]
+    file = tmp_path / name
+    file.write_bytes(content())
+    reset_peak()
+    before = peak()
+    with pytest.raises(ValueError, match=re.escape(name)):
+        read(file)
+    assert peak() - before < CONSTANT + MULTIPLE * file.stat().st_size
