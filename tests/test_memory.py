@@ -160,7 +160,7 @@ BOMBS = {
     "nodes.gltf": (folders.read, lambda: gltf(nodes=3000, count=3000)),
     "primitives.gltf": (folders.read, lambda: gltf(primitives=3000, count=3000)),
     "spaces.3mf": (folders.read, lambda: three_mf(150_000_000)),
-    "aliases.yaml": (recipes.recipe, lambda: aliases(8)),
+    "aliases.yaml": (recipes.recipe, lambda: aliases(10)),
 }
 
 

@@ -17,7 +17,7 @@ from typer import Argument, Option
 from typer.core import TyperCommand, TyperGroup
 
 from ..shapes.places import DATA, NOTEBOOKS, RESULTS, ROOT
-from .messages import refusal
+from .messages import told
 
 REFERENCE = ROOT / "tests" / "reference"
 WEIGHTS = DATA / "weights"
@@ -34,9 +34,7 @@ class _Commands(TyperGroup):
         except (typer.Exit, typer.Abort):  # they are RuntimeErrors, too, but not of ours
             raise
         except Exception as error:
-            if (said := refusal(error)) is None:
-                raise
-            typer.echo(f"aaelib: {said}", err=True)
+            typer.echo(f"aaelib: {told(error)}", err=True)
             raise typer.Exit(1) from error
 
 

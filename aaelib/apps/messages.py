@@ -3,15 +3,16 @@
 import html
 
 
-def refusal(error):
-    """What to tell a user of an error; None if it is neither the input's nor the machine's."""
+def told(error):
+    """What a user is told of an error of the input or the machine; others are raised again."""
     # TensorFlow's error by its name: this module does without TensorFlow.
     if {"MemoryError", "ResourceExhaustedError"} & {each.__name__ for each in type(error).__mro__}:
         return (
             "out of memory: close other programs, or take fewer shapes or points, smaller batches"
         )
-    expected = isinstance(error, ValueError | OSError | RuntimeError | FloatingPointError)
-    return str(error) if expected else None
+    if not isinstance(error, ValueError | OSError | RuntimeError | FloatingPointError):
+        raise error
+    return str(error)
 
 
 def reporting(react, message):
@@ -22,8 +23,6 @@ def reporting(react, message):
             message.value = ""
             message.value = react(change) or ""
         except Exception as error:
-            if (said := refusal(error)) is None:
-                raise
-            message.value = f'<p role="alert"><b>{html.escape(said)}</b></p>'
+            message.value = f'<p role="alert"><b>{html.escape(told(error))}</b></p>'
 
     return reported

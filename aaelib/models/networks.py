@@ -189,12 +189,9 @@ def discriminator(recipe):
 
 def least_weights(recipe):
     """Number of weights of a recipe's networks without biases, found without building them."""
-    kernels = [
-        *pairwise((3, *recipe.encoder, recipe.code_size)),
-        *pairwise((recipe.code_size, *recipe.decoder, 3 * recipe.n_points)),
-        *pairwise((recipe.code_size, *recipe.discriminator, 1)),
-        (recipe.linear_models * (1 + recipe.code_size), 3 * recipe.n_points),
-        # The last layer of the feature transform, see `TNet`.
-        (256 * recipe.tnets, sum(recipe.encoder[1:2]) ** 2),
-    ]
-    return sum(a * b for a, b in kernels)
+    r = recipe
+    chain = (3, *r.encoder, r.code_size, *r.decoder, 3 * r.n_points)
+    count = sum(a * b for a, b in pairwise((*chain, 0, r.code_size, *r.discriminator, 1)))
+    count += r.linear_models * (1 + r.code_size) * 3 * r.n_points
+    # The last layer of the feature transform, see `TNet`.
+    return count + 256 * r.tnets * sum(r.encoder[1:2]) ** 2
