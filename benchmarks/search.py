@@ -296,7 +296,7 @@ def table(study, every, rows):
         {
             "differs from": {key: trial.reference or "" for key, trial in every.items()},
             "in": {key: trial.what for key, trial in every.items()},
-            "splits": found.size(),
+            "splits": found.size().reindex(every, fill_value=0),
         }
     ).loc[[key for key in every if key in shown.index]]
     frame = about.join(with_spread(shown.join(spread)))

@@ -42,9 +42,9 @@ study.source = f"{shapes.source}, transfer from {pretrained_on}"
 # the rest are scans. Without it all are scans. *Transfer*: the encoder starts from the pre-trained
 # weights (notebook 2). Without it, it starts from random ones.
 #
-# There are other ways to transfer. The paper takes over all three networks; layers can be frozen,
-# rates lowered, other shapes used for pre-training, or more of them. These were tried on validation
-# sockets, and none did better than the encoder alone (`benchmarks/search.md` has the table).
+# There are other ways to transfer. The paper takes over all three networks; or the decoder alone can
+# be taken, rates lowered, other shapes used for pre-training. Of those that were tried on validation
+# sockets none did clearly better than the encoder alone (`benchmarks/search.md` has the table).
 #
 # *The start of the decoder*: its last bias is moved so that the mean of what it draws is one scan. A
 # pre-trained decoder, where it is taken over, has learnt which points move together. So the points of

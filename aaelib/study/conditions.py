@@ -38,7 +38,7 @@ class Condition:
     transferred : bool
         Networks start from pre-trained weights.
     networks : tuple of str
-        Which of them. The encoder alone does best on validation sockets (`make search`).
+        Which of them; the encoder alone costs least (`make search`).
     start : {"scan", "shape models", "as it is"}
         What the decoder starts as: one socket; the shape models of the sockets, which the encoder
         learns to read before training; or what it is anyway.
