@@ -446,7 +446,7 @@ def budget(study, condition):
     -------
     dict of str to int
         "steps_before": of pre-training, or in which the encoder learns to read the shape models;
-        "steps": adversarial ones on sockets; "steps_after": of the decoder at refined codes.
+        "steps": on sockets; "steps_after": of the decoder at refined codes.
     """
     before = 0
     if condition.transferred:
