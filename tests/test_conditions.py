@@ -157,7 +157,7 @@ def test_recipes_are_the_studys_but_for_the_changes(made):
     assert conditions.study_recipe(made, CONDITIONS["neither"]) == plain
     started = conditions.study_recipe(made, CONDITIONS["shape-model start"])
     rates = {"autoencoder_rate": 3e-5, "generator_rate": 3e-4, "finetuning_rate": 1e-4}
-    assert started == replace(plain, **rates)
+    assert started == replace(plain, **rates, generator_weight=0)
     condition = conditions.Condition(
         "c", start="shape models", changes={"autoencoder_rate": 1.0, "code_size": 2}
     )

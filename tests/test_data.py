@@ -28,6 +28,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(places, "DOWNLOADS", tmp_path / "data")
     monkeypatch.delenv("AAELIB_DATA", raising=False)
     shutil.copytree(BUNDLE, sources.DATA / "sockets")
+    shutil.copy(BUNDLE.parent / "SocketSSM-registry.txt", sources.DATA)
     return sources.DATA
 
 
@@ -59,7 +60,10 @@ def test_the_users_folder_comes_before_downloads_and_they_before_the_bundle(
 
     write(home / "SocketSSM" / "TT" / "downloaded.npy")
     shapes = sources.load_sockets()
-    assert (shapes.source, list(shapes.names)) == ("SocketSSM", ["TT/downloaded"])
+    assert (shapes.source, list(shapes.names)) == (
+        f"sockets of {home / 'SocketSSM'}",
+        ["TT/downloaded"],
+    )
 
     # A folder that has none of what is looked for is a mistake; with a corpus alone it is not.
     monkeypatch.setenv("AAELIB_DATA", str(tmp_path / "mine"))
@@ -71,7 +75,10 @@ def test_the_users_folder_comes_before_downloads_and_they_before_the_bundle(
 
     write(tmp_path / "mine" / "SocketSSM" / "TF" / "own.npy")
     shapes = sources.load_sockets()
-    assert (shapes.source, list(shapes.names)) == ("SocketSSM", ["TF/own"])
+    assert (shapes.source, list(shapes.names)) == (
+        f"sockets of {tmp_path / 'mine' / 'SocketSSM'}",
+        ["TF/own"],
+    )
     assert list(shapes.kinds) == ["TF"]
     assert sources.load_sockets(source="bundled", limit=1).source == sources.BUNDLED_SOCKETS
 

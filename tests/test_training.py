@@ -170,7 +170,8 @@ def shape_models():
 
 def at_shape_models(shape_models, steps=100, seed=0, **changes):
     start = Start(decoder="shape models", shape_models=shape_models, steps=steps, scale=SCALE)
-    return start.begin(np.zeros((1, 64, 3)), replace(CODES, **changes), seed)
+    points = np.stack([s.sample(64, seed=i) for i, s in enumerate(family(12))])
+    return start.begin(points, replace(CODES, **changes), seed)
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +256,7 @@ def test_fine_tuning_changes_the_decoder_alone_and_brings_it_nearer():
     before, after = (start.begin(coarse, recipe) for _ in range(2))
     training.finetune_decoder(after, waves)
     assert changed_networks(before, after) == ["decoder"]
-    codes = before.codes(waves)
+    codes = before.codes(waves[:, ::4])  # as it has learnt at
     errors = [
         np.asarray(losses.chamfer_loss(waves, aae.decode(codes) / np.float32(SCALE)))
         for aae in (before, after)

@@ -23,21 +23,25 @@ _TRACKED = (
     "discriminator_loss",
     "generator_loss",
     "discriminator_accuracy",
-    "code_spread",
 )
 _OPTIMIZERS = ("autoencoder_optimizer", "discriminator_optimizer", "generator_optimizer")
 
 
 class Spread(keras.metrics.Metric):
-    """Mean standard deviation of the numbers of all codes (n, code_size) of several batches."""
+    """
+    Mean standard deviation of the numbers of codes (n, code_size), over the prior's; 1 is best.
 
-    def __init__(self, code_size, name="spread"):
+    Of all codes of several batches, not a mean over batches.
+    """
+
+    def __init__(self, code_size, prior_std, name="code_spread"):
         super().__init__(name=name)
+        self.prior_std = prior_std
         self.count = self.add_weight((), "zeros", name="count")
         self.mean = self.add_weight((code_size,), "zeros", name="mean")
         self.squares = self.add_weight((code_size,), "zeros", name="squares")
 
-    def update_state(self, codes):
+    def update_state(self, codes, sample_weight=None):
         """Add a batch: Chan, Golub and LeVeque (1979), equations 1.5."""
         n = tf.cast(tf.shape(codes)[0], tf.float32)
         before, total = self.count + 0.0, self.count + n
@@ -48,7 +52,7 @@ class Spread(keras.metrics.Metric):
         self.count.assign(total)
 
     def result(self):
-        return tf.reduce_mean(tf.sqrt(self.squares / self.count))
+        return tf.reduce_mean(tf.sqrt(self.squares / self.count)) / self.prior_std
 
 
 @keras.saving.register_keras_serializable("aaelib")
@@ -113,7 +117,7 @@ class AdversarialAutoencoder(keras.Model):
             )
         )
         self.trackers = {name: keras.metrics.Mean(name) for name in _TRACKED}
-        self.spread = Spread(self.recipe.code_size)
+        self.trackers["code_spread"] = Spread(self.recipe.code_size, self.recipe.prior_std)
         self.built = True
 
     # Keras ------------------------------------------------------------------------------------
@@ -166,7 +170,7 @@ class AdversarialAutoencoder(keras.Model):
 
     @property
     def metrics(self):
-        return [*self.trackers.values(), self.spread]
+        return list(self.trackers.values())
 
     def call(self, points):
         """Reconstruct normalized clouds (n, n_points, 3)."""
@@ -281,9 +285,7 @@ class AdversarialAutoencoder(keras.Model):
         return {
             "chamfer": chamfer,
             "generator_loss": generator_loss(self.recipe.adversarial, fake),
-            # In units of the prior's standard deviation; 1 is best.
-            "code_spread": tf.reduce_mean(tf.math.reduce_std(codes, axis=0))
-            / self.recipe.prior_std,
+            "code_spread": codes,
         }
 
     def test_step(self, data):
@@ -302,15 +304,12 @@ class AdversarialAutoencoder(keras.Model):
             "discriminator_accuracy": accuracy(kind, real, fake),
         }
         chamfer = tf.reduce_mean(chamfer_loss(points, self.decoder(codes)))
-        self.spread.update_state(codes)
-        values |= self._step_values(codes, chamfer, fake)
-        spread = self.spread.result() / std
-        return self._track(values, tf.shape(points)[0], {"code_spread": spread})
+        return self._track(values | self._step_values(codes, chamfer, fake), tf.shape(points)[0])
 
-    def _track(self, values, weight=None, others=()):
+    def _track(self, values, weight=None):
         for name, value in values.items():
             self.trackers[name].update_state(value, weight)
-        results = {name: tracker.result() for name, tracker in self.trackers.items()} | dict(others)
+        results = {name: tracker.result() for name, tracker in self.trackers.items()}
         if tf.distribute.has_strategy():
             # Keras averages over hosts along an axis, which scalars lack (keras#20585).
             results = {name: value[None] for name, value in results.items()}

@@ -69,6 +69,8 @@ def read(path):
         if unread := _UNREAD.search(content, 0, 10**7):
             raise ValueError(f"{unread[0].decode()} is not read; write plain triangles")
         vertices, faces = _READERS.get(path.suffix.lower(), _other)(content, path)
+        if len(faces) and (vertices.shape[1], faces.shape[1]) != (3, 3):
+            raise ValueError(f"{vertices.shape} vertices, {faces.shape} faces")
         if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
             raise ValueError(f"faces of vertices that are not among its {len(vertices)}")
     except MemoryError as error:
