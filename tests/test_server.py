@@ -139,8 +139,8 @@ def test_the_port_that_serves_is_told_and_a_second_interrupt_waits_for_the_first
         assert loaded(address)[0] == 200
         for _ in range(3):
             process.send_signal(signal.SIGINT)
-            time.sleep(0.2)
-        said = process.communicate(timeout=60)[1]
+            time.sleep(2)  # until the first has begun to end kernels
+        said = process.communicate(timeout=240)[1]
     assert (process.returncode, "Traceback" in said, kernels()) == (0, False, [])
 
 
