@@ -88,8 +88,8 @@ study.figure(
 #
 # - Its standard deviations can be negative. Here they are positive.
 # - It trains with a prior of standard deviation 0.2 and validates with 1.0. Here both have 0.2.
-# - It reads the pre-trained decoder and discriminator from a variable that does not exist. Here all
-#   three networks are read.
+# - It reads the pre-trained decoder and discriminator from a variable that does not exist. Here any
+#   of the three networks can be read; notebook 3 says which are.
 # - One number decides whether all three networks are frozen. Here each network has its own.
 # - Its split loses the first file of each part and takes shares as integers. Here it does neither.
 #

@@ -53,9 +53,9 @@ study.source = f"{shapes.source}, transfer from {pretrained_on}"
 # *Shape-model start*: the decoder starts as the shape models themselves. One number of the code
 # chooses the kind, the others are the weights of the modes. The encoder first learns to read drawn
 # sockets, whose codes are known, so that its code decodes to the same cloud; then real training
-# sockets as well, with refined codes (below). Codes are the prior's from the start, so that no critic
-# has to push them: with one, reconstructions of validation sockets were worse and codes no nearer to
-# the prior.
+# sockets as well, with refined codes (below). Its codes are the prior's from the start, and no critic
+# pushes them. On validation sockets, after 1,000 steps of reading, a critic made the error of one pass
+# 1.75 mm in place of 1.55 mm, and the energy distance of codes from the prior 0.15 in place of 0.16.
 #
 # Size is part of a socket: clouds are centred and divided by one scale, the largest radius among the
 # sockets trained on, so that a decoded socket has a size in mm. The original recipe uses unit spheres.

@@ -326,4 +326,4 @@ Markdown(cards.write_cards(study, measured["AAE"], evaluated))
 #
 # The answer stands at the top. An earlier version of this study said that networks beat linear shape
 # models; its metrics also rewarded the density of points, and that statement is withdrawn. It judged
-# transfer by a start that lost the decoder's order of points; here that order is kept.
+# transfer by a start that lost the decoder's order of points; here the encoder alone is transferred.

@@ -4,7 +4,7 @@ import html
 
 
 def told(error):
-    """What a user is told of an error of the input or the machine; others are raised again."""
+    """Words for an error of the input or the machine; any other error is raised again."""
     # TensorFlow's error by its name: this module does without TensorFlow.
     if {"MemoryError", "ResourceExhaustedError"} & {each.__name__ for each in type(error).__mro__}:
         return (

@@ -16,7 +16,7 @@ MOST_PAGES = 4  # at once: a kernel of the explorer takes 0.8 GB
 
 
 class FewKernels(AsyncMappingKernelManager):
-    """Kernels of a few pages (``voila.json``): a visitor too many reads why there is none."""
+    """At most `MOST_PAGES` kernels (``voila.json``); a visitor beyond them reads why."""
 
     _starting = asyncio.Lock()  # so that none starts between count and start
 

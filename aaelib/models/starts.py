@@ -18,7 +18,7 @@ from .descent import descend
 from .networks import NETWORKS, critical_points
 
 _CODE_WEIGHT = 0.003  # of the error of a code beside that of its cloud
-_NOISE = 3e-7  # of refinement, about that which `training.estimate_noise` finds after training
+_NOISE = 3e-7  # of refinement; `training.estimate_noise` finds about as much after training
 
 Network = Literal[NETWORKS]
 

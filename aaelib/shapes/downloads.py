@@ -42,8 +42,8 @@ def download_sockets():
     Raises
     ------
     OSError
-        If a file can't be downloaded or written, or is not the published one. Where there was no
-        `data/SocketSSM`, there is none then; a changed file in it is named, and stays.
+        If a file can't be downloaded or written, or is not the published one. No new
+        `data/SocketSSM` is made then. A file in an old one that was changed is named, and stays.
     RuntimeError
         If another process is downloading it.
     """

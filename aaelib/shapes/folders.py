@@ -148,7 +148,7 @@ def digest_of_file(file):
     try:
         with open(file, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:  # for who reads it to say, and the shapes beside it are none the worse
+    except OSError:  # who reads the file will say why; others are read
         return ""
 
 
@@ -298,7 +298,7 @@ def _is_cloud(file):
 
 
 def read_array(file):
-    """Read a plain `.npy` array; a ValueError names a file that is none."""
+    """Read a plain `.npy` array, or raise a ValueError that names the file."""
     try:
         # np.load would open archives, too.
         with file.open("rb") as stream:

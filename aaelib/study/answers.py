@@ -43,8 +43,8 @@ class Findings(NamedTuple):
     claims : pandas.DataFrame
         `tables.claims` of `CLAIMS`.
     codes : dict
-        Name -> results of those whose codes are compared with the prior: the four conditions, that
-        of all training sockets, and ablations of what pushes codes towards the prior.
+        Name -> results of the models whose codes are compared with the prior: the four conditions,
+        the model of all training sockets, and the ablations of what pushes codes to the prior.
     prior : pandas.DataFrame
         `tables.prior_checks` of these.
     """
@@ -69,7 +69,7 @@ def find(study, evaluated):
 
 
 def chart(table):
-    """The answer as a chart: errors of what learns from the same 51 scans."""
+    """Draw the answer: errors of reconstruction of all that learns from the same 51 scans."""
     metrics = {name: METRICS[name] for name in ("surface_mm", "one_pass_mm")}
     untrained = [BEFORE[START], baselines.LINEAR]
     rows = [NEITHER, AUGMENTATION, TRANSFER, BOTH, START, *untrained]

@@ -93,7 +93,7 @@ def made_from(script, folder):
     }
     for word, folders in _SHAPES.items():
         if word in code:
-            # What a user's folder is called is shown, so the same shapes elsewhere are others.
+            # Notebooks show the name of a user's folder: under another name they run again.
             found[f"shapes of {word}"] = digest(os.environ.get(word, ""), _content(folders()))
     for name in re.findall(r"(?m)^#  *reads: (.*)$", header):
         for read in name.split():
