@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import jupytext
 import psutil
 import pytest
+from websocket import create_connection
 
 from aaelib.apps import server
 from benchmarks.page import ROOT, serving_notebook
@@ -122,6 +123,19 @@ def test_of_fifty_loads_a_few_get_a_page_the_others_read_why_and_kernels_end(pag
             if not kernels():
                 break
         assert loaded(address)[0] == 200
+
+
+@pytest.mark.slow
+def test_pages_that_are_left_make_room_for_others_at_once(page):
+    with serving_notebook(page) as address:
+        token = {"Authorization": f"token {address.rpartition('=')[2]}"}
+        for _ in range(server.MOST_PAGES + 2):
+            status, text, _ = loaded(address)
+            assert status == 200
+            kernel = re.search(r'"kernelId": *"([^"]+)"', text)[1]
+            channels = f"ws://{urlsplit(address).netloc}/api/kernels/{kernel}/channels"
+            create_connection(channels, header=token).close()
+        assert len(kernels()) <= server.MOST_PAGES
 
 
 @pytest.mark.slow

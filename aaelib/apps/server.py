@@ -16,12 +16,33 @@ MOST_PAGES = 4  # at once: a kernel of the explorer takes 0.8 GB
 
 
 class FewKernels(AsyncMappingKernelManager):
-    """At most `MOST_PAGES` kernels (``voila.json``); a visitor beyond them reads why."""
+    """
+    At most `MOST_PAGES` kernels (``voila.json``); a visitor beyond them reads why.
+
+    Kernels whose page is gone make room for new ones.
+    """
 
     _starting = asyncio.Lock()  # so that none starts between count and start
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._left = set()  # whose page was there once: one that loads is not connected yet
+
+    def notify_connect(self, kernel_id):
+        super().notify_connect(kernel_id)
+        self._left.discard(kernel_id)
+
+    def notify_disconnect(self, kernel_id):
+        super().notify_disconnect(kernel_id)
+        if not self._kernel_connections.get(kernel_id):
+            self._left.add(kernel_id)
+
     async def start_kernel(self, **kwargs):
         async with self._starting:
+            if len(self) >= MOST_PAGES:
+                for kernel_id in self._left.intersection(self.list_kernel_ids()):
+                    await self.shutdown_kernel(kernel_id, now=True)
+                self._left.clear()
             if len(self) >= MOST_PAGES:
                 words = "pages are open, the most there may be: close one, wait a minute, try again"
                 raise HTTPError(503, reason=f"{MOST_PAGES} {words}")
