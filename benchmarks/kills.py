@@ -136,7 +136,7 @@ def reproduction(checkout):
     return Run(name, command, checkout, results, len(notebooks), done, 0, compared)
 
 
-def train(results):
+def train(results, epochs=EPOCHS, seed=0):
     """Train the small network, and keep the last state that the run could have gone on from."""
     from aaelib.models import recipes, training
     from aaelib.models.runs import State
@@ -157,7 +157,7 @@ def train(results):
     clouds = np.random.default_rng(0).normal(size=(24, 64, 3)).astype(np.float32) * [20, 20, 60]
     shapes = Shapes(clouds, np.arange(24).astype(str), np.full(24, "TT"), "random")
     parts = {"training": np.arange(16), "validation": np.arange(16, 24)}
-    settings = training.Settings(EPOCHS, STEPS, 8, 0, jitter=0.01, rotate=True)
+    settings = training.Settings(epochs, STEPS, 8, 0, seed=seed, jitter=0.01, rotate=True)
     finish = State.finish
 
     def keep_and_finish(state, *others):
@@ -273,10 +273,11 @@ def differences(one, other, names):
 
 def _contents(folder, names):
     found = [file for name in names for file in (folder / name, *(folder / name).rglob("*"))]
-    return {str(file.relative_to(folder)): _content(file) for file in found if file.is_file()}
+    return {str(file.relative_to(folder)): content(file) for file in found if file.is_file()}
 
 
-def _content(file):
+def content(file):
+    """Contents of a file, of models the arrays: the files also tell when they were written."""
     if file.suffix == ".keras":
         with zipfile.ZipFile(file) as archive:
             return _arrays_of_h5(archive.read("model.weights.h5"))

@@ -10,7 +10,7 @@ from ..models.runs import load_with_card
 from ..shapes import folders, printing
 from ..shapes.clouds import place
 from ..shapes.sockets import SocketSurface, check_sockets
-from ..shapes.writing import locked, replacing
+from ..shapes.writing import locked, replacing, write_array
 from ..study import figures
 from . import design
 
@@ -196,7 +196,7 @@ def _write_shapes(clouds, folder, name, mesh, thickness, overwrite):
     for i, cloud in enumerate(clouds):
         file = Path(folder, f"{name.format(i)}.npy")
         with replacing(file) as temporary:
-            np.save(temporary, cloud)
+            write_array(temporary, cloud)
         files.append(file)
         if mesh:
             wall = file.with_suffix(f".{mesh}")

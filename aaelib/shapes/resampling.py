@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from .clouds import place
 from .folders import clashes, digest_of_file, find, name_of, read_each, walk
-from .writing import locked, replacing, without_formulas
+from .writing import locked, replacing, without_formulas, write_array
 
 RECORD = ".resampled"
 REFUSED = "refused.csv"
@@ -136,7 +135,7 @@ def resample_tree(
             if reason is None:
                 try:
                     with replacing(clouds[file]) as temporary:
-                        np.save(temporary, place(points, up, unit))
+                        write_array(temporary, place(points, up, unit))
                         # A line that a killed run left by half ends here.
                         record.write(b"\n" + _entry(temporary, made_of[file]) + b"\n")
                 except OSError as error:

@@ -1,11 +1,13 @@
 """Write files whole or not at all, and by one process at a time."""
 
 import errno
+import io
 import os
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 # With which texts begin that spreadsheets take for formulas (OWASP, "CSV Injection").
@@ -60,6 +62,18 @@ def replacing(path):
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def write_array(file, array):
+    """
+    Write an array as a `.npy` file.
+
+    `numpy.save` writes to a file through a buffer of C's, and does not see that the last 4 kB find
+    no room: a file that is cut off would pass for a whole one.
+    """
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    file.write_bytes(content.getbuffer())
 
 
 def refuse_folder(path):
