@@ -101,6 +101,24 @@ def kills(
 
 
 @app.command()
+def faults(
+    train: Annotated[int, typer.Option(help="Faults of a short training.")] = 0,
+    resample: Annotated[int, typer.Option(help="Faults of a resampling.")] = 0,
+    reproduce: Annotated[int, typer.Option(help="Faults of a notebook of the study.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the faults.")] = 0,
+):
+    """Let single writes of runs fail, by strace; exit with 1 if something was lost or mixed."""
+    from . import faults
+
+    counts = {"train": train, "resample": resample, "reproduce": reproduce}
+    text, wrong = faults.run({key: count for key, count in counts.items() if count}, seed)
+    print(text)
+    for fault, found in wrong.items():
+        print(*fault, ":", *found)
+    raise typer.Exit(bool(wrong))
+
+
+@app.command()
 def workers(steps: Annotated[int, typer.Option(help="Steps that are timed.")] = 30):
     """Time training steps that one and two processes share, and predict more, into workers.md."""
     from . import workers

@@ -22,7 +22,7 @@ import numpy as np
 import trimesh
 from tqdm import tqdm
 
-from aaelib.models import training  # noqa: F401: imported once, here: the runs are forks
+from aaelib.models import training  # noqa: F401 - imported once: the runs are forks
 from aaelib.shapes.resampling import resample_tree
 
 from . import kills
@@ -42,18 +42,18 @@ class Job:
     name : str
     run : callable
         Of a folder and a seed; another seed gives other outputs.
-    outputs : str
-        Pattern of the files in the folder that count.
+    outputs : tuple of str
+        Patterns of the files in the folder that count.
     """
 
     name: str
     run: callable
-    outputs: str
+    outputs: tuple
 
     def contents(self, folder):
         """Contents of the outputs, None of one that cannot be read."""
         found = {}
-        for file in sorted(folder.glob(self.outputs)):
+        for file in (file for pattern in self.outputs for file in folder.glob(pattern)):
             try:
                 found[str(file.relative_to(folder))] = kills.content(file)
             except Exception:  # whatever a half-written file makes a reader raise
@@ -76,9 +76,19 @@ def _resample(folder, seed):
         raise OSError(f"refused: {report.refused}")
 
 
+def _reproduce(folder, seed):
+    """Run the first notebook; with another seed forget that it has run."""
+    job, executed = kills.reproduction(folder), "results/smoke/notebooks/01_augmentation.ipynb"
+    subprocess.run(["make", executed, *job.command[2:]], cwd=folder, check=True)
+    if seed:
+        (folder / executed).unlink()
+
+
+_RESULTS = tuple(f"results/smoke/{part}/*" for part in ("tables", "conclusions", "models"))
 JOBS = {
-    "train": Job("training, 2 epochs", _train, "run.*[!e]"),
-    "resample": Job("resampling, 4 meshes", _resample, "clouds/*/*.npy"),
+    "train": Job("training, 2 epochs", _train, ("run.keras", "run.csv", "run.json")),
+    "resample": Job("resampling, 4 meshes", _resample, ("clouds/*/*.npy",)),
+    "reproduce": Job("`make reproduce PROFILE=smoke`, notebook 01", _reproduce, _RESULTS),
 }
 
 
@@ -137,13 +147,12 @@ def _run(job, folder, seed, said):
         os._exit(status)
 
 
-def faults_of(calls):
-    """Every call that a run's first thread made, with its number: (call, number) pairs."""
-    first = calls[0].split()[0]
-    mine = (line.split()[1] for line in calls if line.startswith(f"{first} "))
-    names = (found[0] for line in mine if (found := re.match(r"\w+(?=\()", line)))
-    made = collections.Counter(name for name in names if name in CALLS)
-    return [(name, number) for name in CALLS for number in range(1, made[name] + 1)]
+def most_calls(calls):
+    """Call -> how often the thread that makes most of them does."""
+    made = collections.Counter(re.findall(r"^(\d+) +(\w+)\(", "\n".join(calls), re.MULTILINE))
+    return {
+        call: max((n for (_, name), n in made.items() if name == call), default=0) for call in CALLS
+    }
 
 
 def attempt(job, old, new, folder, fault):
@@ -158,7 +167,7 @@ def attempt(job, old, new, folder, fault):
     new : Path
         Folder with what the run has to come to.
     folder : Path
-        Is made, and removed.
+        Where it runs; is made, and removed.
     fault : (str, int, str)
 
     Returns
@@ -181,8 +190,7 @@ def attempt(job, old, new, folder, fault):
         wrong.append("it ended well without what it should have written")
     if failed and (start(job, folder, 0)[0] or job.contents(folder) != wanted):
         wrong.append("the second run did not end well")
-    if not wrong:
-        shutil.rmtree(folder)
+    shutil.rmtree(folder)
     return failed, wrong
 
 
@@ -193,7 +201,7 @@ def run(counts, seed):
     Parameters
     ----------
     counts : dict of int
-        How many faults of a job in `JOBS`, drawn from all; None for every one.
+        How many faults of a job in `JOBS`: of a call in `CALLS`, its number and an error by chance.
     seed : int
         Of the draw.
 
@@ -208,36 +216,43 @@ def run(counts, seed):
     signal.signal(signal.SIGALRM, _hangs)
     with tempfile.TemporaryDirectory() as work:
         for key, count in counts.items():
-            job, folder = JOBS[key], Path(work, key)
-            for name, of in (("old", 1), ("new", 0)):
-                (folder / name).mkdir(parents=True)
-                status, _ = start(job, folder / name, of)
-                if status:
-                    raise RuntimeError((folder / f"{name}.log").read_text())
-            shutil.copytree(folder / "old", folder / "counted")
-            possible = faults_of(start(job, folder / "counted", 0)[1])
-            chosen = rng.permutation(len(possible))[:count]
+            job, folder = JOBS[key], Path(work, key, "run")
+            old, new = folder.with_name("old"), folder.with_name("new")
+            folder.mkdir(parents=True)
+            _well(job, folder, 1)
+            shutil.copytree(folder, old)
+            made = most_calls(_well(job, folder, 0))
+            folder.rename(new)
             failed = 0
-            for index in tqdm(chosen, job.name, leave=False):
-                fault = (*possible[index], str(rng.choice(ERRORS)))
-                trial = attempt(job, folder / "old", folder / "new", folder / f"t{index}", fault)
-                failed += trial[0]
-                if trial[1]:
-                    wrong[(key, *fault)] = trial[1]
+            for call in tqdm(rng.choice([c for c in CALLS if made[c]], count), job.name):
+                fault = call, int(rng.integers(made[call])) + 1, str(rng.choice(ERRORS))
+                noticed, found = attempt(job, old, new, folder, fault)
+                failed += noticed
+                if found:
+                    wrong[(key, *fault)] = found
             bad = sum(fault[0] == key for fault in wrong)
-            rows.append(f"| {job.name} | {len(possible)} | {len(chosen)} | {failed} | {bad} |")
+            rows.append(f"| {job.name} | {sum(made.values())} | {count} | {failed} | {bad} |")
     return "\n".join([_HEAD, *rows, "", _NOTE.format(seed=seed)]) + "\n", wrong
+
+
+def _well(job, folder, seed):
+    """Calls of a run that has to end well."""
+    status, calls = start(job, folder, seed)
+    if status:
+        raise RuntimeError(folder.with_suffix(".log").read_text())
+    return calls
 
 
 def _hangs(*_):
     raise TimeoutError(f"a run hangs: it did not end in {_PATIENCE} s")
 
 
-_HEAD = """# Writes that failed
+_HEAD = """## Writes that failed
 
 | run | calls | faults | ended with an error | lost or mixed something |
 |:--|--:|--:|--:|--:|"""
-_NOTE = """One call a run, drawn from all of them (seed {seed}), fails with ENOSPC or EIO: `write`,
-`pwrite64`, `fsync`, `rename` or `openat`, by `strace`. Each run begins with outputs of another seed in
-place. Afterwards each output has to be the old one or the new one, bit for bit, all new where the run
-ended without an error; and a second run has to come to the new ones."""
+_NOTE = """The n-th call of each thread, one kind of call a run (`write`, `pwrite64`, `fsync`,
+`rename` or `openat`; seed {seed}), fails with ENOSPC or EIO, by `strace`. Each run begins where there
+are outputs of an earlier one. Afterwards each output has to be the old one or the new one, bit for
+bit, all of them new where the run ended without an error; and a second run has to come to the new
+ones."""

@@ -123,7 +123,7 @@ def reproduction(checkout):
             (checkout / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, checkout / name)
     results = checkout / "results" / "smoke"
-    results.mkdir(parents=True)
+    results.mkdir(parents=True, exist_ok=True)
     notebooks = sorted((checkout / "notebooks").glob("[0-9]*.py"))
 
     def done():
