@@ -125,8 +125,8 @@ test-notebooks: $(environment) ## Run every notebook in the smoke profile
 	$(one_thread) $(few_messages) AAELIB_PROFILE=smoke $(python) -m pytest --nbval-lax --nbval-current-env \
 	    --nbval-cell-timeout=600 $(scripts:.py=.ipynb)
 
-test-slow: $(environment) ## Run the tests that kill processes, start several, or fuzz
-	$(python) -m pytest tests -m slow
+test-slow: $(environment) ## Run the tests that kill processes, start several, or fuzz [WORKERS=2]
+	$(python) -m pytest tests -m slow -n $(WORKERS) --dist loadfile
 
 test-browser: $(environment) ## Drive the explorer's page in Chromium
 	$(python) -m pytest tests -m browser
