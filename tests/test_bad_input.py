@@ -172,7 +172,6 @@ READERS = pytest.mark.parametrize(
 def test_a_folder_that_is_not_there(tmp_path, read, says):
     with pytest.raises(FileNotFoundError, match=says):
         read(tmp_path / "nowhere")
-    assert not list(tmp_path.iterdir())
 
 
 @READERS
@@ -496,15 +495,6 @@ def test_a_damaged_file_of_a_model(saved, tmp_path, name, says):
         target.write_bytes(content)
         with pytest.raises(ValueError, match=says):
             files.load(target)
-
-
-@pytest.mark.parametrize("change", [lambda weights: np.nan * weights, lambda w: w[:, :-1]])
-def test_weights_that_do_not_fit_or_are_not_finite(saved, tmp_path, change):
-    with np.load(saved / "model.npz") as file:
-        arrays = dict(file)
-    np.savez(tmp_path / "model.npz", **{**arrays, "encoder_0": change(arrays["encoder_0"])})
-    with pytest.raises(ValueError, match=r"model\.npz"):
-        files.load(tmp_path / "model.npz")
 
 
 @row("a `.keras` file of another model, or one with a Lambda layer")

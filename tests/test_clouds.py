@@ -73,21 +73,12 @@ def test_few_points_depend_on_the_seed_alone(n_points):
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("missing.off", None),
-        ("empty.stl", ""),
-        ("points.xyz", "1 2 3\n4 5 6\n"),
-        ("unknown.docx", "hello"),
-    ],
-)
-def test_unreadable_files_are_named(tmp_path, name, content):
-    path = tmp_path / name
-    if content is not None:
-        path.write_text(content)
+@pytest.mark.parametrize("name", ["missing.off", "points.xyz", "unknown.docx"])
+def test_unreadable_files_are_named(tmp_path, name):
+    if name != "missing.off":
+        (tmp_path / name).write_text("1 2 3\n4 5 6\n")
     with pytest.raises(ValueError, match=name):
-        resample(path, 10)
+        resample(tmp_path / name, 10)
 
 
 # Normalisation

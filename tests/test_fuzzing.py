@@ -51,11 +51,11 @@ end_header
     [
         # Points of two coordinates, and of one.
         ("mesh-obj", lambda _: b"v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n"),
-        ("limb-obj", lambda _: b"v 0\nv 1\nv 2\nf 1 2 3\n"),
+        ("mesh-obj", lambda _: b"v 0\nv 1\nv 2\nf 1 2 3\n"),
         ("mesh-gltf", lambda seed: seed.replace(b'"VEC3"', b'"SCALAR"')),
         # Corners that are not there.
-        ("limb-ply", lambda _: PLY.replace(b"3 0 1 2", b"3 0 1 721420312")),
-        ("limb-ply", lambda _: PLY.replace(b"3 0 1 2", b"3 0 1 -7")),
+        ("mesh-ply", lambda _: PLY.replace(b"3 0 1 2", b"3 0 1 721420312")),
+        ("mesh-ply", lambda _: PLY.replace(b"3 0 1 2", b"3 0 1 -7")),
         # Compressed bytes that are damaged.
         ("shape-model", lambda seed: seed[:58] + 8 * b"\xff" + seed[66:]),
     ],

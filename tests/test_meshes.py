@@ -82,6 +82,24 @@ def test_a_mesh_is_read_whatever_else_its_file_holds(tmp_path, suffix, content):
     np.testing.assert_allclose(mesh.triangles, LIMB.triangles, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "OFF4 2\n0 0 0\n1 0 0\n1 1 0.1\n0 1 -.5\n3 0 1 2\n3 0 2 3",
+        "OFF\r\n4 2 0\r\n0 0 0\r\n1 0 0\r\n1 1 0.1\r\n0 1 5\r\n3 0 1 2\r\n3 0 2 3\r\n",
+        "# a\nOFF # b\n4 2 0\n0 0 0\n\n1 0 0\n1 1 0.1 # c\n0 1 -.5\n\n3 0 1 2\n3 0 2 3\n",
+        "OFF\n4 1 0\n0 0 0\n1 0 0\n1 1 0.1\n0 1 -.5\n4 0 1 2 3 255 0 0\n",
+    ],
+    ids=["run together, without edges", "windows", "comments", "coloured quad"],
+)
+def test_whole_off_files_are_not_taken_for_cut_ones(tmp_path, content):
+    file = tmp_path / "a.off"
+    file.write_bytes(content.encode())
+    mesh = meshes.read(file)
+    assert (len(mesh.vertices), len(mesh.faces)) == (4, 2)
+    np.testing.assert_array_equal(mesh.vertices[1], [1, 0, 0])
+
+
 def test_relative_indices_count_back_from_the_face_not_from_the_end_of_the_file(tmp_path):
     block = "v {0} 0 0\nv {0} 1 0\nv {0} 0 1\nf -3 -2 -1\n"
     (tmp_path / "two.obj").write_text(block.format(0) + block.format(5))
@@ -181,21 +199,37 @@ def test_the_unit_that_a_3mf_states_is_used(tmp_path, unit, mm):
     np.testing.assert_allclose(mesh.extents, 3 * mm)
 
 
+COMPONENT = "<object id='{}'><components>{}</components></object>"
+
+
+def nested_3mf(depth):
+    """A model whose objects show the one before twice, side by side; 4 * 2^depth faces in mm."""
+    shown = "<component objectid='{0}'/><component objectid='{0}' transform='{1} {2} 0 0'/>"
+    turn = "1 0 0 0 1 0 0 0 1"
+    objects = [
+        COMPONENT.format(i + 2, shown.format(i + 1, turn, 10.0 * 2**i)) for i in range(depth)
+    ]
+    build = f"<build><item objectid='{depth + 1}'/></build>"
+    return MODEL.format("millimeter", tetrahedron(3) + "".join(objects), build)
+
+
+def test_every_one_of_nested_objects_is_in_its_place(tmp_path):
+    mesh = meshes.read(write_3mf(tmp_path / "nested.3mf", **{"3dmodel": nested_3mf(10)}))
+    assert len(mesh.faces) == 4 * 2**10
+    np.testing.assert_allclose(mesh.extents, [10 * (2**10 - 1) + 3, 3, 3])
+
+
 def test_objects_in_part_files_are_never_mixed_up(tmp_path):
-    component = "<object id='{}'><components><component p:path='/3D/Objects/{}.model' "
-    component += "objectid='1'/></components></object>"
-    parts = {
-        name: MODEL.format("inch", tetrahedron(size), "") for name, size in (("a", 1), ("b", 5))
-    }
-    build = "<build><item objectid='2'/></build>"
-    root = MODEL.format("inch", component.format(2, "a"), build)
-    mesh = meshes.read(write_3mf(tmp_path / "one.3mf", **{"3dmodel": root, "a": parts["a"]}))
-    np.testing.assert_allclose(mesh.extents, 25.4)
-    assert len(mesh.faces) == 4
-    build = "<build><item objectid='2'/><item objectid='3'/></build>"
-    root = MODEL.format("inch", component.format(2, "a") + component.format(3, "b"), build)
-    with pytest.raises(ValueError, match=r"two\.3mf: .*objects in part files"):
-        meshes.read(write_3mf(tmp_path / "two.3mf", **{"3dmodel": root}, **parts))
+    sizes = {"a": 1, "b": 5}
+    parts = {name: MODEL.format("inch", tetrahedron(s), "") for name, s in sizes.items()}
+    shown = "<component p:path='/3D/Objects/{}.model' objectid='1'/>"
+    objects = [COMPONENT.format(i, shown.format(name)) for i, name in enumerate("ab", 2)]
+    for ids, volume in (((2,), 1), ((2, 3), 126)):
+        build = "".join(f"<item objectid='{id_}'/>" for id_ in ids)
+        root = MODEL.format("inch", "".join(objects), f"<build>{build}</build>")
+        mesh = meshes.read(write_3mf(tmp_path / "parts.3mf", **{"3dmodel": root}, **parts))
+        assert mesh.volume == pytest.approx(volume * 25.4**3 / 6)
+        assert len(mesh.faces) == 4 * len(ids)
 
 
 # What trimesh leaves out in silence
