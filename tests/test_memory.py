@@ -1,6 +1,5 @@
 """Small files that declare gigabytes are refused before the memory is taken."""
 
-import base64
 import dataclasses
 import io
 import json
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 from analytic import socket
 from conftest import TINY
-from test_meshes import nested_3mf
+from test_meshes import gltf, nested_3mf
 
 from aaelib.models import autoencoder, files, recipes
 from aaelib.shapes import folders
@@ -75,26 +74,6 @@ def keras_file(config, shape=None):
     return zipped(members | {"config.json": saved, "model.weights.h5": weights.getvalue()})
 
 
-def gltf(nodes=1, primitives=1, count=3, with_buffer=True):
-    """A `.gltf` file of triangles: as many nodes show the same mesh, of the same numbers."""
-    corners = np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0]] * (count // 3 if with_buffer else 1))
-    place = {"bufferView": 0} if with_buffer else {}
-    accessor = {"componentType": 5126, "count": count, "type": "VEC3"} | place
-    data = "data:application/octet-stream;base64," + base64.b64encode(corners).decode()
-    return json.dumps(
-        {
-            "asset": {"version": "2.0"},
-            "scene": 0,
-            "scenes": [{"nodes": list(range(nodes))}],
-            "nodes": [{"mesh": 0}] * nodes,
-            "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}] * primitives}],
-            "accessors": [accessor],
-            "bufferViews": [{"buffer": 0, "byteLength": corners.nbytes}],
-            "buffers": [{"byteLength": corners.nbytes, "uri": data}],
-        }
-    ).encode()
-
-
 def three_mf(depth, n_spaces=0):
     """A `.3mf` file of objects that each show the one before twice, and as many spaces."""
     return zipped({"3D/3dmodel.model": nested_3mf(depth) + n_spaces * " "})
@@ -139,9 +118,9 @@ BOMBS = {
     "counts.stl": lambda: bytes(80) + struct.pack("<I", 10**9) + bytes(50),
     "counts.off": lambda: b"OFF\n1000000000 1 0\n0 0 0\n3 0 1 2\n",
     "corners.off": lambda: b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n900000000 0 1 2\n",
-    "zeros.gltf": lambda: gltf(count=3 * 10**7, with_buffer=False),
-    "nodes.gltf": lambda: gltf(nodes=3000, count=3000),
-    "primitives.gltf": lambda: gltf(primitives=3000, count=3000),
+    "zeros.gltf": lambda: gltf(count=3 * 10**7, with_buffer=False).encode(),
+    "nodes.gltf": lambda: gltf(nodes=3000, count=3000).encode(),
+    "primitives.gltf": lambda: gltf(primitives=3000, count=3000).encode(),
     "spaces.3mf": lambda: three_mf(1, 150_000_000),
     "nested.3mf": lambda: three_mf(40),
     "aliases.yaml": lambda: aliases(10),

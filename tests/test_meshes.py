@@ -1,5 +1,6 @@
 """Facts of mesh files as people have them: read as the file says, or refused by name."""
 
+import base64
 import io
 import json
 import struct
@@ -235,43 +236,39 @@ def test_objects_in_part_files_are_never_mixed_up(tmp_path):
 # What trimesh leaves out in silence
 
 
-def glb(**primitive):
-    """A triangle with texture coordinates, in binary glTF."""
-    blob = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], "<f4").tobytes() + bytes(24)
-    attributes = {"POSITION": 0, "TEXCOORD_0": 1}
-    tree = {
-        "asset": {"version": "2.0"},
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0}],
-        "meshes": [{"primitives": [{"attributes": attributes, "material": 0} | primitive]}],
-        "materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}],
-        "textures": [{"source": 0}],
-        "images": [{"bufferView": 1, "mimeType": "image/png"}],
-        "accessors": [
-            {"bufferView": i, "componentType": 5126, "count": 3, "type": f"VEC{3 - i}"}
-            for i in (0, 1)
-        ],
-        "bufferViews": [
-            {"buffer": 0, "byteOffset": 0, "byteLength": 36},
-            {"buffer": 0, "byteOffset": 36, "byteLength": 24},
-        ],
-        "buffers": [{"byteLength": 60}],
-    }
-    text = json.dumps(tree).encode()
-    text += b" " * (-len(text) % 4)
-    head = struct.pack("<III", 0x46546C67, 2, 28 + len(text) + len(blob))
-    chunks = ((text, 0x4E4F534A), (blob, 0x004E4942))
-    return head + b"".join(struct.pack("<II", len(c), kind) + c for c, kind in chunks)
+def gltf(nodes=1, primitives=1, count=3, with_buffer=True, **primitive):
+    """Triangles with a texture in glTF: as many nodes show the same mesh, of the same numbers."""
+    corners = np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0]] * (count // 3 if with_buffer else 1))
+    data = "data:application/octet-stream;base64," + base64.b64encode(corners).decode()
+    accessor = {"bufferView": 0, "componentType": 5126, "count": count, "type": "VEC3"}
+    if not with_buffer:
+        del accessor["bufferView"]
+    part = {"attributes": {"POSITION": 0, "TEXCOORD_0": 0}, "material": 0} | primitive
+    return json.dumps(
+        {
+            "asset": {"version": "2.0"},
+            "scene": 0,
+            "scenes": [{"nodes": list(range(nodes))}],
+            "nodes": [{"mesh": 0}] * nodes,
+            "meshes": [{"primitives": [part] * primitives}],
+            "materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}],
+            "textures": [{"source": 0}],
+            "images": [{"bufferView": 0, "mimeType": "image/png"}],
+            "accessors": [accessor],
+            "bufferViews": [{"buffer": 0, "byteLength": corners.nbytes}],
+            "buffers": [{"byteLength": corners.nbytes, "uri": data}],
+        }
+    )
 
 
 def test_textures_of_gltf_are_left_out_and_what_is_not_read_is_named(tmp_path):
-    file = tmp_path / "a.glb"
-    file.write_bytes(glb())
+    file = tmp_path / "a.gltf"
+    file.write_text(gltf())
     assert meshes.read(file).area == pytest.approx(0.5)
     draco = {"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": 0}}}
     for primitive, name in (({"mode": 6}, '"mode": 6'), ({"extensions": draco}, "draco")):
-        file.write_bytes(glb(**primitive))
-        with pytest.raises(ValueError, match=rf"a\.glb: .*{name}.* is not read; write plain"):
+        file.write_text(gltf(**primitive))
+        with pytest.raises(ValueError, match=rf"a\.gltf: .*{name}.* is not read; write plain"):
             meshes.read(file)
 
 

@@ -153,7 +153,7 @@ def find(folder, suffixes=None):
     Parameters
     ----------
     folder : str or Path
-    suffixes : iterable of str, optional
+    suffixes : str or iterable of str, optional
         Only these endings of names, in any case; all of `SUFFIXES` by default.
 
     Returns
@@ -170,7 +170,8 @@ def find(folder, suffixes=None):
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}; name one that holds clouds or meshes")
-    accepted = {"." + suffix.lower().lstrip(".") for suffix in suffixes or SUFFIXES}
+    suffixes = [suffixes] if isinstance(suffixes, str) else suffixes or SUFFIXES
+    accepted = {"." + suffix.lower().lstrip(".") for suffix in suffixes}
     if unknown := ", ".join(sorted(accepted - SUFFIXES)):
         raise ValueError(f"unknown suffixes {unknown}; accepted: {', '.join(sorted(SUFFIXES))}")
     files = sorted(file for file in walk(folder) if file.suffix.lower() in accepted)

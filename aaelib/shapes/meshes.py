@@ -207,7 +207,7 @@ def _3mf(content, path):
             vertices, faces = made(each.get(_PART, part), each.get("objectid"))
             turn = np.array(each.get("transform", _STAY).split(), float).reshape(4, 3)
             parts.append((vertices @ turn[:3] + turn[3], faces))
-        archives.check(path, 12 * sum(len(faces) for _, faces in parts))
+        archives.check(path, 12 * sum(len(array) for pair in parts for array in pair))
         return trimesh.util.append_faces(*zip(*parts, strict=True))
 
     part = next(name for name in models if models[name].find("{*}build/{*}item") is not None)
