@@ -84,13 +84,6 @@ def test_unreadable_files_are_named(tmp_path, name):
 # Normalisation
 
 
-def test_further_shapes_share_a_scale(shapes):
-    _, training = normalize(shapes)
-    normalized, normalizer = normalize(shapes[2:], scale=training.scale)
-    np.testing.assert_array_equal(normalized, normalize(shapes)[0][2:])
-    assert normalizer.scale == training.scale
-
-
 @pytest.mark.parametrize("scale", [None, 100.0])
 def test_a_shape_without_size_is_named(shapes, scale):
     shapes[1] = 0.1

@@ -169,14 +169,11 @@ def stretched(points, stretch):
     return np.concatenate([points[..., :2], moved[..., None]], axis=-1)
 
 
-def by_arc_length(meridians, n_heights):
-    resampled = []
-    for meridian in meridians:
-        steps = np.linalg.norm(np.diff(meridian, axis=0), axis=1)
-        arc = np.concatenate([[0], np.cumsum(steps)])
-        levels = np.linspace(0, arc[-1], n_heights)
-        resampled.append(np.stack([np.interp(levels, arc, axis) for axis in meridian.T], axis=-1))
-    return SocketSurface(np.stack(resampled))
+def by_arc_length(vertices, n_heights):
+    """Space the levels evenly; all meridians of a round socket are as long."""
+    arc = np.append(0, np.linalg.norm(np.diff(vertices[0], axis=0), axis=1).cumsum())
+    levels = np.linspace(0, arc[-1], n_heights)
+    return SocketSurface(make_interp_spline(arc, vertices, 1, axis=1)(levels))
 
 
 @pytest.fixture(scope="module")

@@ -126,18 +126,14 @@ def _surface(mesh):
     """Get triangles (m, 3, 3) and their areas (m,) of a mesh or a mesh file."""
     is_file = isinstance(mesh, str | Path)
     name, mesh = (mesh, meshes.read(mesh)) if is_file else ("the mesh", mesh)
-    n_faces = len(mesh.faces)
-    if not n_faces:
+    if not (n := len(mesh.faces)):
         advice = "save it as a mesh of triangles, or a cloud of points as .npy"
         raise ValueError(f"{name} has no faces, so it has no surface to put points on; {advice}")
     if not (np.abs(mesh.triangles) <= np.finfo(np.float32).max).all():
-        raise ValueError(
-            f"{name} has vertices that are not finite (in single precision); repair it"
-        )
+        which = "vertices that are not finite (in single precision)"
+        raise ValueError(f"{name} has {which}; repair it")
     if not mesh.area > 0:
-        raise ValueError(
-            f"{name} has no area: all of its {n_faces} faces are degenerate; repair it"
-        )
+        raise ValueError(f"{name} has no area: all of its {n} faces are degenerate; repair it")
     return mesh.triangles, mesh.area_faces
 
 

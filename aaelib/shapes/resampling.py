@@ -75,8 +75,9 @@ def resample_tree(
 
     A run that was cut off goes on where it stopped, and a later run makes only what is new: a cloud
     is kept if the target's `.resampled` says that exactly it was made of exactly its file, by
-    sha256, with the same `n_points`, `seed` and version of aaelib. Times do not count. A cloud
-    without a file in the source is listed and stays.
+    sha256, with the same settings and version of aaelib. Times do not count. A cloud without a file
+    in the source is listed and stays. A file of a cloud's name that no run has written stays, too:
+    what would have replaced it is refused.
 
     Processes take about 0.15 GB each, and a file as much as its arrays. Large files are read one
     at a time.
@@ -95,6 +96,8 @@ def resample_tree(
         Processes. By default one for each processor, or only this one for few files.
     suffixes : str or iterable of str, optional
         Only files that end so, such as ".off"; by default all that can be read, `SUFFIXES`.
+    up, unit : str, optional
+        Of the shapes, see `clouds.place`; clouds are upright, in mm.
 
     Returns
     -------
