@@ -19,6 +19,8 @@ def published_folders(*patterns):
     """Find the folders of the first pattern that has any, in AAELIB_DATA, then in data/."""
     places = [DOWNLOADS]
     if named := os.environ.get("AAELIB_DATA"):
+        if not Path(named).is_dir():
+            raise FileNotFoundError(f"AAELIB_DATA is {named!r}, which is no folder")
         if not any(any(Path(named).glob(pattern)) for pattern in ("SocketSSM", "ModelNet[14]0*")):
             expected = "no folder SocketSSM, ModelNet10* or ModelNet40* (see data/README.md)"
             raise FileNotFoundError(f"AAELIB_DATA is {named!r}, which holds {expected}")
