@@ -116,9 +116,9 @@ class Downloads:
 
 
 @pytest.fixture
-def url(tmp_path, monkeypatch):
+def url(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with serving(tmp_path / "served") as served:
+    with serving(tmp_path_factory.mktemp("server") / "served") as served:
         for name in NAMES:
             (served.folder / name).parent.mkdir()
             (served.folder / name).write_text(name)
