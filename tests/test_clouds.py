@@ -73,31 +73,15 @@ def test_few_points_depend_on_the_seed_alone(n_points):
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("missing.off", None),
-        ("empty.stl", ""),
-        ("points.xyz", "1 2 3\n4 5 6\n"),
-        ("unknown.docx", "hello"),
-    ],
-)
-def test_unreadable_files_are_named(tmp_path, name, content):
-    path = tmp_path / name
-    if content is not None:
-        path.write_text(content)
+@pytest.mark.parametrize("name", ["missing.off", "points.xyz", "unknown.docx"])
+def test_unreadable_files_are_named(tmp_path, name):
+    if name != "missing.off":
+        (tmp_path / name).write_text("1 2 3\n4 5 6\n")
     with pytest.raises(ValueError, match=name):
-        resample(path, 10)
+        resample(tmp_path / name, 10)
 
 
 # Normalisation
-
-
-def test_further_shapes_share_a_scale(shapes):
-    _, training = normalize(shapes)
-    normalized, normalizer = normalize(shapes[2:], scale=training.scale)
-    np.testing.assert_array_equal(normalized, normalize(shapes)[0][2:])
-    assert normalizer.scale == training.scale
 
 
 @pytest.mark.parametrize("scale", [None, 100.0])

@@ -54,33 +54,26 @@ def write(file, array=None):
 def test_the_users_folder_comes_before_downloads_and_they_before_the_bundle(
     home, tmp_path, monkeypatch
 ):
-    shapes = sources.load_sockets(limit=1)
-    assert shapes.source == sources.BUNDLED_SOCKETS
-    assert list(shapes.names) == ["TT/drawn_tt_000", "TF/drawn_tf_000"]
+    def found(**options):
+        shapes = sources.load_sockets(**options)
+        return shapes.source, [*shapes.names]
 
+    stand_ins = sources.BUNDLED_SOCKETS, ["TT/drawn_tt_000", "TF/drawn_tf_000"]
+    assert found(limit=1) == stand_ins
     write(home / "SocketSSM" / "TT" / "downloaded.npy")
-    shapes = sources.load_sockets()
-    assert (shapes.source, list(shapes.names)) == (
-        f"sockets of {home / 'SocketSSM'}",
-        ["TT/downloaded"],
-    )
-
+    downloaded = f"sockets of {home / 'SocketSSM'}", ["TT/downloaded"]
+    assert found() == downloaded
     # A folder that has none of what is looked for is a mistake; with a corpus alone it is not.
-    monkeypatch.setenv("AAELIB_DATA", str(tmp_path / "mine"))
-    (tmp_path / "mine").mkdir()
+    mine = tmp_path / "mine"
+    monkeypatch.setenv("AAELIB_DATA", str(mine))
+    mine.mkdir()
     with pytest.raises(FileNotFoundError, match="holds no folder SocketSSM"):
         sources.load_sockets()
-    (tmp_path / "mine" / "ModelNet10").mkdir()
-    assert list(sources.load_sockets().names) == ["TT/downloaded"]
-
-    write(tmp_path / "mine" / "SocketSSM" / "TF" / "own.npy")
-    shapes = sources.load_sockets()
-    assert (shapes.source, list(shapes.names)) == (
-        f"sockets of {tmp_path / 'mine' / 'SocketSSM'}",
-        ["TF/own"],
-    )
-    assert list(shapes.kinds) == ["TF"]
-    assert sources.load_sockets(source="bundled", limit=1).source == sources.BUNDLED_SOCKETS
+    (mine / "ModelNet10").mkdir()
+    assert found() == downloaded
+    write(mine / "SocketSSM" / "TF" / "own.npy")
+    assert found() == (f"sockets of {mine / 'SocketSSM'}", ["TF/own"])
+    assert found(source="bundled", limit=1) == stand_ins
 
 
 @pytest.mark.filterwarnings("ignore:.*upside down or on")  # random clouds have no closed end
@@ -121,14 +114,8 @@ def test_a_folder_with_sealed_sockets_loads_and_splits_as_one_without(home, bund
 @pytest.mark.parametrize(
     ("load", "arguments", "error", "message"),
     [
-        (sources.load_sockets, {"kind": "TS"}, ValueError, "'TS'; accepted: 'TT', 'TF'"),
         (sources.load_sockets, {"limit": 0}, ValueError, "limit is 0"),
-        (
-            sources.load_sockets,
-            {"source": "web"},
-            ValueError,
-            "'web'; accepted: 'auto', 'SocketSSM', 'bundled'",
-        ),
+        (sources.load_sockets, {"source": "web"}, ValueError, "'web'; accepted: 'auto', 'Soc"),
         (sources.load_corpus, {"source": "web"}, ValueError, "accepted: 'auto', 'ModelNet'"),
         (sources.load_sockets, {"source": "SocketSSM"}, FileNotFoundError, "`make data`"),
         (sources.load_corpus, {"source": "ModelNet"}, FileNotFoundError, "MODELNET=10"),
@@ -164,13 +151,13 @@ def test_clouds_and_meshes_of_a_folder_are_read_and_classed(tmp_path):
     assert list(shapes[[2, 0]].names) == ["chair/train/a", "alone"]
 
 
-@pytest.mark.parametrize(("place", "path"), [("TT", "."), ("TT/train", "..")])
-def test_a_folder_that_one_is_in_has_its_name_all_the_same(tmp_path, monkeypatch, place, path):
-    write(tmp_path / "TT" / "a.npy")
-    (tmp_path / place).mkdir(exist_ok=True)
-    monkeypatch.chdir(tmp_path / place)
-    shapes = folders.load_clouds(path, n_points=10)
-    assert [shapes.source, *shapes.kinds] == ["TT", "TT"]
+def test_a_folder_that_one_is_in_has_its_name_all_the_same(tmp_path, monkeypatch):
+    write(tmp_path / "TT" / "train" / "a.npy")
+    monkeypatch.chdir(tmp_path / "TT" / "train")
+    for path, kind in ((".", "train"), ("..", "train"), ("../..", "TT")):
+        shapes = folders.load_clouds(path, n_points=10)
+        assert [*shapes.kinds] == [kind]
+    assert shapes.source == tmp_path.name
 
 
 def test_clouds_with_more_points_are_thinned_to_some_of_them(tmp_path):
@@ -221,7 +208,6 @@ def test_modelnet_folders_are_one_corpus_in_the_unit_sphere(home, tmp_path, monk
 def test_the_bundled_corpus_says_that_it_stands_in(home):
     corpus = sources.load_corpus(n_points=32, n_per_family=2)
     assert corpus.source == sources.BUNDLED_CORPUS
-    assert set(np.unique(corpus.kinds, return_counts=True)[1]) == {2}
     assert len(set(corpus.names)) == len(corpus) == 2 * len(sources.corpus.FAMILIES)
 
 
@@ -252,21 +238,15 @@ def test_bundled_sockets_do_not_depend_on_what_else_is_asked_for(bundled):
 
 
 def test_a_new_bundle_is_the_shape_model_to_half_precision(home):
-    surfaces = [*sockets(6), *sockets(5, seed=1, length=320)]
-    shapes = folders.Shapes(
-        np.stack([surface.sample(10) for surface in surfaces]),
-        np.arange(11).astype(str),
-        np.array(["TT"] * 6 + ["TF"] * 5),
-        "analytic",
-    )
+    surfaces = [*sockets(6), *sockets(6, seed=1, length=320)]
+    kinds = np.repeat(["TT", "TF"], 6)
+    shapes = folders.Shapes(np.zeros((12, 1, 3)), np.arange(12), kinds, "analytic")
     files = sources.bundle(shapes, surfaces, n_modes=3)
     assert files == [home / "sockets" / "TT.npz", home / "sockets" / "TF.npz"]
     for file, members in zip(files, (surfaces[:6], surfaces[6:]), strict=True):
         loaded, fitted = ShapeModel.load(file), ShapeModel.fit(members, 3)
-        assert loaded.n_surfaces_ == len(members)
         np.testing.assert_allclose(loaded.mean_, fitted.mean_, atol=1e-4)
         np.testing.assert_allclose(loaded.modes_, fitted.modes_, atol=0.02)
-        np.testing.assert_array_equal(loaded.variance_fractions_, fitted.variance_fractions_)
     drawn = sources.load_sockets("TF", limit=2)
     for points, surface in zip(drawn.points, ShapeModel.load(files[1]).sample(2, 1), strict=True):
         assert trimesh.proximity.closest_point(surface.mesh(), points)[1].max() < 1e-3
@@ -340,7 +320,7 @@ def test_batches_depend_on_the_seed_and_a_resumed_run_sees_the_same(clouds, shap
     assert len(np.unique(whole.reshape(40, -1), axis=0)) == 40
 
 
-@pytest.mark.parametrize(("share", "drawn"), [(0.0, 0), (0.5, 4), (0.6, 5), (1.0, 8)])
+@pytest.mark.parametrize(("share", "drawn"), [(0.0, 0), (0.6, 5), (1.0, 8)])
 def test_the_share_of_drawn_clouds_is_that_asked_for(clouds, shape_models, share, drawn):
     found = batches(clouds, shape_models=shape_models, share=share)
     for batch in found:
@@ -350,11 +330,10 @@ def test_the_share_of_drawn_clouds_is_that_asked_for(clouds, shape_models, share
         assert abs(wide.sum() - drawn / 2) <= 0.5
 
 
-@pytest.mark.parametrize(("counts", "n_wide"), [((30, 10), 2), ((10, 30), 6)])
-def test_kinds_are_drawn_as_often_as_there_are_surfaces(clouds, shape_models, counts, n_wide):
-    models = [replace(m, n_surfaces_=n) for m, n in zip(shape_models, counts, strict=True)]
+def test_kinds_are_drawn_as_often_as_there_are_surfaces(clouds, shape_models):
+    models = [replace(m, n_surfaces_=n) for m, n in zip(shape_models, (30, 10), strict=True)]
     for batch in batches(clouds, shape_models=models, share=1.0):
-        assert np.sum(np.ptp(batch[:, :, 0], axis=1) * SCALE > 140) == n_wide
+        assert np.sum(np.ptp(batch[:, :, 0], axis=1) * SCALE > 140) == 2
 
 
 def off_by(clouds, weights, basis):

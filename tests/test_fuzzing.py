@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fuzz.fuzz_readers import TARGETS
+from test_meshes import polygon_file
 
 SCRIPT = Path(__file__).parent / "fuzz" / "fuzz_readers.py"
 # Building a network takes a thousand times as long as reading an array.
@@ -30,32 +32,16 @@ def test_what_a_fuzzer_makes_is_read_or_refused_by_name(target, tmp_path):
     assert not list(tmp_path.glob("crash-*"))
 
 
-PLY = b"""ply
-format ascii 1.0
-element vertex 3
-property float x
-property float y
-property float z
-element face 1
-property list uchar int vertex_indices
-end_header
-0 0 0
-100 0 0
-0 100 0
-3 0 1 2
-"""
-
-
 @pytest.mark.parametrize(
     ("target", "change"),
     [
         # Points of two coordinates, and of one.
         ("mesh-obj", lambda _: b"v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n"),
-        ("limb-obj", lambda _: b"v 0\nv 1\nv 2\nf 1 2 3\n"),
+        ("mesh-obj", lambda _: b"v 0\nv 1\nv 2\nf 1 2 3\n"),
         ("mesh-gltf", lambda seed: seed.replace(b'"VEC3"', b'"SCALAR"')),
         # Corners that are not there.
-        ("limb-ply", lambda _: PLY.replace(b"3 0 1 2", b"3 0 1 721420312")),
-        ("limb-ply", lambda _: PLY.replace(b"3 0 1 2", b"3 0 1 -7")),
+        ("mesh-ply", lambda _: polygon_file("ply", np.eye(3), [0, 1, 721420312]).encode()),
+        ("mesh-ply", lambda _: polygon_file("ply", np.eye(3), [0, 1, -7]).encode()),
         # Compressed bytes that are damaged.
         ("shape-model", lambda seed: seed[:58] + 8 * b"\xff" + seed[66:]),
     ],

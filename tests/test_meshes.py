@@ -1,5 +1,6 @@
 """Facts of mesh files as people have them: read as the file says, or refused by name."""
 
+import base64
 import io
 import json
 import struct
@@ -80,6 +81,24 @@ def test_a_mesh_is_read_whatever_else_its_file_holds(tmp_path, suffix, content):
     (tmp_path / f"limb.{suffix}").write_bytes(content)
     mesh = meshes.read(tmp_path / f"limb.{suffix}")
     np.testing.assert_allclose(mesh.triangles, LIMB.triangles, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "OFF4 2\n0 0 0\n1 0 0\n1 1 0.1\n0 1 -.5\n3 0 1 2\n3 0 2 3",
+        "OFF\r\n4 2 0\r\n0 0 0\r\n1 0 0\r\n1 1 0.1\r\n0 1 5\r\n3 0 1 2\r\n3 0 2 3\r\n",
+        "# a\nOFF # b\n4 2 0\n0 0 0\n\n1 0 0\n1 1 0.1 # c\n0 1 -.5\n\n3 0 1 2\n3 0 2 3\n",
+        "OFF\n4 1 0\n0 0 0\n1 0 0\n1 1 0.1\n0 1 -.5\n4 0 1 2 3 255 0 0\n",
+    ],
+    ids=["run together, without edges", "windows", "comments", "coloured quad"],
+)
+def test_whole_off_files_are_not_taken_for_cut_ones(tmp_path, content):
+    file = tmp_path / "a.off"
+    file.write_bytes(content.encode())
+    mesh = meshes.read(file)
+    assert (len(mesh.vertices), len(mesh.faces)) == (4, 2)
+    np.testing.assert_array_equal(mesh.vertices[1], [1, 0, 0])
 
 
 def test_relative_indices_count_back_from_the_face_not_from_the_end_of_the_file(tmp_path):
@@ -181,63 +200,75 @@ def test_the_unit_that_a_3mf_states_is_used(tmp_path, unit, mm):
     np.testing.assert_allclose(mesh.extents, 3 * mm)
 
 
+COMPONENT = "<object id='{}'><components>{}</components></object>"
+
+
+def nested_3mf(depth):
+    """A model whose objects show the one before twice, side by side; 4 * 2^depth faces in mm."""
+    shown = "<component objectid='{0}'/><component objectid='{0}' transform='{1} {2} 0 0'/>"
+    turn = "1 0 0 0 1 0 0 0 1"
+    objects = [
+        COMPONENT.format(i + 2, shown.format(i + 1, turn, 10.0 * 2**i)) for i in range(depth)
+    ]
+    build = f"<build><item objectid='{depth + 1}'/></build>"
+    return MODEL.format("millimeter", tetrahedron(3) + "".join(objects), build)
+
+
+def test_every_one_of_nested_objects_is_in_its_place(tmp_path):
+    mesh = meshes.read(write_3mf(tmp_path / "nested.3mf", **{"3dmodel": nested_3mf(10)}))
+    assert len(mesh.faces) == 4 * 2**10
+    np.testing.assert_allclose(mesh.extents, [10 * (2**10 - 1) + 3, 3, 3])
+
+
 def test_objects_in_part_files_are_never_mixed_up(tmp_path):
-    component = "<object id='{}'><components><component p:path='/3D/Objects/{}.model' "
-    component += "objectid='1'/></components></object>"
-    parts = {
-        name: MODEL.format("inch", tetrahedron(size), "") for name, size in (("a", 1), ("b", 5))
-    }
-    build = "<build><item objectid='2'/></build>"
-    root = MODEL.format("inch", component.format(2, "a"), build)
-    mesh = meshes.read(write_3mf(tmp_path / "one.3mf", **{"3dmodel": root, "a": parts["a"]}))
-    np.testing.assert_allclose(mesh.extents, 25.4)
-    assert len(mesh.faces) == 4
-    build = "<build><item objectid='2'/><item objectid='3'/></build>"
-    root = MODEL.format("inch", component.format(2, "a") + component.format(3, "b"), build)
-    with pytest.raises(ValueError, match=r"two\.3mf: .*objects in part files"):
-        meshes.read(write_3mf(tmp_path / "two.3mf", **{"3dmodel": root}, **parts))
+    sizes = {"a": 1, "b": 5}
+    parts = {name: MODEL.format("inch", tetrahedron(s), "") for name, s in sizes.items()}
+    shown = "<component p:path='/3D/Objects/{}.model' objectid='1'/>"
+    objects = [COMPONENT.format(i, shown.format(name)) for i, name in enumerate("ab", 2)]
+    for ids, volume in (((2,), 1), ((2, 3), 126)):
+        build = "".join(f"<item objectid='{id_}'/>" for id_ in ids)
+        root = MODEL.format("inch", "".join(objects), f"<build>{build}</build>")
+        mesh = meshes.read(write_3mf(tmp_path / "parts.3mf", **{"3dmodel": root}, **parts))
+        assert mesh.volume == pytest.approx(volume * 25.4**3 / 6)
+        assert len(mesh.faces) == 4 * len(ids)
 
 
 # What trimesh leaves out in silence
 
 
-def glb(**primitive):
-    """A triangle with texture coordinates, in binary glTF."""
-    blob = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], "<f4").tobytes() + bytes(24)
-    attributes = {"POSITION": 0, "TEXCOORD_0": 1}
-    tree = {
-        "asset": {"version": "2.0"},
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0}],
-        "meshes": [{"primitives": [{"attributes": attributes, "material": 0} | primitive]}],
-        "materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}],
-        "textures": [{"source": 0}],
-        "images": [{"bufferView": 1, "mimeType": "image/png"}],
-        "accessors": [
-            {"bufferView": i, "componentType": 5126, "count": 3, "type": f"VEC{3 - i}"}
-            for i in (0, 1)
-        ],
-        "bufferViews": [
-            {"buffer": 0, "byteOffset": 0, "byteLength": 36},
-            {"buffer": 0, "byteOffset": 36, "byteLength": 24},
-        ],
-        "buffers": [{"byteLength": 60}],
-    }
-    text = json.dumps(tree).encode()
-    text += b" " * (-len(text) % 4)
-    head = struct.pack("<III", 0x46546C67, 2, 28 + len(text) + len(blob))
-    chunks = ((text, 0x4E4F534A), (blob, 0x004E4942))
-    return head + b"".join(struct.pack("<II", len(c), kind) + c for c, kind in chunks)
+def gltf(nodes=1, primitives=1, count=3, with_buffer=True, **primitive):
+    """Triangles with a texture in glTF: as many nodes show the same mesh, of the same numbers."""
+    corners = np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0]] * (count // 3 if with_buffer else 1))
+    data = "data:application/octet-stream;base64," + base64.b64encode(corners).decode()
+    accessor = {"bufferView": 0, "componentType": 5126, "count": count, "type": "VEC3"}
+    if not with_buffer:
+        del accessor["bufferView"]
+    part = {"attributes": {"POSITION": 0, "TEXCOORD_0": 0}, "material": 0} | primitive
+    return json.dumps(
+        {
+            "asset": {"version": "2.0"},
+            "scene": 0,
+            "scenes": [{"nodes": list(range(nodes))}],
+            "nodes": [{"mesh": 0}] * nodes,
+            "meshes": [{"primitives": [part] * primitives}],
+            "materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}],
+            "textures": [{"source": 0}],
+            "images": [{"bufferView": 0, "mimeType": "image/png"}],
+            "accessors": [accessor],
+            "bufferViews": [{"buffer": 0, "byteLength": corners.nbytes}],
+            "buffers": [{"byteLength": corners.nbytes, "uri": data}],
+        }
+    )
 
 
 def test_textures_of_gltf_are_left_out_and_what_is_not_read_is_named(tmp_path):
-    file = tmp_path / "a.glb"
-    file.write_bytes(glb())
+    file = tmp_path / "a.gltf"
+    file.write_text(gltf())
     assert meshes.read(file).area == pytest.approx(0.5)
     draco = {"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": 0}}}
     for primitive, name in (({"mode": 6}, '"mode": 6'), ({"extensions": draco}, "draco")):
-        file.write_bytes(glb(**primitive))
-        with pytest.raises(ValueError, match=rf"a\.glb: .*{name}.* is not read; write plain"):
+        file.write_text(gltf(**primitive))
+        with pytest.raises(ValueError, match=rf"a\.gltf: .*{name}.* is not read; write plain"):
             meshes.read(file)
 
 

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import http.server
 import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from serving import serving
 
 from aaelib.apps import assessment, outputs
 from aaelib.shapes import downloads
@@ -115,30 +115,14 @@ class Downloads:
         assert list(whole.parent.iterdir()) == [whole]
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves at each address a file that holds its own name."""
-
-    def do_GET(self):
-        content = self.path.lstrip("/").encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
-def url(monkeypatch):
+def url(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{served.server_port}/"
-    served.shutdown()
-    thread.join()
-    served.server_close()
+    with serving(tmp_path_factory.mktemp("server") / "served") as served:
+        for name in NAMES:
+            (served.folder / name).parent.mkdir()
+            (served.folder / name).write_text(name)
+        yield served.url
 
 
 def write(shared, folder, url, barrier, who):

@@ -126,19 +126,14 @@ def _surface(mesh):
     """Get triangles (m, 3, 3) and their areas (m,) of a mesh or a mesh file."""
     is_file = isinstance(mesh, str | Path)
     name, mesh = (mesh, meshes.read(mesh)) if is_file else ("the mesh", mesh)
-    if not len(mesh.faces):
-        raise ValueError(
-            f"{name} has no faces, so it has no surface to put points on; save it as a mesh of "
-            "triangles, or a cloud of points as .npy"
-        )
+    if not (n := len(mesh.faces)):
+        advice = "save it as a mesh of triangles, or a cloud of points as .npy"
+        raise ValueError(f"{name} has no faces, so it has no surface to put points on; {advice}")
     if not (np.abs(mesh.triangles) <= np.finfo(np.float32).max).all():
-        raise ValueError(
-            f"{name} has vertices that are not finite (in single precision); repair it"
-        )
+        which = "vertices that are not finite (in single precision)"
+        raise ValueError(f"{name} has {which}; repair it")
     if not mesh.area > 0:
-        raise ValueError(
-            f"{name} has no area: all of its {len(mesh.faces)} faces are degenerate; repair it"
-        )
+        raise ValueError(f"{name} has no area: all of its {n} faces are degenerate; repair it")
     return mesh.triangles, mesh.area_faces
 
 
@@ -252,10 +247,8 @@ def normalize(points, normalization="dataset", scale=None):
     if normalization not in NORMALIZATIONS:
         raise ValueError(f"normalization is {normalization!r}; it can be one of {NORMALIZATIONS}")
     if scale is not None and not (normalization == "dataset" and 0 < scale < np.inf):
-        raise ValueError(
-            f"scale is {scale} for {normalization!r}; it must be positive and finite, and is only "
-            "for 'dataset': otherwise each shape has its own"
-        )
+        expected = "it must be positive and finite, and is only for 'dataset'"
+        raise ValueError(f"scale is {scale} for {normalization!r}; {expected}")
     points = as_points(points)
     centers = points.mean(axis=1, keepdims=True)
     centred = points - centers
@@ -263,9 +256,7 @@ def normalize(points, normalization="dataset", scale=None):
     # Compared as they are: the mean of equal points may differ from them in the last digit.
     flat = np.flatnonzero((points == points[:, :1]).all(axis=(1, 2)))
     if len(flat):
-        raise ValueError(
-            f"{len(flat)} shapes have no size, all of their points are equal: {flat[:10].tolist()}"
-        )
+        raise ValueError(f"shapes of which all points are equal: {flat[:10].tolist()}")
     shared = np.full_like(radii, radii.max() if scale is None else scale)
     normalizer = Normalizer(centers, shared if normalization == "dataset" else radii)
     return (centred / normalizer.scales).astype(np.float32), normalizer

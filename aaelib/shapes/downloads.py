@@ -25,6 +25,10 @@ _MODELNET = {  # the address and the sha256 of the archive
     ),
 }
 _UNPACKED = "unpacked"
+_ADVICE = (
+    "files that came whole are kept: check the network and the room on the disk, then run the same "
+    "command again, or get the shapes by hand and name them in AAELIB_DATA (see data/README.md)"
+)
 
 
 def download_sockets():
@@ -99,11 +103,6 @@ def _download(name, url, registry, unzip=None):
             if place is work:
                 os.replace(work / _UNPACKED / name if unzip else work, folder)
         except (OSError, ValueError) as error:
-            raise OSError(
-                f"{name} is not downloaded ({error}); files that came whole are kept: check the "
-                "network and the room on the disk, then run the same command again. If a server is "
-                "gone, get the shapes by hand (see data/README.md) and name the folder above them "
-                "in AAELIB_DATA"
-            ) from error
+            raise OSError(f"{name} is not downloaded ({error}); {_ADVICE}") from error
         shutil.rmtree(work, ignore_errors=True)  # the archive
     return folder

@@ -97,27 +97,15 @@ def load_clouds(folder, n_points=2048, limit=None, seed=0, files=None):
     ValueError
         If files can't be read as shapes, or have one name but for the suffix: how many, and which.
     """
-    check_limit(limit)
     folder = Path(folder)
     files = np.array(find(folder) if files is None else files)
-    classes = np.array([_class(file, folder) for file in files])
-    if limit is not None:
-        chosen = at_most(limit, classes, seed)
-        files, classes = files[chosen], classes[chosen]
+    parts = [file.relative_to(folder).parts for file in files]
+    classes = np.array([first if others else name_of(folder) for first, *others in parts])
+    chosen = at_most(limit, classes, seed)
+    files, classes = files[chosen], classes[chosen]
     points = read_all(files, n_points, seed, title=name_of(folder))
     names = np.array([str(file.relative_to(folder).with_suffix("")) for file in files])
     return Shapes(points, names, classes, name_of(folder), str(folder.resolve()), files)
-
-
-def check_limit(limit):
-    """Raise if a limit is neither None nor positive."""
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is {limit}; it must be 1 or more, or None for all")
-
-
-def _class(file, folder):
-    parts = file.relative_to(folder).parts
-    return parts[0] if len(parts) > 1 else name_of(folder)
 
 
 def name_of(folder):
@@ -267,34 +255,32 @@ def read(file, n_points=2048, seed=0):
         raise ValueError(f"{shown}: the name is not UTF-8, as pages and tables are; rename it")
     if not file.is_file():
         raise ValueError(f"{file}: no file (a link that leads nowhere?); take it out or mend it")
-    if not _is_cloud(file):
+    if file.suffix.lower() != ".npy":
         return resample(file, n_points, seed)
     points = read_array(file)
-    if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
-        is_wide = points.ndim == 2 and points.shape[1] > 3  # by normals, colours
-        raise ValueError(
-            f"{file}: {points.dtype} array of shape {points.shape}, not (n_points, 3) of real "
-            f"numbers; {'keep points[:, :3]' if is_wide else 'save one cloud in each file'}"
-        )
-    if len(points) < n_points:
-        raise ValueError(
-            f"{file}: {len(points)} points, fewer than the {n_points} asked for; ask for fewer, "
-            "or sample the shape more densely"
-        )
-    if not (np.abs(points) <= np.finfo(np.float32).max).all():
-        raise ValueError(
-            f"{file}: has points that are not finite (in single precision); leave them out"
-        )
-    if (points == points[0]).all():
-        raise ValueError(f"{file}: all points are equal, {points[0].tolist()}: that is no shape")
+    if fault := _fault(points, n_points):
+        raise ValueError(f"{file}: {fault}")
     if len(points) > n_points:
         keep = np.random.default_rng(seed).permutation(len(points))[:n_points]
         points = points[np.sort(keep)]
     return in_single_precision(points)
 
 
-def _is_cloud(file):
-    return file.suffix.lower() == ".npy"
+def _fault(points, n_points):
+    """Say why an array is no cloud of `n_points` or more; None if it is one."""
+    if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
+        is_wide = points.ndim == 2 and points.shape[1] > 3  # by normals, colours
+        advice = "keep points[:, :3]" if is_wide else "save one cloud in each file"
+        found = f"{points.dtype} array of shape {points.shape}"
+        return f"{found}, not (n_points, 3) of real numbers; {advice}"
+    if len(points) < n_points:
+        advice = "ask for fewer, or sample the shape more densely"
+        return f"{len(points)} points, fewer than the {n_points} asked for; {advice}"
+    if not (np.abs(points) <= np.finfo(np.float32).max).all():
+        return "has points that are not finite (in single precision); leave them out"
+    if (points == points[0]).all():
+        return f"all points are equal, {points[0].tolist()}: that is no shape"
+    return None
 
 
 def read_array(file):
@@ -304,10 +290,9 @@ def read_array(file):
         with file.open("rb") as stream:
             return np.lib.format.read_array(stream, allow_pickle=False)
     except Exception as error:  # a header can be wrong in many ways
-        raise ValueError(
-            f"{file}: not a plain .npy array ({error or type(error).__name__}); write it again "
-            "with numpy.save, as numbers"
-        ) from error
+        advice = "write it again with numpy.save, as numbers"
+        what = f"not a plain .npy array ({error or type(error).__name__})"
+        raise ValueError(f"{file}: {what}; {advice}") from error
 
 
 # Many files -----------------------------------------------------------------------------------
@@ -319,22 +304,19 @@ def read_all(files, n_points=2048, seed=0, title="shapes"):
 
     Raises a ValueError that counts the files that can't be used and names some.
     """
-    place = {file: i for i, file in enumerate(files)}
-    points = np.empty((len(files), n_points, 3), np.float32)
-    bad = clashes(files)
+    clouds, bad = {}, clashes(files)
     good = [file for file in files if file not in bad]
     found = read_each(good, n_points, seed)
     for file, cloud, reason in tqdm(found, f"reading {title}", len(good), False, delay=1):
-        if reason is None:
-            points[place[file]] = cloud
-        else:
+        clouds[file] = cloud
+        if reason is not None:
             bad[file] = reason
     if bad:
         reasons = [bad[file] for file in sorted(bad)]
         more = [f"and {len(bad) - _SHOWN} more"] if len(bad) > _SHOWN else []
         head = f"{len(bad)} of {len(files)} files can't be used:"
         raise ValueError("\n  ".join([head, *reasons[:_SHOWN], *more]))
-    return points
+    return np.stack([clouds[file] for file in files])
 
 
 def read_each(files, n_points, seed, workers=None):
@@ -353,7 +335,7 @@ def read_each(files, n_points, seed, workers=None):
     workers : int, optional
         Processes; 1 is this one. By default as many as there are processors, or 1 for few meshes.
     """
-    left = {file: None for file in files if not _is_cloud(file)}
+    left = {file: None for file in files if file.suffix.lower() != ".npy"}
     workers = workers or (1 if len(left) < _FEW else joblib.cpu_count())
     if workers == 1:
         left = {}
@@ -377,9 +359,8 @@ def _in_processes(files, n_points, seed, workers):
     # Loky's are not forked, as TensorFlow may be running, and do not run the caller's script again.
     with joblib.parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=10):
         parallel = joblib.Parallel(workers, return_as="generator_unordered", batch_size=1)
-        yield from parallel(
-            joblib.delayed(_attempt)(file, n_points, seed, os.getpid()) for file in files
-        )
+        here = os.getpid()
+        yield from parallel(joblib.delayed(_attempt)(file, n_points, seed, here) for file in files)
     # Of a pool that is left idle Python warns when the process ends, as of a leak.
     get_reusable_executor().shutdown()
 

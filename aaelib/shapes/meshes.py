@@ -5,6 +5,7 @@ import json
 import re
 import warnings
 import zipfile
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import igl
 import mapbox_earcut
 import numpy as np
 import trimesh
+from lxml import etree
 from trimesh.exchange.load import mesh_formats
 from trimesh.exchange.ply import load_ply
 
@@ -32,6 +34,10 @@ _UNREAD = re.compile(
     rb"KHR_draco_mesh_compression|EXT_meshopt_compression|KHR_mesh_quantization"
     rb'|"mode"\s*:\s*6\b|element\s+tristrips'
 )
+# In 3MF: the attribute that names an object's part, and the transform that changes nothing.
+_PART = "{http://schemas.microsoft.com/3dmanufacturing/production/2015/06}path"
+_CORNERS = "v1", "v2", "v3"
+_STAY = "1 0 0 0 1 0 0 0 1 0 0 0"
 
 
 def read(path):
@@ -66,6 +72,8 @@ def read(path):
     content = b""
     try:
         content = path.read_bytes()
+        if zipfile.is_zipfile(path):
+            archives.check_zip(path)
         if unread := _UNREAD.search(content, 0, 10**7):
             raise ValueError(f"{unread[0].decode()} is not read; write plain triangles")
         vertices, faces = _READERS.get(path.suffix.lower(), _other)(content, path)
@@ -74,18 +82,15 @@ def read(path):
         if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
             raise ValueError(f"faces of vertices that are not among its {len(vertices)}")
     except MemoryError as error:
-        raise ValueError(
-            f"{path}: too large for the free memory; close other programs, or take a mesh with "
-            "fewer faces"
-        ) from error
+        advice = "close other programs, or take a mesh with fewer faces"
+        raise ValueError(f"{path}: too large for the free memory; {advice}") from error
     except Exception as error:  # each of trimesh's readers raises what it likes
         what = " ".join(f"{type(error).__name__}: {error}".split())
         if path.suffix.lower() in _READERS and re.search(rb"[\s\d]\d*,\d+\s", content):
             what = f"numbers with decimal commas? Write points; {what}"
-        raise ValueError(
-            f"{path}: not a mesh that trimesh can read ({what[:200]}); accepted: "
-            f"{', '.join(sorted(SUFFIXES))}; write the file again, or take it out"
-        ) from error
+        advice = f"accepted: {', '.join(sorted(SUFFIXES))}; write the file again, or take it out"
+        what = f"not a mesh that trimesh can read ({what[:200]})"
+        raise ValueError(f"{path}: {what}; {advice}") from error
     return trimesh.Trimesh(vertices, faces, process=False)
 
 
@@ -93,20 +98,24 @@ def read(path):
 
 
 def _other(content, path):
-    if path.suffix.lower() == ".3dxml":
-        archives.check_zip(path)
-    elif path.suffix.lower() in (".gltf", ".glb"):
+    if path.suffix.lower() in (".gltf", ".glb"):
         archives.check(path, 12 * _gltf_numbers(content))
-    mesh = _scene(path).to_mesh()
-    return mesh.vertices, mesh.faces
-
-
-def _scene(path):
     scene = trimesh.load_scene(path, process=False, skip_materials=True)
     # A scene may show a part many times over.
     parts = (scene.geometry[scene.graph[node][1]] for node in scene.graph.nodes_geometry)
     archives.check(path, 12 * sum(len(part.faces) for part in parts))
-    return scene
+    mesh = scene.to_mesh()
+    return mesh.vertices, mesh.faces
+
+
+def _gltf_numbers(content):
+    """Count the elements that all parts of a glTF file take from its accessors."""
+    if content[:4] == b"glTF":
+        content = content[20 : 20 + int.from_bytes(content[12:16], "little")]
+    tree = json.loads(content)
+    parts = [part for mesh in tree.get("meshes", ()) for part in mesh["primitives"]]
+    used = [i for part in parts for i in (part.get("indices"), *part["attributes"].values())]
+    return sum(tree["accessors"][i]["count"] for i in used if i is not None)
 
 
 def _text(content):
@@ -168,15 +177,43 @@ def _stl(content, path):
 
 
 def _3mf(content, path):
-    """Read a 3MF file in mm; of objects in parts of their own trimesh mixes up the ids."""
-    archives.check_zip(path)
+    """
+    Read what a 3MF file builds, in mm, each object once.
+
+    Trimesh mixes up the objects of several parts, and leaves out some of those that are nested.
+    """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        models = [archive.read(n) for n in archive.namelist() if n.lower().endswith(".model")]
-    outside = sum(model.count(b"<mesh>") for model in models if b"<item " not in model)
-    if outside and (outside > 1 or b"".join(models).count(b"objectid=") > 2):
-        raise ValueError("objects in part files (3MF production extension); export a single model")
-    mesh = _scene(path).to_mesh()
-    return mesh.vertices * trimesh.units.unit_conversion(mesh.units, "mm"), mesh.faces
+        names = [name for name in archive.namelist() if name.lower().endswith(".model")]
+        models = {f"/{name}": etree.fromstring(archive.read(name)) for name in names}
+    objects = {
+        (part, each.get("id")): each
+        for part, model in models.items()
+        for each in model.iterfind("{*}resources/{*}object")
+    }
+
+    @cache
+    def made(part, index):
+        """Make an object: the triangles of its own, or of its components."""
+        mesh = objects[part, index].find("{*}mesh")
+        if mesh is None:
+            return joined(part, objects[part, index].iterfind("{*}components/{*}component"))
+        vertices = [[v.get(axis) for axis in "xyz"] for v in mesh.iter("{*}vertex")]
+        faces = [[t.get(corner) for corner in _CORNERS] for t in mesh.iter("{*}triangle")]
+        return np.array(vertices, float), np.array(faces, int)
+
+    def joined(part, elements):
+        parts = []
+        for each in elements:
+            vertices, faces = made(each.get(_PART, part), each.get("objectid"))
+            turn = np.array(each.get("transform", _STAY).split(), float).reshape(4, 3)
+            parts.append((vertices @ turn[:3] + turn[3], faces))
+        archives.check(path, 12 * sum(len(array) for pair in parts for array in pair))
+        return trimesh.util.append_faces(*zip(*parts, strict=True))
+
+    part = next(name for name in models if models[name].find("{*}build/{*}item") is not None)
+    vertices, faces = joined(part, models[part].iterfind("{*}build/{*}item"))
+    unit = models[part].get("unit", "millimeter")
+    return vertices * trimesh.units.unit_conversion(unit, "mm"), faces
 
 
 _READERS = {".3mf": _3mf, ".obj": _obj, ".off": _off, ".ply": _ply, ".stl": _stl}
@@ -210,16 +247,6 @@ def _ears(vertices, polygon):
 
 
 # Nearest points -----------------------------------------------------------------------------
-
-
-def _gltf_numbers(content):
-    """Count the elements that all parts of a glTF file take from its accessors."""
-    if content[:4] == b"glTF":
-        content = content[20 : 20 + int.from_bytes(content[12:16], "little")]
-    tree = json.loads(content)
-    parts = [part for mesh in tree.get("meshes", ()) for part in mesh["primitives"]]
-    used = [i for part in parts for i in (part.get("indices"), *part["attributes"].values())]
-    return sum(tree["accessors"][i]["count"] for i in used if i is not None)
 
 
 def nearest_on(mesh, points):

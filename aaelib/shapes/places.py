@@ -21,11 +21,9 @@ def published_folders(*patterns):
     if named := os.environ.get("AAELIB_DATA"):
         if not Path(named).is_dir():
             raise FileNotFoundError(f"AAELIB_DATA is {named!r}, which is no folder")
-        if not any(any(Path(named).glob(p)) for p in ("SocketSSM", "ModelNet10*", "ModelNet40*")):
-            raise FileNotFoundError(
-                f"AAELIB_DATA is {named!r}, which holds no folder SocketSSM, ModelNet10* or "
-                "ModelNet40*; name the folder above them (see data/README.md)"
-            )
+        if not any(any(Path(named).glob(pattern)) for pattern in ("SocketSSM", "ModelNet[14]0*")):
+            expected = "no folder SocketSSM, ModelNet10* or ModelNet40* (see data/README.md)"
+            raise FileNotFoundError(f"AAELIB_DATA is {named!r}, which holds {expected}")
         places.insert(0, Path(named))
     for place in places:
         for pattern in patterns:

@@ -130,14 +130,9 @@ def thicken(mesh, brim, thickness):
         cross itself: where a lip or a dent leaves no room for it.
     """
     if not 0 < thickness <= MAX_THICKNESS:
-        raise ValueError(
-            f"thickness is {thickness} mm; a wall has more than 0 and up to {MAX_THICKNESS} mm"
-        )
-    if not (mesh.area_faces > 0).all():
-        raise ValueError(
-            f"{(mesh.area_faces == 0).sum()} faces of the surface have no area, so there is no "
-            "wall around it; its vertices must differ"
-        )
+        raise ValueError(f"thickness is {thickness}; walls have above 0, up to {MAX_THICKNESS} mm")
+    if flat := np.count_nonzero(mesh.area_faces == 0):
+        raise ValueError(f"{flat} faces of the surface have no area: its vertices must differ")
     directions = _smoothed(mesh, mesh.vertex_normals, _SMOOTHING * thickness)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     lengths = _lengths(mesh, directions, thickness)
@@ -149,10 +144,8 @@ def thicken(mesh, brim, thickness):
 def _checked_path(path, suffixes):
     path = Path(path)
     if path.suffix.lower() not in suffixes:
-        raise ValueError(
-            f"{str(path)!r} has the suffix {path.suffix!r}; files are written as "
-            f"{', '.join(suffixes)}"
-        )
+        accepted = ", ".join(suffixes)
+        raise ValueError(f"{path} has the suffix {path.suffix!r}; files are written as {accepted}")
     return path
 
 
@@ -202,11 +195,9 @@ def _check_room(mesh, outer, directions, thickness):
     fits = np.einsum("ij,ij->i", normals, directions[mesh.faces].sum(axis=1)) > 0
     if not fits.all():
         heights = mesh.triangles_center[~fits, 2] - mesh.vertices[:, 2].min()
-        raise ValueError(
-            f"a wall of {thickness} mm would cross itself between {heights.min():.0f} and "
-            f"{heights.max():.0f} mm above the distal end, where the surface is bent too tightly "
-            "for it; choose a thinner wall, or a smoother surface"
-        )
+        where = f"between {heights.min():.0f} and {heights.max():.0f} mm above the distal end"
+        advice = "the surface is bent too tightly; choose a thinner wall, or a smoother surface"
+        raise ValueError(f"a wall of {thickness} mm would cross itself {where}: {advice}")
 
 
 def _closed(mesh, outer, brim):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +17,9 @@ from .writing import locked, replacing, without_formulas, write_array
 
 RECORD = ".resampled"
 REFUSED = "refused.csv"
+
+# The file's name without suffix in a line of the record, which a killed run may have cut off.
+_NAME = re.compile(rb"(?m)^\('.*?', ['\"](.*)\.\w+['\"], '")
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,9 @@ def resample_tree(
 
     A run that was cut off goes on where it stopped, and a later run makes only what is new: a cloud
     is kept if the target's `.resampled` says that exactly it was made of exactly its file, by
-    sha256, with the same `n_points`, `seed` and version of aaelib. Times do not count. A cloud
-    without a file in the source is listed and stays.
+    sha256, with the same settings and version of aaelib. Times do not count. A cloud without a file
+    in the source is listed and stays. A file of a cloud's name that no run has written stays, too:
+    what would have replaced it is refused.
 
     Processes take about 0.15 GB each, and a file as much as its arrays. Large files are read one
     at a time.
@@ -90,6 +95,8 @@ def resample_tree(
         Processes. By default one for each processor, or only this one for few files.
     suffixes : str or iterable of str, optional
         Only files that end so, such as ".off"; by default all that can be read, `SUFFIXES`.
+    up, unit : str, optional
+        Of the shapes, see `clouds.place`; clouds are upright, in mm.
 
     Returns
     -------
@@ -111,19 +118,23 @@ def resample_tree(
     _check(source.resolve(), target.resolve(), n_points=n_points, seed=seed, workers=workers)
     files = find(source, suffixes)
     clouds = {file: target / file.relative_to(source).with_suffix(".npy") for file in find(source)}
+    names = {file: file.relative_to(source).as_posix() for file in files}
     refused = clashes(files)
     target.mkdir(parents=True, exist_ok=True)
     with locked(target), (target / RECORD).open("a+b", buffering=0) as record:
         record.seek(0)
-        known = set(record.read().splitlines())
+        content = record.read()
+        known, written = set(content.splitlines()), set(_NAME.findall(content))
+        there = [file for file in files if os.path.exists(clouds[file])]
+        own = [file for file in there if _stem(names[file]) in written]
+        for file in set(there) - set(own):
+            reason = f"{file}: {clouds[file]} is none of an earlier run; move it away"
+            refused.setdefault(file, reason)
         usable = [file for file in files if file not in refused]
-        settings = f"aaelib {version('aaelib')}, {n_points} points, seed {seed}"
-        settings += "".join(
-            f", {name} {value}" for name, value in (("up", up), ("unit", unit)) if value
-        )
+        settings = f"aaelib {version('aaelib')}, {n_points} points, seed {seed}, {up}, {unit}"
         # Before a file is read: if it changes meanwhile, the next run reads it again.
         made_of = {
-            file: (settings, file.relative_to(source).as_posix(), digest_of_file(file))
+            file: (settings, names[file], digest_of_file(file))
             for file in tqdm(usable, "comparing", leave=False, delay=1)
         }
         kept = [file for file in usable if _entry(clouds[file], made_of[file]) in known]
@@ -144,7 +155,7 @@ def resample_tree(
                     reason = f"{file}: the name is too long for its cloud; rename it"
             if reason is not None:
                 refused[file] = reason
-        removed = sorted({clouds[file] for file in refused if os.path.exists(clouds[file])})
+        removed = sorted({clouds[file] for file in own if file in refused})
         for cloud in removed:
             cloud.unlink()
         _list_refused(target / REFUSED, refused)
@@ -166,10 +177,12 @@ def _check(source, target, **settings):
         if value is not None and value < least:
             raise ValueError(f"{name} is {value}; it must be {least} or more")
     if source.is_relative_to(target) or target.is_relative_to(source):
-        raise ValueError(
-            f"{target} and {source} lie in each other, so clouds would be taken for sources; name "
-            "a target beside the source"
-        )
+        advice = "so clouds would be taken for sources; name a target beside the source"
+        raise ValueError(f"{target} and {source} lie in each other, {advice}")
+
+
+def _stem(name):
+    return ascii(os.path.splitext(name)[0])[1:-1].encode()
 
 
 def _entry(cloud, made_of):
@@ -181,8 +194,7 @@ def _list_refused(file, refused):
     if not refused:
         file.unlink(missing_ok=True)
         return
-    rows = [(str(path), reason) for path, reason in sorted(refused.items())]
-    table = pd.DataFrame(rows, columns=["file", "reason"])
+    table = pd.DataFrame(sorted(refused.items()), columns=["file", "reason"]).astype(str)
     with replacing(file) as temporary:
         # Names of files may hold what is no Unicode.
         without_formulas(table).to_csv(temporary, index=False, errors="surrogateescape")

@@ -22,7 +22,6 @@ from .sockets import SocketSurface, node_values
 from .writing import replacing
 
 _LIMIT = 2.5  # standard deviations of drawn weights
-_ARRAYS = "modes", "variance_fractions", "template"
 
 
 @dataclass(frozen=True)
@@ -114,62 +113,51 @@ class ShapeModel:
             raise ValueError(f"weights have shape {weights.shape}; there are {self.n_modes} modes")
         return SocketSurface(self.mean_ + np.tensordot(weights, self.modes_[: len(weights)], 1))
 
-    def weights(self, surface, n_modes=None, fit="surface"):
+    def weights(self, surface, n_modes=None):
         """
-        Find the weights of the model's surface that is nearest to a given one.
+        Project a surface on the modes: the least squared distances between corresponding vertices.
 
         Parameters
         ----------
         surface : SocketSurface
         n_modes : int, optional
             How many modes may be used; all by default.
-        fit : {"surface", "vertices"}
-            "vertices" minimises the squared distances between corresponding vertices, an
-            orthogonal projection. "surface" counts mainly their part along the surface's normal
-            (point-to-plane, Chen and Medioni 1992), because sliding along a smooth wall does not
-            change the shape. On the public sockets it makes the distance between the surfaces a
-            quarter smaller.
 
         Returns
         -------
         (n_modes,) array
             Standard deviations along each mode.
         """
-        return self._fit(surface, n_modes, fit)[0]
+        n_modes = _checked(n_modes, self.n_modes)
+        flat = self.modes_[:n_modes].reshape(n_modes, -1)
+        return flat @ (_centred(surface) - self.mean_).reshape(-1) / np.sum(flat**2, axis=1)
 
-    def reconstruct(self, surface, n_modes=None, fit="surface"):
+    def reconstruct(self, surface, n_modes=None):
         """
         Find the model's surface that is nearest to `surface`, and move it there.
+
+        What counts is mainly the part of a vertex' distance along the surface's normal
+        (point-to-plane, Chen and Medioni 1992), because sliding along a smooth wall does not change
+        the shape. On the public sockets the distance between the surfaces is a quarter smaller than
+        that of the projection (`weights`).
 
         Parameters
         ----------
         surface : SocketSurface
         n_modes : int, optional
             How many modes may be used; all by default.
-        fit : {"surface", "vertices"}
-            Which distance, see `weights`.
 
         Returns
         -------
         SocketSurface
         """
-        weights, move = self._fit(surface, n_modes, fit)
-        return SocketSurface(self.surface(weights).vertices + _centre(surface) + move)
-
-    def _fit(self, surface, n_modes, fit):
-        """Find weights, and how far the fit moves the whole surface, mm."""
-        if fit not in ("surface", "vertices"):
-            raise ValueError(f"fit is {fit!r}; accepted: 'surface', 'vertices'")
         n_modes = _checked(n_modes, self.n_modes)
-        modes, departure = self.modes_[:n_modes], _centred(surface) - self.mean_
-        if fit == "vertices":
-            flat = modes.reshape(n_modes, -1)
-            return flat @ departure.reshape(-1) / np.sum(flat**2, axis=1), np.zeros(3)
         moves = np.broadcast_to(np.eye(3)[:, None, None], (3, *self.mean_.shape))
-        design = _surface_terms(np.concatenate([modes, moves]), surface)
-        target = _surface_terms(departure[None], surface)[0]
+        design = _surface_terms(np.concatenate([self.modes_[:n_modes], moves]), surface)
+        target = _surface_terms((_centred(surface) - self.mean_)[None], surface)[0]
         found = np.linalg.lstsq(design.T, target, rcond=None)[0]
-        return found[:n_modes], found[n_modes:]
+        nearest = self.surface(found[:n_modes]).vertices
+        return SocketSurface(nearest + _centre(surface) + found[n_modes:])
 
     def draw_weights(self, n, seed=0):
         """Draw weights (n, n_modes): standard normal, none beyond 2.5 standard deviations."""
@@ -271,15 +259,13 @@ class ShapeModel:
                 arrays = {f"{k}_": np.asarray_chkfinite(file[k], float) for k in file.files}
             model = cls(**{**arrays, "n_surfaces_": int(arrays["n_surfaces_"])})
             grid = SocketSurface(model.mean_).vertices.shape
-            found = [arrays.get(f"{k}_", model.mean_).shape for k in _ARRAYS]
-            expected = [(model.n_modes, *grid), (model.n_modes,), grid]
-            if found != expected:
-                raise ValueError(f"{', '.join(_ARRAYS)} have shapes {found}, not {expected}")
+            names = "modes_", "variance_fractions_", "template_"
+            found = [arrays.get(name, model.mean_).shape for name in names]
+            if found != [(model.n_modes, *grid), (model.n_modes,), grid]:
+                raise ValueError(f"arrays of other shapes than the mean's {grid}: {found}")
         except Exception as error:  # bytes at random fail in many ways
-            raise ValueError(
-                f"{path} is not a shape model written by ShapeModel.save ({error}); write or "
-                "download it again"
-            ) from error
+            message = f"{path} is not a shape model written by ShapeModel.save ({error})"
+            raise ValueError(f"{message}; write or download it again") from error
         return model
 
 
@@ -324,7 +310,7 @@ def transported(surfaces, clouds, n_points=2048, ranks=(4, 8, 12), seed=0):
     clouds = clouds[:, :n_points]
     model = ShapeModel.fit(surfaces)
     mean, modes = model.point_basis(clouds.shape[1], n_patterns=1, seed=seed)
-    weights = [model.weights(surface, fit="vertices") for surface in surfaces]
+    weights = [model.weights(surface) for surface in surfaces]
     centres = np.stack([_centre(surface) for surface in surfaces])[:, None]
     start = mean[0] + np.tensordot(weights, modes[0], 1) + centres
     places = start
@@ -392,8 +378,8 @@ def generalization(surfaces, n_modes):
         model = ShapeModel.fit([*surfaces[:i], *surfaces[i + 1 :]])
         for j, k in enumerate(n_modes):
             if k <= model.n_modes:
-                found = model.reconstruct(left_out, k, fit="vertices")
-                errors[i, j] = vertex_distance(left_out, found)
+                found = model.surface(model.weights(left_out, k)).vertices + _centre(left_out)
+                errors[i, j] = vertex_distance(left_out, SocketSurface(found))
     return errors
 
 

@@ -59,13 +59,14 @@ def check_sockets(points, names, refuse=None):
         warn (False).
     """
     points = np.asarray(points, np.float64)
-    doubts = [(name, _doubt(p, refuse is not None)) for name, p in zip(names, points, strict=True)]
-    doubts = [f"{name}%s: {doubt}" for name, doubt in doubts if doubt]
-    if doubts:
-        message = doubts[0].replace("%s", f" and {len(doubts) - 1} more" if doubts[1:] else "")
-        if refuse:
-            raise ValueError(message)
-        warnings.warn(message, stacklevel=2)
+    doubts = [_doubt(cloud, thorough=refuse is not None) for cloud in points]
+    if not any(doubts):
+        return
+    (name, doubt), *others = [each for each in zip(names, doubts, strict=True) if each[1]]
+    message = f"{name}{f' and {len(others)} more' if others else ''}: {doubt}"
+    if refuse:
+        raise ValueError(message)
+    warnings.warn(message, stacklevel=2)
 
 
 def _doubt(cloud, thorough):
@@ -98,8 +99,7 @@ def _unit_hint(size):
         for unit, factor in UNITS.items()
         if SIZES[0] <= size * factor <= SIZES[1]
     ]
-    factors = f"multiply it by {', or by '.join(fitting)}"
-    hint = factors if fitting else "that fits no unit, so see whether it is a socket"
+    hint = f"multiply it by {', or by '.join(fitting)}" if fitting else "that fits no unit"
     return f"the longest side is {size:.3g}, and sockets have 100 to 800 mm: {hint}"
 
 
@@ -133,10 +133,8 @@ class SocketSurface:
         vertices = np.asarray(self.vertices, np.float64)
         is_grid = vertices.ndim == 3 and vertices.shape[-1] == 3 and min(vertices.shape) >= 3
         if not (is_grid and np.isfinite(vertices).all()):
-            raise ValueError(
-                f"vertices of shape {vertices.shape} are not finite (angles, heights, 3) with at "
-                "least 3 angles and heights"
-            )
+            expected = "finite (angles, heights, 3), 3 or more of each"
+            raise ValueError(f"vertices of shape {vertices.shape} are not {expected}")
         object.__setattr__(self, "vertices", vertices)
 
     @classmethod
@@ -181,7 +179,7 @@ class SocketSurface:
             If `points` have another shape, are too few or not finite, or are not spread around
             their long axis.
         """
-        points, spread = _without_strays(_checked_points(points))
+        points, spread = _surface_points(points)
         capsule = _Capsule.around(points)
         angles, arcs, widths, heights = capsule.unroll(points)
         brim = _trace_brim(angles, arcs, _BALL * spread / capsule.radius)
@@ -441,9 +439,7 @@ class _Capsule:
         axis = points[z <= z.min() + height / 2, :2].mean(axis=0)
         radius = np.median(np.hypot(*(points[:, :2] - axis).T))
         if not radius > 1e-6 * np.abs(points - points.mean(axis=0)).max():
-            raise ValueError(
-                "the points are not spread around their long axis (z), so they are no socket"
-            )
+            raise ValueError("no socket: the points are not spread around their long axis (z)")
         depth = _CENTER_HEIGHT * height
         return cls(np.array([*axis, z.min() + depth]), radius, depth / radius - 1)
 
@@ -502,23 +498,19 @@ def _geodesics(points, sources, lengths):
     return dijkstra(graph, directed=False, indices=n)[:n]
 
 
-def _checked_points(points):
-    """Make points float64, each once, in an order that does not depend on the given one."""
-    points = as_points(points, ndim=2)
-    distinct = np.unique(points, axis=0)
+def _surface_points(points):
+    """
+    Points of a surface, each once, in one order: those not far from all others.
+
+    The median distance to a 12th neighbour is returned, too.
+    """
+    distinct = np.unique(as_points(points, ndim=2), axis=0)
     if len(distinct) < MIN_POINTS:
-        raise ValueError(
-            f"{len(distinct)} different points among {len(points)}; a surface needs {MIN_POINTS} "
-            "or more"
-        )
-    return distinct
-
-
-def _without_strays(points):
-    """Drop points far from all others; return the median distance to a 12th neighbour, too."""
-    distances = cKDTree(points).query(points, k=[_SPREAD_NEIGHBOUR + 1])[0][:, 0]
+        found = f"{len(distinct)} different points among {len(points)}"
+        raise ValueError(f"{found}; a surface needs {MIN_POINTS} or more")
+    distances = cKDTree(distinct).query(distinct, k=[_SPREAD_NEIGHBOUR + 1])[0][:, 0]
     spread = np.median(distances)
-    return points[distances < _STRAY * spread], spread
+    return distinct[distances < _STRAY * spread], spread
 
 
 def _trace_brim(angles, arcs, ball):

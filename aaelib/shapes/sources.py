@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from . import corpus
 from .clouds import normalize
-from .folders import Shapes, check_limit, digest_of_file, load_clouds
+from .folders import Shapes, digest_of_file, load_clouds
 from .places import DATA, published_folders
 from .shape_model import ShapeModel
 from .sockets import check_sockets
@@ -68,11 +68,10 @@ def load_sockets(kind=None, source="auto", limit=None, sealed=False):
     """
     if kind not in (None, *KINDS):
         raise ValueError(f"unknown kind {kind!r}; accepted: 'TT', 'TF' or None for both")
-    check_limit(limit)
     kinds = KINDS if kind is None else (kind,)
     if found := _found(source, SOCKETS, SOCKETS):
         return _sockets_of(found[0], kinds, limit, sealed, source == SOCKETS)
-    return None if sealed else _bundled_sockets(kinds, min(limit or 90, 90))
+    return None if sealed else _bundled_sockets(kinds, limit)
 
 
 def load_corpus(source="auto", n_points=2048, limit=None, n_per_family=40, seed=0):
@@ -116,10 +115,8 @@ def _found(source, published, *patterns):
     found = [] if source == "bundled" else published_folders(*patterns)
     if source == published and not found:
         option = "" if published == SOCKETS else " MODELNET=10"
-        raise FileNotFoundError(
-            f"no {published}; `make data{option}` downloads it, or set AAELIB_DATA to a folder "
-            f"that holds {' or '.join(patterns)} (see data/README.md)"
-        )
+        advice = f"`make data{option}` downloads it, or set AAELIB_DATA (see data/README.md)"
+        raise FileNotFoundError(f"no {published}; {advice}")
     return found
 
 
@@ -140,27 +137,22 @@ def _sockets_of(folder, kinds, limit, sealed, only_published):
     shapes = load_clouds(folder)
     others = unpublished(folder, shapes.files)
     if others and only_published:
-        raise ValueError(
-            f"{folder}: {len(others)} of {len(shapes)} sockets are not those of SocketSSM, such as "
-            f"{others[0].relative_to(folder)}; take them out, or load whatever is there"
-        )
+        found = f"{len(others)} of {len(shapes)} sockets are not those of SocketSSM"
+        raise ValueError(f"{folder}: {found}, such as {others[0]}; take them out")
     shapes = shapes[np.isin([file.stem for file in shapes.files], SEALED) == sealed]
     if unknown := sorted(set(shapes.kinds.tolist()) - set(KINDS)):
-        warnings.warn(
-            f"{folder}: {', '.join(map(repr, unknown))} is no kind of socket, and what is there is "
-            "left out; sub-folders are TT (transtibial) and TF (transfemoral): rename them",
-            stacklevel=3,
+        what = (
+            f"{', '.join(map(repr, unknown))} is no kind of socket, and what is there is left out"
         )
+        advice = "sub-folders are TT (transtibial) and TF (transfemoral): rename them"
+        warnings.warn(f"{folder}: {what}; {advice}", stacklevel=3)
     if not np.isin(shapes.kinds, kinds).any():
         if sealed:
             return None
-        raise FileNotFoundError(
-            f"no {' or '.join(kinds)} sockets in {folder} (sealed ones do not count); they belong "
-            "into sub-folders of that name"
-        )
+        missing = " or ".join(kinds)
+        raise FileNotFoundError(f"no {missing} sockets in {folder} (sealed ones do not count)")
     # Sealed sockets must not change what a limit draws.
-    if limit is not None:
-        shapes = shapes[at_most(limit, shapes.kinds, seed=0)]
+    shapes = shapes[at_most(limit, shapes.kinds, seed=0)]
     shapes = shapes[np.isin(shapes.kinds, kinds)]
     check_sockets(shapes.points, [folder / name for name in shapes.names])
     return replace(shapes, source=f"sockets of {shapes.folder}" if others else SOCKETS)
@@ -197,8 +189,8 @@ def bundle(shapes, surfaces, n_modes=14):
     return files
 
 
-def _bundled_sockets(kinds, n):
-    points, names = [], []
+def _bundled_sockets(kinds, limit):
+    points, names, n = [], [], len(at_most(limit, np.zeros(90), seed=0))
     for kind in kinds:
         model = ShapeModel.load(DATA / "sockets" / f"{kind}.npz")
         # The same draws whichever kinds are asked for.

@@ -35,26 +35,22 @@ def split_sockets(shapes, n_scans=None, validation=0.25, test=0.35, seed=0):
         and one for test.
     """
     if not (validation > 0 and test > 0 and validation + test <= 1):
-        raise ValueError(
-            f"shares are {validation} for validation and {test} for test; each must be above 0, "
-            "both together at most 1"
-        )
+        shares = f"{validation} for validation and {test} for test"
+        raise ValueError(f"{shares}: each must be above 0, both together at most 1")
     n_scans = n_scans or {"TT": 30, "TF": 21}
     split = {"scans": [], "more": [], "validation": [], "test": []}
     for kind, members in _shuffled(shapes.kinds, np.random.default_rng(seed), n_scans):
         count = n_scans[kind]
         rest = len(members) - count
         if rest < 2:
-            raise ValueError(
-                f"{len(members)} {kind} sockets ({shapes.source}) leave {rest} beside {count} "
-                "scans; validation and test need one each"
-            )
+            has = f"{len(members)} {kind} sockets ({shapes.source})"
+            raise ValueError(f"{has} leave {rest} beside {count} scans; 2 or more are needed")
         held = min(max(1, round(validation * rest)), rest - 1)
         tested = min(max(1, round(test * rest)), rest - held)
-        ends = np.cumsum([count, held, tested])
-        parts = zip(("scans", "validation", "test", "more"), np.split(members, ends), strict=True)
-        for part, index in parts:
-            split[part].append(index)
+        scans, rest = np.split(members, [count])
+        parts = scans, *np.split(rest, [held, held + tested])
+        for name, part in zip(("scans", "validation", "test", "more"), parts, strict=True):
+            split[name].append(part)
     return {name: np.sort(np.concatenate(parts)) for name, parts in split.items()}
 
 
@@ -82,19 +78,13 @@ def split(kinds, shares=(0.8, 0.1, 0.1), seed=0):
         If the shares are out of range, or there are too few shapes for all parts.
     """
     shares = np.asarray(shares, float)
-    valid = shares.shape == (3,) and (shares >= 0).all() and np.isclose(shares.sum(), 1)
-    if not valid or min(shares[:2]) == 0:
-        raise ValueError(
-            f"the split is {shares.tolist()}; it has shares of training, validation and test, the "
-            "first two above 0, in all 1, such as 0.8 0.1 0.1"
-        )
-    wanted = int((shares > 0).sum())
-    if len(kinds) < wanted:
-        raise ValueError(
-            f"{len(kinds)} shapes can't be shared out to {wanted} parts (training, validation, "
-            "test), each of which needs one or more; add shapes, or leave out the test part with "
-            "a share of 0"
-        )
+    is_valid = shares.shape == (3,) and (shares >= 0).all() and np.isclose(shares.sum(), 1)
+    if not is_valid or min(shares[:2]) == 0:
+        names = "shares of training, validation and test, the first two above 0, in all 1"
+        raise ValueError(f"the split is {shares.tolist()}; it has {names}, such as 0.8 0.1 0.1")
+    if len(kinds) < (wanted := np.count_nonzero(shares)):
+        advice = "add shapes, or leave out the test part with a share of 0"
+        raise ValueError(f"{len(kinds)} shapes can't be shared out to {wanted} parts; {advice}")
     counts = np.array(proportional_counts(len(kinds), shares))
     for part in np.flatnonzero((counts == 0) & (shares > 0)):
         counts[counts.argmax()] -= 1
@@ -113,7 +103,11 @@ def interleaved(kinds, seed):
 
 
 def at_most(limit, kinds, seed):
-    """Draw up to `limit` shapes of each class: indices, sorted within the class."""
+    """Draw up to `limit` shapes of each class (all if None): indices, sorted within the class."""
+    if limit is None:
+        return np.arange(len(kinds))
+    if limit < 1:
+        raise ValueError(f"limit is {limit}; it must be 1 or more, or None for all")
     drawn = _shuffled(kinds, np.random.default_rng(seed))
     return np.concatenate([np.sort(members[:limit]) for _, members in drawn])
 

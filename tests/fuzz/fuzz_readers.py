@@ -27,7 +27,6 @@ COMPILED = ["aaelib.metrics.neighbors"]
 LIMITS = ["-timeout=60", "-rss_limit_mb=6000"]
 
 MESHES = ("off", "obj", "stl", "ply", "glb", "gltf", "3mf")
-LIMBS = ("stl", "ply", "obj")
 
 
 @dataclass(frozen=True)
@@ -106,14 +105,11 @@ def read_limb(path):
     assert limb.is_winding_consistent
 
 
-def limb_seeds(suffix):
-    def seeds(_):
-        sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-        from analytic import socket
+def limb_seeds(_):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from analytic import socket
 
-        yield text(socket(n_angles=8, n_heights=6).mesh().export(file_type=suffix))
-
-    return seeds
+    yield socket(n_angles=8, n_heights=6).mesh().export(file_type="stl")
 
 
 def read_recipe(path):
@@ -175,7 +171,7 @@ def shape_model_seeds(folder):
 TARGETS = {
     "clouds": Target(".npy", read_cloud, cloud_seeds),
     **{f"mesh-{s}": Target(f".{s}", read_mesh, mesh_seeds(s), s == "3mf") for s in MESHES},
-    **{f"limb-{s}": Target(f".{s}", read_limb, limb_seeds(s)) for s in LIMBS},
+    "limb": Target(".stl", read_limb, limb_seeds),
     "recipe": Target(".yaml", read_recipe, recipe_seeds),
     "weights": Target(".npz", read_model, model_seeds(".npz"), packed=True),
     "model": Target(".keras", read_model, model_seeds(".keras"), packed=True),
