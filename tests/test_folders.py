@@ -1,6 +1,7 @@
 """Trees of meshes become the same trees of clouds, in any number of processes and of runs."""
 
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -221,6 +222,26 @@ def test_a_cloud_goes_when_its_file_is_refused_and_is_left_over_when_it_is_gone(
     assert set(content(target)) == {
         cloud.relative_to(target).as_posix() for cloud in (*done.left_over, *done.kept)
     }
+
+
+@pytest.mark.parametrize("suffix", ["off", "npy"])
+def test_a_file_that_its_disk_fails_to_give_ends_the_run_and_its_cloud_stays(
+    source, target, monkeypatch, suffix
+):
+    np.save(source / "chair" / "train" / "other.npy", np.random.default_rng(0).normal(size=(64, 3)))
+    before = resampling.resample_tree(source, target, 64)
+    opened = Path.open
+
+    def broken(path, *args, **kwargs):
+        if path.suffix == f".{suffix}" and path.is_relative_to(source):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(folders.Path, "open", broken)
+    monkeypatch.setattr(resampling, "digest_of_file", lambda file: "")
+    with pytest.raises(OSError, match=rf"see that its disk is there.*\.{suffix}"):
+        resampling.resample_tree(source, target, 32, workers=1)
+    assert all(cloud.exists() for cloud in before.written)
 
 
 def test_a_run_with_other_settings_that_was_cut_off_leaves_no_cloud_to_be_kept_by_mistake(
