@@ -62,15 +62,12 @@ def sealed(study):
     if held is None:
         return None, 0
     unseen, seeds = Unseen(held, fit_surfaces(held.points), drawn=1), conditions.draw_seeds(study)
-    shapes, surfaces, _ = study.load_sockets()
-    found = {}
+    recipe, found = conditions.study_recipe(study), {}
     for each in study.splits():
         for condition in conditions.CONDITIONS.values():
             aae = load(conditions.path_of(each, condition))
             found.setdefault(condition.name, []).append(measure(aae, unseen, seeds))
-        index = conditions.socket_sets(each)["training"]
-        known = baselines.Known(shapes[index], [surfaces[i] for i in index])
-        size = conditions.study_recipe(each).code_size
+        known, size = conditions.known_sockets(each, "training"), recipe.code_size
         result = unseen.evaluate(*baselines.linear(unseen, known, seeds, size))
         found.setdefault(baselines.LINEAR_ALL_SOCKETS, []).append(result)
     return tables.summary(found), len(held)
@@ -128,13 +125,13 @@ def trade_off(study, exponents=range(-9, -3)):
 
 def fewer_sockets(study, evaluated):
     """Errors by the number of sockets, baselines' too, see `tables.learning_curve`."""
-    shapes, surfaces, _ = study.load_sockets()
-    sets, unseen = conditions.socket_sets(study), conditions.unseen_sockets(study)
-    size, varied = conditions.study_recipe(study).code_size, conditions.ablations(study)["sockets"]
-    found = {}
+    unseen, size = conditions.unseen_sockets(study), conditions.study_recipe(study).code_size
+    varied, found = conditions.ablations(study)["sockets"], {}
     for n, condition in varied.items():
-        index = sets[condition.sockets]
-        known = baselines.Known(shapes[index], [surfaces[i] for i in index])
-        learnt = baselines.learnt_from(unseen, known, size)
-        found[n] = {name: unseen.evaluate(clouds, ()) for name, clouds in learnt.items()}
+        known = conditions.known_sockets(study, condition.sockets)
+        learnt = {
+            baselines.LINEAR: baselines.linear(unseen, known, (), size),
+            "nearest socket": baselines.nearest_known(unseen, known, ()),
+        }
+        found[n] = {name: unseen.evaluate(*each) for name, each in learnt.items()}
     return tables.learning_curve(varied, evaluated, found)
