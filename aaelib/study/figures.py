@@ -158,16 +158,14 @@ def modes_of_variation(modes, labels):
     deviations below the mean, the mean, 2 above. Their vertices correspond. Colour is the
     displacement in mm along the mean's outward normal, positive where the socket is wider.
     """
-    meshes, displacements, titles = [], [], []
-    for (minus, mean, plus), label in zip(modes, labels, strict=True):
-        start, faces = _vertices_and_faces(mean)
+    displacements, titles = [], []
+    for surfaces, label in zip(modes, labels, strict=True):
+        start, faces = _vertices_and_faces(surfaces[1])
         normals = trimesh.Trimesh(start, faces, process=False).vertex_normals
-        for mesh, step in ((minus, "\N{MINUS SIGN}2 sd"), (mean, "mean"), (plus, "+2 sd")):
-            end, _ = _vertices_and_faces(mesh)
-            meshes.append(mesh)
-            displacements.append(np.einsum("ij,ij->i", end - start, normals))
-            titles.append(f"{label}, {step}" if step != "mean" else "mean")
-    limit = _saturation(displacements)
+        ends = [_vertices_and_faces(surface)[0] for surface in surfaces]
+        displacements += [np.einsum("ij,ij->i", end - start, normals) for end in ends]
+        titles += [f"{label}, \N{MINUS SIGN}2 sd", "mean", f"{label}, +2 sd"]
+    limit, meshes = _saturation(displacements), [mesh for surfaces in modes for mesh in surfaces]
     return mesh_gallery(meshes, titles, 3, displacements, "mm", (-limit, limit))
 
 
@@ -185,29 +183,24 @@ def interpolation(shapes, labels):
     `mesh_gallery` takes them. Points and vertices correspond from step to step, and the first
     surface's faces serve for all. Frames differ in coordinates alone.
     """
-    is_cloud = isinstance(shapes[0], np.ndarray)
-    if is_cloud:
+    if isinstance(shapes[0], np.ndarray):
         keep = _evenly_spread(shapes[0], POINTS_SHOWN)
         steps = [shape[keep] for shape in shapes]
+        draw = functools.partial(_cloud, paint=CLOUD_COLOR, size=3)
     else:
-        steps = [_vertices_and_faces(shape)[0] for shape in shapes]
-    figure, stacked = _gallery([np.vstack(steps)])
-    steps = np.split(stacked[0], len(steps))
-    if is_cloud:
-        first = _cloud(steps[0], CLOUD_COLOR, size=3)
-    else:
-        first = _surface(steps[0], _vertices_and_faces(shapes[0])[1])
-    figure.add_trace(first)
+        steps, faces = zip(*map(_vertices_and_faces, shapes), strict=True)
+        draw = functools.partial(_surface, faces=faces[0])
+    figure, [stacked] = _gallery([np.vstack(steps)])
+    steps = np.split(stacked, len(steps))
+    figure.add_trace(draw(steps[0]))
     frames, stops = [], []
     jump = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
-    for index, (xyz, label) in enumerate(zip(steps, labels, strict=True)):
-        frames.append(go.Frame(data=[type(first)(**_xyz(xyz))], name=str(index)))
-        label = html.escape(str(label), quote=False)
+    for index, (xyz, label) in enumerate(zip(steps, _plain(labels), strict=True)):
+        frames.append(go.Frame(data=[type(figure.data[0])(**_xyz(xyz))], name=str(index)))
         stops.append({"method": "animate", "label": label, "args": [[str(index)], jump]})
     figure.frames = frames
     height = figure.layout.height + 92
-    figure.update_layout(margin_b=92, sliders=[{"steps": stops}], height=height)
-    return figure
+    return figure.update_layout(margin_b=92, sliders=[{"steps": stops}], height=height)
 
 
 # Charts ------------------------------------------------------------------------------------------
@@ -270,8 +263,8 @@ def latent_map(xy, kinds, names, prior_xy, explained):
     explained : sequence of 2 float
         Share of the codes' variance along each axis, [0, 1].
     """
-    names = [html.escape(name, quote=False) for name in names]
-    data = pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], "kind": kinds, "name": names})
+    shown = {"kind": _plain(kinds), "name": _plain(names)}
+    data = pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], **shown})
     figure, _ = _panels(px.scatter, data, height=500, x="x", y="y", color="kind", hover_name="name")
     dot = {"size": 8, "opacity": 0.85, "line": {"color": "white", "width": 0.8}}
     figure.update_traces(marker=dot)
@@ -334,23 +327,19 @@ def bars_with_baselines(table, metrics, baselines):
         The rows to draw in grey.
     """
     arrows = {"lower": "↓", "higher": "↑"}
-    titles = {
-        metric: f"{title} {arrows.get(better) or f'→ {better:g}'}"
-        for metric, (title, better) in metrics.items()
-        if metric in table
-    }
-    data = pd.concat(
-        {
-            title: table.reindex(columns=[metric, f"{metric}_sd"]).set_axis(["value", "sd"], axis=1)
-            for metric, title in titles.items()
-        },
-        names=["metric", "model"],
-    ).reset_index()
+    table, baselines = table.set_axis(_plain(table.index)), _plain(baselines)
+    panels, marks = {}, {}
+    for metric, (title, better) in metrics.items():
+        if metric in table:
+            title = f"{title} {arrows.get(better) or f'→ {better:g}'}"
+            pair = table.reindex(columns=[metric, f"{metric}_sd"])
+            panels[title], marks[title] = pair.set_axis(["value", "sd"], axis=1), better
+    data = pd.concat(panels, names=["metric", "model"]).reset_index()
     data["sd"] = data["sd"].where(data["sd"] > 0)
     data["end"] = data["value"] + data["sd"].fillna(0)
     data["text"] = data["value"].map(" {:.3g}".format, na_action="ignore")
-    models = [name for name in table.index if name not in baselines]
-    colors = _colors(models) | dict.fromkeys(baselines, BASELINE_COLOR)
+    colors = _colors(table.index.difference(baselines))
+    colors |= dict.fromkeys(baselines, BASELINE_COLOR)
     options = {"data": data, "panel": "metric", "height": 60 + 30 * len(table), "y": "model"}
     figure, places = _panels(
         px.bar, **options, x="value", error_x="sd", color="model", color_discrete_map=colors
@@ -361,12 +350,10 @@ def bars_with_baselines(table, metrics, baselines):
     texts.update_traces(mode="text", textposition="middle right", textfont=_TICKS)
     figure.add_traces(texts.update_traces(cliponaxis=False, hoverinfo="skip").data)
     figure.update_traces(showlegend=False)
-    for metric, title in titles.items():
-        where, best = places[title], metrics[metric][1]
-        if best not in arrows:
-            figure.add_vline(best, line=_DOTTED, **where)
-        end = data["end"][data["metric"] == title].max()
-        figure.update_xaxes(range=[0, 1.2 * end], nticks=5, title_text=None, **where)
+    for title, end in data.groupby("metric", sort=False)["end"].max().items():
+        if marks[title] not in arrows:
+            figure.add_vline(marks[title], line=_DOTTED, **places[title])
+        figure.update_xaxes(range=[0, 1.2 * end], nticks=5, title_text=None, **places[title])
     return _list(figure, table.index)
 
 
@@ -389,12 +376,13 @@ def compactness(measures, published):
     lines = {"x": "modes", "y": "value", "color": "kind", "markers": True}
     figure, places = _panels(px.line, data, "variable", **lines)
     figure.update_yaxes(title_text=None, matches=None, showticklabels=True)
-    for kind in measures:
-        for column, value in published.get(kind, {}).items():
-            line = _DOTTED | {"color": KIND_COLORS[kind]}
-            note = {"text": f"{value:g}", "x": 1, "xanchor": "left", "font_color": line["color"]}
-            note |= {"yanchor": "middle", "yshift": 0}
-            figure.add_hline(value, line=line, annotation=note, **places[titles[column]])
+    for kind, values in published.items():
+        color = {"color": KIND_COLORS[kind]}
+        for column, value in values.items():
+            note = {"text": f"{value:g}", "x": 1, "xanchor": "left", "yanchor": "middle"}
+            note |= {"yshift": 0, "font": color}
+            where = places[titles[column]]
+            figure.add_hline(value, line=_DOTTED | color, annotation=note, **where)
     return figure
 
 
@@ -478,8 +466,8 @@ def nearest_histogram(
     `distances` maps a set, such as generated and test sockets, to its Chamfer distances (unit
     spheres, shape (n,)). Copies of training sockets rise at 0, far to the left of test sockets.
     """
-    data = pd.concat({name: pd.Series(each) for name, each in distances.items()}, names=["set"])
-    data = data.rename(label).reset_index()
+    sets = [pd.Series(each, name=label) for each in distances.values()]
+    data = pd.concat(sets, keys=_plain(distances), names=["set"]).reset_index()
     figure, _ = _panels(px.ecdf, data, height=300, x=label, color="set")
     if _spans_decades(data[label]):
         figure.update_xaxes(_LOG_AXIS)
@@ -673,9 +661,9 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
         figure.layout.width = WIDTH  # where it is narrower, the camera would cut off the sides
     if titles is not None:
         figure.layout.scene.annotations = [
-            # A page makes labels smaller. Plotly would take tags in a name for markup.
-            {"text": html.escape(str(text), quote=False), "font": _LABEL} | _by_axis(foot)
-            for text, foot in zip(titles, feet, strict=True)
+            # A page makes labels smaller.
+            {"text": text, "font": _LABEL} | _by_axis(foot)
+            for text, foot in zip(_plain(titles), feet, strict=True)
         ]
     if values is not None:
         figure.layout.coloraxis = _coloraxis(values, colorbar_title, color_range)
@@ -698,6 +686,11 @@ def _cell(shapes, width):
     lift, middle = (above + below) / 2, (above - below) / 2 / cos
     height = min(width * np.clip(1.02 * lift / reach, 0.6, 1.3), 240 + width / 5)
     return float(height), middle, 0.96 * min(height / lift, width / reach) / 2
+
+
+def _plain(texts):
+    """Texts as they are: plotly would take tags in a name for markup."""
+    return [html.escape(str(text), quote=False) for text in texts]
 
 
 def _by_axis(numbers):
