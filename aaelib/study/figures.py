@@ -2,6 +2,7 @@
 
 import functools
 import html
+import json
 import textwrap
 import warnings
 from itertools import cycle
@@ -16,6 +17,7 @@ from plotly.offline import get_plotlyjs
 from scipy.spatial import KDTree
 
 from ..shapes.writing import replacing
+from .templating import render
 
 # Transtibial is teal and transfemoral orange in every figure; other series take the next colours.
 KIND_COLORS = {"TT": "#1f7a8c", "TF": "#d9792b"}
@@ -44,30 +46,6 @@ _ELEVATION, _AZIMUTH = np.radians([22.0, -62.0])  # of the camera
 _DOTTED = {"color": INK, "width": 1, "dash": "dot"}
 _LOG_AXIS = {"type": "log", "dtick": "D2", "tickformat": "~g"}
 _LABEL, _TICKS = {"size": 12, "color": FAINT}, {"size": 11, "color": FAINT}
-_AXIS = {"gridcolor": GRID, "linecolor": GRID, "zerolinecolor": GRID, "tickcolor": GRID}
-_AXIS |= {"showline": True, "ticks": "outside", "ticklen": 4, "automargin": True}
-_AXIS |= {"tickfont": _TICKS, "title": {"font": _LABEL, "standoff": 8}}
-_TEMPLATE = go.layout.Template(
-    layout={
-        "font": {"family": "Helvetica, Arial, sans-serif", "size": 13, "color": INK},
-        "paper_bgcolor": "white",
-        "plot_bgcolor": "white",
-        "margin": {"l": 60, "r": 20, "t": 80, "b": 52},
-        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "yanchor": "top", "y": 1}
-        | {"yref": "container"},
-        "xaxis": _AXIS,
-        "yaxis": _AXIS,
-        "annotationdefaults": {"font": {"size": 13, "color": INK}, "yshift": 4},
-        "coloraxis": {
-            "colorbar": {"thickness": 12, "len": 0.7, "x": 1.01, "outlinewidth": 0}
-            | {"tickfont": _TICKS, "title": {"side": "top", "font": _LABEL}}
-        },
-        "scene": {"annotationdefaults": {"showarrow": False}},
-        "sliderdefaults": {"currentvalue": {"visible": False}, "font": _LABEL}
-        | {"x": 0.12, "len": 0.76, "y": 0.0, "pad": {"t": 18}, "tickcolor": FAINT}
-        | {"bgcolor": BASELINE_COLOR, "bordercolor": GRID, "activebgcolor": FAINT},
-    }
-)
 
 
 # Galleries ---------------------------------------------------------------------------------------
@@ -525,7 +503,7 @@ def _panels(draw, data, panel=None, height=250, columns=3, **options):
         facet_col_wrap=per_row,
         facet_col_spacing=0.2 / per_row,
         facet_row_spacing=_GAP / inside,
-        template=_TEMPLATE,
+        template=_template(),
         height=inside + 132,
         **options,
     )
@@ -644,14 +622,14 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
     ends += list(feet) if titles is not None else []
     half = np.abs(np.array(ends) - centre).max(axis=0)
     half = np.maximum(half, 1e-3 * half.max())  # a flat shape still needs a range
-    figure = go.Figure(layout={"template": _TEMPLATE, "height": round(rows * (height + caption))})
+    figure = go.Figure(layout={"template": _template(), "height": round(rows * (height + caption))})
     figure.update_layout(margin={"l": 0, "r": side, "t": 0, "b": 0, "autoexpand": False})
-    eye = [cos * np.cos(_AZIMUTH), cos * np.sin(_AZIMUTH), sin]
-    camera = {"eye": _by_axis(eye), "up": {"x": 0, "y": 0, "z": 1}}
+    eye = np.array([cos * np.cos(_AZIMUTH), cos * np.sin(_AZIMUTH), sin])
+    camera = {"eye": _xyz(eye), "up": {"x": 0, "y": 0, "z": 1}}
     # An orthographic camera shows 2 units of `aspectratio` in the height of the scene.
     figure.layout.scene = {
         "aspectmode": "manual",
-        "aspectratio": _by_axis(4 * half * scale / figure.layout.height),
+        "aspectratio": _xyz(4 * half * scale / figure.layout.height),
         "camera": camera | {"projection": {"type": "orthographic"}},
         "dragmode": "turntable",
     }
@@ -662,7 +640,7 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
     if titles is not None:
         figure.layout.scene.annotations = [
             # A page makes labels smaller.
-            {"text": text, "font": _LABEL} | _by_axis(foot)
+            {"text": text, "font": _LABEL} | _xyz(foot)
             for text, foot in zip(_plain(titles), feet, strict=True)
         ]
     if values is not None:
@@ -688,13 +666,17 @@ def _cell(shapes, width):
     return float(height), middle, 0.96 * min(height / lift, width / reach) / 2
 
 
+@functools.cache
+def _template():
+    """How all figures look."""
+    colors = {"ink": INK, "faint": FAINT, "grid": GRID, "bar": BASELINE_COLOR}
+    text = render("layout.json.j2", label=_LABEL, ticks=_TICKS, **colors)
+    return go.layout.Template(layout=json.loads(text))
+
+
 def _plain(texts):
     """Texts as they are: plotly would take tags in a name for markup."""
     return [html.escape(str(text), quote=False) for text in texts]
-
-
-def _by_axis(numbers):
-    return {axis: float(number) for axis, number in zip("xyz", numbers, strict=True)}
 
 
 def _centred(xyz):
@@ -717,9 +699,10 @@ def _vertices_and_faces(mesh):
     return np.asarray(vertices, dtype=np.float32), np.asarray(faces).astype(index_type)
 
 
-def _xyz(points):
+def _xyz(values):
+    """What each axis has of one point (3,), or of points (n, 3)."""
     # A copy of each column: plotly encodes contiguous float32 as base64.
-    return dict(zip("xyz", np.ascontiguousarray(points.T, dtype=np.float32), strict=True))
+    return dict(zip("xyz", np.ascontiguousarray(values.T), strict=True))
 
 
 def _cloud(xyz, paint, size=2.5):
