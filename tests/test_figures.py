@@ -184,9 +184,10 @@ def test_a_series_has_one_colour_in_every_chart_whatever_the_order(measures):
     for kind, color in figures.KIND_COLORS.items():
         assert {t.marker.color for t in on_map.data if t.name == kind} == {color}
         assert {t.line.color for t in in_chart.data if t.name == kind} == {color}
+    titles = {"specificity": "specificity"}
     one, other = (
-        {trace.name: trace.line.color for trace in figures.nearest_histogram(sets).data}
-        for sets in ({"a": np.ones(9), "b": np.ones(9)}, {"b": np.ones(9), "a": np.ones(9)})
+        {trace.name: trace.line.color for trace in figures.training_curves(runs, titles, {}).data}
+        for runs in ({"a": measures, "b": measures}, {"b": measures, "a": measures})
     )
     assert one == other
     assert len(set(one.values())) == 2

@@ -143,12 +143,8 @@ def test_scores_are_those_of_the_metrics(unseen):
     }
     for name, value in expected.items():
         assert found[name] == pytest.approx([value])
-
-
-def test_a_draw_that_is_no_multiple_is_refused(unseen):
-    for draw in (unseen.points[:4], unseen.points[:0]):
-        with pytest.raises(ValueError, match=f"a draw of {len(draw)} shapes for 5 test sockets"):
-            unseen.evaluate(unseen.points, [draw])
+    with pytest.raises(ValueError, match="a draw of 4 shapes for 5 test sockets"):
+        unseen.evaluate(unseen.points, [draw[:4]])
 
 
 @pytest.fixture(scope="module")
@@ -227,12 +223,6 @@ def test_1_nn_accuracy_is_compared_by_its_distance_from_half():
     table = tables.claims(found, listed)
     assert table["mean"].tolist() == pytest.approx([(0.3 + 0.1) / 2 - (0.4 + 0.2) / 2])
     assert table.metric.iloc[0] == "1-NN accuracy, distance from 0.5"
-
-
-def test_contenders_with_other_splits_are_not_compared(of_models):
-    found = of_models | {"still": of_models["still"][:1]}
-    with pytest.raises(ValueError, match="inhomogeneous"):
-        tables.claims(found, [("one split", {"still": 1, "moved": -1}, ["chamfer"])])
 
 
 def test_a_learning_curve_is_of_the_first_split_and_of_other_models(of_models):

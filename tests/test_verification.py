@@ -272,8 +272,8 @@ def test_exact_grants_no_tolerance_and_what_moved_fails_and_comes_first(runs, ve
 
 
 def test_a_long_list_is_cut_and_says_so(runs, verify):
-    rows = "".join(f"socket {i},{{0}}.5,SocketSSM,smoke,0\n" for i in range(250))
-    runs.write("sockets", "socket,length_mm,source,profile,splits\n" + rows.format(1))
+    rows = "".join(f"socket {i},1.5,SocketSSM,smoke,0\n" for i in range(250))
+    runs.write("sockets", f"socket,length_mm,source,profile,splits\n{rows}")
     runs.edit(",1.5", ",2.5", "sockets")
     result = verify()
     assert result.stdout.count("moved: ") == 200

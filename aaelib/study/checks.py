@@ -11,6 +11,7 @@ from . import baselines, cards, conditions, tables
 from .evaluation import Unseen, measure
 
 CHOSEN = "the model's noise"
+_EXPONENTS = range(-9, -3)  # of 10: the noises that are tried beside it
 
 
 def memory(study, evaluated):
@@ -90,7 +91,7 @@ def taken_away(study):
     }
 
 
-def trade_off(study, exponents=range(-9, -3)):
+def trade_off(study):
     """
     What accuracy costs plausibility: the model to take away, with more and more noise.
 
@@ -98,22 +99,20 @@ def trade_off(study, exponents=range(-9, -3)):
     ----------
     study : Study
         Its validation sockets are encoded.
-    exponents : sequence of int
-        Of 10: the noise, in squared normalized units. That of the model is tried as well.
 
     Returns
     -------
     pandas.DataFrame
-        A row each, from little noise to much, that of the model named `CHOSEN`: "noise";
-        "inside_95", the share of codes within the prior's 95 % region; "surface_mm", the mean
-        error.
+        A row each, from little noise to much, that of the model named `CHOSEN`: "noise", in squared
+        normalized units; "inside_95", the share of codes within the prior's 95 % region;
+        "surface_mm", the mean error.
     """
     shapes, surfaces, split = study.load_sockets()
     points = shapes.points[split["validation"]]
     meshes = [surfaces[i].mesh() for i in split["validation"]]
     aae, rows = load(cards.weights_path(study, "sockets")), []
     chosen = aae.noise
-    for aae.noise in sorted([*(10.0**k for k in exponents), chosen]):
+    for aae.noise in sorted([*(10.0**k for k in _EXPONENTS), chosen]):
         codes = aae.encode(points)
         errors = reconstruction_errors(points, aae.reconstruct(points, codes=codes), meshes)
         [share] = inside(codes, aae.recipe.prior_std, [0.95])

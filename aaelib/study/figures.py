@@ -83,26 +83,25 @@ def cloud_gallery(
     return figure
 
 
-def reconstructions(unseen, measured, count=5):
+def reconstructions(unseen, measured):
     """
-    Unseen sockets, from the best to the worst reconstructed, above their reconstructions.
+    Five unseen sockets, from the best to the worst reconstructed, above their reconstructions.
 
     Parameters
     ----------
     unseen : aaelib.study.evaluation.Unseen
     measured : dict
         Name -> result of `evaluation.measure`; the first one orders the sockets.
-    count : int
     """
     order = np.argsort(next(iter(measured.values()))["surface_mm"])
-    some = order[np.linspace(0, len(order) - 1, count).round().astype(int)]
+    some = order[np.linspace(0, len(order) - 1, 5).round().astype(int)]
     rows = [unseen.points[some], *(each["reconstruction"][some] for each in measured.values())]
     labels = [str(kind) for kind in unseen.kinds[some]]
     for name, each in measured.items():
         labels += [f"{name} {error:.1f} mm" for error in each["surface_mm"][some]]
     errors = [each for clouds in rows for each in unseen.point_errors(clouds, some)]
     clouds = [cloud for row in rows for cloud in row]
-    return cloud_gallery(clouds, labels, count, errors, "mm", (0, 5))
+    return cloud_gallery(clouds, labels, 5, errors, "mm", (0, 5))
 
 
 def mesh_gallery(
@@ -604,9 +603,10 @@ def share_plotly(folder):
 def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, color_range=None):
     """An empty scene with places for the shapes in a grid, and the shapes, each at its place."""
     shapes = [_centred(shape) for shape in shapes]
+    titles = _plain(() if titles is None else titles)
     columns = min(columns, len(shapes))
     rows = -(-len(shapes) // columns)
-    side, caption = _COLORBAR * (values is not None), _CAPTION * (titles is not None)
+    side, caption = _COLORBAR * (values is not None), _CAPTION * bool(titles)
     width = (WIDTH - side) / columns
     height, middle, scale = _cell(shapes, width)
     cos, sin = np.cos(_ELEVATION), np.sin(_ELEVATION)
@@ -618,9 +618,7 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
     # In the middle of the picture is the centre of the axes, beyond which plotly cuts things off.
     centre = ((columns - 1) * across + (rows - 1) * down) / 2
     centre[2] += middle - caption / 2 / scale / cos
-    ends = [end for xyz in points for end in (xyz.min(axis=0), xyz.max(axis=0))]
-    ends += list(feet) if titles is not None else []
-    half = np.abs(np.array(ends) - centre).max(axis=0)
+    half = np.abs(np.concatenate([*points, feet[: len(titles)]]) - centre).max(axis=0)
     half = np.maximum(half, 1e-3 * half.max())  # a flat shape still needs a range
     figure = go.Figure(layout={"template": _template(), "height": round(rows * (height + caption))})
     figure.update_layout(margin={"l": 0, "r": side, "t": 0, "b": 0, "autoexpand": False})
@@ -637,11 +635,11 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
         figure.layout.scene[f"{axis}axis"] = {"visible": False, "range": [float(low), float(high)]}
     if columns > 1:
         figure.layout.width = WIDTH  # where it is narrower, the camera would cut off the sides
-    if titles is not None:
+    if titles:
         figure.layout.scene.annotations = [
             # A page makes labels smaller.
             {"text": text, "font": _LABEL} | _xyz(foot)
-            for text, foot in zip(_plain(titles), feet, strict=True)
+            for text, foot in zip(titles, feet, strict=True)
         ]
     if values is not None:
         figure.layout.coloraxis = _coloraxis(values, colorbar_title, color_range)
