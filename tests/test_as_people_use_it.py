@@ -131,7 +131,7 @@ def test_jupyterlab_keeps_the_stored_output_of_a_cell_whose_text_stays(pair):
     [
         ("card_sockets.md.j2", {"cards"}),
         ("card_pretrained.md.j2", {"cards"}),
-        ("card_evaluation.md.j2", {"model_report"}),
+        ("evaluation.html.j2", {"model_report"}),
     ],
 )
 def test_a_changed_text_of_a_card_writes_the_card_again(tmp_path, monkeypatch, template, modules):

@@ -123,5 +123,5 @@ def test_clouds_without_a_surface_count_as_far_away(surfaces):
 
 
 def test_contenders_are_as_many_as_the_test_sockets(test_set, surfaces):
-    with pytest.raises(ValueError, match=f"{N - 1} reconstructions or samples of {N} sockets"):
+    with pytest.raises(ValueError, match=f"{N} reconstructions and {N - 1} samples of {N} sockets"):
         test_set.evaluate(surfaces, surfaces[1:])

@@ -93,15 +93,6 @@ def study(tmp_path, monkeypatch):
     return made
 
 
-def test_a_second_run_executes_nothing(study):
-    assert study.reproduce() == ["01", "02", "03"]
-    assert study.reproduce("smoke") == ["01", "02", "03"]
-    # Nor do touched files count.
-    for file in (*ROOT.glob("aaelib/study/*.py"), *study.root.rglob("*.*")):
-        os.utime(file)
-    assert study.reproduce() == []
-
-
 @pytest.mark.parametrize(
     ("edited", "old", "new", "again"),
     [
@@ -117,9 +108,12 @@ def test_a_second_run_executes_nothing(study):
     ],
 )
 def test_an_edit_repeats_what_depends_on_it(study, edited, old, new, again):
-    study.reproduce()
+    assert study.reproduce() == ["01", "02", "03"]
     study.edit(edited, old, new)
     assert study.reproduce() == again
+    # Touched files do not count.
+    for file in (*ROOT.glob("aaelib/study/*.py"), *study.root.rglob("*.*")):
+        os.utime(file)
     assert study.reproduce() == []
 
 
@@ -136,26 +130,20 @@ def test_other_shapes_repeat_what_reads_them(study, monkeypatch):
     assert study.reproduce() == ["01", "02"]
     study.write("data/SocketSSM/TT/b.npy", "downloaded")
     assert study.reproduce() == ["01", "02"]
-    # The same shapes in another folder, whose name results show.
+    # The same shapes in another folder, whose name results show; one of them is linked.
+    study.write("linked/b.obj", "v 0 0 0\n" * 50_000 + "v 1 2 3\n")
     shutil.copytree(study.root / "elsewhere", study.root / "copies" / "elsewhere")
     monkeypatch.setenv("AAELIB_SHAPES", str(study.root / "copies" / "elsewhere"))
     assert study.reproduce() == ["03"]
-
-
-def test_a_vertex_late_in_a_large_mesh_counts_and_so_does_a_linked_folder(study, monkeypatch):
-    monkeypatch.setenv("AAELIB_SHAPES", str(study.root / "own"))
-    study.write("own/vase/a.obj", "v 0 0 0\n" * 50_000 + "v 1 2 3\n")
-    study.write("linked/b.obj", "v 1 2 3\n")
-    os.symlink(study.root / "linked", study.root / "own" / "bowl")
-    study.reproduce()
-    for name in ("own/vase/a.obj", "linked/b.obj"):
-        file = study.root / name
-        before = file.stat()
-        study.edit(name, "v 1 2 3", "v 1 2 9")
-        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-        assert file.stat().st_size == before.st_size
-        assert study.reproduce() == ["03"]
-    assert study.reproduce() == []
+    os.symlink(study.root / "linked", study.root / "copies" / "elsewhere" / "bowl")
+    assert study.reproduce() == ["03"]
+    # A vertex late in a large mesh counts, though size and time are as they were.
+    file = study.root / "linked/b.obj"
+    before = file.stat()
+    study.edit("linked/b.obj", "v 1 2 3", "v 1 2 9")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_size == before.st_size
+    assert study.reproduce() == ["03"]
 
 
 @pytest.mark.parametrize("variable", ["AAELIB_DATA", "AAELIB_SHAPES"])
@@ -279,9 +267,6 @@ def test_a_pair_of_which_both_were_edited_is_refused(pair):
     assert pair.codes() == ["a = 2\na", "a = 3\na"]
     pair.edit(pair.stored, "a = 3", "a = 2")
     execution.synchronize(pair.script)
-    pair.edit(pair.stored, "a = 2", "a = 4")
-    execution.synchronize(pair.script)
-    assert pair.codes() == ["a = 4\na"] * 2
 
 
 def test_an_edited_notebook_is_what_runs(study):
@@ -312,11 +297,10 @@ def test_a_save_of_an_unchanged_notebook_changes_no_file(lab, name):
     notebook = lab.get(f"notebooks/{name}.ipynb")
     # As JupyterLab does once a kernel runs.
     notebook["content"]["metadata"]["language_info"] = {"name": "python", "version": "3.11.99"}
-    notebook["content"]["metadata"]["kernelspec"] = {
-        key: value
-        for key, value in get_kernel_dict().items()
-        if key in ("display_name", "language")
-    } | {"name": "python3"}
+    kernel = get_kernel_dict()
+    notebook["content"]["metadata"]["kernelspec"] = {"name": "python3"} | {
+        key: kernel[key] for key in ("display_name", "language")
+    }
     notebook["content"]["metadata"]["widgets"] = {"state": {}}
     lab.save(notebook, f"notebooks/{name}.ipynb")
     for suffix in (".py", ".ipynb"):
@@ -385,7 +369,7 @@ def test_a_failed_run_keeps_the_last_good_one_and_a_good_run_clears_the_failed_o
 def test_a_run_that_is_terminated_leaves_no_kernel_and_no_finished_output(tmp_path):
     started = tmp_path / "pid"
     wait = (
-        f"import os, time; open({str(started)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(60)"
+        f"import os, time\nopen({str(started)!r}, 'w').write(f'{{os.getpid()}}.')\ntime.sleep(60)"
     )
     source = write(tmp_path / "01.ipynb", new_code_cell("print(1)"), new_code_cell(wait))
     output = tmp_path / "run" / "01.ipynb"

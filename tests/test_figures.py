@@ -53,20 +53,19 @@ def on_screen(figure, xyz):
     return units @ view.T * figure.layout.height / 2
 
 
-@pytest.mark.parametrize("titles", [None, [f"socket {i}" for i in range(10)]])
-def test_a_gallery_is_one_view_with_each_shape_in_its_place(clouds, titles):
+def test_a_gallery_is_one_view_with_each_shape_in_its_place(clouds):
+    titles, caption = [f"socket {i}" for i in range(10)], 26
     figure = figures.cloud_gallery(clouds, titles, columns=4)
     assert len(scenes(figure)) == 1
     assert len(figure.data) == 10
-    caption = 26 * (titles is not None)
     cell = np.array([figures.WIDTH / 4, figure.layout.height / 3])
     for i, trace in enumerate(figure.data):
         pixels = on_screen(figure, coordinates(trace))
         middle = [(i % 4 - 1.5) * cell[0], (1 - i // 4) * cell[1]]
         assert (np.abs(pixels - middle) <= cell / 2).all()
         assert pixels[:, 1].min() >= middle[1] - cell[1] / 2 + caption
-    labels = scenes(figure)[0].get("annotations", [])
-    assert [label["text"] for label in labels] == (titles or [])
+    labels = scenes(figure)[0]["annotations"]
+    assert [label["text"] for label in labels] == titles
     for i, label in enumerate(labels):
         place = on_screen(figure, np.array([label[axis] for axis in "xyz"]))
         foot = [(i % 4 - 1.5) * cell[0], (1 - i // 4) * cell[1] - cell[1] / 2 + caption / 2]
@@ -98,28 +97,27 @@ def test_thinning_keeps_every_part_of_a_line():
     assert np.diff(shown).max() <= 5.01 / 4000
 
 
-def test_a_number_stays_with_its_point(clouds):
-    figure = figures.cloud_gallery(
-        clouds,
-        color=[cloud[:, 2] for cloud in clouds],
-        colorbar_title="mm",
-        color_range=(-150, 150),
-    )
+def test_a_number_stays_with_its_point_on_a_scale_that_is_centred_where_it_has_both_signs(
+    clouds, capsule
+):
+    heights = [cloud[:, 2] for cloud in clouds]
+    figure = figures.cloud_gallery(clouds, color=heights, colorbar_title="mm", color_range=(-9, 9))
     for trace in figure.data:
         z, color = array(trace.z), array(trace.marker.color)
         np.testing.assert_allclose(color - color.mean(), z - z.mean(), atol=1e-3)
-        assert trace.marker.coloraxis == "coloraxis"
-    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-150, 150)
-    assert figure.layout.coloraxis.colorbar.title.text == "mm"
-
-
-def test_intensities_of_both_signs_get_a_scale_with_its_middle_at_zero(capsule):
-    one_sign, both = np.linspace(0, 3, len(capsule.vertices)), capsule.vertices[:, 2] - 30
-    sequential = figures.mesh_gallery([capsule], intensities=[one_sign]).layout.coloraxis
+    axis = figure.layout.coloraxis
+    assert (axis.cmin, axis.cmax, axis.colorbar.title.text) == (-9, 9, "mm")
+    both = capsule.vertices[:, 2] - 30
     diverging = figures.mesh_gallery([capsule], intensities=[both]).layout.coloraxis
-    assert (sequential.cmin, sequential.cmax) == (0, 3)
     assert diverging.cmin == -diverging.cmax == -np.abs(both).max()
-    assert diverging.colorscale != sequential.colorscale
+    # Maps of errors have one scale, which a few nodes may exceed.
+    errors = [np.abs(both), 2 * np.abs(both)]
+    figure = figures.error_maps([capsule] * 2, errors, ["TT", "TF"])
+    axis = figure.layout.coloraxis
+    assert (axis.cmin, axis.cmax) == (0, pytest.approx(np.percentile(errors, 99)))
+    assert axis.colorscale != diverging.colorscale
+    for trace, each in zip(figure.data, errors, strict=True):
+        np.testing.assert_allclose(array(trace.intensity), each, rtol=1e-6)
 
 
 def test_a_sphere_that_grows_by_3_mm_moves_outwards_by_3_mm():
@@ -132,23 +130,19 @@ def test_a_sphere_that_grows_by_3_mm_moves_outwards_by_3_mm():
     np.testing.assert_allclose(outwards, 3, rtol=0.01)
 
 
-def test_maps_of_errors_share_one_scale_that_a_few_nodes_may_exceed(capsule):
-    z = np.abs(capsule.vertices[:, 2])
-    figure = figures.error_maps([capsule] * 2, [z, 2 * z], ["TT", "TF"])
-    axis = figure.layout.coloraxis
-    assert (axis.cmin, axis.colorbar.title.text) == (0, "absolute, mm")
-    assert axis.cmax == pytest.approx(np.percentile(np.concatenate([z, 2 * z]), 99))
-    assert [note.text for note in figure.layout.scene.annotations] == ["TT", "TF"]
-    for trace, each in zip(figure.data, [z, 2 * z], strict=True):
-        np.testing.assert_allclose(array(trace.intensity), each, rtol=1e-6)
-
-
 def test_names_are_no_markup(clouds):
     name, shown = "<b>a</b> & b", "&lt;b&gt;a&lt;/b&gt; &amp; b"
     gallery = figures.cloud_gallery(clouds[:1], [name])
     assert [note.text for note in gallery.layout.scene.annotations] == [shown]
     steps = figures.interpolation(clouds[:1], [name]).layout.sliders[0].steps
     assert [step.label for step in steps] == [shown]
+    table = pd.DataFrame({"mm": [1.0, 2.0]}, [name, "SSM"])
+    bars = figures.bars_with_baselines(table, {"mm": ("error", "lower")}, [name])
+    assert {*bars.data[0].y} == {bars.data[0].name} == {shown}
+    assert list(bars.layout.yaxis.categoryarray) == ["SSM", shown]
+    assert figures.nearest_histogram({name: np.ones(2)}).data[0].name == shown
+    codes = figures.latent_map(np.eye(2), [name] * 2, [name] * 2, np.eye(3)[:, :2], [0.5, 0.5])
+    assert codes.data[-1].name == codes.data[-1].hovertext[0] == shown
 
 
 @pytest.mark.parametrize("as_mesh", [False, True])
@@ -158,16 +152,11 @@ def test_interpolation_moves_only_coordinates_from_the_first_shape_to_the_last(a
     labels = ["TT", "1/4", "1/2", "3/4", "TF"]
     shapes = [(vertices, capsule.faces) for vertices in steps] if as_mesh else steps
     figure = figures.interpolation(shapes, labels)
-    assert len(figure.data) == 1
-    assert len(figure.frames) == 5
-    np.testing.assert_array_equal(
-        coordinates(figure.frames[0].data[0]), coordinates(figure.data[0])
-    )
+    assert (len(figure.data), len(figure.frames)) == (1, 5)
     first, last = coordinates(figure.data[0]), coordinates(figure.frames[-1].data[0])
     stretch = last - first * [1.5, 1.0, 1.0]
     np.testing.assert_allclose(stretch, stretch[:1].repeat(len(stretch), axis=0), atol=1e-3)
-    changed = figure.frames[1].data[0].to_plotly_json()
-    assert set(changed) == {"type", "x", "y", "z"}
+    assert set(figure.frames[1].data[0].to_plotly_json()) == {"type", "x", "y", "z"}
     slider = figure.layout.sliders[0].steps
     assert [step.label for step in slider] == labels
     assert [step.args[0][0] for step in slider] == [frame.name for frame in figure.frames]
@@ -195,13 +184,13 @@ def test_a_series_has_one_colour_in_every_chart_whatever_the_order(measures):
     for kind, color in figures.KIND_COLORS.items():
         assert {t.marker.color for t in on_map.data if t.name == kind} == {color}
         assert {t.line.color for t in in_chart.data if t.name == kind} == {color}
-    history = pd.DataFrame({"loss": [1.0, 0.5]})
-    colors = [
-        {t.name: t.line.color for t in figures.training_curves(runs, {"loss": "loss"}, {}).data}
-        for runs in ({"a": history, "b": history}, {"b": history, "a": history})
-    ]
-    assert colors[0] == colors[1]
-    assert len(set(colors[0].values())) == 2
+    titles = {"specificity": "specificity"}
+    one, other = (
+        {trace.name: trace.line.color for trace in figures.training_curves(runs, titles, {}).data}
+        for runs in ({"a": measures, "b": measures}, {"b": measures, "a": measures})
+    )
+    assert one == other
+    assert len(set(one.values())) == 2
 
 
 def test_training_curves_mark_the_best_epoch_and_take_logarithms_where_apt():

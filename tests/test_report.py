@@ -63,6 +63,9 @@ DATA = f"*{STUDY.provenance}; to turn and zoom: `results/smoke/figures/F1_a.html
 BAR = " 50%|#####     | 1/2 [00:00<00:00,  9.99it/s]"
 
 
+FIRST = "notebooks/01_first.html"
+
+
 def shown(text):
     return new_output("display_data", {"text/markdown": text})
 
@@ -112,16 +115,24 @@ def test_pages_ask_no_other_host(built):
     assert "showSendToCloud: false" in (built["folder"] / "_static/page.js").read_text()
 
 
-def test_the_folder_of_the_run_leads_to_its_site(built):
+def test_pages_lead_to_each_other_and_the_folder_of_the_run_to_its_site(built):
     assert 'url=site/index.html"' in built["lead"]
     assert sorted(path.name for path in built["folder"].parent.glob(".*")) == []
     # What the run has executed replaces what is stored.
-    assert "of an earlier run" not in built["notebooks/01_first.html"]
+    assert "of an earlier run" not in built[FIRST]
     assert "Found" in built["notebooks/02_next.html"]
+    links = re.findall(r'href="([^"]+)"', built[FIRST])
+    assert {"02_next.html", "https://example.org/x.ipynb", "../index.html"} <= set(links)
+    front = re.findall(r'href="(notebooks/[^"]+)"', built["index.html"])
+    assert {f"notebooks/01_first.html#{name}" for name in ("F1_a", "F2_c", "t1-b")} <= set(front)
+    # A figure links to the cell that made it.
+    cells = re.findall(r'href="#(cell-[\w-]+)">The cell that made it', built[FIRST])
+    assert len(cells) == 2
+    assert all(f'id="{cell}"' in built[FIRST] for cell in cells)
 
 
 def test_a_figure_is_live_once_and_has_a_picture_that_its_caption_describes(built):
-    html = built["notebooks/01_first.html"]
+    html = built[FIRST]
     figures = re.findall(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)
     assert [json.loads(text) for text in figures] == 2 * [figure().data[PLOTLY]]
     assert re.findall(r'<img src="([^"]+\.png)"', html) == ["../_static/figures/F2_c.png"]
@@ -130,31 +141,20 @@ def test_a_figure_is_live_once_and_has_a_picture_that_its_caption_describes(buil
 
 
 def test_a_table_has_a_caption_that_names_it_and_its_file(built):
-    html = built["notebooks/01_first.html"]
+    html = built[FIRST]
     assert re.search(r"<caption>.*<strong>T1_b\.</strong> Sizes &lt; 10\.", html)
     assert 'href="../_static/tables/T1_b.csv"' in html
     assert (built["folder"] / "_static/tables/T1_b.csv").exists()
 
 
-def test_a_page_says_once_which_data_it_shows(built):
-    html = built["notebooks/01_first.html"]
+def test_a_page_says_its_data_once_folds_code_and_shows_neither_set_up_nor_logs(built):
+    html = built[FIRST]
     assert html.count("SocketSSM · profile smoke · 1 split") == 1
     assert "to turn and zoom" not in html
     assert "SocketSSM · profile smoke · 1 split" in built["index.html"]
-
-
-def test_code_is_folded_and_neither_set_up_nor_logs_are_shown(built):
-    html = built["notebooks/01_first.html"]
     assert html.count("<details") == 4
     assert PARAMETERS not in re.sub("<[^>]+>", "", html).replace("&quot;", '"')
     assert "absl" not in html
-
-
-def test_pages_lead_to_each_other(built):
-    links = re.findall(r'href="([^"]+)"', built["notebooks/01_first.html"])
-    assert {"02_next.html", "https://example.org/x.ipynb", "../index.html"} <= set(links)
-    front = re.findall(r'href="(notebooks/[^"]+)"', built["index.html"])
-    assert {f"notebooks/01_first.html#{name}" for name in ("F1_a", "F2_c", "t1-b")} <= set(front)
 
 
 def test_a_site_that_sphinx_refuses_leaves_the_last_one(tmp_path, monkeypatch):
@@ -252,15 +252,3 @@ def test_readme_shows_the_run(tmp_path):
     (pictures / "F1.png").unlink()
     with pytest.raises(FileNotFoundError, match="F1"):
         site.update_readme(readme, results)
-
-
-def test_a_figure_links_to_the_cell_that_made_it(built):
-    for page, address in (
-        ("notebooks/01_first.html", ""),
-        ("index.html", "notebooks/01_first.html"),
-    ):
-        html = built[page]
-        links = re.findall(rf'href="{address}#(cell-[\w-]+)">The cell that made it', html)
-        assert links or page == "index.html"
-        for link in links:
-            assert f'id="{link}"' in built["notebooks/01_first.html"]

@@ -86,12 +86,8 @@ def test_sockets_and_surfaces_come_back_split_by_the_seed():
     for a, b in zip(loaded_surfaces, surfaces, strict=True):
         np.testing.assert_allclose(a.vertices, b.vertices, atol=1e-4)
     splits = [split, *(each.load_sockets()[2] for each in second.splits())]
-    assert {part: len(index) for part, index in split.items()} == {
-        "scans": 3,
-        "more": 0,
-        "validation": 3,
-        "test": 2,
-    }
+    counts = {part: len(index) for part, index in split.items()}
+    assert counts == {"scans": 3, "more": 0, "validation": 3, "test": 2}
     drawn = [np.concatenate([each["scans"], each["test"]]).tolist() for each in splits]
     assert drawn[0] == drawn[1] != drawn[2]
 
@@ -130,26 +126,11 @@ def test_notebook_7_keeps_folders_of_one_name_apart(tmp_path, monkeypatch):
         np.testing.assert_allclose(radii, int(year), rtol=0.01)
 
 
-@pytest.mark.usefixtures("shown")
-def test_a_folder_is_no_markup_of_a_page():
-    assert run(source="folder /a/<img src=x>").provenance.startswith("folder /a/&lt;img src=x&gt;")
-
-
 def test_a_table_without_caption_is_written_and_not_shown(shown, frame):
     made = run()
     made.table("rows", frame)
     assert [path.name for path in made.folder.rglob("*.*")] == ["rows.csv"]
     assert shown == []
-
-
-def test_a_figure_is_a_page_whose_caption_names_the_source(shown):
-    made = run()
-    made.figure("F9", go.Figure(), "A line.")
-    page = (made.folder / "figures" / "F9.html").read_text()
-    assert "plotly.min.js" in page
-    assert (made.folder / "figures" / "plotly.min.js").exists()
-    assert shown[-1].startswith(f"**F9.** A line. {DATA[:-1]}; to turn and zoom: ")
-    assert "results/quick/figures/F9.html" in shown[-1]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +146,11 @@ def test_a_figure_is_a_page_whose_caption_names_the_source(shown):
 )
 def test_a_figure_is_live_and_has_a_picture(shown, monkeypatch, profile, picture, live, kinds):
     monkeypatch.setattr(figures, "to_png", lambda figure: picture)
-    run(profile).figure("F9", go.Figure(go.Scatter3d(x=[0, 1])), "Shapes.", live)
+    made = run(profile, source="folder /a/<img src=x>")
+    made.figure("F9", go.Figure(go.Scatter3d(x=[0, 1])), "Shapes.", live)
+    assert (made.folder / "figures" / "F9.html").exists()
+    assert shown[1].startswith("**F9.** Shapes. *folder /a/&lt;img src=x&gt; · profile ")
+    assert f"; to turn and zoom: `results/{profile}/figures/F9.html`" in shown[1]
     assert shown[0].keys() == {"text/plain"} | kinds
     if PLOTLY in kinds:  # what a notebook stores is plain JSON
         assert json.loads(json.dumps(shown[0][PLOTLY]))["data"][0]["type"] == "scatter3d"

@@ -48,25 +48,13 @@ def test_sockets_are_counted_and_measured_per_kind_and_part(shapes, surfaces):
     assert [both.length_min_mm, both.length_mm, both.length_max_mm] == pytest.approx(
         [180, 200, 220]
     )
-    assert list(tables.splits(shapes, SPLIT).part) == [
-        "scans",
-        "test",
-        "scans",
-        "validation",
-        "test",
-    ]
+    assert " ".join(tables.splits(shapes, SPLIT).part) == "scans test scans validation test"
 
 
-@pytest.fixture(scope="module")
-def fitted():
-    surfaces = sockets(6)
+def test_shape_models_are_beside_the_published_ones():
+    surfaces, unseen = sockets(6), sockets(2, seed=9)
     model = ShapeModel.fit(surfaces)
-    return surfaces, model, tables.shape_model_curves(model, surfaces, [1, 2, 4, 5], n_samples=10)
-
-
-def test_shape_models_are_beside_the_published_ones(fitted):
-    _, model, curve = fitted
-    unseen = sockets(2, seed=9)
+    curve = tables.shape_model_curves(model, surfaces, [1, 2, 4, 5], n_samples=10)
     clouds = resampled(unseen, 100)
     own = [model.reconstruct(surface) for surface in unseen]
     known = (resampled(own, 100), own)
@@ -114,7 +102,7 @@ def evaluated(unseen, surfaces):
         "noise of 2 mm": (noisy(2), [thrice(2)]),
         "floor": (floor, [unseen.points]),
     }
-    return {name: [each] for name, each in evaluation.compare(unseen, made).items()}
+    return {name: [unseen.evaluate(*each)] for name, each in made.items()}
 
 
 def test_errors_and_scores_grow_with_the_noise(evaluated):
@@ -155,12 +143,8 @@ def test_scores_are_those_of_the_metrics(unseen):
     }
     for name, value in expected.items():
         assert found[name] == pytest.approx([value])
-
-
-def test_a_draw_that_is_no_multiple_is_refused(unseen):
-    for draw in (unseen.points[:4], unseen.points[:0]):
-        with pytest.raises(ValueError, match=f"a draw of {len(draw)} shapes for 5 test sockets"):
-            unseen.evaluate(unseen.points, [draw])
+    with pytest.raises(ValueError, match="a draw of 4 shapes for 5 test sockets"):
+        unseen.evaluate(unseen.points, [draw[:4]])
 
 
 @pytest.fixture(scope="module")
@@ -241,12 +225,6 @@ def test_1_nn_accuracy_is_compared_by_its_distance_from_half():
     assert table.metric.iloc[0] == "1-NN accuracy, distance from 0.5"
 
 
-def test_contenders_with_other_splits_are_not_compared(of_models):
-    found = of_models | {"still": of_models["still"][:1]}
-    with pytest.raises(ValueError, match="inhomogeneous"):
-        tables.claims(found, [("one split", {"still": 1, "moved": -1}, ["chamfer"])])
-
-
 def test_a_learning_curve_is_of_the_first_split_and_of_other_models(of_models):
     varied, (still, moved) = {12: Condition("still"), 51: Condition("moved")}, of_models.values()
     curve = tables.learning_curve(varied, of_models, {12: {"linear": moved[1]}})
@@ -322,6 +300,12 @@ def test_numbers_are_written_with_their_spread(mean, sd, shown):
 
 
 def test_a_change_says_its_way_and_share():
-    frame = pd.DataFrame({"mm": [2.0, 1.5, 3.0, 2.0]}, index=list("abcd"))
-    said = [tables.change(frame, "mm", "a", end) for end in "bcd"]
-    assert said == ["2 → 1.5 (25 % lower)", "2 → 3 (50 % higher)", "2 → 2 (the same)"]
+    frame = pd.DataFrame({"mm": [2.0, 1.5, 3.0, 2.0, 2.0001, 1.996, 2.2]}, index=list("abcdefg"))
+    assert [tables.change(frame, "mm", "a", end) for end in "bcdefg"] == [
+        "2 → 1.5 (25 % lower)",
+        "2 → 3 (50 % higher)",
+        "2 → 2 (the same)",
+        "2 → 2 (less than 1 % higher)",
+        "2 → 2 (less than 1 % lower)",
+        "2 → 2.2 (10 % higher)",
+    ]

@@ -1,5 +1,6 @@
 """Baselines: the nearest known shape, linear shape models, and the sampling floor."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ NAMES += (LINEAR_ALL_SOCKETS, LINEAR_ALL_SOCKETS_AND_MODES, FLOOR)
 
 def of_study(unseen, scans, training, n_modes, seeds):
     """
-    What each baseline of the study reconstructs and generates.
+    The baselines of the study.
 
     Parameters
     ----------
@@ -37,17 +38,17 @@ def of_study(unseen, scans, training, n_modes, seeds):
     Returns
     -------
     dict
-        Each of `NAMES` -> (reconstruction (n, n_points, 3), draws): clouds in mm, one for each test
-        socket and `unseen.drawn` times as many in a draw.
+        Each of `NAMES` -> a function without arguments that gives (reconstruction (n, n_points, 3),
+        draws): clouds in mm, one for each test socket and `unseen.drawn` times as many in a draw.
     """
     return {
-        NEAREST_SCAN: nearest_known(unseen, scans, seeds),
-        NEAREST: nearest_known(unseen, training, seeds),
-        LINEAR: linear(unseen, scans, seeds, n_modes),
-        LINEAR_ALL_MODES: linear(unseen, scans, seeds, None),
-        LINEAR_ALL_SOCKETS: linear(unseen, training, seeds, n_modes),
-        LINEAR_ALL_SOCKETS_AND_MODES: linear(unseen, training, seeds, None),
-        FLOOR: floor(unseen, seeds),
+        NEAREST_SCAN: partial(nearest_known, unseen, scans, seeds),
+        NEAREST: partial(nearest_known, unseen, training, seeds),
+        LINEAR: partial(linear, unseen, scans, seeds, n_modes),
+        LINEAR_ALL_MODES: partial(linear, unseen, scans, seeds),
+        LINEAR_ALL_SOCKETS: partial(linear, unseen, training, seeds, n_modes),
+        LINEAR_ALL_SOCKETS_AND_MODES: partial(linear, unseen, training, seeds),
+        FLOOR: partial(floor, unseen, seeds),
     }
 
 
@@ -65,39 +66,33 @@ def nearest_known(unseen, known, seeds):
     return nearest(unseen.points, points), draws
 
 
-def linear(unseen, known, seeds, n_modes):
-    """Contender: the nearest surfaces of linear shape models, and draws of these models."""
-    fitted = fit_shape_models(*known)
+def linear(unseen, known, seeds, n_modes=None):
+    """
+    Contender: the nearest surfaces of linear shape models, and draws of these models.
+
+    There is a model for each kind, of surfaces that correspond by angle and arc length; it is told
+    the kind of each socket, the network is not. `n_modes` limits its modes; by default all are
+    used.
+    """
+    kinds = known.shapes.kinds
+    models = {
+        str(kind): ShapeModel.fit([known.surfaces[i] for i in np.flatnonzero(kinds == kind)])
+        for kind in np.unique(kinds)
+    }
     n_points, wanted = unseen.points.shape[1], np.tile(unseen.kinds, unseen.drawn)
-    return (
-        linear_reconstructions(fitted, unseen.surfaces, unseen.kinds, n_points, n_modes=n_modes),
-        [linear_samples(fitted, wanted, n_points, seed, n_modes) for seed in seeds],
-    )
+    nearby = [
+        models[kind].reconstruct(surface, n_modes and min(n_modes, models[kind].n_modes))
+        for surface, kind in zip(unseen.surfaces, unseen.kinds, strict=True)
+    ]
+    draws = [linear_samples(models, wanted, n_points, seed, n_modes) for seed in seeds]
+    return resampled(nearby, n_points), draws
 
 
 def floor(unseen, seeds):
     """Contender: other points on the same surfaces, which no reconstruction can be nearer than."""
     n_points, again = unseen.points.shape[1], unseen.drawn * unseen.surfaces
-    return (
-        resampled(unseen.surfaces, n_points),
-        [resampled(again, n_points, seed) for seed in seeds],
-    )
-
-
-def learnt_from(unseen, known, n_modes):
-    """Name -> reconstructions (mm) of unseen sockets from known ones, without a network."""
-    return {
-        LINEAR: linear(unseen, known, (), n_modes)[0],
-        "nearest socket": nearest(unseen.points, known.shapes.points),
-    }
-
-
-def fit_shape_models(shapes, surfaces):
-    """Kind -> linear shape model of surfaces that correspond by angle and arc length."""
-    return {
-        str(kind): ShapeModel.fit([surfaces[i] for i in np.flatnonzero(shapes.kinds == kind)])
-        for kind in np.unique(shapes.kinds)
-    }
+    draws = [resampled(again, n_points, seed) for seed in seeds]
+    return resampled(unseen.surfaces, n_points), draws
 
 
 def redrawn(clouds, n, seed=0, times=1):
@@ -154,27 +149,9 @@ def memorising(of_generated, of_test):
     """
     # Of all definitions of a quantile, the one below which 5 % of further draws are expected.
     near = np.quantile(of_test, 0.05, method="weibull")
-    medians = float(np.median(of_generated)), float(np.median(of_test))
-    return {
-        "generated": medians[0],
-        "test": medians[1],
-        "ratio": medians[0] / medians[1],
-        "share_nearer": float((of_generated < near).mean()),
-    }
-
-
-def linear_reconstructions(shape_models, surfaces, kinds, n_points=2048, seed=0, n_modes=None):
-    """
-    Clouds (mm) on the surfaces of linear shape models that are nearest to given surfaces.
-
-    The linear model is told the kind of each socket, the network is not. `n_modes` limits the modes
-    of each model; by default all are used.
-    """
-    nearby = []
-    for surface, kind in zip(surfaces, kinds, strict=True):
-        model = shape_models[kind]
-        nearby.append(model.reconstruct(surface, min(n_modes or model.n_modes, model.n_modes)))
-    return resampled(nearby, n_points, seed)
+    generated, test = float(np.median(of_generated)), float(np.median(of_test))
+    share = float((of_generated < near).mean())
+    return {"generated": generated, "test": test, "ratio": generated / test, "share_nearer": share}
 
 
 def linear_samples(shape_models, kinds, n_points=2048, seed=0, n_modes=None):

@@ -9,9 +9,6 @@ from .conditions import BEFORE, BEST, CONDITIONS, budget, path_of, study_recipe,
 from .spread import with_spread
 from .templating import render
 
-# Named in full: by these names `models.code` finds what a notebook depends on.
-_TEMPLATES = {"sockets": "card_sockets.md.j2", "pretrained": "card_pretrained.md.j2"}
-
 
 def weights_path(study, name):
     """The file of a model to take away."""
@@ -20,12 +17,8 @@ def weights_path(study, name):
 
 def export(study):
     """Write the models to take away: of the split's training sockets, and pre-trained."""
-    chosen = {
-        "sockets": path_of(study, CONDITIONS[BEST]),
-        "pretrained": study.model_path("pretrained"),
-    }
-    for name, path in chosen.items():
-        export_weights(load(path), weights_path(study, name))
+    export_weights(load(path_of(study, CONDITIONS[BEST])), weights_path(study, "sockets"))
+    export_weights(load(study.model_path("pretrained")), weights_path(study, "pretrained"))
 
 
 def write_cards(study, measured, evaluated):
@@ -44,22 +37,20 @@ def write_cards(study, measured, evaluated):
     metrics = with_spread(tables.summary_of_draws(shown))
     metrics = metrics.join(with_spread(tables.by_kind(kinds, shown))).T.rename_axis("")
     source = card_of(path_of(study, best))["source"]
-    values = {
-        "sockets": {
-            "recipe": study_recipe(study, best),
-            "source": source.split(",")[0],
-            "n": {part: len(index) for part, index in study.load_sockets()[2].items()},
-            "steps": budget(study, best),
-            "metrics": metrics.to_markdown(disable_numparse=True),
-        },
-        "pretrained": {
-            "recipe": study_recipe(study),
-            "corpus": card_of(study.model_path("pretrained"))["source"],
-        },
-    }
-    texts = {}
-    for name, each in values.items():
-        texts[name] = render(_TEMPLATES[name], profile=study.profile, **each) + "\n"
+    sockets = render(
+        "card_sockets.md.j2",
+        profile=study.profile,
+        recipe=study_recipe(study, best),
+        source=source.split(",")[0],
+        n={part: len(index) for part, index in study.load_sockets()[2].items()},
+        steps=budget(study, best),
+        metrics=metrics.to_markdown(disable_numparse=True),
+    )
+    corpus = card_of(study.model_path("pretrained"))["source"]
+    pretrained = render(
+        "card_pretrained.md.j2", profile=study.profile, recipe=study_recipe(study), corpus=corpus
+    )
+    for name, text in {"sockets": sockets, "pretrained": pretrained}.items():
         with replacing(weights_path(study, name).with_suffix(".md")) as temporary:
-            temporary.write_text(texts[name])
-    return texts["sockets"]
+            temporary.write_text(text + "\n")
+    return sockets + "\n"

@@ -11,6 +11,7 @@ from . import baselines, cards, conditions, tables
 from .evaluation import Unseen, measure
 
 CHOSEN = "the model's noise"
+_EXPONENTS = range(-9, -3)  # of 10: the noises that are tried beside it
 
 
 def memory(study, evaluated):
@@ -62,15 +63,12 @@ def sealed(study):
     if held is None:
         return None, 0
     unseen, seeds = Unseen(held, fit_surfaces(held.points), drawn=1), conditions.draw_seeds(study)
-    shapes, surfaces, _ = study.load_sockets()
-    found = {}
+    recipe, found = conditions.study_recipe(study), {}
     for each in study.splits():
         for condition in conditions.CONDITIONS.values():
             aae = load(conditions.path_of(each, condition))
             found.setdefault(condition.name, []).append(measure(aae, unseen, seeds))
-        index = conditions.socket_sets(each)["training"]
-        known = baselines.Known(shapes[index], [surfaces[i] for i in index])
-        size = conditions.study_recipe(each).code_size
+        known, size = conditions.known_sockets(each, "training"), recipe.code_size
         result = unseen.evaluate(*baselines.linear(unseen, known, seeds, size))
         found.setdefault(baselines.LINEAR_ALL_SOCKETS, []).append(result)
     return tables.summary(found), len(held)
@@ -93,7 +91,7 @@ def taken_away(study):
     }
 
 
-def trade_off(study, exponents=range(-9, -3)):
+def trade_off(study):
     """
     What accuracy costs plausibility: the model to take away, with more and more noise.
 
@@ -101,22 +99,20 @@ def trade_off(study, exponents=range(-9, -3)):
     ----------
     study : Study
         Its validation sockets are encoded.
-    exponents : sequence of int
-        Of 10: the noise, in squared normalized units. That of the model is tried as well.
 
     Returns
     -------
     pandas.DataFrame
-        A row each, from little noise to much, that of the model named `CHOSEN`: "noise";
-        "inside_95", the share of codes within the prior's 95 % region; "surface_mm", the mean
-        error.
+        A row each, from little noise to much, that of the model named `CHOSEN`: "noise", in squared
+        normalized units; "inside_95", the share of codes within the prior's 95 % region;
+        "surface_mm", the mean error.
     """
     shapes, surfaces, split = study.load_sockets()
     points = shapes.points[split["validation"]]
     meshes = [surfaces[i].mesh() for i in split["validation"]]
     aae, rows = load(cards.weights_path(study, "sockets")), []
     chosen = aae.noise
-    for aae.noise in sorted([*(10.0**k for k in exponents), chosen]):
+    for aae.noise in sorted([*(10.0**k for k in _EXPONENTS), chosen]):
         codes = aae.encode(points)
         errors = reconstruction_errors(points, aae.reconstruct(points, codes=codes), meshes)
         [share] = inside(codes, aae.recipe.prior_std, [0.95])
@@ -128,13 +124,13 @@ def trade_off(study, exponents=range(-9, -3)):
 
 def fewer_sockets(study, evaluated):
     """Errors by the number of sockets, baselines' too, see `tables.learning_curve`."""
-    shapes, surfaces, _ = study.load_sockets()
-    sets, unseen = conditions.socket_sets(study), conditions.unseen_sockets(study)
-    size, varied = conditions.study_recipe(study).code_size, conditions.ablations(study)["sockets"]
-    found = {}
+    unseen, size = conditions.unseen_sockets(study), conditions.study_recipe(study).code_size
+    varied, found = conditions.ablations(study)["sockets"], {}
     for n, condition in varied.items():
-        index = sets[condition.sockets]
-        known = baselines.Known(shapes[index], [surfaces[i] for i in index])
-        learnt = baselines.learnt_from(unseen, known, size)
-        found[n] = {name: unseen.evaluate(clouds, ()) for name, clouds in learnt.items()}
+        known = conditions.known_sockets(study, condition.sockets)
+        learnt = {
+            baselines.LINEAR: baselines.linear(unseen, known, (), size),
+            "nearest socket": baselines.nearest_known(unseen, known, ()),
+        }
+        found[n] = {name: unseen.evaluate(*each) for name, each in learnt.items()}
     return tables.learning_curve(varied, evaluated, found)

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,6 @@ from ..shapes.shape_model import ShapeModel, transported
 from ..shapes.sources import KINDS
 from ..shapes.writing import replacing
 from . import baselines, evaluation
-from .baselines import Known
 from .evaluation import Unseen, measure_once
 
 
@@ -62,12 +62,14 @@ class Condition:
 
     @property
     def slug(self):
-        return re.sub(r"\W+", "_", self.name)
+        return _slug(self.name)
 
 
-def _shape_model_start(name, **others):
-    return Condition(name, start="shape models", **others)
+def _slug(name):
+    return re.sub(r"\W+", "_", name)
 
+
+_shape_model_start = partial(Condition, start="shape models")
 
 # The paper's question: what do augmentation and transfer bring?
 FACTORS = (
@@ -95,9 +97,9 @@ CONDITIONS = {condition.name: condition for condition in (*FACTORS, *OTHERS)}
 
 def listed():
     """`CONDITIONS` as a table."""
-    rows = [vars(condition) for condition in CONDITIONS.values()]
     columns = ["name", "sockets", "augmented", "transferred", "start"]
-    return pd.DataFrame(rows)[columns].set_index("name").rename_axis("condition")
+    table = pd.DataFrame([*CONDITIONS.values()])[columns]
+    return table.set_index("name").rename_axis("condition")
 
 
 def ablations(study):
@@ -164,15 +166,12 @@ def runs(study):
     list of (Study, Condition)
         Split by split.
     """
-    varied = [c for values in ablations(study).values() for c in values.values()]
-    others = [condition for condition in varied if condition.name not in CONDITIONS]
+    varied = {c.name: c for values in ablations(study).values() for c in values.values()}
     return [
         (each, condition)
         for each in study.splits()
-        for condition in (
-            *CONDITIONS.values(),
-            *(others if each.seed in study["ablation_splits"] else ()),
-        )
+        for name, condition in (CONDITIONS | varied).items()
+        if name in CONDITIONS or each.seed in study["ablation_splits"]
     ]
 
 
@@ -187,31 +186,29 @@ def socket_sets(study):
         n of the scans, each set within the next larger one, kinds in proportion.
     """
     shapes, _, split = study.load_sockets()
-    sets = {"scans": split["scans"]}
+    scans, kinds = split["scans"], shapes.kinds[split["scans"]]
+    sets = {"scans": scans}
     for n in study["few_scans"]:
         chosen = []
         for kind in np.unique(shapes.kinds):
-            of_kind = split["scans"][shapes.kinds[split["scans"]] == kind]
-            count = max(3, round(n * len(of_kind) / len(split["scans"])))
-            chosen.append(np.random.default_rng(study.seed).permutation(of_kind)[:count])
+            drawn = np.random.default_rng(study.seed).permutation(scans[kinds == kind])
+            chosen.append(drawn[: max(3, round(n * len(drawn) / len(scans)))])
         sets[f"{n} scans"] = np.sort(np.concatenate(chosen))
-    sets["training"] = np.sort(np.concatenate([split["scans"], split["more"]]))
-    return sets
+    return sets | {"training": np.sort(np.concatenate([scans, split["more"]]))}
 
 
 def study_recipe(study, condition=FACTORS[0]):
     """The recipe of a profile, or of one of its conditions."""
     if condition.original:
         return recipes.recipe("paper", **study["original"]["changes"])
-    changes = dict(study["recipe"]["changes"])
-    if condition.start == "shape models":
-        changes |= study["shape_model_start"]["changes"]
-    return recipes.recipe(study["recipe"]["name"], **changes | condition.changes)
+    start = study["shape_model_start"]["changes"] if condition.start == "shape models" else {}
+    changes = study["recipe"]["changes"] | start | condition.changes
+    return recipes.recipe(study["recipe"]["name"], **changes)
 
 
 def shape_models_path(study, sockets, kind):
     """The file of the shape model of a set of sockets."""
-    name = f"shape_model_{kind}_{re.sub(' ', '_', sockets)}_{study.seed}"
+    name = f"shape_model_{kind}_{_slug(sockets)}_{study.seed}"
     return study.model_path(name).with_suffix(".npz")
 
 
@@ -342,8 +339,16 @@ def train_all(study):
 def unseen_sockets(study):
     """The test sockets of the study's split, as `Unseen`."""
     shapes, surfaces, split = study.load_sockets()
-    tested, emd_points = split["test"], study["evaluation"]["emd_points"]
-    return Unseen(shapes[tested], [surfaces[i] for i in tested], 1, emd_points)
+    tested = split["test"]
+    emd_points = study["evaluation"]["emd_points"]
+    return Unseen(shapes[tested], [surfaces[i] for i in tested], drawn=1, emd_points=emd_points)
+
+
+def known_sockets(study, sockets):
+    """A set of sockets (`socket_sets`) that baselines may learn from, as `Known`."""
+    shapes, surfaces, _ = study.load_sockets()
+    index = socket_sets(study)[sockets]
+    return baselines.Known(shapes[index], [surfaces[i] for i in index])
 
 
 def draw_seeds(study):
@@ -371,11 +376,8 @@ def evaluate(study, condition, trained=True):
     others = {}
     if trained and condition.name in CONDITIONS:
         shapes, _, split = study.load_sockets()
-        index = {
-            "trained": socket_sets(study)[condition.sockets],
-            "validation": split["validation"],
-        }
-        others = {name: shapes.points[each] for name, each in index.items()}
+        others["trained"] = shapes.points[socket_sets(study)[condition.sockets]]
+        others["validation"] = shapes.points[split["validation"]]
     path = path_of(study, condition) if trained else before_training(study, condition)
     return measure_once(path, unseen_sockets(study), draw_seeds(study), others)
 
@@ -403,33 +405,14 @@ def evaluate_all(study):
 
 def evaluate_baselines(study):
     """Evaluate the baselines of the study's split, or read what an earlier call found."""
-    shapes, surfaces, _ = study.load_sockets()
-    sets, unseen = socket_sets(study), unseen_sockets(study)
-    known = [
-        Known(shapes[i], [surfaces[k] for k in i]) for i in map(sets.get, ("scans", "training"))
-    ]
-    code_size = study_recipe(study).code_size
-    key = [
-        digest_of(baselines.__name__, evaluation.__name__),
-        unseen.key,
-        *sets.values(),
-        code_size,
-    ]
-
-    def measured():
-        contenders = baselines.of_study(unseen, *known, code_size, draw_seeds(study))
-        return {
-            f"{name}: {metric}": values
-            for name, each in evaluation.compare(unseen, contenders).items()
-            for metric, values in each.items()
-        }
-
-    file = study.folder / "models" / f"baselines_{study.seed}.evaluation.npz"
-    kept = evaluation.once(file, [*key, study["evaluation"]["draws"]], measured)
+    unseen, seeds = unseen_sockets(study), draw_seeds(study)
+    known = [known_sockets(study, name) for name in ("scans", "training")]
+    code, size = digest_of(baselines.__name__, evaluation.__name__), study_recipe(study).code_size
+    key = [code, unseen.key, *socket_sets(study).values(), size, list(seeds)]
     found = {}
-    for name, values in kept.items():
-        contender, metric = name.split(": ")
-        found.setdefault(contender, {})[metric] = values
+    for name, contender in baselines.of_study(unseen, *known, size, seeds).items():
+        file = study.model_path(f"{_slug(name)}_{study.seed}").with_suffix(".evaluation.npz")
+        found[name] = evaluation.once(file, key, lambda made=contender: unseen.evaluate(*made()))
     return found
 
 

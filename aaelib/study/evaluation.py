@@ -4,7 +4,6 @@ from functools import cached_property
 
 import joblib
 import numpy as np
-from tqdm.auto import tqdm
 
 from ..metrics.distances import pairwise_chamfer
 from ..metrics.generative import (
@@ -115,21 +114,14 @@ class Unseen:
         ValueError
             If a draw is no multiple of the unseen shapes.
         """
-        scores = [self._scores(draw) for draw in draws]
-        first = {} if one_pass is None else self._errors(one_pass)
-        unknown = np.full(len(self), np.nan)
-        even = {}
+        found, scores = self._errors(reconstruction), [self._scores(draw) for draw in draws]
+        unknown = dict.fromkeys(found, np.full(len(self), np.nan))
+        first = unknown if one_pass is None else self._errors(one_pass)
+        found |= {"one_pass_chamfer": first["chamfer"], "one_pass_mm": first["surface_mm"]}
+        found |= {name: np.array([each[name] for each in scores]) for name in GENERATIVE.values()}
         if self.emd_points and len(draws):
-            even = self.even.evaluate(reconstruction, draws[0])
-        return (
-            self._errors(reconstruction)
-            | even
-            | {
-                "one_pass_chamfer": first.get("chamfer", unknown),
-                "one_pass_mm": first.get("surface_mm", unknown),
-                **{name: np.array([each[name] for each in scores]) for name in GENERATIVE.values()},
-            }
-        )
+            found |= self.even.evaluate(reconstruction, draws[0])
+        return found
 
     def _errors(self, reconstruction):
         if self.surfaces is not None:
@@ -143,13 +135,10 @@ class Unseen:
             raise ValueError(f"a draw of {len(draw)} shapes for {n} test sockets; draw a multiple")
         generated = normalize(draw, "unit-sphere")[0]
         between = pairwise_chamfer(generated, self.reference)
-        parts = [slice(i, i + n) for i in range(0, len(draw), n)]
-        accuracies = [
-            one_nearest_neighbor_accuracy_of(
-                pairwise_chamfer(generated[part]), between[part], self.within
-            )
-            for part in parts
-        ]
+        accuracies = []
+        for part in np.split(np.arange(len(draw)), len(draw) // n):
+            within = pairwise_chamfer(generated[part])
+            accuracies.append(one_nearest_neighbor_accuracy_of(within, between[part], self.within))
         return {
             "fidelity": minimum_matching_distance_of(between),
             "coverage": coverage_of(between),
@@ -240,24 +229,3 @@ def measure_once(path, unseen, seeds, others):
 
     key = [card_of(path).get("fingerprint"), digest_of(__name__), unseen.key, list(seeds), others]
     return once(path.with_suffix(".evaluation.npz"), key, measured)
-
-
-def compare(unseen, contenders):
-    """
-    Evaluate contenders one after the other.
-
-    Parameters
-    ----------
-    unseen : Unseen
-    contenders : dict
-        Name -> (reconstruction, draws), as `Unseen.evaluate` takes them.
-
-    Returns
-    -------
-    dict
-        Name -> result of `Unseen.evaluate`.
-    """
-    return {
-        name: unseen.evaluate(*contender)
-        for name, contender in tqdm(contenders.items(), desc="evaluation")
-    }

@@ -151,17 +151,16 @@ class EvenSockets:
         ValueError
             If there are not as many reconstructions or samples as sockets, or as for `EvenSockets`.
         """
+        if not len(reconstruction) == len(samples) == len(self):
+            raise ValueError(
+                f"{len(reconstruction)} reconstructions and {len(samples)} samples of {len(self)} "
+                "sockets; the comparison needs as many of either"
+            )
         counts = self.points.shape[1], self.emd_points.shape[1]
-        found = []
-        for i, sockets in enumerate((reconstruction, samples), start=1):
-            if len(sockets) != len(self):
-                raise ValueError(
-                    f"{len(sockets)} reconstructions or samples of {len(self)} sockets; the "
-                    "comparison needs as many of either"
-                )
-            found.append(EvenSockets(sockets, *counts, seed=self._seed + i))
-        shares = np.array([sockets.no_surface / len(self) for sockets in found])
-        return self._errors(found[0]) | self._scores(found[1]) | {"no_surface": shares}
+        rebuilt = EvenSockets(reconstruction, *counts, seed=self._seed + 1)
+        drawn = EvenSockets(samples, *counts, seed=self._seed + 2)
+        shares = np.array([rebuilt.no_surface, drawn.no_surface]) / len(self)
+        return self._errors(rebuilt) | self._scores(drawn) | {"no_surface": shares}
 
     @cached_property
     def _centred(self):

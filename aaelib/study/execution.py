@@ -120,13 +120,10 @@ def _header_and_cells(script):
 def _imported(code):
     """Names that code imports from aaelib."""
     for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{name.name}" for name in node.names]
-        elif isinstance(node, ast.Import):
-            names = [name.name for name in node.names]
-        else:
-            continue
-        yield from (name for name in names if name.startswith("aaelib."))
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            package = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            names = [package + name.name for name in node.names]
+            yield from (name for name in names if name.startswith("aaelib."))
 
 
 def _content(folders):

@@ -2,6 +2,7 @@
 
 import functools
 import html
+import json
 import textwrap
 import warnings
 from itertools import cycle
@@ -16,6 +17,7 @@ from plotly.offline import get_plotlyjs
 from scipy.spatial import KDTree
 
 from ..shapes.writing import replacing
+from .templating import render
 
 # Transtibial is teal and transfemoral orange in every figure; other series take the next colours.
 KIND_COLORS = {"TT": "#1f7a8c", "TF": "#d9792b"}
@@ -44,30 +46,6 @@ _ELEVATION, _AZIMUTH = np.radians([22.0, -62.0])  # of the camera
 _DOTTED = {"color": INK, "width": 1, "dash": "dot"}
 _LOG_AXIS = {"type": "log", "dtick": "D2", "tickformat": "~g"}
 _LABEL, _TICKS = {"size": 12, "color": FAINT}, {"size": 11, "color": FAINT}
-_AXIS = {"gridcolor": GRID, "linecolor": GRID, "zerolinecolor": GRID, "tickcolor": GRID}
-_AXIS |= {"showline": True, "ticks": "outside", "ticklen": 4, "automargin": True}
-_AXIS |= {"tickfont": _TICKS, "title": {"font": _LABEL, "standoff": 8}}
-_TEMPLATE = go.layout.Template(
-    layout={
-        "font": {"family": "Helvetica, Arial, sans-serif", "size": 13, "color": INK},
-        "paper_bgcolor": "white",
-        "plot_bgcolor": "white",
-        "margin": {"l": 60, "r": 20, "t": 80, "b": 52},
-        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "yanchor": "top", "y": 1}
-        | {"yref": "container"},
-        "xaxis": _AXIS,
-        "yaxis": _AXIS,
-        "annotationdefaults": {"font": {"size": 13, "color": INK}, "yshift": 4},
-        "coloraxis": {
-            "colorbar": {"thickness": 12, "len": 0.7, "x": 1.01, "outlinewidth": 0}
-            | {"tickfont": _TICKS, "title": {"side": "top", "font": _LABEL}}
-        },
-        "scene": {"annotationdefaults": {"showarrow": False}},
-        "sliderdefaults": {"currentvalue": {"visible": False}, "font": _LABEL}
-        | {"x": 0.12, "len": 0.76, "y": 0.0, "pad": {"t": 18}, "tickcolor": FAINT}
-        | {"bgcolor": BASELINE_COLOR, "bordercolor": GRID, "activebgcolor": FAINT},
-    }
-)
 
 
 # Galleries ---------------------------------------------------------------------------------------
@@ -105,26 +83,25 @@ def cloud_gallery(
     return figure
 
 
-def reconstructions(unseen, measured, count=5):
+def reconstructions(unseen, measured):
     """
-    Unseen sockets, from the best to the worst reconstructed, above their reconstructions.
+    Five unseen sockets, from the best to the worst reconstructed, above their reconstructions.
 
     Parameters
     ----------
     unseen : aaelib.study.evaluation.Unseen
     measured : dict
         Name -> result of `evaluation.measure`; the first one orders the sockets.
-    count : int
     """
     order = np.argsort(next(iter(measured.values()))["surface_mm"])
-    some = order[np.linspace(0, len(order) - 1, count).round().astype(int)]
+    some = order[np.linspace(0, len(order) - 1, 5).round().astype(int)]
     rows = [unseen.points[some], *(each["reconstruction"][some] for each in measured.values())]
     labels = [str(kind) for kind in unseen.kinds[some]]
     for name, each in measured.items():
         labels += [f"{name} {error:.1f} mm" for error in each["surface_mm"][some]]
     errors = [each for clouds in rows for each in unseen.point_errors(clouds, some)]
     clouds = [cloud for row in rows for cloud in row]
-    return cloud_gallery(clouds, labels, count, errors, "mm", (0, 5))
+    return cloud_gallery(clouds, labels, 5, errors, "mm", (0, 5))
 
 
 def mesh_gallery(
@@ -158,16 +135,14 @@ def modes_of_variation(modes, labels):
     deviations below the mean, the mean, 2 above. Their vertices correspond. Colour is the
     displacement in mm along the mean's outward normal, positive where the socket is wider.
     """
-    meshes, displacements, titles = [], [], []
-    for (minus, mean, plus), label in zip(modes, labels, strict=True):
-        start, faces = _vertices_and_faces(mean)
+    displacements, titles = [], []
+    for surfaces, label in zip(modes, labels, strict=True):
+        start, faces = _vertices_and_faces(surfaces[1])
         normals = trimesh.Trimesh(start, faces, process=False).vertex_normals
-        for mesh, step in ((minus, "\N{MINUS SIGN}2 sd"), (mean, "mean"), (plus, "+2 sd")):
-            end, _ = _vertices_and_faces(mesh)
-            meshes.append(mesh)
-            displacements.append(np.einsum("ij,ij->i", end - start, normals))
-            titles.append(f"{label}, {step}" if step != "mean" else "mean")
-    limit = _saturation(displacements)
+        ends = [_vertices_and_faces(surface)[0] for surface in surfaces]
+        displacements += [np.einsum("ij,ij->i", end - start, normals) for end in ends]
+        titles += [f"{label}, \N{MINUS SIGN}2 sd", "mean", f"{label}, +2 sd"]
+    limit, meshes = _saturation(displacements), [mesh for surfaces in modes for mesh in surfaces]
     return mesh_gallery(meshes, titles, 3, displacements, "mm", (-limit, limit))
 
 
@@ -185,29 +160,24 @@ def interpolation(shapes, labels):
     `mesh_gallery` takes them. Points and vertices correspond from step to step, and the first
     surface's faces serve for all. Frames differ in coordinates alone.
     """
-    is_cloud = isinstance(shapes[0], np.ndarray)
-    if is_cloud:
+    if isinstance(shapes[0], np.ndarray):
         keep = _evenly_spread(shapes[0], POINTS_SHOWN)
         steps = [shape[keep] for shape in shapes]
+        draw = functools.partial(_cloud, paint=CLOUD_COLOR, size=3)
     else:
-        steps = [_vertices_and_faces(shape)[0] for shape in shapes]
-    figure, stacked = _gallery([np.vstack(steps)])
-    steps = np.split(stacked[0], len(steps))
-    if is_cloud:
-        first = _cloud(steps[0], CLOUD_COLOR, size=3)
-    else:
-        first = _surface(steps[0], _vertices_and_faces(shapes[0])[1])
-    figure.add_trace(first)
+        steps, faces = zip(*map(_vertices_and_faces, shapes), strict=True)
+        draw = functools.partial(_surface, faces=faces[0])
+    figure, [stacked] = _gallery([np.vstack(steps)])
+    steps = np.split(stacked, len(steps))
+    figure.add_trace(draw(steps[0]))
     frames, stops = [], []
     jump = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
-    for index, (xyz, label) in enumerate(zip(steps, labels, strict=True)):
-        frames.append(go.Frame(data=[type(first)(**_xyz(xyz))], name=str(index)))
-        label = html.escape(str(label), quote=False)
+    for index, (xyz, label) in enumerate(zip(steps, _plain(labels), strict=True)):
+        frames.append(go.Frame(data=[type(figure.data[0])(**_xyz(xyz))], name=str(index)))
         stops.append({"method": "animate", "label": label, "args": [[str(index)], jump]})
     figure.frames = frames
     height = figure.layout.height + 92
-    figure.update_layout(margin_b=92, sliders=[{"steps": stops}], height=height)
-    return figure
+    return figure.update_layout(margin_b=92, sliders=[{"steps": stops}], height=height)
 
 
 # Charts ------------------------------------------------------------------------------------------
@@ -270,8 +240,8 @@ def latent_map(xy, kinds, names, prior_xy, explained):
     explained : sequence of 2 float
         Share of the codes' variance along each axis, [0, 1].
     """
-    names = [html.escape(name, quote=False) for name in names]
-    data = pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], "kind": kinds, "name": names})
+    shown = {"kind": _plain(kinds), "name": _plain(names)}
+    data = pd.DataFrame({"x": xy[:, 0], "y": xy[:, 1], **shown})
     figure, _ = _panels(px.scatter, data, height=500, x="x", y="y", color="kind", hover_name="name")
     dot = {"size": 8, "opacity": 0.85, "line": {"color": "white", "width": 0.8}}
     figure.update_traces(marker=dot)
@@ -334,23 +304,19 @@ def bars_with_baselines(table, metrics, baselines):
         The rows to draw in grey.
     """
     arrows = {"lower": "↓", "higher": "↑"}
-    titles = {
-        metric: f"{title} {arrows.get(better) or f'→ {better:g}'}"
-        for metric, (title, better) in metrics.items()
-        if metric in table
-    }
-    data = pd.concat(
-        {
-            title: table.reindex(columns=[metric, f"{metric}_sd"]).set_axis(["value", "sd"], axis=1)
-            for metric, title in titles.items()
-        },
-        names=["metric", "model"],
-    ).reset_index()
+    table, baselines = table.set_axis(_plain(table.index)), _plain(baselines)
+    panels, marks = {}, {}
+    for metric, (title, better) in metrics.items():
+        if metric in table:
+            title = f"{title} {arrows.get(better) or f'→ {better:g}'}"
+            pair = table.reindex(columns=[metric, f"{metric}_sd"])
+            panels[title], marks[title] = pair.set_axis(["value", "sd"], axis=1), better
+    data = pd.concat(panels, names=["metric", "model"]).reset_index()
     data["sd"] = data["sd"].where(data["sd"] > 0)
     data["end"] = data["value"] + data["sd"].fillna(0)
     data["text"] = data["value"].map(" {:.3g}".format, na_action="ignore")
-    models = [name for name in table.index if name not in baselines]
-    colors = _colors(models) | dict.fromkeys(baselines, BASELINE_COLOR)
+    colors = _colors(table.index.difference(baselines))
+    colors |= dict.fromkeys(baselines, BASELINE_COLOR)
     options = {"data": data, "panel": "metric", "height": 60 + 30 * len(table), "y": "model"}
     figure, places = _panels(
         px.bar, **options, x="value", error_x="sd", color="model", color_discrete_map=colors
@@ -361,12 +327,10 @@ def bars_with_baselines(table, metrics, baselines):
     texts.update_traces(mode="text", textposition="middle right", textfont=_TICKS)
     figure.add_traces(texts.update_traces(cliponaxis=False, hoverinfo="skip").data)
     figure.update_traces(showlegend=False)
-    for metric, title in titles.items():
-        where, best = places[title], metrics[metric][1]
-        if best not in arrows:
-            figure.add_vline(best, line=_DOTTED, **where)
-        end = data["end"][data["metric"] == title].max()
-        figure.update_xaxes(range=[0, 1.2 * end], nticks=5, title_text=None, **where)
+    for title, end in data.groupby("metric", sort=False)["end"].max().items():
+        if marks[title] not in arrows:
+            figure.add_vline(marks[title], line=_DOTTED, **places[title])
+        figure.update_xaxes(range=[0, 1.2 * end], nticks=5, title_text=None, **places[title])
     return _list(figure, table.index)
 
 
@@ -389,12 +353,13 @@ def compactness(measures, published):
     lines = {"x": "modes", "y": "value", "color": "kind", "markers": True}
     figure, places = _panels(px.line, data, "variable", **lines)
     figure.update_yaxes(title_text=None, matches=None, showticklabels=True)
-    for kind in measures:
-        for column, value in published.get(kind, {}).items():
-            line = _DOTTED | {"color": KIND_COLORS[kind]}
-            note = {"text": f"{value:g}", "x": 1, "xanchor": "left", "font_color": line["color"]}
-            note |= {"yanchor": "middle", "yshift": 0}
-            figure.add_hline(value, line=line, annotation=note, **places[titles[column]])
+    for kind, values in published.items():
+        color = {"color": KIND_COLORS[kind]}
+        for column, value in values.items():
+            note = {"text": f"{value:g}", "x": 1, "xanchor": "left", "yanchor": "middle"}
+            note |= {"yshift": 0, "font": color}
+            where = places[titles[column]]
+            figure.add_hline(value, line=_DOTTED | color, annotation=note, **where)
     return figure
 
 
@@ -478,8 +443,8 @@ def nearest_histogram(
     `distances` maps a set, such as generated and test sockets, to its Chamfer distances (unit
     spheres, shape (n,)). Copies of training sockets rise at 0, far to the left of test sockets.
     """
-    data = pd.concat({name: pd.Series(each) for name, each in distances.items()}, names=["set"])
-    data = data.rename(label).reset_index()
+    sets = [pd.Series(each, name=label) for each in distances.values()]
+    data = pd.concat(sets, keys=_plain(distances), names=["set"]).reset_index()
     figure, _ = _panels(px.ecdf, data, height=300, x=label, color="set")
     if _spans_decades(data[label]):
         figure.update_xaxes(_LOG_AXIS)
@@ -537,7 +502,7 @@ def _panels(draw, data, panel=None, height=250, columns=3, **options):
         facet_col_wrap=per_row,
         facet_col_spacing=0.2 / per_row,
         facet_row_spacing=_GAP / inside,
-        template=_TEMPLATE,
+        template=_template(),
         height=inside + 132,
         **options,
     )
@@ -638,9 +603,10 @@ def share_plotly(folder):
 def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, color_range=None):
     """An empty scene with places for the shapes in a grid, and the shapes, each at its place."""
     shapes = [_centred(shape) for shape in shapes]
+    titles = _plain(() if titles is None else titles)
     columns = min(columns, len(shapes))
     rows = -(-len(shapes) // columns)
-    side, caption = _COLORBAR * (values is not None), _CAPTION * (titles is not None)
+    side, caption = _COLORBAR * (values is not None), _CAPTION * bool(titles)
     width = (WIDTH - side) / columns
     height, middle, scale = _cell(shapes, width)
     cos, sin = np.cos(_ELEVATION), np.sin(_ELEVATION)
@@ -652,18 +618,16 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
     # In the middle of the picture is the centre of the axes, beyond which plotly cuts things off.
     centre = ((columns - 1) * across + (rows - 1) * down) / 2
     centre[2] += middle - caption / 2 / scale / cos
-    ends = [end for xyz in points for end in (xyz.min(axis=0), xyz.max(axis=0))]
-    ends += list(feet) if titles is not None else []
-    half = np.abs(np.array(ends) - centre).max(axis=0)
+    half = np.abs(np.concatenate([*points, feet[: len(titles)]]) - centre).max(axis=0)
     half = np.maximum(half, 1e-3 * half.max())  # a flat shape still needs a range
-    figure = go.Figure(layout={"template": _TEMPLATE, "height": round(rows * (height + caption))})
+    figure = go.Figure(layout={"template": _template(), "height": round(rows * (height + caption))})
     figure.update_layout(margin={"l": 0, "r": side, "t": 0, "b": 0, "autoexpand": False})
-    eye = [cos * np.cos(_AZIMUTH), cos * np.sin(_AZIMUTH), sin]
-    camera = {"eye": _by_axis(eye), "up": {"x": 0, "y": 0, "z": 1}}
+    eye = np.array([cos * np.cos(_AZIMUTH), cos * np.sin(_AZIMUTH), sin])
+    camera = {"eye": _xyz(eye), "up": {"x": 0, "y": 0, "z": 1}}
     # An orthographic camera shows 2 units of `aspectratio` in the height of the scene.
     figure.layout.scene = {
         "aspectmode": "manual",
-        "aspectratio": _by_axis(4 * half * scale / figure.layout.height),
+        "aspectratio": _xyz(4 * half * scale / figure.layout.height),
         "camera": camera | {"projection": {"type": "orthographic"}},
         "dragmode": "turntable",
     }
@@ -671,10 +635,10 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
         figure.layout.scene[f"{axis}axis"] = {"visible": False, "range": [float(low), float(high)]}
     if columns > 1:
         figure.layout.width = WIDTH  # where it is narrower, the camera would cut off the sides
-    if titles is not None:
+    if titles:
         figure.layout.scene.annotations = [
-            # A page makes labels smaller. Plotly would take tags in a name for markup.
-            {"text": html.escape(str(text), quote=False), "font": _LABEL} | _by_axis(foot)
+            # A page makes labels smaller.
+            {"text": text, "font": _LABEL} | _xyz(foot)
             for text, foot in zip(titles, feet, strict=True)
         ]
     if values is not None:
@@ -700,8 +664,17 @@ def _cell(shapes, width):
     return float(height), middle, 0.96 * min(height / lift, width / reach) / 2
 
 
-def _by_axis(numbers):
-    return {axis: float(number) for axis, number in zip("xyz", numbers, strict=True)}
+@functools.cache
+def _template():
+    """How all figures look."""
+    colors = {"ink": INK, "faint": FAINT, "grid": GRID, "bar": BASELINE_COLOR}
+    text = render("layout.json.j2", label=_LABEL, ticks=_TICKS, **colors)
+    return go.layout.Template(layout=json.loads(text))
+
+
+def _plain(texts):
+    """Texts as they are: plotly would take tags in a name for markup."""
+    return [html.escape(str(text), quote=False) for text in texts]
 
 
 def _centred(xyz):
@@ -724,9 +697,10 @@ def _vertices_and_faces(mesh):
     return np.asarray(vertices, dtype=np.float32), np.asarray(faces).astype(index_type)
 
 
-def _xyz(points):
+def _xyz(values):
+    """What each axis has of one point (3,), or of points (n, 3)."""
     # A copy of each column: plotly encodes contiguous float32 as base64.
-    return dict(zip("xyz", np.ascontiguousarray(points.T, dtype=np.float32), strict=True))
+    return dict(zip("xyz", np.ascontiguousarray(values.T), strict=True))
 
 
 def _cloud(xyz, paint, size=2.5):

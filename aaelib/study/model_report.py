@@ -1,6 +1,7 @@
 """Report on a model of any shapes: all metrics and figures, beside those of baselines."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from ..shapes.writing import locked, replacing, without_formulas
 from . import baselines, evaluation, figures, tables
 from .baselines import Known
 from .selection import TRAINED_PER_SHAPE, select
-from .site import live_figure
 from .spread import with_spread
 from .templating import render
 
@@ -76,24 +76,25 @@ class Evaluation:
         Path
             The page.
         """
-        memory = pd.DataFrame({"": self.memorising}).T if self.memorising else None
         page = render(
             "evaluation.html.j2",
-            about=self.about,
-            metrics=self.table,
+            found=self,
             by_class=with_spread(self.by_class),
-            memory=memory,
-            figures={name: live_figure(each.to_json()) for name, each in self.figures.items()},
-            captions=self.captions,
-            drawn=self.about["drawn"],
+            memory=pd.DataFrame(self.memorising, [""]),
+            figures={
+                name: render("figure.html.j2", figure=each.to_json())
+                for name, each in self.figures.items()
+            },
+            baselines=baselines,
+            nearest=NEAREST,
+            per_shape=TRAINED_PER_SHAPE,
             plotly=get_plotlyjs(),
         )
-        plain = {
+        numbers = self.about | {"memorising": self.memorising}
+        for name in ("metrics", "by_class"):
             # What is missing is None, which JSON can say.
-            name: json.loads(frame.to_json(orient="index", double_precision=12))
-            for name, frame in (("metrics", self.metrics), ("by_class", self.by_class))
-        }
-        numbers = self.about | plain | {"memorising": self.memorising}
+            plain = getattr(self, name).to_json(orient="index", double_precision=12)
+            numbers[name] = json.loads(plain)
         texts = {
             "metrics.json": json.dumps(numbers, indent=1),
             "errors.csv": without_formulas(self.errors).to_csv(),
@@ -149,38 +150,24 @@ def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, 
             raise ValueError(f"{name} is {value}; it must be 1 or more")
     aae, card, name = load_with_card(model)
     found = select(card, shapes, everything, limit, seed)
-    which = found.which
-    if earlier := card.get("weights_from"):
-        which += f"; it started from the weights of {Path(earlier).name}, which may have seen them"
     if sockets is None:
         sockets = set(shapes.kinds) <= set(KINDS)
     chosen, trained = shapes[found.chosen], shapes[found.trained]
     if sockets:
         check_sockets(chosen.points, chosen.names if chosen.files is None else chosen.files)
     unseen = evaluation.Unseen(chosen, fit_surfaces(chosen.points) if sockets else None)
-    seeds = list(range(seed, seed + draws))
-    contenders = _baselines(unseen, chosen.files, trained, aae.recipe.code_size, seeds)
+    seeds, code_size = list(range(seed, seed + draws)), aae.recipe.code_size
     mine = evaluation.measure(aae, unseen, seeds)
-    results = {name: mine} | evaluation.compare(unseen, contenders)
-    evaluated = {each: [result] for each, result in results.items()}
+    contenders = _baselines(unseen, chosen.files, trained, code_size, seeds)
+    others = {each: unseen.evaluate(*contender) for each, contender in contenders.items()}
+    evaluated = {each: [result] for each, result in ({name: mine} | others).items()}
     near = {}
     if len(trained) and found.is_new.any():
         of_samples = baselines.nearest_distances(mine["samples"], trained.points)
-        of_new = evaluated[NEAREST][0]["chamfer"][found.is_new]
+        of_new = others[NEAREST]["chamfer"][found.is_new]
         near = {f"samples of {name}": of_samples, "shapes it was not trained on": of_new}
     metrics = tables.summary_of_draws(evaluated).dropna(axis=1, how="all")
     errors = {"class": chosen.kinds, "chamfer": mine["chamfer"], "surface_mm": mine["surface_mm"]}
-    about = {
-        "model": name,
-        "recipe": aae.recipe.name,
-        "which": which,
-        "n": len(chosen),
-        "drawn": unseen.drawn,
-    }
-    about |= {"n_trained": found.n_trained, "n_compared": len(trained), "folder": shapes.folder}
-    about |= {"source": shapes.source, "trained_on": card.get("source")}
-    about |= {"sockets": sockets, "seeds": seeds}
-    about["notes"] = _notes(about, contenders, aae.recipe.code_size)
     drawn = _charts(metrics, evaluated, near) | _pictures(aae, chosen, unseen, mine)
     return Evaluation(
         metrics=metrics,
@@ -189,21 +176,34 @@ def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, 
         memorising=baselines.memorising(*near.values()) if near else {},
         figures={key: figure for key, (figure, _) in drawn.items()},
         captions={key: caption for key, (_, caption) in drawn.items()},
-        about=about,
+        about={
+            "model": name,
+            "recipe": aae.recipe.name,
+            "code_size": code_size,
+            "which": found.which,
+            "n": len(chosen),
+            "drawn": unseen.drawn,
+            "n_trained": found.n_trained,
+            "n_compared": len(trained),
+            "folder": shapes.folder,
+            "source": shapes.source,
+            "trained_on": card.get("source"),
+            "sockets": sockets,
+            "seeds": seeds,
+        },
     )
 
 
 def _baselines(unseen, files, trained, code_size, seeds):
-    """The baselines that the shapes and the training shapes allow, as `compare` takes them."""
-    contenders = {}
-    is_linear = unseen.surfaces is not None and len(trained)
-    known = Known(trained, fit_surfaces(trained.points) if is_linear else None)
+    """The baselines that the shapes and the training shapes allow: name -> contender."""
+    contenders, is_of_sockets = {}, unseen.surfaces is not None
     if len(trained):
+        known = Known(trained, fit_surfaces(trained.points) if is_of_sockets else None)
         contenders[NEAREST] = baselines.nearest_known(unseen, known, seeds)
-    counts = pd.Series(trained.kinds).value_counts().reindex(np.unique(unseen.kinds), fill_value=0)
-    if is_linear and counts.min() >= 2:
-        contenders[baselines.LINEAR] = baselines.linear(unseen, known, seeds, code_size)
-    if unseen.surfaces is not None:
+        counts = Counter(trained.kinds)
+        if is_of_sockets and min(counts[kind] for kind in unseen.kinds) >= 2:
+            contenders[baselines.LINEAR] = baselines.linear(unseen, known, seeds, code_size)
+    if is_of_sockets:
         contenders[baselines.FLOOR] = baselines.floor(unseen, seeds)
     elif files is not None and all(file.suffix.lower() != ".npy" for file in files):
         contenders[baselines.FLOOR] = _sampled_anew(files, unseen, seeds)
@@ -221,41 +221,22 @@ def _sampled_anew(files, unseen, seeds):
     return first, np.reshape(others, (len(seeds), -1, *shape[1:]))
 
 
-def _notes(about, contenders, code_size):
-    """Paragraphs about the baselines."""
-    text = render(
-        "card_evaluation.md.j2",
-        nearest=NEAREST,
-        linear=baselines.LINEAR,
-        floor=baselines.FLOOR,
-        baselines=contenders,
-        code_size=code_size,
-        per_shape=TRAINED_PER_SHAPE,
-        **about,
-    )
-    return [line for line in text.splitlines() if line]
-
-
 def _charts(metrics, evaluated, near):
     """Name -> (figure, caption) of curves and bars."""
     errors = {row: runs[0]["chamfer"] for row, runs in evaluated.items()}
+    bars = figures.bars_with_baselines(metrics, evaluation.METRICS, metrics.index[1:])
+    label = "Chamfer distance of the reconstruction (unit sphere)"
     charts = {
-        "comparison": (
-            figures.bars_with_baselines(metrics, evaluation.METRICS, metrics.index[1:]),
-            "The table as bars; error bars are standard deviations over draws.",
-        ),
+        "comparison": (bars, "The table as bars; error bars are standard deviations over draws."),
         "errors": (
-            figures.nearest_histogram(
-                errors, "Chamfer distance of the reconstruction (unit sphere)"
-            ),
+            figures.nearest_histogram(errors, label),
             "The share of shapes that are reconstructed within each distance.",
         ),
     }
     if near:
+        label = "Chamfer distance to the nearest training shape (unit sphere)"
         charts["memory"] = (
-            figures.nearest_histogram(
-                near, "Chamfer distance to the nearest training shape (unit sphere)"
-            ),
+            figures.nearest_histogram(near, label),
             "How near to a training shape samples are, and shapes that were not trained on. Copies "
             "rise at 0.",
         )

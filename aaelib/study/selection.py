@@ -1,6 +1,7 @@
 """Select the shapes that a model has not seen, by the card beside it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -61,19 +62,33 @@ def select(card, shapes, everything=False, limit=200, seed=0):
     ValueError
         If fewer than two shapes are left.
     """
-    known, namesakes = _known(card, shapes)
-    used = known["training"] | known["validation"]
-    chosen, which = _chosen(used, namesakes, "split" in card, everything)
+    n, split = len(shapes), card.get("split", {})
+    is_its_folder = bool(shapes.folder) and card.get("folder") == shapes.folder
+    known, namesakes = _known(split, shapes, is_its_folder)
+    used, doubtful = known["training"] | known["validation"], namesakes.sum()
+    chosen = np.arange(n)
+    if not split:
+        which = f"all {n} shapes; which of them the model was trained on is not known"
+    elif everything:
+        which = f"all {n} shapes; the model was trained on or selected by {used.sum()}"
+        which += f", and {doubtful} more have names of such" if doubtful else ""
+    else:
+        chosen = np.flatnonzero(~(used | namesakes))
+        which = f"the {len(chosen)} of {n} shapes that the model was neither trained on nor "
+        which += "selected by"
+        which += f", without {doubtful} that have names of such" if doubtful else ""
     if len(chosen) < 2:
         raise ValueError(
             f"{shapes.folder or shapes.source}: {which}, and 2 or more are needed to evaluate; "
             "name a folder with others, or evaluate all, those it was trained on as well (--all)"
         )
-    if "split" in card and not _is_of(card, shapes):
+    if split and not is_its_folder:
         which += " (as far as points and names tell)"
     if len(chosen) > limit:
-        chosen, which = _drawn(shapes, chosen, limit, seed), f"{which}, {limit} of them drawn"
-    trained = np.flatnonzero(known["training"])
+        which += f", {limit} of them drawn"
+    if earlier := card.get("weights_from"):
+        which += f"; it started from the weights of {Path(earlier).name}, which may have seen them"
+    chosen, trained = _drawn(shapes, chosen, limit, seed), np.flatnonzero(known["training"])
     return Selection(
         chosen,
         which,
@@ -83,7 +98,7 @@ def select(card, shapes, everything=False, limit=200, seed=0):
     )
 
 
-def _known(card, shapes):
+def _known(split, shapes, is_its_folder):
     """
     Masks of the shapes that a model was trained on, selected by or kept from, and of namesakes.
 
@@ -98,36 +113,14 @@ def _known(card, shapes):
     namesakes : (n,) bool array
         Of shapes that are not known, but have such a name.
     """
-    digests, split = [digest(cloud) for cloud in shapes.points], card.get("split", {})
+    digests = [digest(cloud) for cloud in shapes.points]
     known, namesakes = {}, np.zeros(len(shapes), bool)
     for part in PARTS:
         members = split.get(part, {})
         is_named = np.isin(shapes.names, list(members))
-        known[part] = np.isin(digests, list(members.values()))
-        known[part] |= is_named & _is_of(card, shapes)
+        known[part] = np.isin(digests, list(members.values())) | (is_named & is_its_folder)
         namesakes |= is_named & (part != "test")
     return known, namesakes & ~np.any(list(known.values()), axis=0)
-
-
-def _is_of(card, shapes):
-    """Whether a model was trained on the folder that shapes are from."""
-    return bool(shapes.folder) and card.get("folder") == shapes.folder
-
-
-def _chosen(used, namesakes, is_told, everything):
-    """Indices of the shapes to evaluate, and a sentence part that says which they are."""
-    n, doubtful = len(used), namesakes.sum()
-    if not is_told:
-        which = f"all {n} shapes; which of them the model was trained on is not known"
-        return np.arange(n), which
-    if everything:
-        which = f"all {n} shapes; the model was trained on or selected by {used.sum()}"
-        which += f", and {doubtful} more have names of such" if doubtful else ""
-        return np.arange(n), which
-    chosen = np.flatnonzero(~(used | namesakes))
-    which = f"the {len(chosen)} of {n} shapes that the model was neither trained on nor selected by"
-    which += f", without {doubtful} that have names of such" if doubtful else ""
-    return chosen, which
 
 
 def _drawn(shapes, index, limit, seed):

@@ -55,12 +55,12 @@ def build(results):
     with locked(site):
         shutil.rmtree(work, ignore_errors=True)
         source = work / "source"
-        shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("_build"))
-        shutil.copytree(NOTEBOOKS / "images", source / "notebooks" / "images")
-        measured = shutil.ignore_patterns("*.py", "__pycache__")
-        shutil.copytree(ROOT / "benchmarks", source / "benchmarks", ignore=measured)
-        if (results / "tables").exists():
-            shutil.copytree(results / "tables", source / "_static" / "tables")
+        folders = {DOCS: "", NOTEBOOKS / "images": "notebooks/images"}
+        folders |= {ROOT / "benchmarks": "benchmarks", results / "tables": "_static/tables"}
+        ignored = shutil.ignore_patterns("_build", "__pycache__")
+        for folder, place in folders.items():
+            if folder.exists():
+                shutil.copytree(folder, source / place, ignore=ignored, dirs_exist_ok=True)
         shutil.copy(TEMPLATES / "page.js", source / "_static")
         share_plotly(source / "_static")
         pages = []
@@ -148,10 +148,14 @@ class Page:
             picture.parent.mkdir(exist_ok=True)
             picture.write_bytes(b64decode(data["image/png"]))
             self.pictures[name] = f"_static/figures/{name}.png"
-        shown = {"caption": self.figures.get(name, ""), "picture": self.pictures.get(name)}
-        shown["cell"] = f"{self.name}.html#cell-{cell}"
-        figure = json.dumps(data[PLOTLY]) if PLOTLY in data else None
-        self.live[name] = live_figure(figure, name=name, **shown)
+        self.live[name] = render(
+            "figure.html.j2",
+            figure=json.dumps(data[PLOTLY]) if PLOTLY in data else None,
+            name=name,
+            caption=self.figures.get(name, ""),
+            picture=self.pictures.get(name),
+            cell=f"{self.name}.html#cell-{cell}",
+        )
         here = self.live[name].replace('src="_static', 'src="../_static')
         return here.replace(f'href="{self.name}.html', 'href="')
 
@@ -170,12 +174,6 @@ class Page:
 
 def _is_text(output):
     return "text/markdown" in output.get("data", {})
-
-
-def live_figure(figure, **shown):
-    """HTML of a figure (its JSON, or None) and its picture, for `templates/page.js`."""
-    # "</script>" in a label would end the element that holds it.
-    return render("figure.html.j2", figure=figure and figure.replace("<", "\\u003c"), **shown)
 
 
 def store(executed, stored):

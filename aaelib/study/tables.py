@@ -190,12 +190,11 @@ def summary(evaluated, metrics_registry=METRICS):
         For each metric a column with its mean over splits, then one (`..._sd`) with its standard
         deviation over splits, NaN for a single split.
     """
-    return _means_and_sds(
-        {
-            name: {metric: [_mean(run[metric]) for run in runs] for metric in metrics_registry}
-            for name, runs in evaluated.items()
-        }
-    )
+
+    def means(runs, metric):
+        return [_mean(run[metric]) for run in runs]
+
+    return _means_and_sds(evaluated, metrics_registry, means)
 
 
 def summary_of_draws(evaluated):
@@ -213,24 +212,21 @@ def summary_of_draws(evaluated):
         Columns as in `summary`. `..._sd` is NaN for errors of reconstruction, which have no draws,
         and for a single draw.
     """
-    return _means_and_sds(
-        {
-            name: {
-                metric: run[metric] if metric in GENERATIVE.values() else [_mean(run[metric])]
-                for metric in METRICS
-            }
-            for name, (run,) in evaluated.items()
-        }
-    )
+
+    def draws(runs, metric):
+        values = runs[0][metric]
+        return values if metric in GENERATIVE.values() else [_mean(values)]
+
+    return _means_and_sds(evaluated, METRICS, draws)
 
 
-def _means_and_sds(values):
-    """A row for each name, from name -> metric -> values: "metric", "metric_sd"."""
-    rows = {name: {} for name in values}
-    for name, metrics in values.items():
-        for metric, each in metrics.items():
-            rows[name][metric] = _mean(each)
-            rows[name][f"{metric}_sd"] = np.std(each, ddof=1) if len(each) > 1 else np.nan
+def _means_and_sds(evaluated, metrics, values_of):
+    """A row for each name, with columns "metric" and "metric_sd" of its values."""
+    rows = {name: {} for name in evaluated}
+    for (name, runs), metric in product(evaluated.items(), metrics):
+        values = values_of(runs, metric)
+        rows[name][metric] = _mean(values)
+        rows[name][f"{metric}_sd"] = np.std(values, ddof=1) if len(values) > 1 else np.nan
     return pd.DataFrame(rows).T.rename_axis("model")
 
 
@@ -321,19 +317,13 @@ def by_kind(kinds, evaluated):
 
     `kinds` are those of the unseen shapes, (n,) for each result in the lists of `evaluated`.
     """
-    of_all = np.concatenate(kinds)
-    return pd.DataFrame(
-        {
-            name: {
-                f"{kind} {metric}": np.concatenate([run[metric] for run in runs])[
-                    of_all == kind
-                ].mean()
-                for kind in np.unique(of_all)[::-1]
-                for metric in ("chamfer", "surface_mm")
-            }
+    of_all, columns = np.concatenate(kinds), {}
+    for kind, metric in product(np.unique(of_all)[::-1], ("chamfer", "surface_mm")):
+        columns[f"{kind} {metric}"] = {
+            name: np.concatenate([run[metric] for run in runs])[of_all == kind].mean()
             for name, runs in evaluated.items()
         }
-    ).T.rename_axis("model")
+    return pd.DataFrame(columns).rename_axis("model")
 
 
 def error_maps(unseen, measured):
@@ -358,13 +348,12 @@ def error_maps(unseen, measured):
         name: np.abs(surface_errors(each["reconstruction"], unseen.surfaces))
         for name, each in measured.items()
     }
-    for kind in np.unique(unseen.kinds)[::-1]:
-        mean = SocketSurface(grids[unseen.kinds == kind].mean(axis=0)).mesh()
-        for name, each in errors.items():
-            of_kind = each[unseen.kinds == kind].mean(axis=0)
-            meshes.append(mean)
-            values.append(vertex_values(of_kind))
-            labels.append(f"{kind}, {name}: {of_kind.mean():.2f} mm")
+    for kind, (name, each) in product(np.unique(unseen.kinds)[::-1], errors.items()):
+        is_kind = unseen.kinds == kind
+        of_kind = each[is_kind].mean(axis=0)
+        meshes.append(SocketSurface(grids[is_kind].mean(axis=0)).mesh())
+        values.append(vertex_values(of_kind))
+        labels.append(f"{kind}, {name}: {of_kind.mean():.2f} mm")
     return meshes, values, labels
 
 
@@ -440,11 +429,12 @@ def change(frame, column, start, end):
         Such as "0.00156 → 0.00133 (15 % lower)".
     """
     before, after = frame.loc[start, column], frame.loc[end, column]
-    if after == before:
-        return f"{before:.3g} → {after:.3g} (the same)"
-    share = abs(after / before - 1)
-    way = "lower" if after < before else "higher"
-    return f"{before:.3g} → {after:.3g} ({share:.0%} {way})".replace("%", " %")
+    told = "the same"
+    if after != before:
+        share = f"{abs(after / before - 1):.0%}".replace("%", " %")
+        told = "less than 1 %" if share == "0 %" else share
+        told += " lower" if after < before else " higher"
+    return f"{before:.3g} → {after:.3g} ({told})"
 
 
 def answers(claims, claim):

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ..shapes.sources import BUNDLED_CORPUS, BUNDLED_SOCKETS
@@ -29,10 +29,10 @@ STAND_INS = "-stand-ins"  # after a profile's name: its reference on bundled soc
 
 _COLUMNS = ["table", "row", "column", "reference", "fresh"]
 _COLUMNS += ["difference", "relative_difference", "tolerance", "verdict"]
-_Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Share = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Tolerance:
     """
     How far some cells may be from their reference on another machine.
@@ -56,15 +56,12 @@ class Tolerance:
     column: str = "*"
     relative: _Share = 0.0
     absolute: _Share = 0.0
-    any: bool = False
+    any: StrictBool = False
 
     def fits(self, *names):
         """Whether the rule is for the cell of that table, row and column."""
-        patterns = (each.split("|") for each in (self.table, self.row, self.column))
-        return all(
-            any(fnmatchcase(name, pattern) for pattern in each)
-            for name, each in zip(names, patterns, strict=True)
-        )
+        pairs = zip(names, (self.table, self.row, self.column), strict=True)
+        return all(any(fnmatchcase(name, each) for each in some.split("|")) for name, some in pairs)
 
     def allows(self, reference, fresh):
         """Whether two numbers (NaN: the cell is a text or empty) are near enough."""
@@ -87,16 +84,15 @@ def load_tolerances(path):
     Raises ValueError for a rule without a reason, with an unknown key, or with a value of the wrong
     type.
     """
-    tolerances = []
-    for rule in yaml.safe_load(Path(path).read_text(encoding="utf-8")):
-        try:
-            tolerances.append(Tolerance(**rule))
-        except ValidationError as error:
-            # YAML 1.1 reads 1e-3 as a text: it wants 0.001 or 1.0e-3.
-            wrong = error.errors()[0]
-            given = f"{wrong['loc'][0]} is {wrong['input']!r}; {wrong['msg']}"
-            raise ValueError(f"{path}, rule {len(tolerances) + 1}: {given}") from error
-    return tolerances
+    rules = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    try:
+        return TypeAdapter(list[Tolerance]).validate_python(rules)
+    except ValidationError as error:
+        # YAML 1.1 reads 1e-3 as a text: it wants 0.001 or 1.0e-3.
+        wrong = error.errors()[0]
+        place, key = wrong["loc"]
+        given = f"{key} is {wrong['input']!r}; {wrong['msg']}"
+        raise ValueError(f"{path}, rule {place + 1}: {given}") from error
 
 
 # Comparing ------------------------------------------------------------------------------------
@@ -152,25 +148,22 @@ def compare(fresh, reference, tolerances):
     profile = Path(reference).name.removesuffix(STAND_INS)
     fresh = _read(fresh, f"run `make reproduce PROFILE={profile}` first")
     reference = _read(reference, f"`make store PROFILE={profile}` makes a run the reference")
-    differences, counts = _only_one("table", fresh, reference), {}
+    differences, cells = _only_one("table", fresh, reference), {}
     for each in differences:
         if each["verdict"] == "new" and each["table"].startswith(EXTRA):
             each["verdict"] = "extra"
     for table in sorted(fresh.keys() & reference.keys()):
         _check_provenance(table, fresh[table], reference[table])
-        records, n_cells = _compare_tables(table, fresh[table], reference[table], tolerances)
+        records, cells[table] = _compare_tables(table, fresh[table], reference[table], tolerances)
         differences += records
-        counts[table] = {"cells": n_cells, "equal": n_cells}
-    differences = pd.DataFrame(differences, columns=_COLUMNS).sort_values(
-        "verdict", key=lambda verdicts: verdicts.map(VERDICTS.index), kind="stable"
-    )
-    texts = ["row", "column", "tolerance"]
-    differences[texts] = differences[texts].astype(object).fillna("")
-    counts = pd.DataFrame(counts, index=["cells", "equal"]).T.rename_axis("table")
+    differences.sort(key=lambda each: VERDICTS.index(each["verdict"]))
+    unnamed = dict.fromkeys(("row", "column", "tolerance"), "")
+    differences = pd.DataFrame([unnamed | each for each in differences], columns=_COLUMNS)
+    counts = pd.DataFrame({"cells": cells, "equal": cells}, dtype=int).rename_axis("table")
     tally = pd.crosstab(differences["table"], differences["verdict"])
     counts = counts.join(tally.reindex(columns=VERDICTS[::-1]), how="outer").fillna(0).astype(int)
     counts["equal"] -= counts["moved"] + counts["within tolerance"]
-    return differences.reset_index(drop=True), counts
+    return differences, counts
 
 
 def _files(folder):

@@ -126,7 +126,8 @@ class Study:
     def provenance(self):
         """Source, profile and splits, as captions name them."""
         source = html.escape(str(self.source), quote=False)  # folders can be called anything
-        return f"{source} · profile {self.profile} · {counted(self['splits'], 'split')}"
+        n = len(self["splits"])
+        return f"{source} · profile {self.profile} · {n} split{'s' * (n != 1)}"
 
     def table(self, name, frame, caption=None):
         """
@@ -194,8 +195,3 @@ class Study:
         with replacing(self.folder / "conclusions" / f"{self.notebook}.md") as temporary:
             temporary.write_text(text + "\n")
         display(Markdown(text))
-
-
-def counted(things, name):
-    """How many there are, in words: "1 split", "5 splits"."""
-    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
