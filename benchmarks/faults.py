@@ -254,4 +254,4 @@ _HEAD = """## Writes that failed
 _NOTE = """The n-th call of each thread, one kind of call a run (`write`, `pwrite64`, `fsync`,
 `rename` or `openat`; seed {seed}), fails with ENOSPC or EIO, by `strace`. Each run begins with the
 outputs of an earlier one. Afterwards each output has to be the old one or the new one, bit for bit,
-all of them new where the run ended without an error; and a second run has to come to the new ones."""
+all of them new where the run ended without an error; and a second run must come to the new ones."""

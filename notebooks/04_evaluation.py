@@ -24,7 +24,7 @@ from IPython.display import Markdown
 
 from aaelib.models.runs import card_of
 from aaelib.study import Study, answers, baselines, cards, checks, conditions, even, figures, tables
-from aaelib.study.conditions import BEFORE, BEST, FACTORS
+from aaelib.study.conditions import BEFORE, FACTORS
 
 study = Study(profile, "04_evaluation")
 study.source = card_of(conditions.path_of(study, FACTORS[-1]))["source"]
@@ -61,7 +61,8 @@ study.figure(
 study.table(
     "T0_paper",
     answers.paper_beside(found),
-    "Claims of Costa et al. (Displays 74, 2022), where they stand, and what is found here.",
+    "Claims of Costa et al. (Displays 74, 2022), where they stand, and what is found here. Transfer "
+    "here takes the encoder alone, the best way on validation sockets; the paper takes all networks.",
 )
 
 # %% [markdown]

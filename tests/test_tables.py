@@ -199,7 +199,7 @@ def test_claims_are_contrasts_with_an_answer(two_by_two):
     assert (table["mean"].iloc[2], table.p.iloc[2]) == (0, 1)
     higher = tables.claims(two_by_two, listed, {"mm": ("share", "higher")})
     assert list(higher.answer) == ["contradicted", "supported", "undecided"]
-    assert tables.answers(table, "a helps") == "supported (error)"
+    assert tables.answers(table, "a helps") == "supported by error"
 
 
 def test_answers_are_by_p_values_that_holm_corrects(monkeypatch, two_by_two):

@@ -450,9 +450,14 @@ def answers(claims, claim):
     Returns
     -------
     str
-        Such as "supported (Chamfer distance, coverage), undecided (JSD)".
+        Such as "supported by Chamfer distance and coverage, undecided by JSD", or "undecided by
+        all 4 measures".
     """
     # Without the unit.
     rows = claims.loc[[claim]].assign(metric=lambda found: found.metric.str.split(",").str[0])
+    if len(rows) > 1 and rows.answer.nunique() == 1:
+        count = "both" if len(rows) == 2 else f"all {len(rows)}"
+        return f"{rows.answer.iloc[0]} by {count} measures"
     said = rows.groupby("answer", sort=False).metric.agg(", ".join)
-    return ", ".join(f"{answer} ({metrics})" for answer, metrics in said.items())
+    said = said.str.replace(r", ([^,]*)$", r" and \1", regex=True)
+    return ", ".join(f"{answer} by {metrics}" for answer, metrics in said.items())
