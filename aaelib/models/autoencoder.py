@@ -118,14 +118,9 @@ class AdversarialAutoencoder(keras.Model):
     # Keras ------------------------------------------------------------------------------------
 
     def get_config(self):
-        return {
-            "name": self.name,
-            "recipe": dataclasses.asdict(self.recipe),
-            "scale": self.scale,
-            "seed": self.seed,
-            "frozen": self.frozen,
-            "noise": self.noise,
-        }
+        names = "name", "scale", "seed", "frozen", "noise"
+        entries = {name: getattr(self, name) for name in names}
+        return entries | {"recipe": dataclasses.asdict(self.recipe)}
 
     def compile(self, *optimizers):
         """

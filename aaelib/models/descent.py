@@ -23,8 +23,10 @@ def updater(optimizer, variables):
     # strategy replicas meet in the optimizer, which a compiled function does not allow.
     if not tf.distribute.has_strategy():
         apply = tf.function(apply, jit_compile=True)
-    # Zero for what the loss does not depend on, such as an encoder's standard deviations.
-    return lambda tape, loss: apply(tape.gradient(loss, variables, unconnected_gradients="zero"))
+    values = [variable.value for variable in variables]  # TensorFlow's: Keras' have no zeros
+    # For what the loss does not depend on, such as an encoder's standard deviations.
+    zero = tf.UnconnectedGradients.ZERO
+    return lambda tape, loss: apply(tape.gradient(loss, values, unconnected_gradients=zero))
 
 
 def descend(variables, loss, batches, rate, name):
@@ -48,9 +50,19 @@ class _Descent(keras.Model):
         super().__init__()
         self.measure, self.update, self.built = loss, update, True
 
-    def train_step(self, batch):
+    def train_step(self, *batch):
         """Take one step of gradient descent."""
         with tf.GradientTape() as tape:
             loss = self.measure(*batch)
         self.update(tape, loss)
-        return {}
+
+    def make_train_function(self, force=False):
+        # TensorFlow optimizes the graph of a step that returns something, as Keras' own must:
+        # weights would move by rounding. Nobody looks at this loss.
+        step = tf.function(self.train_step)
+
+        def train_function(iterator):
+            step(*next(iterator))
+            return {}
+
+        self.train_function = train_function

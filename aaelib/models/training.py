@@ -302,9 +302,9 @@ def estimate_noise(aae, clouds):
         aae.noise = 10.0**exponent
         return np.mean(aae.codes(clouds) ** 2) / aae.recipe.prior_std**2 - 1
 
-    least, most = (excess(exponent) for exponent in _NOISE_EXPONENTS)
-    if least > 0 > most:
-        exponent = brentq(excess, *_NOISE_EXPONENTS, xtol=0.05)
+    least, most = _NOISE_EXPONENTS
+    if excess(least) > 0 > excess(most):
+        exponent = brentq(excess, least, most, xtol=0.05)
     else:
-        exponent = _NOISE_EXPONENTS[abs(most) < abs(least)]
+        exponent = min(least, most, key=lambda exponent: abs(excess(exponent)))
     aae.noise = 10.0**exponent
