@@ -183,13 +183,13 @@ def work(name, batch, steps):
     clock = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
     )
-    with devices.scope():
+    with devices.strategy().scope():
         aae = autoencoder.AdversarialAutoencoder(recipes.recipe(name))
         aae.compile(*training.optimizers_of(aae.recipe, _WARM + steps))
     batches = tf.data.Dataset.from_tensors(tf.constant(sockets(batch))).repeat()
     aae.fit(devices.shared(batches), steps_per_epoch=_WARM + steps, callbacks=[clock], verbose=0)
     measured = {"steps": np.diff(ends[_WARM - 1 :]).tolist()}
-    if devices.strategy():
+    if devices.strategy().num_replicas_in_sync > 1:
         size = traffic(name).bytes // 4
         measured |= {"empty": _sum_time(1), "full": _sum_time(size), "bytes": 4 * size}
     return measured

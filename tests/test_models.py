@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 from conftest import TINY
 from scipy.spatial import cKDTree
-from scipy.special import softmax
 from scipy.stats import norm
 
 from aaelib.models import (
@@ -68,17 +67,16 @@ def weights(model):
 
 def test_paper_recipe_is_the_published_architecture():
     model = autoencoder.AdversarialAutoencoder(recipes.recipe("paper", n_points=128))
-    encoder = {layer.name: layer for layer in model.encoder.layers}
-    assert [encoder[f"point_{i}"].units for i in range(1, 6)] == [64, 128, 256, 256, 512]
-    assert encoder["input_transform"].transform.units == 3**2
-    assert encoder["feature_transform"].transform.units == 128**2
-    mean, std = model.encoder(np.random.default_rng(0).normal(size=(2, 128, 3)))
-    assert (mean.shape[-1], std.shape[-1]) == (256, 256)
+    widths = [
+        [layer.units for layer in getattr(model, name).layers if hasattr(layer, "units")]
+        for name in networks.NETWORKS
+    ]
+    assert widths[0] == [64, 128, 256, 256, 512, 256, 256]  # a mean and a standard deviation
+    assert widths[1:] == [[256, 512, 1024, 3 * 128], [512, 512, 128, 64, 1]]
+    transforms = [model.encoder.get_layer(f"{name}_transform") for name in ("input", "feature")]
+    assert [layer.transform.units for layer in transforms] == [3**2, 128**2]
+    _, std = model.encoder(np.random.default_rng(0).normal(size=(2, 128, 3)))
     assert (np.asarray(std) > 0).all()
-    widths = [layer.units for layer in model.decoder.layers if hasattr(layer, "units")]
-    assert widths == [256, 512, 1024, 3 * 128]
-    widths = [layer.units for layer in model.discriminator.layers if hasattr(layer, "units")]
-    assert widths == [512, 512, 128, 64, 1]
 
 
 def test_transform_net_starts_as_the_identity_and_costs_nothing_there(clouds):
@@ -142,12 +140,7 @@ def test_standardized_codes_have_the_moments_of_the_prior(clouds):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"adversarial": "cross-entropy"},
-        {"precision": "mixed_bfloat16"},
-    ],
+    "changes", [{}, {"adversarial": "cross-entropy"}, {"precision": "mixed_bfloat16"}]
 )
 def test_training_learns_to_reconstruct(clouds, changes):
     model = compiled(autoencoder_rate=1e-2, generator_rate=1e-2, **changes)
@@ -195,17 +188,6 @@ def test_deception_moves_codes_towards_the_prior(clouds):
 PRIOR_STD = 0.2
 
 
-def test_linear_models_are_the_sum_of_means_and_modes_by_their_gates():
-    layer, rng = networks.LinearModels(3, 4), np.random.default_rng(0)
-    layer.build((None, 2))
-    layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
-    codes = rng.normal(size=(7, 2)).astype(np.float32)
-    gate_kernel, gate_bias, terms = layer.get_weights()
-    gates = softmax(codes @ gate_kernel + gate_bias, axis=1)
-    expected = sum(gates[:, [k]] * (terms[k, 0] + codes @ terms[k, 1:]) for k in range(3))
-    np.testing.assert_allclose(layer(codes), expected, atol=1e-5)
-
-
 def ellipsoid(seed, n_points=64):
     """A linear model of two modes, width and length, of points of a sphere around the origin."""
     directions = np.random.default_rng(seed).normal(size=(n_points // 2, 3))
@@ -231,20 +213,10 @@ def test_modes_without_a_number_are_left_out_and_numbers_without_a_mode_do_nothi
     np.testing.assert_allclose(long.decode(code)[0], expected, atol=1e-3)
 
 
-SHARES = (0.2, 0.3, 0.5)
-
-
-@pytest.fixture(scope="module")
-def three_kinds():
-    """A model that starts at three kinds of ellipsoids, and what they are."""
+def test_the_first_number_chooses_the_kind_and_the_others_are_its_weights():
     model = tiny(linear_models=3, code_size=3, prior_std=PRIOR_STD)
     starts = [ellipsoid(seed) for seed in range(3)]
-    transfer.start_decoder_at_models(model, starts, SHARES)
-    return model, starts
-
-
-def test_the_first_number_chooses_the_kind_and_the_others_are_its_weights(three_kinds):
-    model, starts = three_kinds
+    transfer.start_decoder_at_models(model, starts, [0.2, 0.3, 0.5])
     codes = model.draw_prior(300)
     first, weights = codes[:, 0] / PRIOR_STD, codes[:, 1:] / PRIOR_STD
     thresholds = norm.ppf([0.2, 0.5])
@@ -256,11 +228,8 @@ def test_the_first_number_chooses_the_kind_and_the_others_are_its_weights(three_
     for i in np.flatnonzero(clear):
         expected = 100 * of_model(starts[kinds[i]], weights[i])
         np.testing.assert_allclose(decoded[i], expected, atol=0.2)
-
-
-def test_at_a_threshold_two_kinds_are_mixed_half_and_half(three_kinds):
-    model, starts = three_kinds
-    for k, threshold in enumerate(norm.ppf([0.2, 0.5])):
+    # At a threshold they are mixed half and half.
+    for k, threshold in enumerate(thresholds):
         decoded = model.decode([[PRIOR_STD * threshold, 0, 0]])[0]
         expected = 100 * (starts[k][0] + starts[k + 1][0]) / 2
         np.testing.assert_allclose(decoded, expected, atol=1e-2)
@@ -410,9 +379,7 @@ def test_refined_codes_are_finite_whatever_the_cloud(ellipsoids):
     ("name", "changes"),
     [("compact", {"refinement_steps": 4}), ("paper", {"frozen": {"encoder": "point_2"}})],
 )
-def test_a_loaded_model_reconstructs_and_trains_on_as_the_saved_one(
-    clouds, name, changes, tmp_path
-):
+def test_a_saved_model_reconstructs_and_trains_on_as_before(clouds, name, changes, tmp_path):
     model = compiled(name, **changes)
     step(model, clouds, times=3)
     model.noise = 1e-4
@@ -424,28 +391,6 @@ def test_a_loaded_model_reconstructs_and_trains_on_as_the_saved_one(
     step(model, clouds, times=2)
     step(loaded, clouds, times=2)
     np.testing.assert_array_equal(weights(loaded), weights(model))
-
-
-def test_a_model_without_optimizers_is_saved_and_loaded(clouds, tmp_path):
-    model = tiny()
-    model.save(tmp_path / "model.keras")
-    loaded = files.load(tmp_path / "model.keras")
-    assert not loaded.compiled
-    np.testing.assert_array_equal(loaded.reconstruct(clouds), model.reconstruct(clouds))
-
-
-# Transfer
-
-
-def test_frozen_layers_do_not_learn_and_later_ones_do(clouds):
-    model = compiled(frozen={"encoder": "point_1", "decoder": "hidden_1"})
-    before = {n: getattr(model, n).get_weights() for n in networks.NETWORKS}
-    step(model, clouds, times=2)
-    for network in ("encoder", "decoder"):
-        after = getattr(model, network).get_weights()
-        same = [np.array_equal(a, b) for a, b in zip(before[network], after, strict=True)]
-        assert same[:2] == [True, True], network
-        assert not any(same[2:]), network
 
 
 # Bad input
@@ -460,6 +405,10 @@ def test_frozen_layers_do_not_learn_and_later_ones_do(clouds):
         (lambda: tiny(frozen={"encoder": "point_9"}), "no layer 'point_9'; it has .*point_1"),
         (lambda: start_at(1, linear_models=2), "1 shape models .* linear_models = 2"),
         (lambda: start_at(1, linear_models=1, normalization="unit-sphere"), "is 'unit-sphere'"),
+        # Weights that mean something else.
+        (lambda: take("decoder", prior_std=1.0), "prior_std"),
+        (lambda: take("encoder", normalization="unit-sphere"), "normalization"),
+        (lambda: take("discriminator", adversarial="cross-entropy"), "adversarial"),
     ],
 )
 def test_what_a_model_cannot_do_is_named(wrong, message):
@@ -469,6 +418,10 @@ def test_what_a_model_cannot_do_is_named(wrong, message):
 
 def start_at(count, **changes):
     transfer.start_decoder_at_models(tiny(**changes), [ellipsoid(0)] * count, [1.0] * count)
+
+
+def take(network, **changes):
+    transfer.start_from(tiny(), tiny(**changes), [network])
 
 
 # Weights to take away
@@ -505,13 +458,18 @@ def test_a_shipped_model_is_loaded_by_name_if_it_is_the_published_file(tmp_path,
 # Frozen layers, generators, validation in batches
 
 
-def test_frozen_codes_stay_whatever_is_measured_or_learnt(clouds):
+def test_frozen_layers_stay_whatever_is_measured_or_learnt_and_later_ones_learn(clouds):
     """Moments by which codes are standardized, too: neither training nor calibration moves them."""
-    model = compiled(frozen={"encoder": "codes"})
-    before, others = model.encode(clouds), 3 * clouds[:, ::-1] ** 2 / 100
+    model = compiled(frozen={"encoder": "codes", "decoder": "hidden_1"})
+    codes, decoder = model.encode(clouds), model.decoder.get_weights()
+    others = 3 * clouds[:, ::-1] ** 2 / 100
     step(model, others, times=3)
     model.calibrate([normalized(others)])
-    np.testing.assert_array_equal(model.encode(clouds), before)
+    np.testing.assert_array_equal(model.encode(clouds), codes)
+    pairs = zip(decoder, model.decoder.get_weights(), strict=True)
+    same = [np.array_equal(*pair) for pair in pairs]
+    assert all(same[:2])
+    assert not any(same[2:])
 
 
 def test_a_model_is_read_without_a_change_of_the_generators(tmp_path):
@@ -519,10 +477,9 @@ def test_a_model_is_read_without_a_change_of_the_generators(tmp_path):
     tiny().save(tmp_path / "tiny.keras")
     for name in ("tiny.npz", "tiny.keras"):
         random.seed(5), np.random.seed(5)  # noqa: NPY002
-        expected = random.random(), np.random.random()  # noqa: NPY002
-        random.seed(5), np.random.seed(5)  # noqa: NPY002
+        before = random.getstate(), str(np.random.get_state())  # noqa: NPY002
         files.load(tmp_path / name)
-        assert (random.random(), np.random.random()) == expected  # noqa: NPY002
+        assert (random.getstate(), str(np.random.get_state())) == before  # noqa: NPY002
 
 
 def test_validation_in_batches_is_that_of_all_shapes_at_once(clouds):
@@ -535,42 +492,6 @@ def test_validation_in_batches_is_that_of_all_shapes_at_once(clouds):
         assert batches[name] == pytest.approx(once[name], rel=1e-4), name
     spread = model.codes(five).std(axis=0).mean() / model.recipe.prior_std
     assert batches["code_spread"] == pytest.approx(spread, rel=1e-4)
-
-
-@pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("counts", [(4, 1), (1, 4), (4, 2)])
-def test_a_loss_of_other_numbers_of_clouds_is_refused(clouds, known, counts):
-    a, b = (tf.constant(normalized(clouds)[:count]) for count in counts)
-    signature = [tf.TensorSpec([None, 64, 3])] * 2
-    in_graph = tf.function(losses.chamfer_loss, input_signature=None if known else signature)
-    with pytest.raises(ValueError if known else tf.errors.InvalidArgumentError, match="a has"):
-        in_graph(a, b)
-    with pytest.raises(ValueError, match="a has"):
-        losses.chamfer_loss(a, b)
-
-
-@pytest.mark.parametrize(
-    ("changes", "networks_taken"),
-    [
-        ({"prior_std": 1.0}, ("decoder",)),
-        ({"normalization": "unit-sphere"}, ("encoder",)),
-        ({"adversarial": "cross-entropy"}, ("discriminator",)),
-    ],
-)
-def test_weights_that_mean_something_else_are_refused_by_name(changes, networks_taken):
-    with pytest.raises(ValueError, match=next(iter(changes))):
-        transfer.start_from(tiny(), tiny(**changes), networks_taken)
-
-
-@pytest.mark.parametrize("rate", [0, "0", 0.0, 1])
-def test_a_constant_rate_may_be_any_number(clouds, rate):
-    model = compiled(generator_rate=rate, decay="constant", shared_pass=True)
-    before = model.encoder.get_layer("point_1").get_weights()
-    step(model, clouds)
-    after = model.encoder.get_layer("point_1").get_weights()
-    assert all(np.array_equal(*pair) for pair in zip(before, after, strict=True)) == (
-        not float(rate)
-    )
 
 
 def test_clouds_far_away_are_those_near_by(clouds):

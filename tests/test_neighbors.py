@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from aaelib.metrics.neighbors import mean_squared_distance, nearest, searchable
+from aaelib.metrics.neighbors import nearest, searchable
 
 
 def clouds(n, n_points, seed=0):
@@ -35,17 +35,3 @@ def test_a_query_that_is_not_finite_finds_the_first_point_and_leaves_the_others_
     assert found[3] == 0
     others = np.arange(20) != 3
     np.testing.assert_array_equal(found[others], cKDTree(b).query(a[others])[1])
-
-
-def test_a_large_offset_that_is_said_costs_no_digits():
-    a, b = clouds(2, 200).astype(float) * 1e-3
-    expected = nearest(searchable(a), searchable(b))
-    moved = (searchable(cloud + 1e4, middle=[1e4] * 3, size=1e-3) for cloud in (a, b))
-    np.testing.assert_array_equal(nearest(*moved), expected)
-
-
-def test_mean_squared_distance_is_numpys():
-    a, b = clouds(2, 90).astype(float)
-    indices = np.random.default_rng(0).integers(0, 90, 90).astype(np.int32)
-    expected = ((a - b[indices]) ** 2).sum(axis=1).mean()
-    assert mean_squared_distance(a, b, indices) == pytest.approx(expected, rel=1e-12)

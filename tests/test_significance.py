@@ -55,14 +55,6 @@ def test_both_levels_add_their_variances():
     assert found.high - found.low == pytest.approx(2 * 1.96 * np.sqrt(variance), rel=0.08)
 
 
-def test_the_order_does_not_matter_and_the_sign_turns_the_interval(differences):
-    found, turned = bootstrap(differences), bootstrap(-differences)
-    assert (-turned.high, -turned.low, turned.p) == pytest.approx((found.low, found.high, found.p))
-    mixed = np.random.default_rng(1).permuted(differences[::-1], axis=1)
-    again, length = bootstrap(mixed), found.high - found.low
-    assert [again.low, again.high] == pytest.approx([found.low, found.high], abs=0.05 * length)
-
-
 @pytest.mark.parametrize("between", [0.0, 0.3, 1.0])
 def test_the_interval_holds_the_truth_and_p_says_the_same(between):
     rng = np.random.default_rng(6)
@@ -116,15 +108,6 @@ def test_in_one_dimension_it_is_the_square_of_scipys():
     assert statistic == pytest.approx(stats.energy_distance(a, b) ** 2)
 
 
-def test_turning_and_moving_both_samples_changes_nothing_and_scaling_scales():
-    rng = np.random.default_rng(8)
-    a, b = rng.normal(size=(30, 5)), rng.normal(0.3, 1, size=(40, 5))
-    turn = np.linalg.qr(rng.normal(size=(5, 5)))[0]
-    statistic, p = energy_test(a, b)
-    assert energy_test(a @ turn + 7, b @ turn + 7) == (pytest.approx(statistic), p)
-    assert energy_test(3 * a, 3 * b) == (pytest.approx(3 * statistic), p)
-
-
 def test_p_is_uniform_where_the_distribution_is_one():
     rng = np.random.default_rng(9)
     p = [energy_test(*rng.normal(size=(2, 15, 3)), 99, seed)[1] for seed in range(200)]
@@ -149,10 +132,7 @@ def test_p_is_small_where_it_is_not(other):
         (bootstrap, [np.ones(5)], r"\(5,\), not \(n_splits, n_items\)"),
         (bootstrap, [np.ones((3, 0))], r"\(3, 0\)"),
         (bootstrap, [np.full((3, 5), np.nan)], "infs or NaNs"),
-        (energy_test, [np.ones((3, 2)), np.ones((3, 4))], r"\(3, 2\) and \(3, 4\)"),
-        (energy_test, [np.ones((0, 2)), np.ones((3, 2))], r"\(0, 2\)"),
         (energy_test, [np.full((3, 2), np.inf), np.ones((3, 2))], "infs or NaNs"),
-        (answer, [-1.0, 0.01, "smaller"], "better is 'smaller'"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(call, given, message):

@@ -10,7 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "earth_movers_distance",
             "nearest_earth_movers_distance",
             "pairwise_chamfer",
-            "pairwise_earth_movers_distance",
         ],
         "generative": [
             "coverage",

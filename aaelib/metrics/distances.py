@@ -8,6 +8,8 @@ from tqdm.auto import tqdm
 from ..shapes.clouds import as_points
 from .neighbors import mean_squared_distance, nearest, searchable, threads
 
+_QUICK = 10_000  # pairs; fewer need no progress bar
+
 
 def chamfer_distance(a, b):
     """
@@ -67,7 +69,16 @@ def pairwise_chamfer(a, b=None):
     a = as_points(a, "a")
     rows, columns = _searchable(a, a if one_set else as_points(b, "b"))
 
-    return _pairwise(_chamfer, rows, columns, one_set, "Chamfer distances", quick=10_000)
+    def row(i):
+        return [_chamfer(rows[i], column) for column in columns[i + 1 if one_set else 0 :]]
+
+    results = threads().map(row, range(len(rows)))
+    matrix = np.zeros((len(rows), len(columns)))
+    few = matrix.size < _QUICK
+    results = tqdm(results, "Chamfer distances", len(rows), False, unit="row", disable=few)
+    for i, distances in enumerate(results):
+        matrix[i, len(columns) - len(distances) :] = distances
+    return matrix + matrix.T if one_set else matrix
 
 
 def earth_movers_distance(a, b):
@@ -99,12 +110,14 @@ def earth_movers_distance(a, b):
     return np.array(list(threads().map(_earth_movers, a, b)))
 
 
-def pairwise_earth_movers_distance(a, b=None):
+def nearest_earth_movers_distance(a, b=None):
     """
-    Earth mover's distance between every cloud of one set and every cloud of another.
+    Earth mover's distances of all pairs, as far as they tell who is nearest to whom.
 
-    All cores work, each on one pair of clouds at a time. Time grows with n m and, for each pair,
-    with the cube of n_points: on two cores 1,000 pairs of 512 points on sockets take 10 s.
+    A pair in which neither cloud can be the other's nearest is not assigned: its entry is a lower
+    bound, the largest 1-D Wasserstein distance of both clouds' projections on some directions
+    (sliced Wasserstein; Rabin et al., 2012). So minima of rows and columns, and where they are, are
+    exact, for a quarter of the time of all assignments.
 
     Parameters
     ----------
@@ -116,45 +129,13 @@ def pairwise_earth_movers_distance(a, b=None):
     Returns
     -------
     numpy.ndarray
-        (n, m) float64, entries as in `earth_movers_distance`. For one set (n, n) and symmetric,
-        with zeros on the diagonal.
+        (n, m) float64, in units of the clouds, entries as in `earth_movers_distance`. For one set
+        (n, n) and symmetric, with infinity on the diagonal: no cloud is its own neighbour.
 
     Raises
     ------
     ValueError
         If an array is not (n, n_points, 3) and finite, or the clouds differ in n_points.
-    """
-    one_set = b is None or b is a
-    a = as_points(a, "a")
-    b = a if one_set else as_points(b, "b")
-    _check_one_to_one(a, b)
-    return _pairwise(_earth_movers, a, b, one_set, "earth mover's distances", quick=200)
-
-
-def nearest_earth_movers_distance(a, b=None):
-    """
-    Earth mover's distances that tell who is nearest to whom, for a quarter of the time.
-
-    As `pairwise_earth_movers_distance`, but a pair in which neither cloud can be the other's
-    nearest is not assigned: its entry is a lower bound, the largest 1-D Wasserstein distance of
-    both clouds' projections on some directions (sliced Wasserstein; Rabin et al., 2012). So minima
-    of rows and columns, and where they are, are exact.
-
-    Parameters
-    ----------
-    a, b : array_like
-        As for `pairwise_earth_movers_distance`.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n, m) float64, in units of the clouds. For one set (n, n) and symmetric, with infinity on
-        the diagonal: no cloud is its own neighbour.
-
-    Raises
-    ------
-    ValueError
-        As `pairwise_earth_movers_distance`.
     """
     one_set = b is None or b is a
     a = as_points(a, "a")
@@ -194,21 +175,6 @@ def _check_one_to_one(a, b):
             f"a has {a.shape[1]} points a cloud and b has {b.shape[1]}; the earth mover's distance "
             "needs as many in both: resample one of them"
         )
-
-
-def _pairwise(distance, rows, columns, one_set, title, quick):
-    """Measure each row against each column: (n, m). Fewer pairs than `quick` need no bar."""
-
-    def row(i):
-        return [distance(rows[i], column) for column in columns[i + 1 if one_set else 0 :]]
-
-    results = threads().map(row, range(len(rows)))
-    matrix = np.zeros((len(rows), len(columns)))
-    few = matrix.size < quick
-    results = tqdm(results, title, len(rows), False, unit="row", disable=few)
-    for i, distances in enumerate(results):
-        matrix[i, len(columns) - len(distances) :] = distances
-    return matrix + matrix.T if one_set else matrix
 
 
 def _searchable(*sets):

@@ -33,7 +33,7 @@ def minimum_matching_distance(generated, reference):
     ValueError
         If an array is not (n, n_points, 3) and finite.
     """
-    return minimum_matching_distance_of(pairwise_chamfer(*_checked(generated, reference)))
+    return minimum_matching_distance_of(_between(generated, reference))
 
 
 def coverage(generated, reference):
@@ -63,7 +63,7 @@ def coverage(generated, reference):
     ValueError
         If an array is not (n, n_points, 3) and finite.
     """
-    return coverage_of(pairwise_chamfer(*_checked(generated, reference)))
+    return coverage_of(_between(generated, reference))
 
 
 def one_nearest_neighbor_accuracy(generated, reference):
@@ -94,12 +94,7 @@ def one_nearest_neighbor_accuracy(generated, reference):
     ValueError
         If an array is not (n, n_points, 3) and finite.
     """
-    generated, reference = _checked(generated, reference)
-    return one_nearest_neighbor_accuracy_of(
-        pairwise_chamfer(generated, generated),
-        pairwise_chamfer(generated, reference),
-        pairwise_chamfer(reference, reference),
-    )
+    return one_nearest_neighbor_accuracy_of(*_all_pairs(generated, reference))
 
 
 def minimum_matching_distance_of(between):
@@ -151,14 +146,8 @@ def jensen_shannon_divergence(generated, reference, resolution=28):
     """
     if resolution < 1:
         raise ValueError(f"resolution is {resolution}; expected a positive number of voxels")
-    generated, reference = _checked(generated, reference)
-    for name, clouds in (("generated", generated), ("reference", reference)):
-        if np.abs(clouds).max() > 1 + 1e-6:  # but for rounding
-            raise ValueError(
-                f"{name} has points outside of [-1, 1]^3 (up to {np.abs(clouds).max():.4g}); "
-                'normalize both sets, such as aaelib.shapes.normalize(points, "unit-sphere")[0]'
-            )
-    p, q = (_voxel_counts(clouds, resolution) for clouds in (generated, reference))
+    p = _voxel_counts(generated, "generated", resolution)
+    q = _voxel_counts(reference, "reference", resolution)
     return float(min(jensenshannon(p, q, base=2) ** 2, 1))  # rounding may exceed it
 
 
@@ -186,20 +175,24 @@ def generative_metrics(generated, reference):
     """
     # First, as it checks the range before distances take their time.
     divergence = jensen_shannon_divergence(generated, reference)
-    generated, reference = _checked(generated, reference)
-    between = pairwise_chamfer(generated, reference)
+    distances = _all_pairs(generated, reference)
     return {
-        "minimum_matching_distance": minimum_matching_distance_of(between),
-        "coverage": coverage_of(between),
+        "minimum_matching_distance": minimum_matching_distance_of(distances[1]),
+        "coverage": coverage_of(distances[1]),
         "jensen_shannon_divergence": divergence,
-        "one_nearest_neighbor_accuracy": one_nearest_neighbor_accuracy_of(
-            pairwise_chamfer(generated, generated), between, pairwise_chamfer(reference, reference)
-        ),
+        "one_nearest_neighbor_accuracy": one_nearest_neighbor_accuracy_of(*distances),
     }
 
 
-def _checked(generated, reference):
-    return as_points(generated, "generated"), as_points(reference, "reference")
+def _between(generated, reference):
+    """Chamfer distances of every generated to every reference shape."""
+    return pairwise_chamfer(as_points(generated, "generated"), as_points(reference, "reference"))
+
+
+def _all_pairs(generated, reference):
+    """Chamfer distances within the generated shapes, between both sets, and within the others."""
+    between = _between(generated, reference)
+    return pairwise_chamfer(generated), between, pairwise_chamfer(reference)
 
 
 def _nearest(distances):
@@ -208,8 +201,14 @@ def _nearest(distances):
     return distances <= distances.min(axis=1, keepdims=True) * (1 + 1e-7)
 
 
-def _voxel_counts(clouds, resolution):
+def _voxel_counts(clouds, name, resolution):
     """Count the points in each voxel of [-1, 1]^3: (resolution^3,)."""
-    places = np.floor((clouds.reshape(-1, 3) + 1) * (resolution / 2))
+    points = as_points(clouds, name).reshape(-1, 3)
+    if np.abs(points).max() > 1 + 1e-6:  # but for rounding
+        raise ValueError(
+            f"{name} has points outside of [-1, 1]^3 (up to {np.abs(points).max():.4g}); "
+            'normalize both sets, such as aaelib.shapes.normalize(points, "unit-sphere")[0]'
+        )
+    places = np.floor((points + 1) * (resolution / 2))
     voxels = np.clip(places, 0, resolution - 1).astype(int)
     return np.bincount(voxels @ [resolution**2, resolution, 1], minlength=resolution**3)

@@ -21,7 +21,7 @@ class Cloud(NamedTuple):
     lanes: np.ndarray
 
 
-def searchable(points, middle=None, size=1.0):
+def searchable(points, middle=0.0, size=1.0):
     """
     Prepare points (n_points, 3) for `nearest`.
 
@@ -30,7 +30,7 @@ def searchable(points, middle=None, size=1.0):
     """
     n_points = len(points)
     lanes = np.empty((3, -(-n_points // _LANES) * _LANES), np.float32)
-    lanes[:, :n_points] = points.T if middle is None else ((points - middle) / size).T
+    lanes[:, :n_points] = ((points - middle) / size).T
     lanes[:, n_points:] = lanes[:, n_points - 1 : n_points]
     return Cloud(points, lanes)
 

@@ -18,12 +18,7 @@ from .networks import critical_points, decoder, discriminator, encoder
 from .recipes import RECIPES, Recipe
 from .refinement import refine
 
-_TRACKED = (
-    "chamfer",
-    "discriminator_loss",
-    "generator_loss",
-    "discriminator_accuracy",
-)
+_TRACKED = ("chamfer", "discriminator_loss", "generator_loss", "discriminator_accuracy")
 _OPTIMIZERS = ("autoencoder_optimizer", "discriminator_optimizer", "generator_optimizer")
 
 
@@ -123,16 +118,11 @@ class AdversarialAutoencoder(keras.Model):
     # Keras ------------------------------------------------------------------------------------
 
     def get_config(self):
-        return {
-            "name": self.name,
-            "recipe": dataclasses.asdict(self.recipe),
-            "scale": self.scale,
-            "seed": self.seed,
-            "frozen": self.frozen,
-            "noise": self.noise,
-        }
+        names = "name", "scale", "seed", "frozen", "noise"
+        entries = {name: getattr(self, name) for name in names}
+        return entries | {"recipe": dataclasses.asdict(self.recipe)}
 
-    def compile(self, *optimizers, **kwargs):
+    def compile(self, *optimizers):
         """
         Choose the optimizers.
 
@@ -141,16 +131,17 @@ class AdversarialAutoencoder(keras.Model):
         *optimizers : keras.Optimizer
             Of the autoencoder, the discriminator and the generator; by default Adam with the
             recipe's learning rates.
-        **kwargs
-            Passed to `keras.Model.compile`.
         """
         autoencoder, discriminator, generator = optimizers or optimizers_of(self.recipe)
         # XLA cannot compile the search for nearest neighbours on the host.
-        super().compile(autoencoder, **{"jit_compile": False} | kwargs)
+        super().compile(autoencoder, jit_compile=False)
         self.discriminator_optimizer, self.generator_optimizer = discriminator, generator
-        self._update_autoencoder = updater(autoencoder, self._autoencoder_variables())
+        encoder, decoder = self.encoder.trainable_variables, self.decoder.trainable_variables
+        # With a shared pass the generator's optimizer updates the encoder.
+        reconstructing = decoder if self.recipe.shared_pass else encoder + decoder
+        self._update_autoencoder = updater(autoencoder, reconstructing)
         self._update_discriminator = updater(discriminator, self.discriminator.trainable_variables)
-        self._update_generator = updater(generator, self.encoder.trainable_variables)
+        self._update_generator = updater(generator, encoder)
         self._draws = Draws(self.seed, self.optimizer.iterations)
 
     @property
@@ -176,18 +167,10 @@ class AdversarialAutoencoder(keras.Model):
         """Reconstruct normalized clouds (n, n_points, 3)."""
         return self.decoder(self._mean_codes(points))
 
-    def save(self, filepath, **kwargs):
-        """
-        Save as one `.keras` file, whole or not at all, with the state of its optimizers, if any.
-
-        Parameters
-        ----------
-        filepath : str or Path
-        **kwargs
-            Passed to `keras.Model.save`.
-        """
+    def save(self, filepath):
+        """Save as one `.keras` file, whole or not at all, with its optimizers' state, if any."""
         with replacing(filepath) as temporary:
-            super().save(temporary, **kwargs)
+            super().save(temporary)
 
     # Training ---------------------------------------------------------------------------------
 
@@ -212,8 +195,8 @@ class AdversarialAutoencoder(keras.Model):
             reconstruction = r.reconstruction_weight * tf.reduce_mean(distance)
             matching = r.generator_weight * self._matching_loss(codes, fake)
             encoder_loss = reconstruction + matching + self._transform_loss()
-        self._update_generator(tape.gradient(encoder_loss, self.encoder.trainable_variables))
-        self._update_autoencoder(tape.gradient(reconstruction, self._autoencoder_variables()))
+        self._update_generator(tape, encoder_loss)
+        self._update_autoencoder(tape, reconstruction)
         del tape
         values = self._train_discriminator(lambda i: codes)
         return values | self._step_values(codes, distance, fake)
@@ -226,7 +209,7 @@ class AdversarialAutoencoder(keras.Model):
             codes = self._with_noise(self.encoder(seen, training=True), "autoencoder")
             distance = chamfer_loss(points, self.decoder(codes), r.reduction)
             loss = r.reconstruction_weight * tf.reduce_mean(distance) + self._transform_loss()
-        self._update_autoencoder(tape.gradient(loss, self._autoencoder_variables()))
+        self._update_autoencoder(tape, loss)
 
         # The discriminator's update does not change the encoder: the next two share a pass.
         seen = self._seen(points, "generator")
@@ -239,7 +222,7 @@ class AdversarialAutoencoder(keras.Model):
         with tape:
             fake = self.discriminator(codes)
             loss = r.generator_weight * self._matching_loss(codes, fake)
-        self._update_generator(tape.gradient(loss, self.encoder.trainable_variables))
+        self._update_generator(tape, loss)
         return values | self._step_values(codes, distance, fake)
 
     def _matching_loss(self, codes, fake):
@@ -266,16 +249,11 @@ class AdversarialAutoencoder(keras.Model):
                     penalty = gradient_penalty(self.discriminator, between, r.prior_std)
                     loss += r.gradient_penalty * penalty
                 loss *= r.discriminator_weight
-            self._update_discriminator(tape.gradient(loss, self.discriminator.trainable_variables))
+            self._update_discriminator(tape, loss)
         return {
             "discriminator_loss": loss,
             "discriminator_accuracy": accuracy(r.adversarial, real, fake),
         }
-
-    def _autoencoder_variables(self):
-        """With a shared pass the generator's optimizer updates the encoder."""
-        decoder = self.decoder.trainable_variables
-        return decoder if self.recipe.shared_pass else self.encoder.trainable_variables + decoder
 
     def _transform_loss(self):
         # A sum over the batch, where other losses are means: its mean over replicas is too small.
@@ -467,11 +445,11 @@ def _in_batches(function, *arrays, size=64):
     count = len(arrays[0])
     if not count:
         raise ValueError("there are no shapes to work on; give one or more")
-    parts = []
-    for i in range(0, count, size):
-        batch = [tf.constant(array[i : i + size], tf.float32) for array in arrays]
-        parts.append(function(*batch).numpy())
-    return np.concatenate(parts)
+    batches = (
+        [tf.constant(array[i : i + size], tf.float32) for array in arrays]
+        for i in range(0, count, size)
+    )
+    return np.concatenate([function(*batch).numpy() for batch in batches])
 
 
 def optimizers_of(recipe, n_steps=None):

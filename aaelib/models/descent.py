@@ -11,17 +11,22 @@ def n_replicas():
 
 
 def updater(optimizer, variables):
-    """A function of gradients that lets an optimizer update its variables."""
+    """A function of a tape and a loss on it that lets an optimizer update its variables."""
     # Built now, so that a saved state finds its place in a model that has not trained yet.
     optimizer.build(variables)
 
-    def update(gradients):
+    def apply(gradients):
         # Optimizers sum gradients over replicas; the losses are means over each replica's rows.
         optimizer.apply([gradient / n_replicas() for gradient in gradients], variables)
 
     # Compiled, it is one pass over weights, moments and gradients instead of a dozen. Under a
     # strategy replicas meet in the optimizer, which a compiled function does not allow.
-    return update if tf.distribute.has_strategy() else tf.function(update, jit_compile=True)
+    if not tf.distribute.has_strategy():
+        apply = tf.function(apply, jit_compile=True)
+    values = [variable.value for variable in variables]  # TensorFlow's: Keras' have no zeros
+    # For what the loss does not depend on, such as an encoder's standard deviations.
+    zero = tf.UnconnectedGradients.ZERO
+    return lambda tape, loss: apply(tape.gradient(loss, values, unconnected_gradients=zero))
 
 
 def descend(variables, loss, batches, rate, name):
@@ -30,10 +35,9 @@ def descend(variables, loss, batches, rate, name):
 
     `loss` is a function of the tensors of one element of the `tf.data.Dataset`.
     """
-    model = _Descent(variables, loss)
     schedule = keras.optimizers.schedules.CosineDecay(rate, len(batches))
-    model.compile(keras.optimizers.Adam(schedule), jit_compile=False)
-    model.update = updater(model.optimizer, variables)
+    model = _Descent(loss, updater(keras.optimizers.Adam(schedule), variables))
+    model.compile(optimizer=None, jit_compile=False)
     with tqdm(total=len(batches), desc=name, leave=False) as bar:
         tick = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: bar.update())
         model.fit(batches, callbacks=[tick], shuffle=False, verbose=0)
@@ -42,19 +46,19 @@ def descend(variables, loss, batches, rate, name):
 class _Descent(keras.Model):
     """A model whose step moves given variables; it has no layers and no metrics of its own."""
 
-    def __init__(self, variables, loss):
+    def __init__(self, loss, update):
         super().__init__()
-        self.moved, self.measure, self.built = variables, loss, True
+        self.measure, self.update, self.built = loss, update, True
 
     def train_step(self, *batch):
         """Take one step of gradient descent."""
         with tf.GradientTape() as tape:
-            value = self.measure(*batch)
-        self.update(tape.gradient(value, self.moved))
+            loss = self.measure(*batch)
+        self.update(tape, loss)
 
     def make_train_function(self, force=False):
-        # TensorFlow optimizes the graph of a step that returns something: weights would move by
-        # rounding. Nobody looks at this loss.
+        # TensorFlow optimizes the graph of a step that returns something, as Keras' own must:
+        # weights would move by rounding. Nobody looks at this loss.
         step = tf.function(self.train_step)
 
         def train_function(iterator):

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import tensorflow as tf
 
@@ -17,8 +17,9 @@ def strategy():
     Choose how a training step is distributed, from the environment.
 
     `MultiWorkerMirroredStrategy` where ``TF_CONFIG`` names two or more workers; it waits for all of
-    them and must be made before TensorFlow computes anything. `MirroredStrategy` where there are
-    several GPUs (or several logical CPUs). None for a single device.
+    them and must be made right after the imports, before TensorFlow computes anything.
+    `MirroredStrategy` where there are several GPUs (or several logical CPUs). TensorFlow's default
+    for a single device. Models and optimizers that are to be trained are made in its scope.
 
     Raises
     ------
@@ -35,20 +36,10 @@ def strategy():
         raise ValueError(
             f"TF_CONFIG is {os.environ['TF_CONFIG']!r}; workers are named as in {_EXAMPLE}"
         ) from error
-    except RuntimeError as error:
-        raise RuntimeError(
-            "TF_CONFIG names several workers, but TensorFlow has begun to compute alone; call "
-            "aaelib.models.devices.strategy() first, right after the imports"
-        ) from error
     names = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(names) > 1:
         return tf.distribute.MirroredStrategy([device.name for device in names])
-    return None
-
-
-def scope():
-    """Context in which models and optimizers that are to be trained must be made."""
-    return strategy().scope() if strategy() else nullcontext()
+    return tf.distribute.get_strategy()
 
 
 def shared(batches):
@@ -63,38 +54,35 @@ def shared(batches):
     ValueError
         If replicas cannot share a batch evenly.
     """
-    if not strategy():
-        return batches
     size, n_replicas = batches.element_spec.shape[0], strategy().num_replicas_in_sync
     if size % n_replicas:
         raise ValueError(
             f"{n_replicas} replicas cannot share batches of {size} evenly; choose a batch size "
             "that is a multiple of it, or fewer devices (CUDA_VISIBLE_DEVICES)"
         )
+    return _dealt(batches.unbatch().batch(size // n_replicas)) if n_replicas > 1 else batches
+
+
+def repeated(batches):
+    """Endless batches that each replica gets in full: a small one may have too few rows for all."""
+    n_replicas = strategy().num_replicas_in_sync
+    copies = batches.flat_map(lambda each: tf.data.Dataset.from_tensors(each).repeat(n_replicas))
+    return _dealt(copies)
+
+
+def _dealt(parts):
+    """Deal parts of batches out to replicas, again and again, one for each replica and step."""
 
     def of_host(context):
-        parts = batches.unbatch().batch(size // n_replicas)
         # Without end: hosts would otherwise ask each other before each step whether one is left.
         return parts.shard(context.num_input_pipelines, context.input_pipeline_id).repeat()
 
     return strategy().distribute_datasets_from_function(of_host)
 
 
-def repeated(batches):
-    """Batches that each replica gets in full: a small one may not have rows for all replicas."""
-    if not strategy():
-        return batches
-
-    def of_host(context):
-        n_local = context.num_replicas_in_sync // context.num_input_pipelines
-        return batches.flat_map(lambda batch: tf.data.Dataset.from_tensors(batch).repeat(n_local))
-
-    return strategy().distribute_datasets_from_function(of_host)
-
-
 def is_chief():
     """Whether this process writes the files: the first of the workers."""
-    return not strategy() or strategy().extended.should_checkpoint
+    return strategy().extended.should_checkpoint
 
 
 def agree(number, what):
@@ -106,8 +94,6 @@ def agree(number, what):
     ValueError
         On every worker, if one has another number.
     """
-    if not strategy():
-        return
     numbers = strategy().run(_constant, args=(tf.constant(number),))
     if float(strategy().reduce("MEAN", numbers, None)) != number:
         raise ValueError(

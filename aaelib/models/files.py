@@ -45,7 +45,7 @@ def export_weights(aae, path):
 
 def _exported(path):
     """Read a file of `export_weights`."""
-    with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+    with np.load(path, allow_pickle=False) as file:
         aae = _built(json.loads(str(file["config"])), path)
         for network in NETWORKS:
             count = len(getattr(aae, network).weights)

@@ -3,12 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from ..metrics.distances import check_counterparts
 from ..metrics.neighbors import nearest, searchable, threads
 
-# Distances that the GPU search holds at a time. Three float32 arrays of this size (a difference,
-# its square, the sum) take 64 MB.
-_BLOCK = 64 * 2**20 // (3 * 4)
 ANY_DIRECTION = 0.05  # weight of the squared distance whatever its direction
 
 
@@ -17,51 +13,33 @@ def nearest_indices(a, b):
     Index (n, n_points) int32 of the point of `b` nearest to each point of `a`, cloud by cloud.
 
     Without a GPU the search runs on the host (`neighbors.nearest`). With one it compares all pairs
-    there, a block at a time.
+    there, a cloud at a time.
     """
-    for name, tensor in (("a", a), ("b", b)):
-        if tensor.shape.rank != 3 or tensor.shape[-1] != 3:
-            raise ValueError(f"{name} has shape {tensor.shape}; expected (n, n_points, 3)")
-    if not a.shape[:1].is_compatible_with(b.shape[:1]):
-        raise ValueError(f"a has {a.shape[0]} clouds and b {b.shape[0]}; both must have as many")
-    search = _blocked_indices if tf.config.list_physical_devices("GPU") else _host_indices
+    tf.debugging.assert_shapes([(a, ("n", "n_points", 3)), (b, ("n", "m_points", 3))])
+    search = _device_indices if tf.config.list_physical_devices("GPU") else _host_indices
     indices = search(tf.stop_gradient(a), tf.stop_gradient(b))
     indices.set_shape(a.shape[:2])
     return indices
 
 
 def _host_indices(a, b):
-    return tf.numpy_function(_nearest_of_clouds, [a, b], tf.int32, stateful=False)
+    def search(a, b):
+        pairs = threads().map(lambda x, y: nearest(searchable(x), searchable(y)), a, b)
+        return np.stack(list(pairs))
+
+    return tf.numpy_function(search, [a, b], tf.int32, stateful=False)
 
 
-def _nearest_of_clouds(a, b):
-    check_counterparts(a, b)  # a graph may not know how many clouds there are until it runs
-    return np.stack(list(threads().map(lambda x, y: nearest(searchable(x), searchable(y)), a, b)))
-
-
-def _blocked_indices(a, b):
-    """Compare all pairs, a block of rows of `a` at a time."""
-    n, n_points, m_points = tf.shape(a)[0], tf.shape(a)[1], tf.shape(b)[1]
-    tf.debugging.assert_equal(tf.shape(b)[0], n, "a and b must have as many clouds")
-    rows = tf.clip_by_value(_BLOCK // (n * m_points), 1, n_points)
-    blocks = -(-n_points // rows)
-    padded = tf.pad(a, [[0, 0], [0, blocks * rows - n_points], [0, 0]])
-    per_block = tf.transpose(tf.reshape(padded, [n, blocks, rows, 3]), [1, 3, 0, 2])[..., None]
-    choices = tf.transpose(b, [2, 0, 1])[:, :, None, :]
-
-    def nearest_in_block(block):
+def _device_indices(a, b):
+    def nearest_in_cloud(clouds):
         # Not |a|^2 - 2 ab + |b|^2, whose rounding error in float32 is as large as the distance
-        # between neighbours. One coordinate at a time avoids an array (n, rows, m_points, 3).
-        squared = tf.math.squared_difference(block[0], choices[0])
-        squared += tf.math.squared_difference(block[1], choices[1])
-        squared += tf.math.squared_difference(block[2], choices[2])
+        # between neighbours. One coordinate at a time avoids an array (n_points, m_points, 3).
+        pairs = zip(*(tf.unstack(cloud, axis=-1) for cloud in clouds), strict=True)
+        squared = sum(tf.math.squared_difference(x[:, None], y) for x, y in pairs)
         return tf.argmin(squared, axis=-1, output_type=tf.int32)
 
-    # One block at a time, so that only one takes memory.
-    indices = tf.map_fn(
-        nearest_in_block, per_block, fn_output_signature=tf.int32, parallel_iterations=1
-    )
-    return tf.reshape(tf.transpose(indices, [1, 0, 2]), [n, blocks * rows])[:, :n_points]
+    # One at a time, so that the distances of only one take memory.
+    return tf.map_fn(nearest_in_cloud, (a, b), fn_output_signature=tf.int32, parallel_iterations=1)
 
 
 def plane_distance(points, point_normals, decoded, any_direction=ANY_DIRECTION):
@@ -72,11 +50,8 @@ def plane_distance(points, point_normals, decoded, any_direction=ANY_DIRECTION):
     `any_direction` counts whatever its direction. Clouds are (n, n_points, 3), `decoded` (n,
     m_points, 3).
     """
-    points.shape.assert_is_compatible_with(point_normals.shape)
     to_points, to_decoded = nearest_indices(decoded, points), nearest_indices(points, decoded)
-    return _plane_distance(
-        points, point_normals, decoded, to_points, to_decoded, float(any_direction)
-    )
+    return _plane_distance(points, point_normals, decoded, to_points, to_decoded, any_direction)
 
 
 @tf.function(jit_compile=True)
@@ -123,7 +98,7 @@ def chamfer_loss(a, b, reduction="mean"):
     ValueError
         If `reduction` is neither, a tensor is not (n, n_points, 3), or they differ in n.
     tf.errors.InvalidArgumentError
-        If they differ in n and that is known only when a graph runs.
+        If they differ in n, which a graph may only know when it runs.
     """
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction is {reduction!r}; it can be 'mean' or 'sum'")

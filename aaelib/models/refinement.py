@@ -40,35 +40,35 @@ def refine(decoder, prior_std, n_steps, points, normals, codes, noise):
     -------
     (n, code_size) tensor
     """
-    weight = noise / prior_std**2
-    identity = tf.eye(codes.shape[1], batch_shape=tf.shape(codes)[:1])
-    damping = tf.fill(tf.shape(codes)[:1], _DAMPING)[:, None, None]
-    best, energy_of_best = codes, tf.fill(tf.shape(damping), float("inf"))
-    slope_of_best, curvature_of_best, told_of_best = codes, identity, codes > 0
+    weight, code_size = noise / prior_std**2, codes.shape[1]
+    codes = best = codes[..., None]  # (n, code_size, 1), as the slope
+    curvature = identity = tf.eye(code_size, batch_shape=tf.shape(codes)[:1])
+    slope, least = tf.zeros_like(codes), tf.fill(tf.shape(codes[:, :1]), float("inf"))
+    damping = tf.fill(tf.shape(least), _DAMPING)
     for _ in tf.range(n_steps + 1):
-        energy, slope, curvature = _linearized(decoder, prior_std, points, normals, codes)
-        energy = (energy + weight * tf.reduce_sum(codes**2, axis=1))[:, None, None]
-        told = tf.linalg.diag_part(curvature) > weight
-        better = energy < energy_of_best
-        energy_of_best = tf.where(better, energy, energy_of_best)
-        best = tf.where(better[..., 0], codes, best)
-        told_of_best = tf.where(better[..., 0], told, told_of_best)
-        slope_of_best = tf.where(better[..., 0], slope + weight * codes, slope_of_best)
-        curvature_of_best = tf.where(better, curvature + weight * identity, curvature_of_best)
+        distance, *derivatives = _linearized(decoder, prior_std, points, normals, codes[..., 0])
+        energy = distance[:, None, None] + weight * tf.reduce_sum(codes**2, axis=1, keepdims=True)
+        better = energy < least
+        least, best = tf.where(better, energy, least), tf.where(better, codes, best)
+        slope = tf.where(better, derivatives[0], slope)
+        curvature = tf.where(better, derivatives[1], curvature)
         damping *= tf.where(better, _AFTER_SUCCESS, _AFTER_FAILURE)
-        free = tf.cast(told_of_best, tf.float32)[..., None]
-        scale = tf.linalg.trace(curvature_of_best)[:, None, None] / codes.shape[1]
-        # A number that is not told has no slope, so that no step moves it.
-        system = curvature_of_best * free * tf.linalg.matrix_transpose(free)
-        step = tf.linalg.solve(
-            system + (damping * scale + 1e-12) * identity, free * slope_of_best[..., None]
-        )
-        codes = best - step[..., 0]
-    return best
+        system = curvature + weight * identity
+        scale = tf.linalg.trace(system)[:, None, None] / code_size
+        # A number of which the cloud tells less than the prior has no slope: no step moves it.
+        told = tf.cast(tf.linalg.diag_part(curvature) > weight, tf.float32)[..., None]
+        system *= told * tf.linalg.matrix_transpose(told)
+        system += (damping * scale + 1e-12) * identity
+        codes = best - tf.linalg.solve(system, told * (slope + weight * best))
+    return best[..., 0]
 
 
 def _linearized(decoder, prior_std, points, normals, codes):
-    """`plane_distance` (n,) of decoded clouds, half its gradient and half its Hessian in codes."""
+    """
+    Linearize `plane_distance` of decoded clouds in their codes.
+
+    Returns the distance (n,), half its gradient (n, code_size, 1) and half its Hessian.
+    """
     n, code_size = tf.shape(codes)[0], codes.shape[1]
     moved = codes[:, None] + _STEP * prior_std * tf.eye(code_size)
     probes = tf.reshape(tf.concat([codes[:, None], moved], axis=1), [-1, code_size])
@@ -93,6 +93,6 @@ def _linearized(decoder, prior_std, points, normals, codes):
         ):
             share = weight / tf.cast(tf.shape(way)[1], tf.float32)
             distance += share * tf.reduce_sum(residual**2, axis=[1, 2])
-            slope += share * tf.matmul(jacobian, residual, transpose_a=True)[..., 0]
+            slope += share * tf.matmul(jacobian, residual, transpose_a=True)
             curvature += share * tf.matmul(jacobian, jacobian, transpose_a=True)
     return distance, slope, curvature

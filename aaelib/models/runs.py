@@ -121,7 +121,7 @@ def put_aside(folder, fingerprint):
         warnings.warn(
             f"{folder} was of an unfinished run with other settings, code or data: it is {aside} "
             "now; to go on with that run, move it back and start it as before",
-            stacklevel=5,  # the call of `train`
+            stacklevel=4,  # the call of `train`
         )
 
 

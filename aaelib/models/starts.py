@@ -1,10 +1,11 @@
 """Starts of training: random weights, a trained model, a cloud, or linear shape models."""
 
 from dataclasses import field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import tensorflow as tf
+from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
@@ -43,7 +44,7 @@ class Start:
     shape_models : sequence of ShapeModel
         For "shape models": one a kind of shape, as many as the recipe's `linear_models`.
     steps : int
-        Of the encoder's regression on draws of the shape models.
+        Of the encoder's regression on draws of the shape models, 2 or more.
     limit : float
         Bound of these draws' weights, standard deviations.
     scale : float, optional
@@ -60,7 +61,7 @@ class Start:
     frozen: dict[Network, str] = field(default_factory=dict)
     decoder: Literal["as it is", "cloud", "shape models"] = "as it is"
     shape_models: tuple = ()
-    steps: int = 200
+    steps: Annotated[int, Field(ge=2)] = 200
     limit: float = 2.5
     scale: float | None = None
 
@@ -109,15 +110,14 @@ def _start_at_shape_models(aae, start, clouds, seed):
     """Set the decoder to linear shape models and let the encoder learn to read their weights."""
     r, shape_models = aae.recipe, start.shape_models
     bases = [_normalized_basis(model, r.n_points, aae.scale, seed) for model in shape_models]
-    # Clouds of two kinds are blended point by point: let points of about the same place meet.
-    places = bases[0][0][0]
-    orders = [linear_sum_assignment(cdist(places, mean[0], "sqeuclidean"))[1] for mean, _ in bases]
+    starts = []
+    for mean, modes in bases:
+        # Clouds of two kinds are blended point by point: let points of about the same place meet.
+        order = linear_sum_assignment(cdist(bases[0][0][0], mean[0], "sqeuclidean"))[1]
+        starts.append((mean[0, order], modes[0][:, order]))
     counts = [model.n_surfaces_ for model in shape_models]
     shares = np.array(counts, float) / sum(counts)
-    starts = [(mean[0, o], modes[0][:, o]) for (mean, modes), o in zip(bases, orders, strict=True)]
     transfer.start_decoder_at_models(aae, starts, shares)
-    if not start.steps:
-        return
     draw = _drawer(r, bases, counts, shares, start.limit, seed)
 
     # As far as clouds depend on it, a code is wrong by what is wrong with its cloud. A number that

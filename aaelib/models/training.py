@@ -146,32 +146,27 @@ def train(shapes, parts, recipe, start, settings, path, about=None):
     with devices.lost_workers_explained():
         devices.agree(int(known_by[:7], 16), f"the run to {path}")
         with locked(path) if devices.is_chief() else nullcontext():
-            if (before := card_of(path)).get("fingerprint") != known_by:
-                _warn_of_more_epochs(
-                    path, before.get("settings", {}).get("epochs"), settings.epochs
-                )
+            before = card_of(path)
+            if before.get("fingerprint") != known_by:
+                done = before.get("settings", {}).get("epochs", settings.epochs)
+                if done < settings.epochs:
+                    warnings.warn(
+                        f"{path} is a finished run of {done} epochs, by whose end its rates have "
+                        f"fallen: {settings.epochs} epochs start anew, and their model replaces "
+                        f"it. To go on from it, train to another file with --weights-from {path} "
+                        "(Start(models.load(path)))",
+                        stacklevel=2,
+                    )
                 check_place(path)
                 _train(*used, recipe, start, settings, path, card, known_by)
         # Read back, so that this run and one that finds it finished give the same.
         return Run.read(path)
 
 
-def _warn_of_more_epochs(path, done, epochs):
-    """Say that a finished run is not gone on with, and how to train its model for longer."""
-    if done and done < epochs:
-        warnings.warn(
-            f"{path} is a finished run of {done} epochs, by whose end its rates have fallen: "
-            f"{epochs} epochs start anew, and their model replaces it. To go on from it, train to "
-            f"another file with --weights-from {path} (Start(models.load(path)))",
-            stacklevel=3,  # the call of `train`
-        )
-
-
 def _card(shapes, parts, recipe, start, settings):
     """What is written beside a model: its shapes, settings and recipe."""
-    apart = ("shape_models", "share", "limit", "seed")
-    plain = {name: value for name, value in vars(settings).items() if name not in apart}
-    plain |= {
+    names = "epochs", "steps_per_epoch", "batch_size", "first_selectable", "jitter", "rotate"
+    plain = {name: getattr(settings, name) for name in names} | {
         "networks": list(start.networks) if start.model is not None else [],
         "frozen": start.frozen,
         "shape_models": settings.share if settings.shape_models else 0.0,
@@ -191,9 +186,14 @@ def _card(shapes, parts, recipe, start, settings):
 
 def _train(training, validation, recipe, start, settings, path, card, known_by):
     """Do what is left of a run, and write its model and card."""
-    state = _state(path.with_suffix(".resume"), known_by, settings.first_selectable)
+    folder = path.with_suffix(".resume")
+    if devices.is_chief():
+        put_aside(folder, known_by)
+    devices.agree(0, "waiting for the chief")
+    state = State(folder, known_by, settings.first_selectable)
+    devices.agree(state.epoch, f"the number of epochs in {folder}")
     first = None if state.epoch else start.begin(training.points, recipe, settings.seed)
-    with devices.scope():
+    with devices.strategy().scope():
         if state.epoch:
             aae = state.load(state.epoch - 1)
         else:
@@ -222,7 +222,7 @@ def _train(training, validation, recipe, start, settings, path, card, known_by):
         calibration = list(draw(0, 4))
         aae.fit(
             devices.shared(draw(state.epoch * settings.steps_per_epoch, settings.n_steps)),
-            validation_data=devices.repeated(unseen.repeat()),
+            validation_data=devices.repeated(unseen),
             validation_steps=len(unseen),
             initial_epoch=state.epoch,
             epochs=settings.epochs,
@@ -245,19 +245,9 @@ def _train(training, validation, recipe, start, settings, path, card, known_by):
     devices.agree(0, "waiting for the chief")
 
 
-def _state(folder, known_by, first_selectable):
-    """The state of a run; the chief looks at it first, and clears away that of another run."""
-    if devices.is_chief():
-        put_aside(folder, known_by)
-    devices.agree(0, "waiting for the chief")
-    state = State(folder, known_by, first_selectable)
-    devices.agree(state.epoch, f"the number of epochs in {folder}")
-    return state
-
-
-def prior_jsd(aae, shapes, seed=0, per_shape=3):
+def prior_jsd(aae, shapes):
     """Jensen-Shannon divergence between samples of the prior and real shapes, in unit spheres."""
-    samples = normalize(aae.sample(per_shape * len(shapes), seed), "unit-sphere")[0]
+    samples = normalize(aae.sample(3 * len(shapes)), "unit-sphere")[0]
     return jensen_shannon_divergence(samples, normalize(shapes, "unit-sphere")[0])
 
 
@@ -312,8 +302,9 @@ def estimate_noise(aae, clouds):
         aae.noise = 10.0**exponent
         return np.mean(aae.codes(clouds) ** 2) / aae.recipe.prior_std**2 - 1
 
-    ends = _NOISE_EXPONENTS
-    if excess(ends[0]) > 0 > excess(ends[1]):
-        aae.noise = 10.0 ** brentq(excess, *ends, xtol=0.05)
+    least, most = _NOISE_EXPONENTS
+    if excess(least) > 0 > excess(most):
+        exponent = brentq(excess, least, most, xtol=0.05)
     else:
-        aae.noise = 10.0 ** min(ends, key=lambda exponent: abs(excess(exponent)))
+        exponent = min(least, most, key=lambda exponent: abs(excess(exponent)))
+    aae.noise = 10.0**exponent

@@ -7,11 +7,14 @@ from scipy.stats import norm
 
 from .networks import NETWORKS
 
-# Entries of a recipe by which the same weights mean something else, and by which shapes differ.
-_READ_BY = {"codes": ("prior_std", "normalization"), "discriminator": ("prior_std", "adversarial")}
+# Entries of a recipe that two models must share if one is to start from the other's networks: by
+# them weights have their shapes and their meaning.
+_SHARED = {
+    "encoder": "encoder code_size tnets stochastic standardized prior_std normalization",
+    "decoder": "decoder code_size n_points linear_models prior_std normalization",
+    "discriminator": "discriminator code_size prior_std adversarial",
+}
 _MEAN_DRAWS = 256  # draws of the prior over which a decoder's mean is taken
-_SHAPED_BY = ("n_points", "code_size", *NETWORKS, "linear_models", "tnets")
-_SHAPED_BY += ("stochastic", "standardized")
 _GATE_SLOPE = 20.0  # a standard deviation; two kinds mix within a tenth of one
 
 
@@ -32,27 +35,22 @@ def start_from(aae, other, networks=NETWORKS):
     Raises
     ------
     ValueError
-        If a network has other shapes, or other entries of the recipe give its weights another
-        meaning.
+        If entries of the recipe differ that give these weights their shapes and their meaning.
     """
     # Check all of them before any is changed.
     for network in networks:
-        mine, theirs = getattr(aae, network), getattr(other, network)
-        same = [w.shape for w in mine.weights] == [w.shape for w in theirs.weights]
-        keys = _READ_BY.get(network, _READ_BY["codes"]) + (() if same else _SHAPED_BY)
-        if differ := _differences(other.recipe, aae.recipe, keys):
+        differ = [
+            f"{entry} {getattr(other.recipe, entry)} and {getattr(aae.recipe, entry)}"
+            for entry in _SHARED[network].split()
+            if getattr(other.recipe, entry) != getattr(aae.recipe, entry)
+        ]
+        if differ:
             raise ValueError(
                 f"the {network} of recipe {other.recipe.name!r} does not suit {aae.recipe.name!r}: "
-                f"{differ}; make these entries the same, or leave that network out"
+                f"{', '.join(differ)}; make these entries the same, or leave that network out"
             )
     for network in networks:
         getattr(aae, network).set_weights(getattr(other, network).get_weights())
-
-
-def _differences(theirs, mine, keys):
-    """Those of some entries in which two recipes differ, in words."""
-    pairs = {key: (getattr(theirs, key), getattr(mine, key)) for key in keys}
-    return ", ".join(f"{key} {a} and {b}" for key, (a, b) in pairs.items() if a != b)
 
 
 def start_decoder_at(aae, cloud, learnt):
@@ -100,17 +98,14 @@ def start_decoder_at_models(aae, models, shares):
         )
     linear, last = aae.decoder.get_layer("linear"), aae.decoder.get_layer("coordinates")
     gate_kernel, gate_bias, terms = map(np.zeros_like, linear.get_weights())
+    # At a threshold the logits of its two kinds are equal. One model has none: its gate is open.
+    thresholds = norm.ppf(np.cumsum(shares)[:-1])
+    gate_kernel[0] = _GATE_SLOPE * np.arange(len(models)) / recipe.prior_std
+    gate_bias[1:] = -_GATE_SLOPE * np.cumsum(thresholds)
     first = int(len(models) > 1)  # the number of a code that is the weight of the first mode
-    if first:
-        # At a threshold the logits of its two kinds are equal.
-        thresholds = norm.ppf(np.cumsum(shares)[:-1])
-        gate_kernel[0] = _GATE_SLOPE * np.arange(len(models)) / recipe.prior_std
-        gate_bias[1:] = -_GATE_SLOPE * np.cumsum(thresholds)
     for term, (mean, modes) in zip(terms, models, strict=True):
-        used = min(len(modes), recipe.code_size - first)
-        term[0] = np.reshape(mean, -1)
-        term[1 + first : 1 + first + used] = (
-            np.reshape(modes[:used], (used, term.shape[1])) / recipe.prior_std
-        )
+        used = modes[: recipe.code_size - first].reshape(-1, term.shape[1])
+        term[0] = mean.reshape(-1)
+        term[1 + first : 1 + first + len(used)] = used / recipe.prior_std
     linear.set_weights([gate_kernel, gate_bias, terms])
     last.set_weights([np.zeros_like(weights) for weights in last.get_weights()])
