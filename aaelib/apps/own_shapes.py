@@ -15,12 +15,8 @@ from ..shapes.sources import KINDS
 
 _LEAST_STEPS = 50  # of an epoch; fewer and most of the time goes into validation
 # Shape models change slowly, as in the study: they start well, and codes need no critic.
-_AT_SHAPE_MODELS = {
-    "autoencoder_rate": 3e-5,
-    "generator_rate": 3e-4,
-    "finetuning_rate": 1e-4,
-    "generator_weight": 0.0,
-}
+_AT_SHAPE_MODELS = {"autoencoder_rate": 3e-5, "generator_rate": 3e-4, "finetuning_rate": 1e-4}
+_AT_SHAPE_MODELS |= {"generator_weight": 0.0}
 _SHAPE_MODEL_STEPS = 2000  # in which the encoder learns to read them
 
 
@@ -109,8 +105,7 @@ def shape_models(shapes, folder, seed):
     kept, made_by = [], code.digest_of("aaelib.shapes.shape_model")[:16]
     for kind in kinds:
         points = shapes.points[shapes.kinds == kind]
-        name = f"{kind[:40]}-{folders.digest(points)}-{seed}-{made_by}.npz"
-        kept.append(Path(folder) / name)
+        kept.append(Path(folder) / f"{folders.digest(points)}-{seed}-{made_by}.npz")
         if devices.is_chief() and not kept[-1].exists():
             surfaces = fit_surfaces(points)
             transported(surfaces, points, points.shape[1], seed=seed).save(kept[-1])
