@@ -183,13 +183,12 @@ def test_surfaces_that_are_no_limb_are_refused(load, mesh, said):
         load(mesh)
 
 
-@pytest.mark.parametrize("name", ["scan.step", "scan.stl"])
-def test_files_that_are_no_mesh_are_refused(tmp_path, name):
-    (tmp_path / name).write_text("not a mesh")
-    with pytest.raises(ValueError, match=f"{name}: not a mesh"):
-        limbs.load_limb(tmp_path / name)
-    with pytest.raises(FileNotFoundError, match=f"no limb scan at .*{name}"):
-        limbs.load_limb(tmp_path / "gone" / name)
+def test_files_that_are_no_mesh_or_not_there_are_refused(tmp_path):
+    (tmp_path / "scan.stl").write_text("not a mesh")
+    with pytest.raises(ValueError, match=r"scan\.stl: not a mesh"):
+        limbs.load_limb(tmp_path / "scan.stl")
+    with pytest.raises(FileNotFoundError, match=r"no limb scan at .*gone\.stl"):
+        limbs.load_limb(tmp_path / "gone.stl")
 
 
 # Alignment
@@ -259,19 +258,15 @@ def test_the_brim_is_as_high_as_the_mean_socket_s_and_above_a_short_limb_there_i
     assert np.isfinite(short.gap[heights < 140]).all()
 
 
-def test_a_displacement_follows_what_the_model_cannot(aae):
-    fit = limbs.fit_limb(aae, moved(known([0, 0], wave=6.0).mesh()))
-    # The mean of |6 s cos| over share s of the wall: 6 * 2 / pi / 2, and a little more as the
-    # upper wall has more area.
-    assert 1.5 < fit.model_error < 3
-    assert fit.gap_error < 0.5
-
-
-def test_a_displacement_is_10_mm_at_most(aae):
-    fit = limbs.fit_limb(aae, known([0, 0], wave=30.0).mesh())
+@pytest.mark.parametrize("wave", [6.0, 30.0])
+def test_a_displacement_follows_what_the_model_cannot_by_10_mm_at_most(aae, wave):
+    fit = limbs.fit_limb(aae, known([0, 0], wave).mesh())
     moves = np.linalg.norm(fit.surface.vertices - fit.model_surface.vertices, axis=-1)
-    assert 9 < moves.max() <= 10 + 1e-9
-    assert fit.gap_error > 1
+    assert moves.max() <= 10 + 1e-9
+    # The mean of |wave s cos| over share s of the wall: wave * 2 / pi / 2, and a little more as
+    # the upper wall has more area.
+    assert 0.2 * wave < fit.model_error < 0.5 * wave
+    assert (fit.gap_error < 0.5, moves.max() < 9) == (wave < 10, wave < 10)
 
 
 def test_a_scan_with_nothing_beside_any_socket_is_refused_in_words(aae, monkeypatch):

@@ -257,7 +257,7 @@ def evaluate(
     Parameters
     ----------
     out
-        Folder for index.html, metrics.json and errors.csv.
+        Folder for index.html, metrics.json and errors.csv; those of something else stay.
     everything
         Shapes that the model was trained on, or selected by, or that in another folder have names
         of such, as well.
