@@ -32,44 +32,34 @@ TOKEN = "only-for-tests"  # in place of the random one of a page that a person o
 
 
 @contextmanager
-def serving():
-    """Serve the page as `make explore` does; gives its address."""
+def serving(notebook=None):
+    """Serve the explorer as `make explore` does, or a notebook so; gives its address."""
     [port] = free_ports(1)
-    arguments = [sys.executable, "-m", "aaelib", "explore", "--no-browser", "--port", str(port)]
-    with _running(arguments, port) as address:
-        yield address
-
-
-@contextmanager
-def serving_notebook(notebook):
-    """Serve a notebook as the explorer is served; gives its address."""
-    [port] = free_ports(1)
-    arguments, environment = server.command(notebook, ROOT / "notebooks" / "share", port, False)
-    with _running(arguments, port, environment) as address:
-        yield address
-
-
-@contextmanager
-def _running(arguments, port, environment=None):
+    arguments = [sys.executable, "-m", "aaelib", "explore", "--no-browser", f"--port={port}"]
+    environment = os.environ
+    if notebook:
+        arguments, environment = server.command(notebook, port, False)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    environment = (environment or os.environ) | {"JUPYTER_TOKEN": TOKEN}
+    environment = environment | {"JUPYTER_TOKEN": TOKEN}
     process = subprocess.Popen(arguments, cwd=ROOT, env=environment, **quiet)
     try:
-        yield _answering(f"http://127.0.0.1:{port}", process) + f"/?token={TOKEN}"
+        # Asking for the page itself would start a kernel.
+        wait_for_answer(f"http://127.0.0.1:{port}/voila/static/nothing", process)
+        yield f"http://127.0.0.1:{port}/?token={TOKEN}"
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _answering(url, process):
-    for _ in range(600):
+def wait_for_answer(url, process):
+    """Wait until a server that a process starts gives any answer."""
+    for _ in range(1200):
         if process.poll() is not None:
             raise RuntimeError(f"`{' '.join(process.args)}` ended with {process.returncode}")
         try:
-            # Any answer: asking for the page itself would start a kernel.
-            urllib.request.urlopen(f"{url}/voila/static/nothing", timeout=1)
+            return urllib.request.urlopen(url, timeout=1).close()
         except urllib.error.HTTPError:
-            return url
+            return None
         except OSError:
             time.sleep(0.1)
     raise TimeoutError(f"no answer from {url}")
@@ -104,11 +94,12 @@ _WATCH = """() => {
 
 
 class WatchedPage:
-    """A page, and what its browser complained of."""
+    """A page, what its browser complained of, and what it asked of other hosts."""
 
-    def __init__(self, chromium, address):
+    def __init__(self, chromium, address, script=""):
         self.page = chromium.new_page(viewport={"width": 1500, "height": 900})
         self.page.set_default_timeout(WAIT)
+        self.page.add_init_script(script)
         self.complaints, self.outside = [], []
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -116,11 +107,13 @@ class WatchedPage:
         self.page.goto(address)
 
     def _heard(self, message):
-        if message.type == "error" and not any(part in message.text for part in HARMLESS):
+        is_bad = message.type == "error" or "WebGL context" in message.text
+        if is_bad and not any(part in message.text for part in HARMLESS):
             self.complaints.append(message.text)
 
     def _asked(self, request):
-        if not request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")):
+        here = ("http://127.0.0.1:", "ws://127.0.0.1:", "file:", "data:", "blob:")
+        if not request.url.startswith(here):
             self.outside.append(request.url)
 
 
@@ -134,11 +127,8 @@ class Page(WatchedPage):
 
     def vertices(self):
         """(n_vertices, 3) of the mesh that is drawn."""
-        script = (
-            "['x', 'y', 'z'].map(a => Array.from(document.querySelector('.js-plotly-plot')"
-            "._fullData[0][a]))"
-        )
-        return np.array(self.page.evaluate(script)).T
+        mesh = "document.querySelector('.js-plotly-plot')._fullData[0]"
+        return np.array(self.page.evaluate(f"[...'xyz'].map(a => Array.from({mesh}[a]))")).T
 
     def open(self, title):
         self.page.get_by_text(title, exact=True).click()

@@ -1,5 +1,8 @@
 """Folders of small shapes, and tiny models of them that are trained once for all tests."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from analytic import sockets
@@ -16,6 +19,22 @@ TINY = {
 }
 BRIEF = {"epochs": 2, "steps_per_epoch": 2, "batch_size": 4, "seed": 0}
 SHARES = (0.5, 0.2, 0.3)
+
+
+def copy_checkout(root):
+    """Copy the checkout without git, an environment, results and downloads."""
+    left = (
+        ".git",
+        ".venv",
+        "results",
+        "SocketSSM",
+        "ModelNet*",
+        "*.zip",
+        "*.egg-info",
+        "__pycache__",
+    )
+    here = Path(__file__).resolve().parents[1]
+    return Path(shutil.copytree(here, root, ignore=shutil.ignore_patterns(*left)))
 
 
 def write_clouds(folder, clouds):

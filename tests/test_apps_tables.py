@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from analytic import socket
-from trimesh.creation import icosphere
 
 from aaelib.apps import design, tables
 
@@ -47,10 +46,3 @@ def test_network_and_shape_model_are_given_the_same_sizes(monkeypatch):
     assert list(made.length_mm) == [2, 3]
     assert made.loc[tables.NETWORK].perimeter[0] == pytest.approx(0.01)
     assert made.loc[tables.SHAPE_MODEL].surface_mm[0] == pytest.approx(0, abs=1e-6)
-
-
-def test_the_distance_of_surfaces_ignores_where_they_are_and_where_their_nodes_are():
-    small, large = icosphere(4, 50.0), icosphere(3, 55.0).apply_translation([3, -4, 5])
-    # Denser on one side: the mean of the vertices is no longer the centre.
-    dense = small.subdivide(np.flatnonzero(small.triangles_center[:, 2] > 0))
-    assert tables._distance_between(large, dense) == pytest.approx(5, abs=0.2)

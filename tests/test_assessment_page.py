@@ -6,7 +6,7 @@ from contextlib import closing
 import nbformat
 import pytest
 
-from benchmarks.page import WatchedPage, chromium, serving_notebook
+from benchmarks.page import WatchedPage, chromium, serving
 
 pytestmark = pytest.mark.browser
 
@@ -33,7 +33,7 @@ def page(tmp_path, answers):
         cells=[nbformat.v4.new_code_cell(CELL.format(answers=str(answers)))]
     )
     nbformat.write(notebook, tmp_path / "assessment.ipynb")
-    with serving_notebook(tmp_path / "assessment.ipynb") as address, chromium() as browser:
+    with serving(tmp_path / "assessment.ipynb") as address, chromium() as browser:
         opened = WatchedPage(browser, address)
         yield opened.page
     assert opened.complaints == []

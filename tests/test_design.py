@@ -128,12 +128,13 @@ def test_a_socket_is_found_by_its_sizes(capsules, draws):
 
 
 def test_sizes_that_no_socket_has_are_refused_or_met_as_nearly_as_possible(capsules, draws):
-    with pytest.raises(ValueError, match=r"length_mm is 500; .* have 1?\d\d\.?\d* to 2\d\d"):
-        design.fit_sizes(capsules, {"length_mm": 500}, draws=draws)
-    with pytest.raises(ValueError, match="the perimeter at 60 mm is 900"):
-        design.fit_sizes(capsules, {"perimeters_mm": {60: 900}}, draws=draws)
-    with pytest.raises(ValueError, match="brim_height_min_mm is 600"):
-        design.fit_sizes(capsules, {"perimeters_mm": {600: 314}}, draws=draws)
+    for wanted, said in (
+        ({"length_mm": 500}, r"length_mm is 500; .* have 1?\d\d\.?\d* to 2\d\d"),
+        ({"perimeters_mm": {60: 900}}, "the perimeter at 60 mm is 900"),
+        ({"perimeters_mm": {600: 314}}, "brim_height_min_mm is 600"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            design.fit_sizes(capsules, wanted, draws=draws)
     # Two lengths at once: the nearest one is in between, and misses both by as much.
     both = {"length_mm": 200.0, "brim_height_mean_mm": 220.0}
     missed = design.fit_sizes(capsules, both, nearest=True, draws=draws).shortfalls
@@ -141,12 +142,12 @@ def test_sizes_that_no_socket_has_are_refused_or_met_as_nearly_as_possible(capsu
     assert missed["brim_height_mean_mm"] == pytest.approx(10, abs=1.5)
 
 
-def test_what_a_step_changes_is_measured_where_it_leads(monkeypatch):
+@pytest.mark.usefixtures("two_attributes")
+def test_what_a_step_changes_is_measured_where_it_leads():
     class Curved(Capsules):
         def sizes(self, code):
             return 200 + 20 * (code[0] + code[0] ** 2 / STD) / STD, 50 + 5 * code[1] / STD
 
-    monkeypatch.setattr(design, "ATTRIBUTES", ("length_mm", "distal_perimeter_mm"))
     found = design.attribute_directions(Curved(), np.zeros(3))["length_mm"]
     # The slope alone promises the wanted change; the curvature adds a square of it.
     assert found.measured == pytest.approx(found.wanted + found.wanted**2 / 20, abs=0.5)
@@ -186,22 +187,21 @@ def test_wanted_sizes_that_make_no_sense_are_refused(capsules, draws, wanted, me
         design.fit_sizes(capsules, wanted, draws=draws)
 
 
-@pytest.mark.parametrize("use", ["fit_sizes", "change_size", "attribute_directions"])
-def test_sockets_without_a_size_cannot_be_measured(use):
+def test_sockets_without_a_size_cannot_be_measured():
     aae = SimpleNamespace(recipe=SimpleNamespace(normalization="unit-sphere"))
-    arguments = {"change_size": ("length_mm", 10)}.get(use, ())
-    with pytest.raises(ValueError, match="unit-sphere"):
-        getattr(design, use)(aae, np.zeros(3), *arguments)
+    uses = {"fit_sizes": (), "change_size": ("length_mm", 10), "attribute_directions": ()}
+    for use, arguments in uses.items():
+        with pytest.raises(ValueError, match="unit-sphere"):
+            getattr(design, use)(aae, np.zeros(3), *arguments)
 
 
-@pytest.mark.parametrize("kind", ["TT", "TF"])
-def test_the_shipped_model_makes_sockets_with_the_sizes_of_sockets_of_both_kinds(kind):
+def test_the_shipped_model_makes_sockets_with_the_sizes_of_sockets_of_both_kinds():
     aae = files.load("sockets")
     draws = design.population(aae)
-    sizes = draws.surfaces[np.flatnonzero(draws.kinds == kind)[0]].measure()
-    perimeters = dict(zip(sizes["heights_mm"][1:4], sizes["perimeters_mm"][1:4], strict=True))
-    wanted = {"length_mm": sizes["length_mm"], "perimeters_mm": perimeters}
-    found = design.fit_sizes(aae, wanted, draws=draws)
-    assert abs(found.shortfalls["length_mm"]) < 3
-    for height, size in perimeters.items():
-        assert abs(found.shortfalls[height]) < 0.02 * size
+    for kind in ("TT", "TF"):
+        sizes = draws.surfaces[np.flatnonzero(draws.kinds == kind)[0]].measure()
+        perimeters = dict(zip(sizes["heights_mm"][1:4], sizes["perimeters_mm"][1:4], strict=True))
+        wanted = {"length_mm": sizes["length_mm"], "perimeters_mm": perimeters}
+        found = design.fit_sizes(aae, wanted, draws=draws).shortfalls
+        assert abs(found["length_mm"]) < 3
+        assert all(abs(found[height]) < 0.02 * size for height, size in perimeters.items())

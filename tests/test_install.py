@@ -8,11 +8,9 @@ import venv
 from pathlib import Path
 
 import pytest
+from conftest import copy_checkout
 
 ROOT = Path(__file__).resolve().parents[1]
-UNTRACKED = shutil.ignore_patterns(
-    ".git", ".venv", "results", "SocketSSM", "ModelNet*", "*.egg-info", "__pycache__", "*.zip"
-)
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,8 +22,7 @@ class Environment:
     """A checkout, and an environment that has all packages but aaelib."""
 
     def __init__(self, root):
-        self.checkout, self.elsewhere = root / "checkout", root / "elsewhere"
-        shutil.copytree(ROOT, self.checkout, ignore=UNTRACKED)
+        self.checkout, self.elsewhere = copy_checkout(root / "checkout"), root / "elsewhere"
         self.elsewhere.mkdir()
         venv.create(root / "venv", with_pip=True)
         self.bin = root / "venv" / "bin"
@@ -37,17 +34,12 @@ class Environment:
                 (packages / ours.name).symlink_to(ours)
 
     def run(self, *command, cwd=None):
-        path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
-        clean = {
-            k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "AAELIB", "MAKE"))
-        }
-        done = subprocess.run(
-            command,
-            cwd=cwd or self.elsewhere,
-            env=clean | {"PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            capture_output=True,
-            text=True,
-        )
+        ours = ("PYTHON", "AAELIB", "MAKE")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+        environment["PATH"] = f"{self.bin}{os.pathsep}{environment['PATH']}"
+        environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        said = {"capture_output": True, "text": True}
+        done = subprocess.run(command, cwd=cwd or self.elsewhere, env=environment, **said)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -97,12 +89,9 @@ def test_an_installed_package_has_its_registries_and_its_page(installed):
                 assert there.read_bytes() == (ROOT / file).read_bytes(), file
 
 
-def test_commands_of_an_installed_package_work(installed):
+def test_commands_and_notebooks_of_an_installed_package_work(installed):
     installed.run("aaelib", "generate", "sockets", "2", "new")
     assert len(list((installed.elsewhere / "new").rglob("*.npy"))) == 2
-
-
-def test_a_notebook_of_an_installed_package_runs(installed):
     installed.run("aaelib", "notebook", "02_modelnet_pretraining", "--profile", "smoke")
     results = installed.elsewhere / "results" / "smoke"
     assert (results / "notebooks" / "02_modelnet_pretraining.ipynb").exists()
@@ -122,10 +111,8 @@ def test_binder_finds_aaelib_in_the_folder_of_the_notebooks(environment):
 def test_make_adds_aaelib_to_an_environment_that_lacks_it(environment, uv):
     if uv and not shutil.which("uv"):
         pytest.skip("no uv on PATH")
-    arguments = [] if uv else ["UV="]
-    environment.run(
-        "make", "env", f"VENV={environment.bin.parent}", *arguments, cwd=environment.checkout
-    )
+    make = ["make", "env", f"VENV={environment.bin.parent}", *([] if uv else ["UV="])]
+    environment.run(*make, cwd=environment.checkout)
     assert environment.run("python", "-c", IMPORTED).startswith(str(environment.checkout))
     config = environment.bin.parent / "etc/jupyter/jupyter_server_config.json"
     assert "aaelib.apps.lab.without_kernel" in config.read_text()

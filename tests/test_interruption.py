@@ -171,40 +171,21 @@ def test_a_model_without_room_leaves_the_finished_one_that_was_there(whole, fini
     assert fits == [0]  # all epochs had been kept
 
 
-def test_what_is_in_the_place_of_a_result_or_the_state_is_named_before_training(tmp_path, fits):
-    folder, file = tmp_path / "run.csv", tmp_path / "run.resume"
-    folder.mkdir()
-    with pytest.raises(IsADirectoryError, match=r"a folder is in its place.*run\.csv"):
-        train(tmp_path / "run.keras")
-    folder.rmdir()
-    file.write_text("mine")
-    with pytest.raises(FileExistsError, match=r"a file is in the place.*run\.resume"):
-        train(tmp_path / "run.keras")
-    assert not fits
-    assert file.read_text() == "mine"
-
-
 # Not alone ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def at_once(monkeypatch):
-    """Who comes second does not wait."""
-    for module in (training, execution):
+def test_the_second_of_two_is_told_of_the_first(tmp_path, monkeypatch, fits):
+    for module in (training, execution):  # who comes second does not wait
         monkeypatch.setattr(module, "locked", functools.partial(locked, patience=0))
-
-
-def test_the_second_training_of_a_model_is_told_of_the_first(tmp_path, at_once, fits):
-    path = tmp_path / "run.keras"
+    path, source, output = (
+        tmp_path / "run.keras",
+        sleeping_notebook(tmp_path),
+        tmp_path / "02.ipynb",
+    )
     with held(path), pytest.raises(RuntimeError, match=r"run\.keras is in use by another process"):
         train(path)
-    assert not fits
-    assert os.listdir(tmp_path) == [".run.keras.lock"]
-
-
-def test_the_second_run_of_a_notebook_is_told_of_the_first(tmp_path, at_once):
-    source, output = sleeping_notebook(tmp_path), tmp_path / "notebooks" / "02.ipynb"
-    refused = pytest.raises(RuntimeError, match=r"02\.ipynb is in use by another process")
-    with held(output), refused:
+    with held(output), pytest.raises(RuntimeError, match=r"02\.ipynb is in use by another"):
         execution.execute(source, output, "smoke")
+    assert not fits
+    assert not path.exists()
     assert not output.exists()

@@ -6,25 +6,21 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from analytic import sockets
+from conftest import copy_checkout
 from test_report_page import MOST_CONTEXTS, WATCH
 
 from aaelib import shapes
 from aaelib.models import files
 from aaelib.study import Study, cards, conditions
 from benchmarks.measure import free_ports
-from benchmarks.page import TOKEN, WAIT, WatchedPage, chromium
+from benchmarks.page import TOKEN, WAIT, WatchedPage, chromium, wait_for_answer
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("aaelib", "notebooks", "data", "Makefile", "pyproject.toml", "requirements.lock")
 NOTEBOOK = "notebooks/05_latent_exploration.ipynb"
 NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}  # which JupyterLab asks others for
 CELLS = "[...window.jupyterapp.shell.currentWidget.content.model.cells]"
@@ -48,14 +44,7 @@ HEIGHTS = (
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory, cups, cup_model):
     """A copy of the checkout under git, with what notebook 05 reads of those before it."""
-    root = tmp_path_factory.mktemp("lab") / "checkout"
-    untracked = shutil.ignore_patterns("SocketSSM", "ModelNet*", "*.zip", "__pycache__", ".*")
-    for name in PARTS:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        options = {"ignore": untracked} if (ROOT / name).is_dir() else {}
-        (root / name).parent.mkdir(exist_ok=True)
-        copy(ROOT / name, root / name, **options)
-    shutil.copy(ROOT / ".gitignore", root)
+    root = copy_checkout(tmp_path_factory.mktemp("lab") / "checkout")
     # As many scans as these few sockets leave room for, and two of a kind to test on.
     profile = root / "notebooks" / "profiles" / "smoke.yaml"
     text = profile.read_text().replace("{TT: 30, TF: 21}", "{TT: 5, TF: 5}")
@@ -79,35 +68,20 @@ def checkout(tmp_path_factory, cups, cup_model):
 @contextmanager
 def jupyterlab(root):
     """Serve a checkout as `make lab` does; gives the address, without a user's own settings."""
-    settings = root.parent / "settings/@jupyterlab/apputils-extension"
+    settings = root.parent / "JUPYTERLAB_SETTINGS/@jupyterlab/apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(NO_NEWS))
     [port] = free_ports(1)
     options = f"--no-browser --port={port} --IdentityProvider.token={TOKEN} --expose-app-in-browser"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "AAELIB_"))}
-    environment |= {
-        "AAELIB_PROFILE": "smoke",
-        "PYTHONPATH": str(root),
-        "JUPYTERLAB_SETTINGS_DIR": str(root.parent / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(root.parent / "workspaces"),
-        "JUPYTER_CONFIG_DIR": str(root.parent / "config"),
-        "JUPYTER_DATA_DIR": str(root.parent / "data"),
-        "JUPYTER_RUNTIME_DIR": str(root.parent / "runtime"),
-    }
+    environment |= {"AAELIB_PROFILE": "smoke", "PYTHONPATH": str(root)}
+    for name in ("LAB_SETTINGS", "LAB_WORKSPACES", "_CONFIG", "_DATA", "_RUNTIME"):
+        environment[f"JUPYTER{name}_DIR"] = str(root.parent / f"JUPYTER{name}")
     command = ["make", "lab", f"VENV={sys.prefix}", f"LAB_OPTIONS={options}"]
-    log = root.parent / "lab.log"
-    with log.open("w") as said:
-        process = subprocess.Popen(
-            command, cwd=root, env=environment, stdout=said, stderr=said, start_new_session=True
-        )
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=root, env=environment, start_new_session=True, **quiet)
     try:
-        for _ in range(1200):
-            assert process.poll() is None, log.read_text()
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.1)
+        wait_for_answer(f"http://127.0.0.1:{port}/api", process)
         yield f"http://127.0.0.1:{port}/lab/tree/{NOTEBOOK}?token={TOKEN}"
     finally:
         os.killpg(process.pid, signal.SIGTERM)
@@ -118,10 +92,8 @@ def jupyterlab(root):
 def watched(checkout):
     """Notebook 05 in JupyterLab, all of whose cells have been run."""
     with jupyterlab(checkout) as address, chromium() as browser:
-        opened = WatchedPage(browser, "about:blank")
+        opened = WatchedPage(browser, address, WATCH)
         page = opened.page
-        page.add_init_script(WATCH)
-        page.goto(address)
         page.wait_for_function(IS_READY)
         for item in ("Run", "Run All Cells"):
             page.get_by_role("menuitem", name=item, exact=True).click()
@@ -133,9 +105,8 @@ def watched(checkout):
 
 def test_all_cells_run_and_nothing_gets_lost_while_one_scrolls(watched):
     page = watched.page
-    assert (
-        page.evaluate(f"{CELLS}.flatMap(c => c.outputs?.toJSON() ?? []).filter(o => o.ename)") == []
-    )
+    outputs = f"{CELLS}.flatMap(c => c.outputs?.toJSON() ?? [])"
+    assert page.evaluate(f"{outputs}.filter(o => o.ename)") == []
     shown = set()
     # In the margin: over a figure, the wheel zooms.
     notebook = page.locator(".jp-WindowedPanel-outer").first
@@ -170,14 +141,10 @@ def test_a_slider_moves_the_socket(watched):
 
 
 def test_a_save_leaves_git_clean(watched, checkout):
-    def changed():
-        command = ["git", "status", "--porcelain"]
-        return subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout
-
     page = watched.page
     page.get_by_role("menuitem", name="File", exact=True).click()
     with page.expect_request(lambda r: r.method == "PUT" and "/api/contents/" in r.url) as saving:
         page.locator('.lm-Menu-item[data-command="docmanager:save"]').click()
     assert saving.value.response().ok
     page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
-    assert changed() == ""
+    assert subprocess.check_output(["git", "status", "--porcelain"], cwd=checkout) == b""

@@ -86,7 +86,6 @@ def test_a_folder_with_files_loses_earlier_shapes_at_most_and_only_if_asked(egg_
     ("settings", "said"),
     [
         ({"n": 0}, "n is 0"),
-        ({"mesh": "obj"}, "obj"),
         ({"mesh": "stl", "thickness": 21}, "21 mm"),
         ({"model": "unit_model", "mesh": "stl"}, "no size"),
     ],
@@ -110,14 +109,6 @@ def test_a_cloud_and_a_mesh_are_exported_as_measures(cup, tmp_path, suffix):
         surface.mesh().export(file)
     length = pd.read_csv(outputs.export(file, tmp_path / "cup.csv")).length_mm[0]
     assert length == pytest.approx(surface.measure()["length_mm"], rel=0.02)
-
-
-def test_smoothing_changes_the_surface_that_is_exported(cup, tmp_path):
-    plain, smooth = (
-        pd.read_csv(outputs.export(cup[1], tmp_path / "cup.csv", smoothing=s)).volume_mm3[0]
-        for s in (0.0, 5.0)
-    )
-    assert plain != smooth
 
 
 def test_a_model_is_exported_as_weights(egg_model, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aaelib.study import figures, site
-from benchmarks.page import HARMLESS, chromium
+from benchmarks.page import WatchedPage, chromium
 
 pytestmark = pytest.mark.browser
 
@@ -61,28 +61,8 @@ def built(tmp_path_factory):
         return site.build(root / "results" / "study").parent
 
 
-class Watched:
-    """A page, what its browser complained of, and what it asked of other hosts."""
-
-    def __init__(self, browser, address):
-        self.complaints, self.outside = [], []
-        self.page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        self.page.add_init_script(WATCH)
-        self.page.on("console", self._heard)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._asked)
-        self.page.goto(address)
-
-    def _heard(self, message):
-        is_context = "WebGL context" in message.text
-        if (message.type == "error" or is_context) and not any(
-            part in message.text for part in HARMLESS
-        ):
-            self.complaints.append(message.text)
-
-    def _asked(self, request):
-        if not request.url.startswith(("file:", "data:", "blob:")):
-            self.outside.append(request.url)
+class Watched(WatchedPage):
+    """A page of the site."""
 
     def scroll(self, step=700):
         """Scroll to the bottom, each figure shown; the most 3D contexts alive at a time."""
@@ -107,7 +87,7 @@ def opened(built, browser):
     pages = []
 
     def open_page(path, query=""):
-        pages.append(Watched(browser, (built / path).as_uri() + query))
+        pages.append(Watched(browser, (built / path).as_uri() + query, WATCH))
         return pages[-1]
 
     yield open_page

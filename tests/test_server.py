@@ -1,6 +1,5 @@
 """A notebook's tagged cells, and how they are served: to this machine, and who has the token."""
 
-import json
 import os
 import re
 import signal
@@ -19,7 +18,7 @@ import pytest
 from websocket import create_connection
 
 from aaelib.apps import server
-from benchmarks.page import ROOT, serving_notebook
+from benchmarks.page import serving
 
 SCRIPT = """# %% [markdown]
 # # Words
@@ -47,7 +46,7 @@ def test_a_page_has_the_tagged_cells_in_their_order(page):
 
 
 def test_a_page_is_for_this_machine_and_who_has_the_token(page):
-    with serving_notebook(page) as address:
+    with serving(page) as address:
         url, _ = address.split("?")
         with urllib.request.urlopen(url) as answer:
             assert urlsplit(answer.url).path == "/login"
@@ -69,7 +68,10 @@ def asked(address, path, method="GET", **headers):
 
 
 def loaded(address):
-    return asked(address, "/" + address.rpartition("/")[2])
+    """Status, kernel's number or text, and headers of a load of the page."""
+    status, text, headers = asked(address, "/" + address.rpartition("/")[2])
+    found = re.search(r'"kernelId": *"([^"]+)"', text)
+    return status, found[1] if found else text, headers
 
 
 def kernels():
@@ -94,9 +96,8 @@ UPGRADE = {
 
 @pytest.mark.slow
 def test_a_kernel_is_out_of_reach_without_the_token_and_from_other_sites(page):
-    with serving_notebook(page) as address:
-        _, text, headers = loaded(address)
-        kernel = re.search(r'"kernelId": *"([^"]+)"', text)[1]
+    with serving(page) as address:
+        _, kernel, headers = loaded(address)
         cookie = {"Cookie": headers["Set-Cookie"].split(";")[0]}
         channels, shutdown = f"/api/kernels/{kernel}/channels", f"/voila/api/shutdown/{kernel}"
         elsewhere = {"Origin": "http://a.example"}
@@ -112,7 +113,7 @@ def test_a_kernel_is_out_of_reach_without_the_token_and_from_other_sites(page):
 
 @pytest.mark.slow
 def test_of_fifty_loads_a_few_get_a_page_the_others_read_why_and_kernels_end(page):
-    with serving_notebook(page) as address:
+    with serving(page) as address:
         answers = [loaded(address)[:2] for _ in range(50)]
         statuses = [status for status, _ in answers]
         assert statuses == [200] * server.MOST_PAGES + [503] * (50 - server.MOST_PAGES)
@@ -127,25 +128,24 @@ def test_of_fifty_loads_a_few_get_a_page_the_others_read_why_and_kernels_end(pag
 
 @pytest.mark.slow
 def test_pages_that_are_left_make_room_for_others_at_once(page):
-    with serving_notebook(page) as address:
+    with serving(page) as address:
         token = {"Authorization": f"token {address.rpartition('=')[2]}"}
         for _ in range(server.MOST_PAGES + 2):
-            status, text, _ = loaded(address)
+            status, kernel, _ = loaded(address)
             assert status == 200
-            kernel = re.search(r'"kernelId": *"([^"]+)"', text)[1]
             channels = f"ws://{urlsplit(address).netloc}/api/kernels/{kernel}/channels"
             create_connection(channels, header=token).close()
         assert len(kernels()) <= server.MOST_PAGES
 
 
 @pytest.mark.slow
-def test_the_port_that_serves_is_told_and_a_second_interrupt_waits_for_the_first(page):
-    settings = json.loads((ROOT / "notebooks" / "share" / "voila.json").read_text())
+@pytest.mark.parametrize("pause", [0.02, 2])  # s; after 2 the first has begun to end kernels
+def test_the_port_that_serves_is_told_and_a_second_interrupt_waits_for_the_first(page, pause):
     with socket.socket() as busy:
-        busy.bind((settings["Voila"]["ip"], 0))
+        busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
-        arguments, environment = server.command(page, ROOT / "notebooks" / "share", port, False)
+        arguments, environment = server.command(page, port, False)
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen(arguments, env=environment, **pipes)
         address = next(line.strip() for line in process.stderr if "token=" in line)
@@ -153,13 +153,13 @@ def test_the_port_that_serves_is_told_and_a_second_interrupt_waits_for_the_first
         assert loaded(address)[0] == 200
         for _ in range(3):
             process.send_signal(signal.SIGINT)
-            time.sleep(2)  # until the first has begun to end kernels
+            time.sleep(pause)
         said = process.communicate(timeout=240)[1]
     assert (process.returncode, "Traceback" in said, kernels()) == (0, False, [])
 
 
-def test_our_template_and_kernel_come_before_what_the_user_has(page, tmp_path, monkeypatch):
+def test_our_template_and_kernel_come_before_what_the_user_has(page, monkeypatch):
     monkeypatch.setenv("JUPYTER_PATH", "/elsewhere")
-    _, environment = server.command(page, tmp_path, 8123, browser=False)
-    ours = [str(tmp_path), f"{sys.prefix}/share/jupyter"]
+    _, environment = server.command(page, 8123, browser=False)
+    ours = [str(server.NOTEBOOKS / "share"), f"{sys.prefix}/share/jupyter"]
     assert environment["JUPYTER_PATH"].split(os.pathsep) == [*ours, "/elsewhere"]

@@ -156,19 +156,15 @@ def _opened(path):
             connection.execute(_SCHEMA)
             yield connection
     except sqlite3.Error as error:
-        raise ValueError(
-            f"{path}: {error}; answers are kept in an SQLite file: choose another file, or see "
-            "that you may write there"
-        ) from error
+        advice = "choose another file, or see that you may write there"
+        raise ValueError(f"{path}: {error}; answers are kept in SQLite: {advice}") from error
 
 
 def check_assessor(assessor):
     """Raise if an assessor's id is invalid."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", assessor):
-        raise ValueError(
-            f"assessor id {assessor!r}: give 1 to 40 letters (a to z), digits, - or _, and no name "
-            "by which others know you"
-        )
+        allowed = "1 to 40 letters (a to z), digits, - or _, and no name by which others know you"
+        raise ValueError(f"assessor id {assessor!r}: give {allowed}")
 
 
 def read_answers(path, blind):
@@ -326,7 +322,7 @@ def plausibility(judged):
 # The machine's counterpart --------------------------------------------------------------------
 
 
-def machine_counterpart(blind, seed=0):
+def machine_counterpart(blind):
     """
     Test how well two machines tell the sockets of a set apart, by the surfaces that experts see.
 
@@ -340,8 +336,6 @@ def machine_counterpart(blind, seed=0):
     Parameters
     ----------
     blind : BlindSet
-    seed : int
-        Of the points, the folds and the permutations.
 
     Returns
     -------
@@ -354,7 +348,7 @@ def machine_counterpart(blind, seed=0):
     tests = {"machine: 1-NN": _nearest_neighbor_test, "machine: classifier": _classifier_test}
     rows = {}
     for name, test in tests.items():
-        found, permuted = test(blind, seed)
+        found, permuted = test(blind)
         far = np.abs(permuted - permuted.mean()) >= abs(found - permuted.mean()) - 1e-9
         rows[name] = accuracy(round(found * len(blind)), len(blind))
         rows[name] |= {"accuracy": found, "p": (1 + far.sum()) / (1 + _N_PERMUTATIONS)}
@@ -375,9 +369,9 @@ def features(surfaces):
     return StandardScaler().fit_transform(np.column_stack([measures, roughness, components]))
 
 
-def _nearest_neighbor_test(blind, seed):
+def _nearest_neighbor_test(blind):
     """Accuracy, and the accuracies (n_permutations,) of permuted labels."""
-    clouds = np.stack([surface.sample(_N_POINTS, seed) for surface in blind.surfaces])
+    clouds = np.stack([surface.sample(_N_POINTS) for surface in blind.surfaces])
     distances = pairwise_chamfer(normalize(clouds, "unit-sphere")[0])
 
     def score(labels):
@@ -386,26 +380,21 @@ def _nearest_neighbor_test(blind, seed):
             *(distances[np.ix_(*pair)] for pair in ((a, a), (a, b), (b, b)))
         )
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     permuted = [score(rng.permutation(blind.is_generated)) for _ in range(_N_PERMUTATIONS)]
     return score(blind.is_generated), np.array(permuted)
 
 
-def _classifier_test(blind, seed):
+def _classifier_test(blind):
     """Accuracy, and the accuracies (n_permutations,) of permuted labels."""
     # Features are found without the labels, so they favour neither given nor permuted ones.
     values = features(blind.surfaces)
-    folds = min(5, np.bincount(blind.is_generated).min())
-    found, permuted, _ = permutation_test_score(
-        # Squares, since samples that vary too little have the right means.
-        LogisticRegression(C=0.1, max_iter=1000),
-        np.column_stack([values, values**2]),
-        blind.is_generated,
-        cv=StratifiedKFold(folds, shuffle=True, random_state=seed),
-        n_permutations=_N_PERMUTATIONS,
-        random_state=seed,
-    )
-    return found, permuted
+    # Squares, since samples that vary too little have the right means.
+    values, truth = np.column_stack([values, values**2]), blind.is_generated
+    model = LogisticRegression(C=0.1, max_iter=1000)
+    folds = StratifiedKFold(min(5, np.bincount(truth).min()), shuffle=True, random_state=0)
+    options = {"cv": folds, "n_permutations": _N_PERMUTATIONS, "random_state": 0}
+    return permutation_test_score(model, values, truth, **options)[:2]
 
 
 # In words -------------------------------------------------------------------------------------

@@ -1,13 +1,11 @@
 """The command line, ``python -m aaelib``: thin commands over the modules that do the work."""
 
-import importlib
 import inspect
 import os
 import sys
-import tempfile
 import warnings
 from functools import partial
-from importlib.metadata import version
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -54,13 +52,9 @@ class _Command(TyperCommand):
             parameter.help = described.get(parameter.name, parameter.help)
 
 
-app = typer.Typer(
-    cls=_Commands,
-    help="Train and use generative models on shapes of your own, and run the study of sockets.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+_help = "Train and use generative models on shapes of your own, and run the study of sockets."
+_look = {"no_args_is_help": True, "add_completion": False, "pretty_exceptions_enable": False}
+app = typer.Typer(cls=_Commands, help=_help, **_look)
 
 
 def _one_of(what, pattern):
@@ -82,18 +76,14 @@ Count = Annotated[int, Option(min=1)]
 MaybeCount = Annotated[int | None, Option(min=1)]
 Amount = Annotated[float, Option(min=0)]
 Shares = Annotated[tuple[float, float, float], Option(metavar="TRAIN VAL TEST")]
-Profile = Annotated[
-    str,
-    Option(help="A name in notebooks/profiles/.", callback=_one_of("profile", "profiles/*.yaml")),
-]
+_profiles = _one_of("profile", "profiles/*.yaml")
+Profile = Annotated[str, Option(help="A name in notebooks/profiles/.", callback=_profiles)]
 Notebook = Annotated[str, Argument(callback=_one_of("notebook", "[0-9]*.py"))]
 Folder = Annotated[Path, Argument(help="Clouds (.npy) or meshes; a sub-folder holds a class.")]
 Model = Annotated[str, Argument(help="A .keras or .npz file, 'sockets' or 'pretrained'.")]
 Seed = Annotated[int, Option(min=0, help="Of every draw: the same seed, the same result.")]
-Mesh = Annotated[
-    Literal["stl", "3mf", "ply"] | None,
-    Option(help="Write closed walls to print as well: for models of sockets in mm."),
-]
+_walls = Option(help="Write closed walls to print as well: for models of sockets in mm.")
+Mesh = Annotated[Literal["stl", "3mf", "ply"] | None, _walls]
 Thickness = Annotated[float, Option(help="Of walls, mm: above 0, up to 20.")]
 Axis = Literal["x", "y", "z", "-x", "-y", "-z"]
 Up = Annotated[Axis | None, Option(help="Axis of shapes, from closed end to brim: it becomes z.")]
@@ -103,17 +93,15 @@ Overwrite = Annotated[bool, Option("--overwrite", help="Replace the shapes that 
 
 def _show_version(wanted: bool):
     if wanted:
-        typer.echo(version("aaelib"))
+        typer.echo(metadata.version("aaelib"))
         raise typer.Exit
 
 
+Version = Annotated[bool, Option("--version", callback=_show_version, help="Say which it is.")]
+
+
 @app.callback()
-def main(
-    version: Annotated[
-        bool,
-        Option("--version", callback=_show_version, is_eager=True, help="Say which it is."),
-    ] = False,
-):
+def main(version: Version = False):
     # TensorFlow logs that there is no GPU as an error; what really fails raises an exception.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stdout.reconfigure(errors="backslashreplace")  # names of folders may be no UTF-8
@@ -150,19 +138,16 @@ def resample(
     suffix
         Take these files only, such as .off; repeat for several.
     """
-    from aaelib.shapes import folders, resampling
+    from aaelib.shapes import resampling
 
     found = resampling.resample_tree(source, target, points, seed, workers, suffix, up, unit)
-    _list_refused(found.refused)
-    for cloud in found.removed:
-        typer.echo(f"{cloud}: removed, as its mesh is refused", err=True)
-    for cloud in found.left_over:
-        typer.echo(f"{cloud}: left over, as it has no mesh in {source}", err=True)
+    told = [(cloud, "removed, as its mesh is refused") for cloud in found.removed]
+    told += [(cloud, f"left over, as it has no mesh in {source}") for cloud in found.left_over]
+    _list_refused([*found.refused, *told])
+    counts = ("written", "kept", "refused", "removed", "left_over")
+    counts = ", ".join(f"{len(getattr(found, each))} {each.replace('_', ' ')}" for each in counts)
     typer.echo(
-        f"{target}: {len(found.written)} written, {len(found.kept)} kept, {len(found.refused)} "
-        f"refused, {len(found.removed)} removed, {len(found.left_over)} left over; "
-        f"{found.shapes_per_second:.1f} shapes a second; passed over: "
-        f"{folders.passed_over(source) or 'nothing'}"
+        f"{target}: {counts}; {found.shapes_per_second:.1f} shapes a second{_passed(source)}"
     )
     if not found.clouds:
         raise typer.Exit(1)
@@ -249,6 +234,7 @@ def train(
     typer.echo(
         f"{model}: {counts} shapes; epoch {run.best_epoch} of {len(run.history)} is the best, "
         f"validation JSD {best.val_jsd:.4f}, Chamfer distance {best.val_chamfer:.3g} (normalized)"
+        f"{_passed(folder)}"
     )
 
 
@@ -271,7 +257,7 @@ def evaluate(
     Parameters
     ----------
     out
-        Folder for index.html, metrics.json and errors.csv.
+        Folder for index.html, metrics.json and errors.csv; those of something else stay.
     everything
         Shapes that the model was trained on, or selected by, or that in another folder have names
         of such, as well.
@@ -286,6 +272,10 @@ def evaluate(
         Shapes are sockets in mm, z up: errors on surfaces, linear shape models; by default if all
         classes are TT or TF.
     """
+    files = [out / name for name in ("metrics.json", "errors.csv", "index.html")]
+    is_ours = files[0].is_file() and b'"memorising"' in files[0].read_bytes()
+    if any(file.exists() for file in files) and not is_ours:
+        raise FileExistsError(f"{out} has a page or numbers of something else: name another folder")
     runs = _quietly("models.runs")
     from aaelib.shapes import load_clouds
     from aaelib.study import model_report
@@ -293,10 +283,9 @@ def evaluate(
     n_points = runs.load_with_card(model)[0].recipe.n_points
     shapes = load_clouds(folder, n_points)
     found = model_report.evaluate(model, shapes, draws, seed, everything, sockets, limit)
-    page = found.write(out)
-    typer.echo(found.about["which"])
-    typer.echo(found.table.T.to_markdown())
-    typer.echo(page)
+    typer.echo(
+        "\n".join([found.about["which"], found.table.T.to_markdown(), str(found.write(out))])
+    )
 
 
 @_own()
@@ -482,11 +471,9 @@ def verify(profile: Profile = "default", exact: Annotated[bool, Option("--exact"
     from ..study import verification
 
     tables = RESULTS / profile / "tables"
-    differences, counts = verification.compare(
-        tables,
-        verification.reference_of(tables, REFERENCE, profile),
-        verification.load_tolerances(REFERENCE / "tolerances.yaml"),
-    )
+    known = verification.reference_of(tables, REFERENCE, profile)
+    tolerances = verification.load_tolerances(REFERENCE / "tolerances.yaml")
+    differences, counts = verification.compare(tables, known, tolerances)
     verification.write(differences, RESULTS / profile / "verify.csv")
     typer.echo(verification.describe(differences, counts, exact))
     if not verification.passes(differences, exact):
@@ -507,9 +494,7 @@ def explore(port: int = 8866, browser: bool = True):
     """
     from . import server
 
-    page = Path(tempfile.mkdtemp()) / "explorer.ipynb"  # a checkout may be read-only
-    server.write_tagged(NOTEBOOKS / "05_latent_exploration.py", "explorer", page)
-    server.serve(page, NOTEBOOKS / "share", port, browser)
+    server.explore(port, browser)
 
 
 @_study()
@@ -545,7 +530,7 @@ def _quietly(module):
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
-        return importlib.import_module(f"aaelib.{module}")
+        return import_module(f"aaelib.{module}")
     finally:
         os.dup2(standard_error, 2)
         os.close(standard_error)
@@ -557,6 +542,13 @@ def _pairs(texts, option):
         if not all(text.partition("=")[::2]):
             raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint=option)
     return dict(text.split("=", 1) for text in texts or ())
+
+
+def _passed(folder):
+    """Count the files of a folder that are no shapes, in words."""
+    from aaelib.shapes import folders
+
+    return f"; passed over: {folders.passed_over(folder) or 'nothing'}"
 
 
 def _tell(files, refused):
@@ -574,12 +566,10 @@ def _executed(profile):
     """Return the executed notebooks of a profile, in reading order."""
     folder = RESULTS / profile / "notebooks"
     candidates = [folder / f"{source.stem}.ipynb" for source in _notebooks()]
-    executed = [candidate for candidate in candidates if candidate.exists()]
-    if not executed:
-        raise FileNotFoundError(
-            f"no executed notebook in {folder}: run `make reproduce PROFILE={profile}` first"
-        )
-    return executed
+    if executed := [candidate for candidate in candidates if candidate.exists()]:
+        return executed
+    first = f"run `make reproduce PROFILE={profile}` first"
+    raise FileNotFoundError(f"no executed notebook in {folder}: {first}")
 
 
 def _notebooks():

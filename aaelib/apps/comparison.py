@@ -47,26 +47,22 @@ def compare(generated, reference, n_points=2048, normalization="unit-sphere"):
     UserWarning
         If the sets differ in size.
     """
-    paths = (Path(generated), Path(reference))
-    sets = [
-        as_points(folders.read_array(path), str(path))
-        if path.suffix.lower() == ".npy" and path.is_file()
-        else folders.load_clouds(path, n_points).points
-        for path in paths
-    ]
-    n, m = map(len, sets)
-    if n != m:
-        said = (
-            f"{n} generated and {m} reference shapes: 0.5 is the best 1-NN accuracy of as many only"
+    sets = [_read(Path(path), n_points) for path in (generated, reference)]
+    if len(sets[0]) != len(sets[1]):
+        warnings.warn(
+            f"{len(sets[0])} generated and {len(sets[1])} reference shapes: 0.5 is the best 1-NN "
+            "accuracy of as many only",
+            stacklevel=2,
         )
-        warnings.warn(said, stacklevel=2)
     largest = max(normalize(points)[1].scale for points in sets)
     scale = largest if normalization == "dataset" else None
     found = generative.generative_metrics(*(normalize(s, normalization, scale)[0] for s in sets))
-    said = [getattr(generative, name).__doc__.strip().splitlines()[0] for name in _RANGES]
-    columns = {
-        "value": found,
-        "range": _RANGES,
-        "definition": dict(zip(_RANGES, said, strict=True)),
-    }
-    return pd.DataFrame(columns).loc[list(_RANGES)].rename_axis("metric")
+    said = [getattr(generative, name).__doc__.strip() for name in _RANGES]
+    table = pd.DataFrame({"value": found, "range": _RANGES}, _RANGES).rename_axis("metric")
+    return table.assign(definition=[text.splitlines()[0] for text in said])
+
+
+def _read(path, n_points):
+    if path.suffix.lower() == ".npy" and path.is_file():
+        return as_points(folders.read_array(path), str(path))
+    return folders.load_clouds(path, n_points).points

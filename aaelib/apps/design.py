@@ -1,7 +1,6 @@
 """Sockets by measurement: change one size and hold the others, or ask for given sizes."""
 
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -15,26 +14,16 @@ from sklearn.model_selection import cross_val_score
 from ..shapes.sockets import SocketSurface, section_sizes
 from ..shapes.sources import KINDS
 
-ATTRIBUTES = (
-    "length_mm",
-    "volume_mm3",
-    "brim_height_mean_mm",
-    "proximal_perimeter_mm",
-    "distal_perimeter_mm",
-)
+ATTRIBUTES = ("length_mm", "volume_mm3", "brim_height_mean_mm")
+ATTRIBUTES += ("proximal_perimeter_mm", "distal_perimeter_mm")
 
-_N_DRAWS = 200  # of the prior: enough to know the range of its sizes
-_N_OTHERS = 60  # draws of the code's kind, on which a direction's reliability is measured
-_CARRIERS = 8  # decoded points that move a node of the surface
 _STEP = 0.3  # of finite differences, in standard deviations of the prior: past a brim's kinks
 _HELD = 0.01  # of a size: a drift by so much costs as much as one standard deviation
-_CHANGE = 0.04  # of a size: by so much it is changed to measure what its direction does
 _LENGTH_TOLERANCE = 1.0  # mm
 _PERIMETER_TOLERANCE = 0.005  # of the value
 _SIZE_TOLERANCE = 0.01  # of the value: areas, volumes
 _AGREEMENT = 0.3  # tolerances between a deformed surface and one that is fitted anew
 _ROUNDS = 6
-_MARGIN = 0.25  # of the range of the prior's sizes, beyond either end
 
 
 @dataclass(frozen=True)
@@ -117,9 +106,9 @@ def population(aae):
     The draws of a kind share one fitted surface, deformed to each: lengths and perimeters are
     mostly within 1 % of those of surfaces that are fitted one by one.
     """
-    codes = aae.draw_prior(_N_DRAWS, 0)
+    codes = aae.draw_prior(200, 0)  # enough to know the range of their sizes
     kinds = kinds_of(aae, codes)
-    surfaces = np.empty(_N_DRAWS, object)
+    surfaces = np.empty(len(codes), object)
     for kind in np.unique(kinds):
         of_kind = kinds == kind
         template = _Template(aae, codes[of_kind].mean(axis=0))
@@ -171,7 +160,7 @@ def attribute_directions(aae, code, labelled=None):
     found = {}
     for i, name in enumerate(ATTRIBUTES):
         step = _lone_step(slopes[i], np.delete(held, i, axis=0)) * std
-        wanted = _CHANGE * values[i]
+        wanted = 0.04 * values[i]
         changes = _sizes(decoded_surface(aae, code + wanted * step), ATTRIBUTES) - values
         leak = dict(zip(ATTRIBUTES, changes / values, strict=True))
         del leak[name]
@@ -217,8 +206,8 @@ def change_size(aae, code, attribute, by):
     # A tenth of the tolerance, so that the change is met and the others give way.
     tolerances = np.append(_tolerance(attribute, values[0]) / 10, _HELD * np.abs(values[1:]))
     wanted = values + np.append(by, np.zeros(len(values) - 1))
-    targets = _Targets(names, wanted, tolerances, np.zeros(len(names), bool), code)
-    return _solve(aae, targets, code)[0]
+    targets = _Targets(names, wanted, tolerances, np.zeros(len(names), bool))
+    return _solve(aae, targets, code, middle=code)[0]
 
 
 def fit_sizes(aae, wanted, nearest=False, draws=None):
@@ -270,7 +259,7 @@ def fit_sizes(aae, wanted, nearest=False, draws=None):
         # The prior's mean within the kind: the origin but for what tells kinds apart.
         middle = mean - within @ mean
         first = middle + within @ draws.codes[of_kind[misses[of_kind].argmin()]]
-        code, surface = _solve(aae, replace(targets, middle=middle), first)
+        code, surface = _solve(aae, targets, first, middle)
         sizes = _sizes(surface, targets.names)
         cost = (((code - middle) / std) ** 2).sum() + (targets.misses(sizes) ** 2).sum()
         distance = float(np.sqrt(np.mean((code / std) ** 2)))
@@ -325,11 +314,12 @@ class _Template:
         self.aae, self.surface = aae, decoded_surface(aae, code)
         self.cloud = aae.decode(np.asarray(code)[None])[0].astype(float)
         nodes = self.surface.vertices.reshape(-1, 3)
-        distances, nearest = cKDTree(self.cloud).query(nodes, _CARRIERS + 1)
+        # Eight points move a node.
+        distances, nearest = cKDTree(self.cloud).query(nodes, 8 + 1)
         # Points come in and go out gradually: the next nearest one would have no weight.
         weights = 1 - (distances[:, :-1] / distances[:, -1:]) ** 2 + 1e-6
         weights /= weights.sum(axis=1, keepdims=True)
-        ends = np.arange(len(nodes) + 1) * _CARRIERS
+        ends = np.arange(len(nodes) + 1) * 8
         self.weights = csr_array(
             (weights.ravel(), nearest[:, :-1].ravel(), ends), (len(nodes), len(self.cloud))
         )
@@ -354,13 +344,12 @@ class _Template:
 
 @dataclass(frozen=True)
 class _Targets:
-    """Wanted sizes (n,), of which some may be exceeded, and the code to regularise towards."""
+    """Wanted sizes (n,), of which some may be exceeded."""
 
     names: list
     values: np.ndarray
     tolerances: np.ndarray
     at_least: np.ndarray
-    middle: np.ndarray = None
 
     def misses(self, sizes):
         """Differences (..., n) of sizes from wanted ones, in tolerances."""
@@ -385,36 +374,32 @@ def _targets(wanted):
             raise ValueError(f"{_label(name)} is {value}; a size is positive and finite")
         if not isinstance(name, str) and not name > 0:
             raise ValueError(f"a perimeter is wanted at {name} mm; heights are above 0")
-    names, values = list(sizes), list(sizes.values())
-    tolerances = [_tolerance(*size) for size in sizes.items()]
-    if heights := [name for name in names if not isinstance(name, str)]:
-        names.append("brim_height_min_mm")
-        values.append(max(heights))
-        tolerances.append(_LENGTH_TOLERANCE)
-    at_least = np.arange(len(names)) >= len(sizes)
-    return _Targets(names, np.array(values, float), np.array(tolerances), at_least)
+    targets = [*sizes.items()]
+    if heights := [name for name in sizes if not isinstance(name, str)]:
+        targets.append(("brim_height_min_mm", max(heights)))
+    names, values = map(list, zip(*targets, strict=True))
+    tolerances = np.array([_tolerance(*target) for target in targets])
+    return _Targets(names, np.array(values, float), tolerances, np.arange(len(names)) >= len(sizes))
 
 
-def _solve(aae, targets, start):
-    """Code (code_size,) that meets targets best, and its surface."""
+def _solve(aae, targets, start, middle):
+    """Code (code_size,) near `middle` that meets targets best, and its surface."""
     std, names = aae.recipe.prior_std, targets.names
     code = np.asarray(start, float)
     template = _Template(aae, code)
     for _ in range(_ROUNDS):
-        sizes_of = partial(_sizes_of_code, template, names)
+
+        def sizes_of(numbers, template=template):
+            return template.sizes(std * numbers[None], names)[0]
+
         slopes = template.slopes(code, names)
-        code = std * _most_plausible(sizes_of, slopes, targets, code / std, targets.middle / std)
+        code = std * _most_plausible(sizes_of, slopes, targets, code / std, middle / std)
         predicted = template.sizes(code[None], names)[0]
         template = _Template(aae, code)
         off = _sizes(template.surface, names) - predicted
         if np.all(np.abs(off) < _AGREEMENT * targets.tolerances):
             break
     return code.astype(np.float32), template.surface
-
-
-def _sizes_of_code(template, names, numbers):
-    """Sizes (n_names,) of a code in standard deviations of the prior."""
-    return template.sizes(template.aae.recipe.prior_std * numbers[None], names)[0]
 
 
 def _conditional(model, targets):
@@ -471,9 +456,9 @@ def _lone_step(slope, held):
 def _reliability(template, code, slopes):
     """R^2 of each attribute as predicted by its slope on draws of the prior of the code's kind."""
     aae = template.aae
-    # Half of a prior's draws, or fewer, are of the kind.
-    draws = aae.draw_prior(20 * _N_OTHERS, seed=0)
-    draws = draws[kinds_of(aae, draws) == kinds_of(aae, code[None])][:_N_OTHERS]
+    # Half of a prior's draws, or fewer, are of the kind; 60 are enough.
+    draws = aae.draw_prior(1200, seed=0)
+    draws = draws[kinds_of(aae, draws) == kinds_of(aae, code[None])][:60]
     true = template.sizes(draws, ATTRIBUTES)
     away = (draws - code) / aae.recipe.prior_std
     predicted = _sizes(template.surface, ATTRIBUTES) + away @ slopes.T
@@ -556,15 +541,14 @@ def _label(name):
 
 def _check_plausible(targets, sizes):
     """Raise if a target is far out of the range of sizes (n_draws, n)."""
-    margins = _MARGIN * np.ptp(sizes, axis=0)
+    margins = 0.25 * np.ptp(sizes, axis=0)
     lows, highs = sizes.min(axis=0) - margins, sizes.max(axis=0) + margins
     lows[targets.at_least] = 0
     for name, value, low, high in zip(targets.names, targets.values, lows, highs, strict=True):
         if not low <= value <= high:
-            raise ValueError(
-                f"{_label(name)} is {value:g}; sockets that the model knows have {low:.4g} to "
-                f"{high:.4g}: change it, or ask for the nearest socket (nearest=True)"
-            )
+            known = f"sockets that the model knows have {low:.4g} to {high:.4g}"
+            change = "change it, or ask for the nearest socket (nearest=True)"
+            raise ValueError(f"{_label(name)} is {value:g}; {known}: {change}")
 
 
 def check_has_size(aae):

@@ -28,9 +28,7 @@ from . import design, limbs, outputs
 from .messages import reporting
 
 HEAT_MM = 10.0  # ends of the heat map's scale
-_STAND_INS = 15  # of a kind: a page that opens soon is worth more than a longer list
 _POINTS_COMPARED = 512  # of a cloud, to find the nearest real socket while a slider moves
-_N_LABELLED = 400  # draws of the prior, from which the direction between kinds is learnt
 
 # Attribute -> its title, the slider's unit in that of `SocketSurface.measure`, its end and step.
 _SLIDERS = {
@@ -51,7 +49,6 @@ _HOW_TO_LIMB = (
     "The scan of a residual limb in mm, open at the top: STL, PLY or OBJ. The clearance is the gap "
     "from limb to socket."
 )
-_WIDTH = "96%"
 
 
 def explore(model="sockets"):
@@ -73,15 +70,11 @@ def explore(model="sockets"):
         If the model cannot be read, or was not trained with "dataset" normalization: only then
         have its sockets a size in mm.
     """
+    # Stand-ins are drawn one by one: a page that opens soon is worth more than a longer list.
+    limit = None if published_folders(sources.SOCKETS) else 15
     # A progress bar that is gone when the page is drawn would be an error: it goes nowhere.
     with widgets.Output():
-        return Explorer(files.load(model), _known_sockets()).widget
-
-
-def _known_sockets():
-    """All sockets that are there, or a few stand-ins, which are drawn one by one."""
-    there = published_folders(sources.SOCKETS)
-    return sources.load_sockets(limit=None if there else _STAND_INS)
+        return Explorer(files.load(model), sources.load_sockets(limit=limit)).widget
 
 
 def departure(surface, start):
@@ -106,9 +99,9 @@ def plausibility(code, prior_std):
 
 def nearest(cloud, shapes):
     """Name of the shape nearest to a cloud, and their Chamfer distance in unit spheres."""
-    thinned = (
+    thinned = [
         p[:, :: max(1, p.shape[1] // _POINTS_COMPARED)] for p in (cloud[None], shapes.points)
-    )
+    ]
     own, others = (normalize(points, "unit-sphere")[0] for points in thinned)
     distances = pairwise_chamfer(own, others)[0]
     return str(shapes.names[distances.argmin()]), float(distances.min())
@@ -144,6 +137,11 @@ class Socket:
     index: int | None = None
 
     @cached_property
+    def cloud(self):
+        """The decoded code (n_points, 3), mm."""
+        return self.aae.decode(self.code[None])[0]
+
+    @cached_property
     def surface(self):
         return design.decoded_surface(self.aae, self.code)
 
@@ -165,7 +163,7 @@ class Position:
     share : float
         Of the way from A to B, [0, 1].
     changes : dict
-        How much of each attribute is added, in its unit.
+        How much of each attribute is added, in its unit, along the directions at A.
     limb : LimbFit, optional
         Its socket is shown in place of the code's.
     """
@@ -177,23 +175,17 @@ class Position:
     limb: limbs.LimbFit | None = None
 
     @cached_property
-    def code(self):
-        """The code (code_size,), changed along the directions at A."""
+    def socket(self):
         # Both products, so that the ends are A and B to the last bit.
         code = (1 - self.share) * self.start.code + self.share * self.end.code
         for name, by in self.changes.items():
             code = code + by * self.start.directions[name].step
-        return np.float32(code)
+        return replace(self.start, code=np.float32(code), index=None)
 
-    @cached_property
-    def cloud(self):
-        """The decoded code (n_points, 3), mm."""
-        return self.start.aae.decode(self.code[None])[0]
-
-    @cached_property
+    @property
     def surface(self):
         """The surface that is shown, and taken home."""
-        return self.limb.surface if self.limb else design.decoded_surface(self.start.aae, self.code)
+        return (self.limb or self.socket).surface
 
 
 # The page -------------------------------------------------------------------------------------
@@ -205,40 +197,20 @@ class DownloadButton(anywidget.AnyWidget):
     _esm = Path(__file__).with_name("download.js")
     label = traitlets.Unicode("Download").tag(sync=True)
 
-    def save(self, name, content):
-        """Let the browser save bytes under a name."""
-        self.send({"name": name}, [content])
-
 
 def _empty_figure(mesh, extent):
     """A figure for meshes like one and for points, with room for sockets of an extent (3,), mm."""
     vertices = mesh.vertices * 1.15 * extent / np.ptp(mesh.vertices, axis=0)
-    gallery = figures.mesh_gallery(
-        [(vertices, mesh.faces)],
-        columns=1,
-        intensities=[np.zeros(len(vertices))],
-        colorbar_title="mm",
-        color_range=(-HEAT_MM, HEAT_MM),
-    )
-    gallery.add_scatter3d(
-        mode="markers",
-        visible=False,
-        marker={"size": 1.5, "color": figures.CLOUD_COLOR},
-        hoverinfo="skip",
-        showlegend=False,
-    )
+    flat, colours = [np.zeros(len(vertices))], {"color_range": (-HEAT_MM, HEAT_MM)}
+    gallery = figures.mesh_gallery([(vertices, mesh.faces)], None, 1, flat, "mm", **colours)
+    look = {"marker": {"size": 1.5, "color": figures.CLOUD_COLOR}, "showlegend": False}
+    gallery.add_scatter3d(mode="markers", visible=False, hoverinfo="skip", **look)
     # As wide as the page leaves it room.
     return gallery.update_layout(width=None, height=600, autosize=True)
 
 
 def _place(trace, points):
     trace.x, trace.y, trace.z = np.ascontiguousarray(points.T, dtype=np.float32)
-
-
-def _wide(kind, title, **options):
-    """A widget as wide as its column, with its title before it."""
-    style = {"description_width": "8.5em"}
-    return kind(description=title, layout={"width": _WIDTH}, style=style, **options)
 
 
 def _sizes_table(sizes, start):
@@ -271,7 +243,7 @@ class Explorer:
         design.check_has_size(aae)
         self.aae, self.shapes = aae, shapes
         self._past, self._moving, self._setting = [], None, False
-        draws = aae.draw_prior(_N_LABELLED)
+        draws = aae.draw_prior(400)  # enough to learn the direction between kinds from
         kinds = design.kinds_of(aae, draws)
         # A model that tells no kinds has no direction between them.
         labelled = (draws, kinds) if len(set(kinds)) == 2 else None
@@ -279,7 +251,6 @@ class Explorer:
         self.real = cache(self._encode)
         self.position = Position(self.real(0), self.real(len(shapes) - 1))
         self._make_controls(with_kind=labelled is not None)
-        self._connect()
         extent = np.ptp(shapes.points, axis=1).max(axis=0)
         self.figure = _empty_figure(self.position.surface.mesh(), extent)
         self._go(self.position, remember=False)
@@ -296,47 +267,49 @@ class Explorer:
     def _make_controls(self, with_kind):
         self.message, self.sizes, self.plausible = (widgets.HTML() for _ in range(3))
         self.message.add_class("aaelib-message")
-        names = [(str(name), index) for index, name in enumerate(self.shapes.names)]
-        self.start, self.end = (_wide(widgets.Dropdown, each, options=names) for each in "AB")
         slider, number = widgets.FloatSlider, widgets.BoundedFloatText
-        self.share = _wide(slider, "from A to B", max=1, step=0.01, readout_format=".0%")
-        self.changes = {
-            name: _wide(slider, title, min=-end, max=end, step=step, readout_format="+")
-            for name, (title, _, end, step) in _SLIDERS.items()
-            if name != "kind" or with_kind
-        }
-        self.seed = _wide(widgets.BoundedIntText, "seed", max=10**6)
-        self.wanted = widgets.Textarea(rows=6, layout={"width": _WIDTH})
+        names = {"options": [(str(name), index) for index, name in enumerate(self.shapes.names)]}
+        self.start = self._control(widgets.Dropdown, "A", self._choose, **names)
+        self.end = self._control(widgets.Dropdown, "B", self._choose, **names)
+        whole = {"max": 1, "step": 0.01, "readout_format": ".0%"}
+        self.share = self._control(slider, "from A to B", self._slide, **whole)
+        self.changes = {}
+        for name, (title, _, end, step) in _SLIDERS.items():
+            if name != "kind" or with_kind:
+                ends = {"min": -end, "max": end, "step": step, "readout_format": "+"}
+                self.changes[name] = self._control(slider, title, self._slide, **ends)
+        self.seed = self._control(widgets.BoundedIntText, "seed", max=10**6)
+        self.wanted = self._control(widgets.Textarea, "", rows=6)
         most = limbs.MAX_CLEARANCE
-        self.clearance = _wide(number, "clearance, mm", min=-most, max=most, step=0.5)
-        self.limb = widgets.FileUpload(accept=".stl,.ply,.obj", description="Limb scan")
-        most = printing.MAX_THICKNESS
-        self.thickness = _wide(number, "wall, mm", value=4, min=1, max=most, step=0.5)
-        self.format = _wide(widgets.Dropdown, "file", options=[*printing.FORMATS, ".csv"])
+        self.clearance = self._control(number, "clearance, mm", min=-most, max=most, step=0.5)
+        plain = {"accept": ".stl,.ply,.obj", "layout": {}, "style": {}}
+        self.limb = self._control(widgets.FileUpload, "Limb scan", self._fit_limb, **plain)
+        walls = {"value": 4, "min": 1, "max": printing.MAX_THICKNESS, "step": 0.5}
+        self.thickness = self._control(number, "wall, mm", **walls)
+        suffixes = [*printing.FORMATS, ".csv"]
+        self.format = self._control(widgets.Dropdown, "file", options=suffixes)
+        narrow = {"layout": {"width": "20em"}}
+        self.colour = self._control(widgets.Dropdown, "colour", self._paint, **narrow)
+        self.points = self._control(widgets.Checkbox, "decoded points", self._paint, indent=False)
+        self.sample = self._button("Draw a socket", self._draw)
+        self.find = self._button("Find the socket", self._fit_sizes)
+        self.undo = self._button("Undo", self._undo)
+        self.reset = self._button("Back to A", self._reset)
         self.download = DownloadButton()
-        self.colour = widgets.Dropdown(description="colour", layout={"width": "20em"})
-        self.points = widgets.Checkbox(description="decoded points", indent=False)
-        titles = "Draw a socket", "Find the socket", "Undo", "Back to A"
-        self.sample, self.find, self.undo, self.reset = (
-            widgets.Button(description=title) for title in titles
-        )
-
-    def _connect(self):
-        """Let each control do what it is for."""
-        on_value = {
-            self._choose: (self.start, self.end),
-            self._slide: (self.share, *self.changes.values()),
-            self._paint: (self.colour, self.points),
-            self._fit_limb: (self.limb,),
-        }
-        for react, controls in on_value.items():
-            for control in controls:
-                control.observe(self._reacting(react), "value")
-        self.sample.on_click(self._reacting(self._draw))
-        self.find.on_click(self._reacting(self._fit_sizes))
-        self.undo.on_click(self._reacting(self._undo))
-        self.reset.on_click(self._reacting(self._reset))
         self.download.on_msg(self._reacting(self._download))
+
+    def _control(self, kind, title, react=None, **options):
+        """A widget as wide as its column, its title before it, and what follows its changes."""
+        look = {"layout": {"width": "96%"}, "style": {"description_width": "8.5em"}}
+        control = kind(description=title, **look | options)
+        if react:
+            control.observe(self._reacting(react), "value")
+        return control
+
+    def _button(self, title, react):
+        button = widgets.Button(description=title)
+        button.on_click(self._reacting(react))
+        return button
 
     def _reacting(self, react):
         reported = reporting(react, self.message)
@@ -445,8 +418,8 @@ class Explorer:
         position, before = self.position, self.position.start.surface.measure()
         self._paint()
         self.sizes.value = _sizes_table(position.surface.measure(), before)
-        name, distance = nearest(position.cloud, self.shapes)
-        share = plausibility(position.code, self.aae.recipe.prior_std)
+        name, distance = nearest(position.socket.cloud, self.shapes)
+        share = plausibility(position.socket.code, self.aae.recipe.prior_std)
         self.plausible.value = (
             f"<b>Plausible?</b><br>{share:.1%} of the prior's draws are less usual.<br>"
             f"Nearest socket of {html.escape(self.shapes.source)}: {html.escape(name)}, "
@@ -469,10 +442,11 @@ class Explorer:
             mesh.intensity = values.astype(np.float32)
             points.visible = with_points
             if with_points:
-                _place(points, position.cloud - middle)
+                _place(points, position.socket.cloud - middle)
 
     def _download(self, _):
         with TemporaryDirectory() as folder:
             path = Path(folder, f"socket{self.format.value}")
             outputs.write_socket(self.position.surface, path, self.thickness.value)
-            self.download.save(path.name, path.read_bytes())
+            # The browser saves the bytes under that name.
+            self.download.send({"name": path.name}, [path.read_bytes()])

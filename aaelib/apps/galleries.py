@@ -28,9 +28,8 @@ def paths(aae, codes):
 def slider(aae, codes):
     """Figure of the socket of one of the codes (steps, code_size), which a slider chooses."""
     meshes = [decoded_surface(aae, code).coarse().mesh() for code in codes]
-    return figures.interpolation(
-        meshes, [f"{share:.0%}" for share in np.linspace(0, 1, len(codes))]
-    )
+    shares = [f"{share:.0%}" for share in np.linspace(0, 1, len(codes))]
+    return figures.interpolation(meshes, shares)
 
 
 def changed_lengths(aae, code, changes):
@@ -44,25 +43,19 @@ def changed_lengths(aae, code, changes):
     length = start.measure()["length_mm"]
     surfaces = [decoded_surface(aae, change_size(aae, code, "length_mm", by)) for by in changes]
     measured = [surface.measure()["length_mm"] - length for surface in surfaces]
-    return figures.mesh_gallery(
-        [surface.coarse().mesh() for surface in surfaces],
-        [f"wanted {a:+d} mm, measured {b:+.1f} mm" for a, b in zip(changes, measured, strict=True)],
-        columns=len(surfaces),
-        intensities=[departure(surface.coarse(), start) for surface in surfaces],
-        colorbar_title="mm",
-    )
+    pairs = zip(changes, measured, strict=True)
+    titles = [f"wanted {wanted:+d} mm, measured {found:+.1f} mm" for wanted, found in pairs]
+    coarse = [surface.coarse() for surface in surfaces]
+    meshes, moved = zip(*[(each.mesh(), departure(each, start)) for each in coarse], strict=True)
+    return figures.mesh_gallery(meshes, titles, len(meshes), moved, "mm")
 
 
 def limb_gaps(fitted, clearance):
     """Figure of both sockets of a `limbs.LimbFit`, coloured by gap minus clearance, mm."""
-    gaps = fitted.model_gap, fitted.gap
-    return figures.mesh_gallery(
-        [fitted.model_surface.mesh(), fitted.surface.mesh()],
-        [
-            f"model: mean error {fitted.model_error:.2f} mm",
-            f"model and displacement: mean error {fitted.gap_error:.2f} mm",
-        ],
-        columns=2,
-        intensities=[np.nan_to_num(vertex_values(gap) - clearance) for gap in gaps],
-        colorbar_title="mm",
-    )
+    titles = [
+        f"model: mean error {fitted.model_error:.2f} mm",
+        f"model and displacement: mean error {fitted.gap_error:.2f} mm",
+    ]
+    meshes = [fitted.model_surface.mesh(), fitted.surface.mesh()]
+    off = [np.nan_to_num(vertex_values(g) - clearance) for g in (fitted.model_gap, fitted.gap)]
+    return figures.mesh_gallery(meshes, titles, 2, off, "mm")

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import igl
@@ -21,28 +22,17 @@ from . import design
 LENGTHS = (80.0, 500.0)  # mm; of residual limbs, as far as they are scanned
 MAX_CLEARANCE = 20.0  # mm; liners have 3 to 9
 
-_SEAM = 1e-4  # of the limb's radius: vertices so near are one
 _FLAT = 0.05  # thickness of a piece by its width: a table, no limb
 _WHOLE = 0.9  # of the area that is not flat: the limb, in one piece
 _SIDE = 2.0  # variance along a limb by that across it, of limbs surely longer than wide
 _MIN_OPENING = 100.0  # mm around it; the thinnest limbs have 150
 _SECOND_OPENING = 0.5  # of the opening's perimeter: a hole so large is another opening
-_SAMPLES = 40_000  # of the limb's wall, less than 1 mm apart
-_BORDER_SPACING = 0.5  # mm between samples of the opening's border
 _STEPS = np.array([0.01, 1e-3, 0.1])  # of differences: prior's standard deviations, radians, mm
 _PRIOR_WEIGHT = 1.0  # mm^2 of mean squared gap that a code like a draw of the prior costs
 _BRIM_TOLERANCE = 5.0  # mm; the brim so far off costs as much as a gap of 1 mm everywhere
-_HIGHEST_BRIM = 0.9  # of the limb's length
-_N_TURNS = 8  # about the long axis, to start from
-_FIRST_STEPS = 10  # Gauss-Newton steps of every start
-_LAST_STEPS = 40  # and of the best one
 
 _DEGREE = 8  # of the harmonics of the displacement
-_LARGEST_DISPLACEMENT = 10.0  # mm
-_DISPLACEMENT_STEPS = 4
-_NORMAL_DEGREE = 6  # of the harmonics that smooth normals
 _ROUGHNESS = 1e-3  # weight of the displacement's bending against gaps
-_CAP = 0.75  # of a sphere's meridian that a socket takes, for the displacement's harmonics
 
 
 @dataclass(frozen=True)
@@ -121,26 +111,30 @@ def load_limb(path, factor=1.0):
         raise FileNotFoundError(f"no limb scan at {path}")
     if not 0 < factor < np.inf:
         raise ValueError(f"factor is {factor}; it must be a positive number")
-    mesh = _cleaned(meshes.read(path), path)
+    mesh = _merged(meshes.read(path))
     if not len(mesh.faces):
         raise ValueError(f"{path}: no faces with an area; a limb is a surface of triangles")
+    pieces = trimesh.graph.connected_component_labels(mesh.face_adjacency, len(mesh.faces))
+    mesh.update_faces(pieces == _limb_among(pieces, mesh, path))
+    mesh.remove_unreferenced_vertices()
     mesh.apply_scale(factor)
-    return _oriented(mesh, _opening(mesh, path))
+    opening = _opening(mesh, path)
+    # As `trimesh.repair.fix_winding`, which walks the faces in Python: 30 s for 200,000 of them.
+    mesh.faces = igl.bfs_orient(np.array(mesh.faces, np.int64))[0]
+    if np.linalg.det(mesh.triangles - opening).sum() < 0:
+        mesh.invert()
+    return mesh
 
 
-def _cleaned(mesh, name):
-    """The limb's piece of the faces that have an area and finite vertices, vertices merged."""
+def _merged(mesh):
+    """The faces that have an area and finite vertices, vertices next to each other merged."""
     mesh.remove_infinite_values()
     mesh.merge_vertices()
     radius = np.median(np.linalg.norm(mesh.vertices - np.median(mesh.vertices, axis=0), axis=1))
-    pairs = cKDTree(mesh.vertices).query_pairs(_SEAM * radius, output_type="ndarray")
+    pairs = cKDTree(mesh.vertices).query_pairs(1e-4 * radius, output_type="ndarray")
     groups = trimesh.graph.connected_component_labels(pairs, len(mesh.vertices))
     mesh.faces = np.unique(groups, return_index=True)[1][groups][mesh.faces]
     mesh.update_faces(mesh.nondegenerate_faces() & mesh.unique_faces())
-    if len(mesh.faces):
-        pieces = trimesh.graph.connected_component_labels(mesh.face_adjacency, len(mesh.faces))
-        mesh.update_faces(pieces == _limb_among(pieces, mesh, name))
-    mesh.remove_unreferenced_vertices()
     return mesh
 
 
@@ -158,7 +152,7 @@ def _limb_among(pieces, mesh, name):
         raise ValueError(f"{told}: none is the limb by itself; join them, or keep one of them")
     if len(areas) > 1:
         left_out = f"taken is the one with {shares[limb]:.0%}, left out are flat and small ones"
-        warnings.warn(f"{told}: {left_out}", stacklevel=4)
+        warnings.warn(f"{told}: {left_out}", stacklevel=3)
     return limb
 
 
@@ -171,10 +165,8 @@ def _opening(mesh, name="the limb"):
     """Check that a mesh has one opening and a limb's length; the centroid (3,) of its border."""
     edges = _border_edges(mesh)
     if not len(edges):
-        raise ValueError(
-            f"{name}: a closed surface of {np.ptp(mesh.vertices, axis=0).max():.4g} mm; a limb is "
-            "open where the scan ends: remove the faces that close it there"
-        )
+        closed = f"a closed surface of {np.ptp(mesh.vertices, axis=0).max():.4g} mm"
+        raise ValueError(f"{name}: {closed}; remove the faces that close it where the scan ends")
     starts, ends = mesh.vertices[edges].transpose(1, 0, 2)
     lengths = np.linalg.norm(ends - starts, axis=1)
     holes = trimesh.graph.connected_component_labels(edges, len(mesh.vertices))[edges[:, 0]]
@@ -182,49 +174,36 @@ def _opening(mesh, name="the limb"):
     largest = holes == perimeters.argmax()
     center = np.average((starts + ends)[largest] / 2, axis=0, weights=lengths[largest])
     length = np.linalg.norm(mesh.vertices - center, axis=1).max()
-    if not LENGTHS[0] <= length <= LENGTHS[1]:
-        raise ValueError(
-            f"{name}: {length:.4g} mm long from its opening to its end; a limb has {LENGTHS[0]:g} "
-            f"to {LENGTHS[1]:g} mm{_advice(length)}"
-        )
     second, perimeter = np.sort(np.append(perimeters, 0))[-2:]
-    if perimeter < _MIN_OPENING:
-        raise ValueError(
-            f"{name}: the largest opening is {perimeter:.4g} mm around; a limb's has "
-            f"{_MIN_OPENING:g} mm or more: remove the faces that close the scan where it ends"
-        )
-    if second > _SECOND_OPENING * perimeter:
-        raise ValueError(
-            f"{name}: two openings, {perimeter:.4g} and {second:.4g} mm around; a limb is closed "
-            "at its distal end: fill the hole there"
-        )
+    around = f"the largest opening, {perimeter:.4g} mm around,"
     variances, axes = np.linalg.eigh(np.cov(mesh.triangles_center.T, aweights=mesh.area_faces))
     axis = trimesh.unitize(center - np.average(mesh.triangles_center, 0, mesh.area_faces))
-    if variances[2] > _SIDE * variances[1] and abs(axis @ axes[:, 2]) < np.sqrt(0.5):
-        raise ValueError(
-            f"{name}: the largest opening, {perimeter:.4g} mm around, is at the side; fill it, and "
-            "remove the faces that close the end"
+    wrong = None
+    if not LENGTHS[0] <= length <= LENGTHS[1]:
+        wrong = f"{length:.4g} mm long from its opening to its end{_advice(length)}"
+    elif perimeter < _MIN_OPENING:
+        wrong = f"{around} is too small; remove the faces that close the scan where it ends"
+    elif second > _SECOND_OPENING * perimeter:
+        wrong = (
+            f"two openings, {perimeter:.4g} and {second:.4g} mm around; fill the hole at the end"
         )
+    elif variances[2] > _SIDE * variances[1] and abs(axis @ axes[:, 2]) < np.sqrt(0.5):
+        wrong = f"{around} is at the side; fill it, and remove the faces that close the end"
+    if wrong:
+        raise ValueError(f"{name}: {wrong}")
     return center
 
 
 def _advice(length):
-    """Units in which a length would be a limb's."""
+    """Say how long limbs are, and in which units a length would be a limb's."""
+    low, high = LENGTHS
     fitting = [
         f"{unit}, then load it with factor={factor:g}"
         for unit, factor in UNITS.items()
-        if LENGTHS[0] <= length * factor <= LENGTHS[1]
+        if low <= length * factor <= high
     ]
-    return f"; the file may be in {' or in '.join(fitting)}" if fitting else ""
-
-
-def _oriented(mesh, opening):
-    """Turn normals outwards, so that the volume below the opening is positive."""
-    # As `trimesh.repair.fix_winding`, which walks the faces in Python: 30 s for 200,000 of them.
-    mesh.faces = igl.bfs_orient(np.array(mesh.faces, np.int64))[0]
-    if np.linalg.det(mesh.triangles - opening).sum() < 0:
-        mesh.invert()
-    return mesh
+    may_be = f"; the file may be in {' or in '.join(fitting)}" if fitting else ""
+    return f"; a limb has {low:g} to {high:g} mm{may_be}"
 
 
 def align(limb):
@@ -273,11 +252,13 @@ class _Wall:
     """
 
     def __init__(self, limb):
-        self.samples, triangles = trimesh.sample.sample_surface(limb, _SAMPLES, seed=0)
+        # Samples of the wall are less than 1 mm apart.
+        self.samples, triangles = trimesh.sample.sample_surface(limb, 40_000, seed=0)
         self.normals = trimesh.unitize(_normals(limb, self.samples, triangles)[1])
         starts, ends = limb.vertices[_border_edges(limb)].transpose(1, 0, 2)
         longest = np.linalg.norm(ends - starts, axis=1).max()
-        share = np.linspace(0, 1, int(longest / _BORDER_SPACING) + 2)[:, None, None]
+        # Samples of the border are half a millimetre apart.
+        share = np.linspace(0, 1, int(longest / 0.5) + 2)[:, None, None]
         border = ((1 - share) * starts + share * ends).reshape(-1, 3)
         self.tree = cKDTree(np.concatenate([self.samples, border]))
 
@@ -369,15 +350,11 @@ def _mean_codes(aae, kind):
 
 
 def _best(registrations):
-    """Code of the best solution from all starts, and the motion (4, 4) of the limb to it."""
-    turns = np.radians(360 * np.arange(_N_TURNS) / _N_TURNS)
-    firsts = [
-        (registration.solve(registration.start(turn), _FIRST_STEPS), registration)
-        for registration in registrations
-        for turn in turns
-    ]
-    first, best = min(firsts, key=lambda each: each[0].cost)
-    unknowns = best.solve(first.x, _LAST_STEPS).x
+    """Code of the best solution from 8 turns each, and the motion (4, 4) of the limb to it."""
+    starts = product(registrations, np.radians(45.0 * np.arange(8)))
+    firsts = [(each, each.solve(each.start(turn), n_steps=10)) for each, turn in starts]
+    best, first = min(firsts, key=lambda pair: pair[1].cost)
+    unknowns = best.solve(first.x, n_steps=40).x
     motion = np.eye(4)
     motion[:3, :3] = best.rotation(unknowns).as_matrix().T
     motion[:3, 3] = -motion[:3, :3] @ unknowns[-3:]
@@ -403,7 +380,7 @@ class _Registration:
         self.mean = aae.decode(center[None])[0]
         brim = design.decoded_surface(aae, center).vertices[:, -1]
         levels = wall.samples[:, 2]
-        height = min(brim[:, 2].mean() - self.mean[:, 2].min(), _HIGHEST_BRIM * np.ptp(levels))
+        height = min(brim[:, 2].mean() - self.mean[:, 2].min(), 0.9 * np.ptp(levels))
         # Decoded points correspond: those next to the mean socket's brim are at every socket's, and
         # about as far below it.
         self.brim = np.unique(cKDTree(self.mean).query(brim)[1])
@@ -476,10 +453,10 @@ def _harmonics(n_angles, n_heights):
     Real spherical harmonics at a grid's vertices, (n_vertices, n_harmonics), and their degrees.
 
     The pole of the grid is that of the sphere, so that they are smooth there too, and the brim is
-    its parallel at `_CAP` of the meridian.
+    its parallel at three quarters of the meridian.
     """
     angles = 2 * np.pi * np.arange(n_angles)[:, None] / n_angles
-    polar = np.pi * _CAP * np.linspace(0, 1, n_heights)
+    polar = np.pi * 0.75 * np.linspace(0, 1, n_heights)
     orders = [(n, m) for n in range(_DEGREE + 1) for m in range(-n, n + 1)]
     values = []
     for n, m in orders:
@@ -495,14 +472,14 @@ def _displaced(surface, wall, clearance):
     areas = np.sqrt(_vertex_areas(mesh) / mesh.area)
     basis, degrees = _harmonics(*grid)
     # Along rough normals faces would be turned over.
-    smooth = np.compress(degrees <= _NORMAL_DEGREE, basis, axis=1)
+    smooth = np.compress(degrees <= 6, basis, axis=1)
     weights = np.linalg.lstsq(areas[:, None] * smooth, areas[:, None] * mesh.vertex_normals)[0]
     directions = trimesh.unitize(smooth @ weights)
     # Rough displacements cost more, like the bending of a thin plate.
     roughness = np.diag(_ROUGHNESS * (1 + degrees * (degrees + 1)))
-    limit = _LARGEST_DISPLACEMENT
+    limit = 10.0  # mm
     weights, displacement = np.zeros(basis.shape[1]), np.zeros(len(basis))
-    for _ in range(_DISPLACEMENT_STEPS):
+    for _ in range(4):
         gaps, normals, there = wall.gaps(mesh.vertices + displacement[:, None] * directions)
         along = np.einsum("ij,ij->i", directions, normals) * (1 - (displacement / limit) ** 2)
         rows = (areas * there * along)[:, None] * basis

@@ -1,27 +1,35 @@
 """What the command line and a page of widgets say."""
 
 import html
+import warnings
 
 
 def told(error):
     """Words for an error of the input or the machine; any other error is raised again."""
     # TensorFlow's error by its name: this module does without TensorFlow.
     if {"MemoryError", "ResourceExhaustedError"} & {each.__name__ for each in type(error).__mro__}:
-        return (
-            "out of memory: close other programs, or take fewer shapes or points, smaller batches"
-        )
+        advice = "close other programs, or take fewer shapes or points, smaller batches"
+        return f"out of memory: {advice}"
     if not isinstance(error, ValueError | OSError | RuntimeError | FloatingPointError):
         raise error
     return str(error)
 
 
 def reporting(react, message):
-    """Let an HTML widget show what a reaction to another widget returns, or why it failed."""
+    """
+    Let an HTML widget show what a reaction to another widget returns, or why it failed.
+
+    Warnings (`UserWarning`) follow what it returns.
+    """
 
     def reported(change):
         try:
             message.value = ""
-            message.value = react(change) or ""
+            with warnings.catch_warnings(
+                record=True, action="always", category=UserWarning
+            ) as more:
+                words = react(change) or ""
+            message.value = "<br>".join([words, *(html.escape(str(w.message)) for w in more)])
         except Exception as error:
             message.value = f'<p role="alert"><b>{html.escape(told(error))}</b></p>'
 

@@ -58,10 +58,8 @@ def generate(model, n, folder, seed=0, mesh=None, thickness=4.0, overwrite=False
     if n < 1:
         raise ValueError(f"n is {n}; it must be 1 or more")
     aae = load_with_card(model)[0]
-    _check_mesh(aae, mesh, thickness)
-    clouds = aae.sample(n, seed)
-    with locked(Path(folder, "shapes")):
-        return _write_shapes(clouds, folder, "sample_{:04d}", mesh, thickness, overwrite)
+    files = [Path(folder, f"sample_{i:04d}.npy") for i in range(n)]
+    return _write_shapes(aae, aae.sample(n, seed), files, mesh, thickness, overwrite)
 
 
 def interpolate(model, a, b, folder, steps=5, mesh=None, thickness=4.0, overwrite=False):
@@ -96,16 +94,13 @@ def interpolate(model, a, b, folder, steps=5, mesh=None, thickness=4.0, overwrit
         If another process is writing into it.
     """
     aae = load_with_card(model)[0]
-    _check_mesh(aae, mesh, thickness)
     codes = aae.encode(np.stack([folders.read(Path(file), aae.recipe.n_points) for file in (a, b)]))
     clouds = aae.decode(latent.interpolate(*codes, steps))
     shares = [f"{share:.0%}" for share in np.linspace(0, 1, steps)]
     labels = [Path(a).stem, *shares[1:-1], Path(b).stem]
-    page = Path(folder, "interpolation.html")
-    with locked(Path(folder, "shapes")):
-        files, refused = _write_shapes(clouds, folder, "step_{}", mesh, thickness, overwrite)
-        figures.write_html(figures.interpolation(clouds, labels), page)
-    return [*files, page], refused
+    page = figures.interpolation(clouds, labels), Path(folder, "interpolation.html")
+    files = [Path(folder, f"step_{i}.npy") for i in range(steps)]
+    return _write_shapes(aae, clouds, files, mesh, thickness, overwrite, page)
 
 
 def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048, up=None, unit=None):
@@ -167,42 +162,34 @@ def write_socket(surface, path, thickness):
     return printing.export(surface, path, thickness)
 
 
-def _check_mesh(aae, mesh, thickness):
-    """Raise for walls that cannot be made, before anything is drawn."""
-    if mesh is None:
-        return
-    design.check_has_size(aae)
-    if f".{mesh}" not in printing.FORMATS:
-        raise ValueError(f"mesh is {mesh!r}; walls are written as {', '.join(printing.FORMATS)}")
-    if not 0 < thickness <= printing.MAX_THICKNESS:
-        raise ValueError(
-            f"thickness is {thickness} mm; a wall has more than 0 and up to "
-            f"{printing.MAX_THICKNESS} mm"
-        )
-
-
-def _write_shapes(clouds, folder, name, mesh, thickness, overwrite):
-    """Write clouds and their walls; return the files, and the walls that could not be made."""
-    if any(Path(folder).glob("[!.]*")) and not overwrite:
-        raise FileExistsError(
-            f"{folder} has files in it, which may be shapes of another model; name another "
-            "folder, or overwrite them (--overwrite)"
-        )
-    # Of an earlier call, maybe of another model.
-    for old in Path(folder).glob(name.split("{")[0] + "[0-9]*"):
-        if old.suffix in (".npy", *printing.FORMATS):
-            old.unlink()
-    files, refused = [], []
-    for i, cloud in enumerate(clouds):
-        file = Path(folder, f"{name.format(i)}.npy")
-        with replacing(file) as temporary:
-            write_array(temporary, cloud)
-        files.append(file)
-        if mesh:
-            wall = file.with_suffix(f".{mesh}")
-            try:
-                surface = SocketSurface.from_points(cloud, smoothing=_SMOOTHING)
-                files.append(printing.export(surface, wall, thickness))
-            except ValueError as error:
-                refused.append((wall, str(error)))
-    return files, refused
+def _write_shapes(aae, clouds, files, mesh, thickness, overwrite, page=None):
+    """Write clouds, their walls, and a page; return the files, and the walls that failed."""
+    if mesh:
+        design.check_has_size(aae)
+        if not 0 < thickness <= printing.MAX_THICKNESS:
+            most = printing.MAX_THICKNESS
+            raise ValueError(f"thickness is {thickness} mm; a wall has more than 0, up to {most}")
+    folder, written, refused = files[0].parent, [], []
+    with locked(folder / "shapes"):
+        if any(folder.glob("[!.]*")) and not overwrite:
+            advice = "name another folder, or overwrite them (--overwrite)"
+            raise FileExistsError(f"{folder} has files in it, maybe of another model; {advice}")
+        # Of an earlier call, maybe of another model.
+        for old in folder.glob(files[0].stem.rstrip("0") + "[0-9]*"):
+            if old.suffix in (".npy", *printing.FORMATS):
+                old.unlink()
+        for file, cloud in zip(files, clouds, strict=True):
+            with replacing(file) as temporary:
+                write_array(temporary, cloud)
+            written.append(file)
+            if mesh:
+                wall = file.with_suffix(f".{mesh}")
+                try:
+                    surface = SocketSurface.from_points(cloud, smoothing=_SMOOTHING)
+                    written.append(printing.export(surface, wall, thickness))
+                except ValueError as error:
+                    refused.append((wall, str(error)))
+        if page:
+            figures.write_html(*page)
+            written.append(page[1])
+    return written, refused

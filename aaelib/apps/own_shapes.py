@@ -15,12 +15,8 @@ from ..shapes.sources import KINDS
 
 _LEAST_STEPS = 50  # of an epoch; fewer and most of the time goes into validation
 # Shape models change slowly, as in the study: they start well, and codes need no critic.
-_AT_SHAPE_MODELS = {
-    "autoencoder_rate": 3e-5,
-    "generator_rate": 3e-4,
-    "finetuning_rate": 1e-4,
-    "generator_weight": 0.0,
-}
+_AT_SHAPE_MODELS = {"autoencoder_rate": 3e-5, "generator_rate": 3e-4, "finetuning_rate": 1e-4}
+_AT_SHAPE_MODELS |= {"generator_weight": 0.0}
 _SHAPE_MODEL_STEPS = 2000  # in which the encoder learns to read them
 
 
@@ -86,9 +82,8 @@ def train(
         defaults = {"linear_models": len(fitted)} | _AT_SHAPE_MODELS
         recipe = recipes.recipe(source, defaults, **changes)
         start, settings = (replace(each, shape_models=fitted) for each in (start, settings))
-    if not steps:
-        steps = max(_LEAST_STEPS, -(-len(training_shapes) // settings.batch_size))
-        settings = replace(settings, steps_per_epoch=steps)
+    all_shapes = -(-len(training_shapes) // settings.batch_size)
+    settings = replace(settings, steps_per_epoch=steps or max(_LEAST_STEPS, all_shapes))
     about = {"weights_from": weights_from and str(weights_from), "up": up, "unit": unit}
     return training.train(shapes, parts, recipe, start, settings, path, about)
 
@@ -102,15 +97,12 @@ def shape_models(shapes, folder, seed):
     """
     kinds, counts = np.unique(shapes.kinds, return_counts=True)
     if counts.min() < 2:
-        raise ValueError(
-            f"class {str(kinds[counts.argmin()])!r} has {counts.min()} training shape; a shape "
-            "model takes 2 or more: add shapes, or train without shape models"
-        )
+        advice = "a shape model takes 2 or more: add shapes, or train without shape models"
+        raise ValueError(f"class '{kinds[counts.argmin()]}' has 1 training shape; {advice}")
     kept, made_by = [], code.digest_of("aaelib.shapes.shape_model")[:16]
     for kind in kinds:
         points = shapes.points[shapes.kinds == kind]
-        name = f"{kind[:40]}-{folders.digest(points)}-{seed}-{made_by}.npz"
-        kept.append(Path(folder) / name)
+        kept.append(Path(folder) / f"{folders.digest(points)}-{seed}-{made_by}.npz")
         if devices.is_chief() and not kept[-1].exists():
             surfaces = fit_surfaces(points)
             transported(surfaces, points, points.shape[1], seed=seed).save(kept[-1])

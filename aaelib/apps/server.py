@@ -4,15 +4,25 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
+from pathlib import Path
 
 import jupytext
 import nbformat
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.web import HTTPError
+from traitlets import Set
 
+from ..shapes.places import NOTEBOOKS
 from ..shapes.writing import replacing
 
 MOST_PAGES = 4  # at once: a kernel of the explorer takes 0.8 GB
+
+
+def _interrupted(*_):
+    """Interrupt this process once: another Ctrl-C would leave kernels behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 class FewKernels(AsyncMappingKernelManager):
@@ -23,35 +33,26 @@ class FewKernels(AsyncMappingKernelManager):
     """
 
     _starting = asyncio.Lock()  # so that none starts between count and start
+    _visited = Set()  # whose page was there: one that loads is not connected yet
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._left = set()  # whose page was there once: one that loads is not connected yet
+        signal.signal(signal.SIGINT, _interrupted)
 
     def notify_connect(self, kernel_id):
         super().notify_connect(kernel_id)
-        self._left.discard(kernel_id)
-
-    def notify_disconnect(self, kernel_id):
-        super().notify_disconnect(kernel_id)
-        if not self._kernel_connections.get(kernel_id):
-            self._left.add(kernel_id)
+        self._visited.add(kernel_id)
 
     async def start_kernel(self, **kwargs):
         async with self._starting:
             if len(self) >= MOST_PAGES:
-                for kernel_id in self._left.intersection(self.list_kernel_ids()):
-                    await self.shutdown_kernel(kernel_id, now=True)
-                self._left.clear()
+                for kernel_id, pages in [*self._kernel_connections.items()]:
+                    if kernel_id in self._visited and not pages:
+                        await self.shutdown_kernel(kernel_id, now=True)
             if len(self) >= MOST_PAGES:
                 words = "pages are open, the most there may be: close one, wait a minute, try again"
                 raise HTTPError(503, reason=f"{MOST_PAGES} {words}")
             return await super().start_kernel(**kwargs)
-
-    async def shutdown_all(self, now=False):
-        # A second Ctrl-C would interrupt this, and leave kernels behind.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        await super().shutdown_all(now)
 
 
 def write_tagged(script, tag, path):
@@ -62,14 +63,15 @@ def write_tagged(script, tag, path):
         nbformat.write(notebook, temporary)
 
 
-def command(notebook, share, port, browser):
+def command(notebook, port, browser):
     """
     Arguments and environment with which Voila serves an `.ipynb` notebook.
 
-    `share` is the folder with the page's template, in ``voila/templates``, and Voila's settings,
-    in ``voila.json``: 127.0.0.1 only, a token, few kernels, which end when their page is left, and
+    ``notebooks/share`` has the page's template, in ``voila/templates``, and Voila's settings, in
+    ``voila.json``: 127.0.0.1 only, a token, few kernels, which end when their page is left, and
     room for a limb's scan.
     """
+    share = NOTEBOOKS / "share"
     arguments = [sys.executable, "-m", "voila", str(notebook), f"--port={port}"]
     arguments += [f"--Voila.config_file_paths={share}", f"--Voila.open_browser={browser}"]
     # The kernel "python3" is this Python's, whatever else is called so.
@@ -78,7 +80,9 @@ def command(notebook, share, port, browser):
     return arguments, os.environ | {"JUPYTER_PATH": os.pathsep.join(paths)}
 
 
-def serve(notebook, share, port, browser):
-    """Serve a notebook in place of this process, so that what ends it ends the server."""
-    arguments, environment = command(notebook, share, port, browser)
+def explore(port, browser):
+    """Serve the explorer of notebook 05 in place of this process: what ends it ends the server."""
+    page = Path(tempfile.mkdtemp()) / "explorer.ipynb"  # a checkout may be read-only
+    write_tagged(NOTEBOOKS / "05_latent_exploration.py", "explorer", page)
+    arguments, environment = command(page, port, browser)
     os.execve(arguments[0], arguments, environment)

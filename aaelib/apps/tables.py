@@ -54,18 +54,16 @@ def made_to_measure(aae, shape_models, surfaces):
         given surface, over the vertices of both, centroids on each other; "distance":
         `design.Design.distance`.
     """
-    draws = design.population(aae)
-    makers = {
-        NETWORK: lambda wanted: design.fit_sizes(aae, wanted, nearest=True, draws=draws),
-        SHAPE_MODEL: lambda wanted: design.condition_on_sizes(shape_models, wanted),
-    }
-    rows = []
-    pairs = product(makers.items(), enumerate(surfaces))
-    for (name, make), (i, surface) in tqdm([*pairs], desc="designs", leave=False):
+    draws, rows = design.population(aae), []
+    for i, surface in enumerate(tqdm(surfaces, desc="designs", leave=False)):
         sizes = surface.measure()
         perimeters = dict(zip(sizes["heights_mm"], sizes["perimeters_mm"], strict=True))
-        made = make({"length_mm": sizes["length_mm"], "perimeters_mm": perimeters})
-        rows.append(
+        wanted = {"length_mm": sizes["length_mm"], "perimeters_mm": perimeters}
+        found = {
+            NETWORK: design.fit_sizes(aae, wanted, nearest=True, draws=draws),
+            SHAPE_MODEL: design.condition_on_sizes(shape_models, wanted),
+        }
+        rows += [
             {
                 "model": name,
                 "socket": i,
@@ -74,8 +72,9 @@ def made_to_measure(aae, shape_models, surfaces):
                 "surface_mm": _distance_between(made.surface.mesh(), surface.mesh()),
                 "distance": made.distance,
             }
-        )
-    return pd.DataFrame(rows).set_index(["model", "socket"])
+            for name, made in found.items()
+        ]
+    return pd.DataFrame(rows).set_index(["model", "socket"]).sort_index()
 
 
 def _distance_between(a, b):
