@@ -1,11 +1,13 @@
 """Runs: selection of the best epoch, interruption, and runs that are already done."""
 
+import gc
 from contextlib import contextmanager
 from dataclasses import replace
 from unittest import mock
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import trimesh
 from analytic import family, socket
@@ -252,3 +254,14 @@ def test_fine_tuning_changes_the_decoder_alone_and_brings_it_nearer():
         for aae in (before, after)
     ]
     assert errors[1].mean() < 0.75 * errors[0].mean()
+
+
+@pytest.mark.slow
+def test_models_trained_one_after_the_other_do_not_pile_up_in_memory(tmp_path):
+    taken = []
+    for seed in range(6):
+        train(tmp_path / f"{seed}.keras", seed)
+        gc.collect()
+        taken.append(psutil.Process().memory_info().rss / 2**20)
+    # What XLA has compiled for the first ones stays, and serves the others.
+    assert (taken[-1] - taken[1]) / 4 < 20, taken

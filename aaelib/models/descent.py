@@ -1,5 +1,7 @@
 """Updates of weights, and the small fits before and after training."""
 
+from functools import cache
+
 import keras
 import tensorflow as tf
 from tqdm.auto import tqdm
@@ -14,19 +16,44 @@ def updater(optimizer, variables):
     """A function of a tape and a loss on it that lets an optimizer update its variables."""
     # Built now, so that a saved state finds its place in a model that has not trained yet.
     optimizer.build(variables)
+    values = [variable.value for variable in variables]  # TensorFlow's: Keras' have no zeros
 
     def apply(gradients):
         # Optimizers sum gradients over replicas; the losses are means over each replica's rows.
         optimizer.apply([gradient / n_replicas() for gradient in gradients], variables)
 
-    # Compiled, it is one pass over weights, moments and gradients instead of a dozen. Under a
-    # strategy replicas meet in the optimizer, which a compiled function does not allow.
-    if not tf.distribute.has_strategy():
-        apply = tf.function(apply, jit_compile=True)
-    values = [variable.value for variable in variables]  # TensorFlow's: Keras' have no zeros
+    def apply_compiled(gradients):
+        moments = optimizer._momentums, optimizer._velocities
+        moments = [[moment.value for moment in each] for each in moments]
+        rate = optimizer._learning_rate  # a variable, or a schedule
+        rate = rate if callable(rate) else rate.value
+        numbers = optimizer.beta_1, optimizer.beta_2, optimizer.epsilon
+        _adam(values, *moments, gradients, rate, optimizer.iterations.value, *numbers)
+
+    # Under a strategy replicas meet in the optimizer, which a compiled function does not allow.
+    if type(optimizer) is keras.optimizers.Adam and not tf.distribute.has_strategy():
+        apply = apply_compiled
     # For what the loss does not depend on, such as an encoder's standard deviations.
     zero = tf.UnconnectedGradients.ZERO
     return lambda tape, loss: apply(tape.gradient(loss, values, unconnected_gradients=zero))
+
+
+@tf.function(jit_compile=True)
+def _adam(variables, momentums, velocities, gradients, rate, iterations, beta_1, beta_2, epsilon):
+    """
+    Update variables as `keras.optimizers.Adam` does (Kingma and Ba 2015, end of section 2).
+
+    Compiled, it is one pass over weights, moments and gradients instead of a dozen. It is compiled
+    once for all models of the same sizes: what XLA has compiled is never let go.
+    """
+    step = tf.cast(iterations + 1, tf.float32)
+    rate = rate(iterations) if callable(rate) else rate
+    rate = rate * tf.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+    for variable, m, v, gradient in zip(variables, momentums, velocities, gradients, strict=True):
+        m.assign_add((gradient - m) * (1 - beta_1))
+        v.assign_add((tf.square(gradient) - v) * (1 - beta_2))
+        variable.assign_sub(m * rate / (tf.sqrt(v) + epsilon))
+    iterations.assign_add(1)
 
 
 def descend(variables, loss, batches, rate, name):
@@ -35,12 +62,18 @@ def descend(variables, loss, batches, rate, name):
 
     `loss` is a function of the tensors of one element of the `tf.data.Dataset`.
     """
-    schedule = keras.optimizers.schedules.CosineDecay(rate, len(batches))
-    model = _Descent(loss, updater(keras.optimizers.Adam(schedule), variables))
+    optimizer = keras.optimizers.Adam(_falling(rate, len(batches)))
+    model = _Descent(loss, updater(optimizer, variables))
     model.compile(optimizer=None, jit_compile=False)
     with tqdm(total=len(batches), desc=name, leave=False) as bar:
         tick = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: bar.update())
         model.fit(batches, callbacks=[tick], shuffle=False, verbose=0)
+
+
+@cache
+def _falling(rate, n_steps):
+    """A schedule, the same for the same numbers: `_adam` is compiled once for each."""
+    return keras.optimizers.schedules.CosineDecay(rate, n_steps)
 
 
 class _Descent(keras.Model):
