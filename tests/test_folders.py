@@ -248,7 +248,7 @@ def test_a_run_with_other_settings_that_was_cut_off_leaves_no_cloud_to_be_kept_b
     source, target, tmp_path, monkeypatch
 ):
     resampling.resample_tree(source, target, 64, seed=0)
-    save, calls = np.save, []
+    save, calls = writing.write_array, []
 
     def cut_off_at_the_third(path, array):
         calls.append(path)
@@ -257,7 +257,7 @@ def test_a_run_with_other_settings_that_was_cut_off_leaves_no_cloud_to_be_kept_b
         save(path, array)
 
     with monkeypatch.context() as patch:
-        patch.setattr(np, "save", cut_off_at_the_third)
+        patch.setattr(resampling, "write_array", cut_off_at_the_third)
         with pytest.raises(KeyboardInterrupt):
             resampling.resample_tree(source, target, 64, seed=1)
     # Of four clouds the settings are the first ones, of two the other ones.
@@ -269,14 +269,14 @@ def test_a_run_with_other_settings_that_was_cut_off_leaves_no_cloud_to_be_kept_b
 
 
 def test_a_mesh_that_changes_while_it_is_read_is_read_again(source, target, monkeypatch):
-    changing, save = source / "chair" / "train" / "0.off", np.save
+    changing, save = source / "chair" / "train" / "0.off", writing.write_array
 
     def save_and_change(path, array):
         write_mesh(changing, 9)
         save(path, array)
 
     with monkeypatch.context() as patch:
-        patch.setattr(np, "save", save_and_change)
+        patch.setattr(resampling, "write_array", save_and_change)
         resampling.resample_tree(source, target, 64)
     assert names(resampling.resample_tree(source, target, 64).written) == ["0"]
     np.testing.assert_array_equal(content(target)["chair/train/0.npy"], resample(changing, 64))
