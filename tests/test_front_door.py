@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import jupytext
@@ -240,6 +241,21 @@ def test_what_the_python_of_a_page_imports_and_what_it_links_to_is_there(name):
 
 def python(code):
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_what_is_imported_is_asked_for():
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    asked = {canonicalize_name(Requirement(each).name) for each in project["dependencies"]}
+    imported = set()
+    for file in (ROOT / "aaelib").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.split(".")[0])
+    brought_by = packages_distributions()
+    for name in imported - sys.stdlib_module_names - {"aaelib"}:
+        assert asked & {canonicalize_name(each) for each in brought_by[name]}, name
 
 
 def test_importing_is_cheap():
