@@ -142,11 +142,12 @@ def _limb_among(pieces, mesh, name):
     """Choose the piece, a label of faces (n,), that is not flat and has most of the area."""
     areas = np.bincount(pieces, mesh.area_faces)
     solid, shares = areas.copy(), areas / areas.sum()
-    for piece in np.flatnonzero(shares > 0.01):
+    large = shares > 0.01
+    for piece in np.flatnonzero(large):
         corners = mesh.triangles[pieces == piece].reshape(-1, 3)
         widths = np.linalg.svd(corners - corners.mean(axis=0), compute_uv=False)
         solid[piece] *= widths[2] > _FLAT * widths[1]
-    limb, told = solid.argmax(), ", ".join(f"{share:.0%}" for share in np.sort(shares)[:-6:-1])
+    limb, told = (large * solid).argmax(), ", ".join(f"{share:.0%}" for share in np.sort(shares)[:-6:-1])
     told = f"{name}: {len(areas)} pieces, with {told} of the area"
     if not solid[limb] > _WHOLE * solid.sum():
         raise ValueError(f"{told}: none is the limb by itself; join them, or keep one of them")
@@ -176,7 +177,8 @@ def _opening(mesh, name="the limb"):
     length = np.linalg.norm(mesh.vertices - center, axis=1).max()
     second, perimeter = np.sort(np.append(perimeters, 0))[-2:]
     around = f"the largest opening, {perimeter:.4g} mm around,"
-    variances, axes = np.linalg.eigh(np.cov(mesh.triangles_center.T, aweights=mesh.area_faces))
+    spread = np.cov(mesh.triangles_center.T, aweights=mesh.area_faces, ddof=0)
+    variances, axes = np.linalg.eigh(spread)
     axis = trimesh.unitize(center - np.average(mesh.triangles_center, 0, mesh.area_faces))
     wrong = None
     if not LENGTHS[0] <= length <= LENGTHS[1]:
