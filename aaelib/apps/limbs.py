@@ -147,7 +147,10 @@ def _limb_among(pieces, mesh, name):
         corners = mesh.triangles[pieces == piece].reshape(-1, 3)
         widths = np.linalg.svd(corners - corners.mean(axis=0), compute_uv=False)
         solid[piece] *= widths[2] > _FLAT * widths[1]
-    limb, told = (large * solid).argmax(), ", ".join(f"{share:.0%}" for share in np.sort(shares)[:-6:-1])
+    limb, told = (
+        (large * solid).argmax(),
+        ", ".join(f"{share:.0%}" for share in np.sort(shares)[:-6:-1]),
+    )
     told = f"{name}: {len(areas)} pieces, with {told} of the area"
     if not solid[limb] > _WHOLE * solid.sum():
         raise ValueError(f"{told}: none is the limb by itself; join them, or keep one of them")

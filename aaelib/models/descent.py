@@ -1,6 +1,6 @@
 """Updates of weights, and the small fits before and after training."""
 
-from functools import cache
+import json
 
 import keras
 import tensorflow as tf
@@ -26,7 +26,7 @@ def updater(optimizer, variables):
         moments = optimizer._momentums, optimizer._velocities
         moments = [[moment.value for moment in each] for each in moments]
         rate = optimizer._learning_rate  # a variable, or a schedule
-        rate = rate if callable(rate) else rate.value
+        rate = _shared(rate) if callable(rate) else rate.value
         numbers = optimizer.beta_1, optimizer.beta_2, optimizer.epsilon
         _adam(values, *moments, gradients, rate, optimizer.iterations.value, *numbers)
 
@@ -56,24 +56,27 @@ def _adam(variables, momentums, velocities, gradients, rate, iterations, beta_1,
     iterations.assign_add(1)
 
 
+_SCHEDULES = {}
+
+
+def _shared(schedule):
+    """The first schedule of the same settings: `_adam` is compiled once for each object."""
+    settings = json.dumps(keras.saving.serialize_keras_object(schedule), sort_keys=True)
+    return _SCHEDULES.setdefault(settings, schedule)
+
+
 def descend(variables, loss, batches, rate, name):
     """
     Minimize a loss of batches by Adam, whose rate falls from `rate` to zero as a cosine.
 
     `loss` is a function of the tensors of one element of the `tf.data.Dataset`.
     """
-    optimizer = keras.optimizers.Adam(_falling(rate, len(batches)))
-    model = _Descent(loss, updater(optimizer, variables))
+    schedule = keras.optimizers.schedules.CosineDecay(rate, len(batches))
+    model = _Descent(loss, updater(keras.optimizers.Adam(schedule), variables))
     model.compile(optimizer=None, jit_compile=False)
     with tqdm(total=len(batches), desc=name, leave=False) as bar:
         tick = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: bar.update())
         model.fit(batches, callbacks=[tick], shuffle=False, verbose=0)
-
-
-@cache
-def _falling(rate, n_steps):
-    """A schedule, the same for the same numbers: `_adam` is compiled once for each."""
-    return keras.optimizers.schedules.CosineDecay(rate, n_steps)
 
 
 class _Descent(keras.Model):
