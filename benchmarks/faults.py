@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -233,7 +234,9 @@ def run(counts, seed):
         Fault -> what was wrong after it.
     """
     rng, rows, wrong = np.random.default_rng(seed), [], {}
-    tqdm.monitor_interval = 0  # its thread may hold a lock while this process forks
+    # Bars share a lock between processes, which one that ends amid a failed write keeps.
+    tqdm.set_lock(threading.RLock())
+    tqdm.monitor_interval = 0
     with tempfile.TemporaryDirectory() as work:
         for key, count in counts.items():
             job, folder = JOBS[key], Path(work, key, "run")
