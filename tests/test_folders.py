@@ -166,7 +166,7 @@ def test_a_cloud_that_no_run_has_written_stays_as_it_is(source, target):
     np.save(own, np.eye(3))
     done = resampling.resample_tree(source, target, 64)
     assert [len(done.clouds), len(done.refused), done.removed] == [5, 1, []]
-    assert "none of an earlier run; move it away" in done.refused[0][1]
+    assert "was not written by an earlier run; move it away" in done.refused[0][1]
     write_mesh(source / "chair" / "train" / "0.obj")  # beside 0.off
     assert resampling.resample_tree(source, target, 64).removed == []
     np.testing.assert_array_equal(np.load(own), np.eye(3))

@@ -57,6 +57,12 @@ def test_a_wall_that_can_not_be_made_is_listed_and_none_of_another_cloud_stays(
     assert refused == [(tmp_path / "sample_0000.ply", "a wall would cross itself")]
 
 
+def test_a_wall_of_an_unknown_format_is_refused_before_anything_is_written(cup_model, tmp_path):
+    with pytest.raises(ValueError, match=r"mesh is 'obj'; walls are written as \.stl"):
+        outputs.generate(cup_model, 1, tmp_path / "new", mesh="obj")
+    assert not (tmp_path / "new").exists()
+
+
 def test_an_interpolation_leads_from_one_reconstruction_to_the_other(eggs, egg_model, tmp_path):
     ends = [eggs / "egg" / "egg_0.npy", eggs / "ball" / "ball_0.npy"]
     written, _ = outputs.interpolate(egg_model, *ends, tmp_path, steps=3)

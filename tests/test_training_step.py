@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from aaelib.models import adversarial, autoencoder, networks, recipes
+from aaelib.models import adversarial, autoencoder, descent, networks, recipes
 from aaelib.models.draws import Draws
 
 N_POINTS = 200
@@ -336,3 +336,28 @@ def test_with_a_distance_the_discriminator_only_watches(points, matching):
         after.append(model.encoder.get_weights())
     for a, b in zip(*after, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beta_1": 0.5},
+        {"learning_rate": keras.optimizers.schedules.CosineDecay(0.01, 4)},
+        {"clipnorm": 0.1},
+        {"weight_decay": 0.1},
+        {"amsgrad": True},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_an_update_is_that_of_keras(options):
+    start = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    ours, theirs = keras.Variable(start), keras.Variable(start)
+    reference = keras.optimizers.Adam(**{"learning_rate": 0.01} | options)
+    update = descent.updater(reference.from_config(reference.get_config()), [ours])
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(ours.value**4)
+        update(tape, loss)
+        reference.apply([4 * theirs.value**3], [theirs])
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert np.abs(ours - start).max() > 1e-3

@@ -166,6 +166,9 @@ def _write_shapes(aae, clouds, files, mesh, thickness, overwrite, page=None):
     """Write clouds, their walls, and a page; return the files, and the walls that failed."""
     if mesh:
         design.check_has_size(aae)
+        if f".{mesh}" not in printing.FORMATS:
+            formats = ", ".join(printing.FORMATS)
+            raise ValueError(f"mesh is {mesh!r}; walls are written as {formats}")
         if not 0 < thickness <= printing.MAX_THICKNESS:
             most = printing.MAX_THICKNESS
             raise ValueError(f"thickness is {thickness} mm; a wall has more than 0, up to {most}")

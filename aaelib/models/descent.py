@@ -31,11 +31,21 @@ def updater(optimizer, variables):
         _adam(values, *moments, gradients, rate, optimizer.iterations.value, *numbers)
 
     # Under a strategy replicas meet in the optimizer, which a compiled function does not allow.
-    if type(optimizer) is keras.optimizers.Adam and not tf.distribute.has_strategy():
+    if _is_plain_adam(optimizer) and not tf.distribute.has_strategy():
         apply = apply_compiled
     # For what the loss does not depend on, such as an encoder's standard deviations.
     zero = tf.UnconnectedGradients.ZERO
     return lambda tape, loss: apply(tape.gradient(loss, values, unconnected_gradients=zero))
+
+
+def _is_plain_adam(optimizer):
+    """Whether an optimizer is Adam without clipping, decay and the like, which `_adam` lacks."""
+    own = ("name", "learning_rate", "beta_1", "beta_2", "epsilon")
+    plain = keras.optimizers.Adam().get_config()
+    others = {entry: value for entry, value in optimizer.get_config().items() if entry not in own}
+    return type(optimizer) is keras.optimizers.Adam and all(
+        plain[entry] == value for entry, value in others.items()
+    )
 
 
 @tf.function(jit_compile=True)

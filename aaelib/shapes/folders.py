@@ -373,7 +373,7 @@ def _attempt(file, n_points, seed, parent=None):
     except ValueError as error:
         cause = error.__cause__
         if getattr(cause, "errno", None) and not isinstance(cause, PermissionError):
-            # The fault of the disk, not of the file: nothing is known of what it holds.
+            # The disk failed, so nothing is known about the file: it is not refused.
             message = f"not read ({cause}); see that its disk is there, then run again"
             raise OSError(cause.errno, message, str(file)) from error
         return file, None, str(error)

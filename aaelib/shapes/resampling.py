@@ -128,7 +128,7 @@ def resample_tree(
         there = [file for file in files if os.path.exists(clouds[file])]
         own = [file for file in there if _stem(names[file]) in written]
         for file in set(there) - set(own):
-            reason = f"{file}: {clouds[file]} is none of an earlier run; move it away"
+            reason = f"{file}: {clouds[file]} was not written by an earlier run; move it away"
             refused.setdefault(file, reason)
         usable = [file for file in files if file not in refused]
         settings = f"aaelib {version('aaelib')}, {n_points} points, seed {seed}, {up}, {unit}"

@@ -46,7 +46,7 @@ class Findings(NamedTuple):
         `tables.claims` of `CLAIMS`.
     codes : dict
         Name -> results of the models whose codes are compared with the prior: the four conditions,
-        the model of all training sockets, and the ablations of what pushes codes to the prior.
+        the model of all training sockets, and the ablations with another push to the prior.
     prior : pandas.DataFrame
         `tables.prior_checks` of these.
     """
