@@ -183,6 +183,8 @@ class SocketSurface:
         capsule = _Capsule.around(points)
         angles, arcs, widths, heights = capsule.unroll(points)
         brim = _trace_brim(angles, arcs, _BALL * spread / capsule.radius)
+        if not np.isfinite(brim).all():
+            raise ValueError("points are not spread around their long axis: none at some angles")
         brim += _BRIM_LIFT * spread / capsule.radius
         places, shape = capsule.place(angles, arcs), np.stack([widths, heights], axis=1)
         interpolator = RBFInterpolator(places, shape, _NEIGHBOURS, smoothing, kernel="linear")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from ..models import recipes, training
 from ..models.code import digest_of
 from ..models.files import load
+from ..models.networks import NETWORKS
 from ..models.runs import card_of, fingerprint
 from ..models.starts import Start
 from ..shapes.shape_model import ShapeModel, transported
@@ -43,7 +44,7 @@ class Condition:
         What the decoder starts as: one socket; the shape models of the sockets, which the encoder
         learns to read before training; or what it is anyway.
     original : bool
-        The recipe of the paper, in as many steps as take as long as the study's own.
+        The recipe of the paper, in as many steps as the profile says under "original".
     changes : dict
         Entries of the study's recipe that are different.
     frozen : dict
@@ -93,6 +94,14 @@ BEFORE = {
     BEST: "linear, all training sockets, same points",
 }
 CONDITIONS = {condition.name: condition for condition in (*FACTORS, *OTHERS)}
+
+# The same question in the paper's own way: its recipe, and all networks taken over as they are.
+ORIGINAL = {
+    f"original, {each.name}": replace(
+        each, name=f"original, {each.name}", networks=NETWORKS, start="as it is", original=True
+    )
+    for each in FACTORS
+}
 
 
 def listed():
@@ -157,21 +166,24 @@ def ablated(study, evaluated):
     }
 
 
-def runs(study):
+def runs(study, listed=None):
     """
-    Every training run of the study.
+    Every training run of the study, or those of the conditions in the dict `listed`.
 
     Returns
     -------
     list of (Study, Condition)
         Split by split.
     """
-    varied = {c.name: c for values in ablations(study).values() for c in values.values()}
+    varied = {} if listed else {
+        c.name: c for values in ablations(study).values() for c in values.values()
+    }
+    listed = listed or CONDITIONS
     return [
         (each, condition)
         for each in study.splits()
-        for name, condition in (CONDITIONS | varied).items()
-        if name in CONDITIONS or each.seed in study["ablation_splits"]
+        for name, condition in (listed | varied).items()
+        if name in listed or each.seed in study["ablation_splits"]
     ]
 
 
@@ -285,16 +297,21 @@ def split_corpus(study, corpus):
     return dict(zip(("training", "validation"), parts, strict=True))
 
 
-def pretrain(study, corpus):
-    """Train the networks that transfer starts from, or find them trained; return the `Run`."""
+def pretrain(study, corpus, condition=FACTORS[-1]):
+    """Train the networks that a condition starts from, or find them trained; return the `Run`."""
     return training.train(
         corpus,
         split_corpus(study, corpus),
-        study_recipe(study),
+        study_recipe(study, condition),
         Start(scale=1.0),  # the corpus is in unit spheres already
         training.Settings(seed=study["splits"][0], **study["pretraining"]),
-        study.model_path("pretrained"),
+        pretrained_path(study, condition),
     )
+
+
+def pretrained_path(study, condition=FACTORS[-1]):
+    """Path of the pre-trained model that a condition starts from."""
+    return study.model_path("pretrained_original" if condition.original else "pretrained")
 
 
 def start(study, condition):
@@ -302,7 +319,7 @@ def start(study, condition):
     if condition.start == "shape models":
         begun = load(before_training(study, condition))
         return Start(model=begun, frozen=condition.frozen, scale=begun.scale)
-    model = load(study.model_path("pretrained")) if condition.transferred else None
+    model = load(pretrained_path(study, condition)) if condition.transferred else None
     decoder = "cloud" if condition.start == "scan" else "as it is"
     return Start(model, condition.networks, frozen=condition.frozen, decoder=decoder)
 
@@ -326,10 +343,10 @@ def train(study, condition):
     )
 
 
-def train_all(study):
-    """Train and evaluate every run of the study: (condition's name, split) -> `Run`."""
+def train_all(study, listed=None):
+    """Train and evaluate `runs`: (condition's name, split) -> `Run`."""
     trained = {}
-    for each, condition in tqdm(runs(study), desc="runs"):
+    for each, condition in tqdm(runs(study, listed), desc="runs"):
         each.source = study.source
         trained[condition.name, each.seed] = train(each, condition)
         evaluate(each, condition)
@@ -374,7 +391,7 @@ def evaluate(study, condition, trained=True):
         sockets that the model learnt from, and ``validation_chamfer``.
     """
     others = {}
-    if trained and condition.name in CONDITIONS:
+    if trained and condition.name in CONDITIONS | ORIGINAL:
         shapes, _, split = study.load_sockets()
         others["trained"] = shapes.points[socket_sets(study)[condition.sockets]]
         others["validation"] = shapes.points[split["validation"]]
@@ -382,9 +399,9 @@ def evaluate(study, condition, trained=True):
     return measure_once(path, unseen_sockets(study), draw_seeds(study), others)
 
 
-def evaluate_all(study):
+def evaluate_all(study, listed=None):
     """
-    Evaluate every run of the study, what shape-model starts begin as, and the baselines.
+    Evaluate `runs`, what shape-model starts begin as, and the baselines.
 
     Returns
     -------
@@ -392,7 +409,7 @@ def evaluate_all(study):
         Name -> list of results, one for each split.
     """
     found = {}
-    for each, condition in tqdm(runs(study), desc="evaluation"):
+    for each, condition in tqdm(runs(study, listed), desc="evaluation"):
         found.setdefault(condition.name, []).append(evaluate(each, condition))
         if condition.name in BEFORE:
             result = evaluate(each, condition, trained=False)
@@ -444,7 +461,7 @@ def budget(study, condition):
     }
 
 
-def on_validation(study, trained):
+def on_validation(study, trained, listed=None):
     """
     Errors on validation sockets, and on the sockets that each condition learnt from.
 
@@ -453,18 +470,20 @@ def on_validation(study, trained):
     study : Study
     trained : dict
         What `train_all` gave.
+    listed : dict, optional
+        The conditions, `CONDITIONS` by default.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each run of `CONDITIONS`: "condition", "split", what `budget` gives, "best_epoch";
+        A row for each run: "condition", "split", what `budget` gives, "best_epoch";
         "trained_chamfer", "validation_chamfer", the mean errors of reconstruction in unit spheres,
         and "gap", the second over the first; "validation_jsd", of samples;
         "discriminator_accuracy", on codes of the selected epoch.
     """
     rows = []
     for each in study.splits():
-        for name, condition in CONDITIONS.items():
+        for name, condition in (listed or CONDITIONS).items():
             run, found = trained[name, each.seed], evaluate(each, condition)
             accuracy = run.history.val_discriminator_accuracy[run.best_epoch]
             rows.append(

@@ -8,6 +8,7 @@ these surfaces are compared, in mm. The fit smooths scatter about the wall, so w
 scatter costs is seen in the paper's metrics only.
 """
 
+from contextlib import suppress
 from functools import cached_property
 
 import numpy as np
@@ -212,11 +213,12 @@ def _surface(socket):
     """Give the surface of a socket, and whether its cloud had to be blurred for it."""
     if isinstance(socket, SocketSurface):
         return socket, False
-    try:
-        return SocketSurface.from_points(socket), False
-    except ValueError:
-        noise = np.random.default_rng(0).normal(size=np.shape(socket))
-        return SocketSurface.from_points(socket + noise), True
+    noise = np.random.default_rng(0).normal(size=np.shape(socket))
+    # Blurred by 1 mm, and more and more if it still has no wall around its axis.
+    for blur in (0.0, 1.0, 10.0, 100.0):
+        with suppress(ValueError):
+            return SocketSurface.from_points(socket + blur * noise), blur > 0
+    raise ValueError("a cloud has no surface: it has fewer than 100 points, or some not finite")
 
 
 def _two_way(a, b, i):
