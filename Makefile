@@ -82,15 +82,20 @@ named-environment: FORCE
 # names in `reads` those whose results it reads, and others run beside it: one uses 0.7 of 2 cores.
 run = results/$(PROFILE)
 profiles = $(sort $(basename $(notdir $(wildcard notebooks/profiles/*.yaml))))
-scripts = $(sort $(wildcard notebooks/[0-9]*.py))
+scripts := $(sort $(wildcard notebooks/[0-9]*.py))
 executed = $(scripts:notebooks/%.py=$(run)/notebooks/%.ipynb)
 reads = $(shell sed -n 's/^\#  *reads: //p' $(1))
+
+# A notebook with a `profile` in its header runs in that one alone, and there only what it reads.
+with_profile = $(shell grep -lE '^\#  *profile: $(1)$$' $(scripts))
+own := $(call with_profile,$(PROFILE))
+wanted = $(patsubst notebooks/%.py,$(run)/notebooks/%.ipynb,$(or $(own),$(filter-out $(call with_profile,.*),$(scripts))))
 
 reproduce: $(environment) ## Run what is out of date of the study and write its site [PROFILE=default]
 	@$(MAKE) --no-print-directory -j$(WORKERS) $(run)/index.html
 	@echo "The site: $(run)/index.html"
 
-$(run)/index.html: $(executed) aaelib/study/site.py $(wildcard aaelib/study/templates/* docs/* docs/*/*) | $(environment)
+$(run)/index.html: $(wanted) aaelib/study/site.py $(wildcard aaelib/study/templates/* docs/* docs/*/*) | $(environment)
 	$(python) -m aaelib site --profile $(PROFILE)
 
 site: $(environment) ## Write the site, with stored notebooks for those that have not run [PROFILE=default]

@@ -211,7 +211,8 @@ def train(
     jitter
         Noise on coordinates: standard deviation in units of the shapes' radius.
     weights_from
-        Start from these weights: a .keras or .npz file, 'sockets', 'pretrained'.
+        Start from these weights: a .keras or .npz file, 'sockets', or 'pretrained', of which there
+        is one for the recipe 'compact' and one for 'paper'.
     network
         Take only its encoder, decoder or discriminator; repeat it for two. Else all.
     freeze
@@ -436,11 +437,14 @@ def write_site(profile: Profile = "default"):
 def store(profile: Profile = "default"):
     """Store executed notebooks, reference tables, weights, and what the README shows."""
     notebooks = _executed(profile)
-    from ..study import site
+    from ..study import execution, site
 
-    for executed in notebooks:
+    # A notebook of this profile alone is all that is stored of it, and the README shows others.
+    own = [each for each in notebooks if execution.profile_of(each.stem) == profile]
+    for executed in own or notebooks:
         site.store(executed, NOTEBOOKS / executed.name)
-    site.update_readme(ROOT / "README.md", RESULTS / profile)
+    if not own:
+        site.update_readme(ROOT / "README.md", RESULTS / profile)
     if profile == "study":  # no other run replaces the models that come with the repository
         site.store_weights(RESULTS / profile / "weights", WEIGHTS)
     reference(profile)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..models import code, devices, files, recipes, runs, starts, training
+from ..models import code, devices, files, recipes, runs, starts, training, transfer
 from ..models.networks import NETWORKS
 from ..shapes import folders, splits
 from ..shapes.clouds import normalize, place
@@ -45,7 +45,7 @@ def train(
         Part of each batch that is drawn from linear shape models of the training shapes, one a
         class, [0, 1]. Above 0 the decoder starts as them. For sockets in mm only.
     weights_from : str, optional
-        A model to start from.
+        A model to start from; of "pretrained" the one that suits the recipe.
     up, unit : str, optional
         Of the shapes, see `clouds.place`. Sockets that look as if these were others than z and mm
         are refused unless one is given, and so are closed walls.
@@ -61,8 +61,9 @@ def train(
     source, changes = recipe
     recipe = recipes.recipe(source, **changes)
     # What is out of range is said before files are read and shape models fitted.
-    model = None if weights_from is None else files.load(weights_from)
-    first_cloud = model is None or "decoder" not in start.get("networks", NETWORKS)
+    networks = start.get("networks", NETWORKS)
+    model = None if weights_from is None else _to_start_from(weights_from, recipe, networks)
+    first_cloud = model is None or "decoder" not in networks
     decoder = "shape models" if share else "cloud" if first_cloud else "as it is"
     start = starts.Start(model, decoder=decoder, steps=_SHAPE_MODEL_STEPS, **start)
     steps = settings.get("steps_per_epoch")
@@ -86,6 +87,17 @@ def train(
     settings = replace(settings, steps_per_epoch=steps or max(_LEAST_STEPS, all_shapes))
     about = {"weights_from": weights_from and str(weights_from), "up": up, "unit": unit}
     return training.train(shapes, parts, recipe, start, settings, path, about)
+
+
+def _to_start_from(name, recipe, networks):
+    """Load a model; for "pretrained" the first of those that come with the package and suit."""
+    names = [each for each in files.SHIPPED if each.startswith(name)]
+    found = [files.load(each) for each in (names if name == "pretrained" else [name])]
+
+    def suits(model):
+        return not any(transfer.differences(model.recipe, recipe, each) for each in networks)
+
+    return next(filter(suits, found), found[0])
 
 
 def shape_models(shapes, folder, seed):

@@ -18,7 +18,7 @@ from .networks import NETWORKS, least_weights
 from .recipes import Recipe
 
 WEIGHTS = DATA / "weights"
-SHIPPED = ("sockets", "pretrained")
+SHIPPED = ("sockets", "pretrained", "pretrained-paper")
 
 
 def export_weights(aae, path):
@@ -99,8 +99,8 @@ def load(path):
     Parameters
     ----------
     path : str or Path
-        A `.keras` file, or an `.npz` file written by `export_weights`. "sockets" and "pretrained"
-        are the models that come with the repository (`data/weights`).
+        A `.keras` file, or an `.npz` file written by `export_weights`. "sockets", "pretrained" and
+        "pretrained-paper" are the models that come with the repository (`data/weights`).
 
     Returns
     -------
@@ -117,7 +117,7 @@ def load(path):
     if not path.exists():
         raise FileNotFoundError(
             f"no model at {path}; `make reproduce` trains and saves them, and "
-            f"{' and '.join(map(repr, SHIPPED))} come with the repository"
+            f"{', '.join(map(repr, SHIPPED))} come with the repository"
         )
     readers = {".npz": _exported, ".keras": _saved}
     if path.suffix not in readers or not path.is_file():

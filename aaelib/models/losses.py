@@ -30,16 +30,14 @@ def _host_indices(a, b):
     return tf.numpy_function(search, [a, b], tf.int32, stateful=False)
 
 
+# Compiled, the distances of all pairs go from registers into the search and take no memory.
+@tf.function(jit_compile=True)
 def _device_indices(a, b):
-    def nearest_in_cloud(clouds):
-        # Not |a|^2 - 2 ab + |b|^2, whose rounding error in float32 is as large as the distance
-        # between neighbours. One coordinate at a time avoids an array (n_points, m_points, 3).
-        pairs = zip(*(tf.unstack(cloud, axis=-1) for cloud in clouds), strict=True)
-        squared = sum(tf.math.squared_difference(x[:, None], y) for x, y in pairs)
-        return tf.argmin(squared, axis=-1, output_type=tf.int32)
-
-    # One at a time, so that the distances of only one take memory.
-    return tf.map_fn(nearest_in_cloud, (a, b), fn_output_signature=tf.int32, parallel_iterations=1)
+    # Not |a|^2 - 2 ab + |b|^2, whose rounding error in float32 is as large as the distance between
+    # neighbours.
+    pairs = zip(tf.unstack(a, axis=-1), tf.unstack(b, axis=-1), strict=True)
+    squared = sum(tf.math.squared_difference(x[:, :, None], y[:, None]) for x, y in pairs)
+    return tf.argmin(squared, axis=-1, output_type=tf.int32)
 
 
 def plane_distance(points, point_normals, decoded, any_direction=ANY_DIRECTION):

@@ -39,18 +39,19 @@ def start_from(aae, other, networks=NETWORKS):
     """
     # Check all of them before any is changed.
     for network in networks:
-        differ = [
-            f"{entry} {getattr(other.recipe, entry)} and {getattr(aae.recipe, entry)}"
-            for entry in _SHARED[network].split()
-            if getattr(other.recipe, entry) != getattr(aae.recipe, entry)
-        ]
-        if differ:
+        if differ := differences(other.recipe, aae.recipe, network):
             raise ValueError(
                 f"the {network} of recipe {other.recipe.name!r} does not suit {aae.recipe.name!r}: "
                 f"{', '.join(differ)}; make these entries the same, or leave that network out"
             )
     for network in networks:
         getattr(aae, network).set_weights(getattr(other, network).get_weights())
+
+
+def differences(a, b, network):
+    """Entries, with their values, by which a network of recipe `a` does not suit recipe `b`."""
+    pairs = [(entry, getattr(a, entry), getattr(b, entry)) for entry in _SHARED[network].split()]
+    return [f"{entry} {its} and {mine}" for entry, its, mine in pairs if its != mine]
 
 
 def start_decoder_at(aae, cloud, learnt):

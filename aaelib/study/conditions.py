@@ -175,9 +175,11 @@ def runs(study, listed=None):
     list of (Study, Condition)
         Split by split.
     """
-    varied = {} if listed else {
-        c.name: c for values in ablations(study).values() for c in values.values()
-    }
+    varied = (
+        {}
+        if listed
+        else {c.name: c for values in ablations(study).values() for c in values.values()}
+    )
     listed = listed or CONDITIONS
     return [
         (each, condition)

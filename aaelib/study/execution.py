@@ -103,6 +103,13 @@ def made_from(script, folder):
     return found
 
 
+def profile_of(name):
+    """The one profile that a notebook runs in, by its header; None for most, which run in all."""
+    header, _ = _header_and_cells(NOTEBOOKS / f"{name}.py")
+    found = re.search(r"(?m)^#  *profile: (.*)$", header)
+    return found and found[1]
+
+
 def _record(executed):
     try:
         return json.loads(executed.with_suffix(".json").read_text())

@@ -5,8 +5,8 @@ import pandas as pd
 
 from ..metrics.distances import pairwise_chamfer
 from ..metrics.reconstruction import reconstruction_chamfer
-from . import tables
 from .conditions import FACTORS, ORIGINAL
+from .templating import render
 
 PAPER_EPOCHS = 1500
 NEITHER, AUGMENTATION, TRANSFER, BOTH = ORIGINAL
@@ -44,13 +44,14 @@ def lengths(study, n_scans, n_shapes):
     return pd.DataFrame(rows).T.rename_axis("training")
 
 
-def unseen_shapes(run, corpus, parts):
+def unseen_shapes(models, corpus, parts):
     """
-    Errors of a pre-trained model on validation shapes, beside the nearest training shape.
+    Errors of pre-trained models on validation shapes, beside the nearest training shape.
 
     Parameters
     ----------
-    run : Run
+    models : dict
+        Name -> AdversarialAutoencoder.
     corpus : Shapes
         In unit spheres.
     parts : dict
@@ -59,35 +60,68 @@ def unseen_shapes(run, corpus, parts):
     Returns
     -------
     pandas.DataFrame
-        One row.
+        A row a model, and one of the nearest training shapes: "chamfer", the mean error of
+        "unseen_shapes" shapes, and "nearer", the share of shapes whose reconstruction is nearer
+        than the nearest training shape.
     """
     unseen = corpus.points[parts["validation"]]
-    errors = reconstruction_chamfer(unseen, run.model.reconstruct(unseen))
     nearest = pairwise_chamfer(unseen, corpus.points[parts["training"]]).min(axis=1)
-    row = {
-        "unseen shapes": len(unseen),
-        "reconstruction": errors.mean(),
-        "nearest training shape": nearest.mean(),
-        "better": np.mean(errors < nearest),
+    errors = {
+        name: reconstruction_chamfer(unseen, aae.reconstruct(unseen))
+        for name, aae in models.items()
     }
-    return pd.DataFrame(row, index=pd.Index(["pre-trained"], name="model"))
+    rows = {
+        name: {"unseen_shapes": len(unseen), "chamfer": e.mean(), "nearer": np.mean(e < nearest)}
+        for name, e in (errors | {"nearest training shape": nearest}).items()
+    }
+    return pd.DataFrame(rows).T.rename_axis("model")
 
 
-def sentences(table, claims, pretrained):
-    """The conclusion in three sentences, from the tables of notebook 08."""
-    curve = pretrained.history.val_chamfer
-    late = curve.iloc[-1] / curve.iloc[len(curve) // 2] - 1
-    return [
-        f"With the paper's recipe augmentation takes the Chamfer distance of unseen sockets "
-        f"{tables.change(table, 'chamfer', NEITHER, AUGMENTATION)}: "
-        f"{tables.answers(claims, 'augmentation helps, alone')}. Transfer takes it "
-        f"{tables.change(table, 'chamfer', NEITHER, TRANSFER)} alone: "
-        f"{tables.answers(claims, 'transfer helps, alone')}; and with augmentation "
-        f"{tables.change(table, 'chamfer', AUGMENTATION, BOTH)}: "
-        f"{tables.answers(claims, 'transfer helps, with augmentation')}.",
-        f"The compact recipe with augmentation has {table.one_pass_chamfer[COMPACT]:.5f} in one pass and "
-        f"{table.chamfer[COMPACT]:.5f} with refined codes, in about the same time; the best of the paper's "
-        f"recipe is {table.loc[list(ORIGINAL)].chamfer.min():.5f}.",
-        f"In the second half of pre-training the error on unseen shapes still changed by {100 * late:+.0f} %: "
-        + ("more steps would help." if late < -0.03 else "more of the same steps would help little."),
-    ]
+def steadiness(runs):
+    """
+    How far the error of validation shapes moves from epoch to epoch, as rates do not fall.
+
+    Parameters
+    ----------
+    runs : dict
+        Name -> Run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a run: the Chamfer distance (one pass) of the "selected" epoch, and the "least",
+        "median" and "most" of the epochs that could have been selected.
+    """
+    rows = {}
+    for name, run in runs.items():
+        errors = run.history.val_chamfer[run.card["settings"]["first_selectable"] :]
+        rows[name] = {"selected": run.history.val_chamfer[run.best_epoch]}
+        rows[name] |= {"least": errors.min(), "median": errors.median(), "most": errors.max()}
+    return pd.DataFrame(rows).T.rename_axis("run")
+
+
+def sentences(table, epochs, pretrained):
+    """
+    The conclusion in three sentences.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        `tables.summary` of the conditions and the compact recipe.
+    epochs : pandas.DataFrame
+        `steadiness` of the conditions.
+    pretrained : Run
+    """
+    errors, curve = table.chamfer[list(ORIGINAL)], pretrained.history.val_chamfer
+    half = len(curve) // 2
+    text = render(
+        "original.md.j2",
+        errors=errors,
+        medians=epochs["median"],
+        moved=(epochs.most / epochs.least).median(),
+        apart=errors.max() / errors.min(),
+        one_pass=table.one_pass_chamfer[COMPACT],
+        refined=table.chamfer[COMPACT],
+        late=curve[half:].median() / curve[: max(half, 1)].median() - 1,
+    )
+    return text.splitlines()

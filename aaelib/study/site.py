@@ -268,15 +268,13 @@ def store_weights(run, stored):
 
     They go from the folder of a run to the one from which `aaelib.models.load` reads them by name.
     """
-    lines = []
     for file in sorted(run.glob("[!.]*.npz")):
         for each in (file, file.with_suffix(".md")):
             with replacing(stored / each.name) as temporary:
                 shutil.copyfile(each, temporary)
-        lines.append(f"{file.name} {pooch.file_hash(str(file))}\n")
-    if lines:
-        with replacing(stored / "registry.txt") as temporary:
-            temporary.write_text("".join(lines))
+    files = sorted(stored.glob("[!.]*.npz"))
+    with replacing(stored / "registry.txt") as temporary:
+        temporary.write_text("".join(f"{f.name} {pooch.file_hash(str(f))}\n" for f in files))
 
 
 def _shown(outputs):
