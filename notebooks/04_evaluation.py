@@ -55,7 +55,8 @@ study.figure(
 # ## The paper beside what is found here
 #
 # The paper's numbers are of its own scans, which were never published, and of the original
-# architecture after many more steps. So values cannot agree; directions can.
+# architecture after many more steps. So values cannot agree; directions can. Notebook 8 asks the same
+# with that architecture, and with transfer of all networks.
 
 # %%
 study.table(

@@ -17,7 +17,9 @@
 # paper did it: all three networks start from the weights that were pre-trained on everyday shapes.
 #
 # The profile `original` runs it: `make reproduce PROFILE=original`. On two cores that takes hours, so
-# the other profiles leave this notebook out. A run that was cut off goes on at its last epoch.
+# the other profiles leave this notebook out. A run that was cut off goes on at its last epoch. What is
+# stored here ran on one GPU, in 20 minutes; another machine adds in another order, and a training whose
+# rates do not fall ends elsewhere.
 
 # %% tags=["parameters"]
 import os
@@ -45,7 +47,9 @@ study.source = f"{sockets.source}, transfer from {corpus.source}"
 # %%
 study.table(
     "T8_length",
-    original.lengths(study, len(split["scans"]), len(conditions.split_corpus(study, corpus)["training"])),
+    original.lengths(
+        study, len(split["scans"]), len(conditions.split_corpus(study, corpus)["training"])
+    ),
     "Steps of each training; passes: how often a shape comes by (of the scans without augmentation); "
     "paper: these passes as a share of the paper's 1500 epochs.",
 )

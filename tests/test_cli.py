@@ -1,6 +1,7 @@
 """The command line on shapes of one's own: what it says, where it writes, how it exits."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from aaelib.apps import cli, own_shapes
 from aaelib.metrics import generative_metrics
-from aaelib.shapes import normalize
+from aaelib.shapes import corpus, normalize
 
 TINY = [  # the recipe and settings of `egg_model`
     *("--set", "code_size=4", "--set", "encoder=8", "--set", "decoder=8"),
@@ -232,3 +233,31 @@ def test_resampling_lists_what_is_refused_kept_removed_or_left_over(tmp_path):
     assert f"{clouds / 'spoilt.npy'}: removed" in error
     assert f"{clouds / 'gone.npy'}: left over" in error
     assert {cloud.name for cloud in clouds.glob("*.npy")} == {"good.npy", "gone.npy"}
+
+
+# The worked example of docs/howto/original.md
+
+
+@pytest.mark.slow
+def test_the_worked_example_runs_as_it_is_written_but_for_its_length(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for family in ("vase", "table"):
+        (tmp_path / "meshes" / family).mkdir(parents=True)
+        for i in range(10):
+            corpus.draw_mesh(family, i)[0].export(f"meshes/{family}/{family}_{i:04d}.off")
+    page = (Path(__file__).parents[1] / "docs/howto/original.md").read_text()
+    commands = re.findall(r"(?m)^aaelib (.*)$", page)
+    assert [command.split()[0] for command in commands] == [
+        *("resample", "train", "evaluate", "generate"),
+    ]
+    shorter = {"--epochs 20": "--epochs 1 --steps 2 --batch-size 2", "--out": "--draws 1 --out"}
+    for command in commands:
+        for written, short in shorter.items():
+            command = command.replace(written, short)
+        code, said, error = run(*command.split())
+        assert code == 0, error
+    card = json.loads(Path("model.json").read_text())
+    assert (card["recipe"], card["weights_from"]) == ("paper", "pretrained")
+    assert len(list(Path("new").glob("*.npy"))) == 25
+    pictures = {file.stem for file in Path("found").glob("*.png")}
+    assert {"reconstructions", "interpolation", "samples", "comparison"} <= pictures

@@ -125,3 +125,14 @@ def test_clouds_without_a_surface_count_as_far_away(surfaces):
 def test_contenders_are_as_many_as_the_test_sockets(test_set, surfaces):
     with pytest.raises(ValueError, match=f"{N} reconstructions and {N - 1} samples of {N} sockets"):
         test_set.evaluate(surfaces, surfaces[1:])
+
+
+@pytest.mark.parametrize("kind", ["quarter", "corner"])
+def test_points_on_one_side_of_the_axis_only_are_blurred_until_there_is_a_surface(kind):
+    u = np.random.default_rng(0).uniform(size=(300, 3))
+    quarter = np.stack([50 * np.cos(u[:, 0]), 50 * np.sin(u[:, 0]), 80 * u[:, 2]], axis=1)
+    corner = np.where(u[:, :1] < 0.3, u * [100, 1, 5], u * [1, 1, 80])
+    cloud = {"quarter": quarter, "corner": corner}[kind]
+    with pytest.raises(ValueError, match="around their long axis"):
+        SocketSurface.from_points(cloud)
+    assert EvenSockets([cloud], n_points=128, emd_points=64).no_surface == 1

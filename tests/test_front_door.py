@@ -136,6 +136,14 @@ def study(tmp_path):
     return Study(tmp_path)
 
 
+def test_a_notebook_with_a_profile_of_its_own_runs_there_alone_with_what_it_reads(study):
+    text = "# ---\n# jupyter:\n#   profile: own\n#   reads: 01_a\n"
+    (study.root / "notebooks/04_d.py").write_text(text)
+    assert not any(line.startswith("04_d") for line in study.reproduce()[1])
+    _, log = study.reproduce("PROFILE=own")
+    assert [line[:6] for line in log] == ["01_a b", "01_a e", "04_d b", "04_d e", "site"]
+
+
 def test_notebooks_wait_for_those_they_read_and_the_site_is_written_when_one_was_executed(study):
     done, log = study.reproduce(FAIL="02_b")
     assert done.returncode != 0

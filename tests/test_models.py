@@ -403,6 +403,7 @@ def test_a_saved_model_reconstructs_and_trains_on_as_before(clouds, name, change
         (lambda: tiny().decode(np.zeros((2, 5))), r"\(2, 5\)"),
         (lambda: tiny().sample(0), "no shapes"),
         (lambda: tiny(frozen={"encoder": "point_9"}), "no layer 'point_9'; it has .*point_1"),
+        (lambda: tiny(frozen={"decoder": 9}), "decoder has 2 layers with weights, not 9"),
         (lambda: start_at(1, linear_models=2), "1 shape models .* linear_models = 2"),
         (lambda: start_at(1, linear_models=1, normalization="unit-sphere"), "is 'unit-sphere'"),
         # Weights that mean something else.
@@ -470,6 +471,13 @@ def test_frozen_layers_stay_whatever_is_measured_or_learnt_and_later_ones_learn(
     same = [np.array_equal(*pair) for pair in pairs]
     assert all(same[:2])
     assert not any(same[2:])
+
+
+def test_layers_to_freeze_are_named_or_counted():
+    counted = tiny(frozen={"encoder": 2, "decoder": 1, "discriminator": 0})
+    assert counted.frozen == {"encoder": "point_2", "decoder": "hidden_1"}
+    whole = len([layer for layer in tiny().encoder.layers if layer.weights])
+    assert not tiny(frozen={"encoder": whole}).encoder.trainable_variables
 
 
 def test_a_model_is_read_without_a_change_of_the_generators(tmp_path):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from aaelib.apps import own_shapes
-from aaelib.models import files
+from aaelib.models import AdversarialAutoencoder, files, recipes
+from aaelib.models.networks import NETWORKS
 from aaelib.models.runs import card_of
+from aaelib.models.transfer import start_from
 from aaelib.shapes import load_clouds
 from aaelib.study.model_report import evaluate
 
@@ -67,6 +69,14 @@ def test_networks_that_are_taken_over_start_as_they_were(eggs, egg_model, train_
     assert run.model.frozen == start["frozen"]
     which = evaluate(run, load_clouds(eggs, 128), draws=1).about["which"]
     assert which.endswith("eggs.keras, which may have seen them")
+
+
+@pytest.mark.parametrize("name", ["compact", "paper"])
+def test_pretrained_weights_are_those_that_suit_the_recipe(name):
+    recipe = recipes.recipe(name)
+    model = own_shapes._to_start_from("pretrained", recipe, NETWORKS)
+    assert model.recipe.tnets == recipe.tnets
+    start_from(AdversarialAutoencoder(recipe), model)
 
 
 def test_codes_of_a_frozen_encoder_are_those_of_the_model_it_is_from(

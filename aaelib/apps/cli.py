@@ -172,6 +172,7 @@ def train(
     weights_from: Annotated[str | None, Option(metavar="MODEL")] = None,
     network: list[str] | None = None,
     freeze: Annotated[list[str] | None, Option(metavar="NETWORK=LAYER")] = None,
+    freeze_layers: Annotated[tuple[int, int, int] | None, Option(metavar="E D C")] = None,
     shape_models: Annotated[float, Option(min=0, max=1, metavar="SHARE")] = 0.0,
     up: Up = None,
     unit: Unit = None,
@@ -217,6 +218,9 @@ def train(
         Take only its encoder, decoder or discriminator; repeat it for two. Else all.
     freeze
         Layers of a network up to this one do not learn, such as encoder=point_4.
+    freeze_layers
+        How many layers with weights of the encoder, the decoder and the discriminator do not learn,
+        counted from the first.
     shape_models
         Sockets in mm only: draw this share of a batch, [0, 1], from linear shape models of the
         training part, one a class, and let the decoder start as them.
@@ -224,7 +228,8 @@ def train(
     entries = {"n_points": points, "normalization": normalization}
     entries = {name: value for name, value in entries.items() if value is not None}
     chosen = recipe, _pairs(changes, "--set") | entries
-    start = {"frozen": _pairs(freeze, "--freeze")}
+    counted = dict(zip(("encoder", "decoder", "discriminator"), freeze_layers or (), strict=False))
+    start = {"frozen": {**counted, **_pairs(freeze, "--freeze")}}
     start |= {"networks": tuple(network)} if network else {}
     settings = {"epochs": epochs, "steps_per_epoch": steps, "batch_size": batch_size, "seed": seed}
     settings |= {"first_selectable": select_from, "rotate": rotate, "jitter": jitter}
@@ -258,7 +263,8 @@ def evaluate(
     Parameters
     ----------
     out
-        Folder for index.html, metrics.json and errors.csv; those of something else stay.
+        Folder for index.html, metrics.json and errors.csv; those of something else stay. Where
+        there is Chrome or Chromium, also for the page's figures as pictures (.png).
     everything
         Shapes that the model was trained on, or selected by, or that in another folder have names
         of such, as well.
@@ -287,6 +293,7 @@ def evaluate(
     typer.echo(
         "\n".join([found.about["which"], found.table.T.to_markdown(), str(found.write(out))])
     )
+    found.draw(out)
 
 
 @_own()

@@ -75,7 +75,9 @@ def train(
     parts = splits.split(shapes.kinds, shares, settings.seed)
     training_shapes = shapes[parts["training"]]
     # Codes that are frozen are those of shapes in the model's unit, unless it is quite another.
-    if model is not None and start.frozen.get("encoder") == model.encoder.layers[-1].name:
+    layers = [] if model is None else model.encoder.layers
+    all_layers = [each.name for each in layers[-1:]] + [sum(bool(each.weights) for each in layers)]
+    if model is not None and start.frozen.get("encoder") in all_layers:
         is_alike = 0.5 < normalize(training_shapes.points)[1].scale / model.scale < 2
         start = replace(start, scale=model.scale if is_alike else None)
     if share:

@@ -70,7 +70,7 @@ class AdversarialAutoencoder(keras.Model):
         NumPy and TensorFlow with it.
     frozen : dict, optional
         Network ("encoder", "decoder", "discriminator") -> name of its last layer that does not
-        learn.
+        learn, or how many of its layers with weights do not.
     noise : float
         Weight of the prior in `encode`, in squared normalized units. `training.estimate_noise` sets
         it so that codes of unseen clouds have the prior's variance.
@@ -99,9 +99,11 @@ class AdversarialAutoencoder(keras.Model):
         self.encoder = encoder(self.recipe)
         self.decoder = decoder(self.recipe)
         self.discriminator = discriminator(self.recipe)
-        self.frozen = dict(frozen or {})
-        for network, last in self.frozen.items():
-            transfer.freeze(self, network, last)
+        self.frozen = {
+            network: transfer.freeze(getattr(self, network), last)
+            for network, last in (frozen or {}).items()
+            if last
+        }
         # Graphs are faster than layer by layer: a moving slider decodes one code at a time.
         clouds, codes = tf.TensorSpec([None, None, 3]), tf.TensorSpec([None, self.recipe.code_size])
         self._decode = tf.function(self.decoder, input_signature=[codes])

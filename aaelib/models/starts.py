@@ -37,7 +37,7 @@ class Start:
     networks : sequence of {"encoder", "decoder", "discriminator"}
         Which of its networks to take.
     frozen : dict
-        Network -> name of its last layer that does not learn.
+        Network -> name of its last layer that does not learn, or how many of its layers do not.
     decoder : {"as it is", "cloud", "shape models"}
         What the decoder's last layer is set to: nothing; the first training cloud as its bias; or
         linear shape models, which the encoder learns to read before training.
@@ -58,7 +58,7 @@ class Start:
 
     model: AdversarialAutoencoder | None = None
     networks: tuple[Network, ...] = NETWORKS
-    frozen: dict[Network, str] = field(default_factory=dict)
+    frozen: dict[Network, Annotated[int, Field(ge=0)] | str] = field(default_factory=dict)
     decoder: Literal["as it is", "cloud", "shape models"] = "as it is"
     shape_models: tuple = ()
     steps: Annotated[int, Field(ge=2)] = 200

@@ -18,14 +18,23 @@ _MEAN_DRAWS = 256  # draws of the prior over which a decoder's mean is taken
 _GATE_SLOPE = 20.0  # a standard deviation; two kinds mix within a tenth of one
 
 
-def freeze(aae, network, last):
-    """Keep the layers of a network up to the one named `last` from learning."""
-    layers = getattr(aae, network).layers
-    names = [layer.name for layer in layers]
-    if last not in names:
-        raise ValueError(f"{network} has no layer {last!r}; it has {names}")
-    for layer in layers[: names.index(last) + 1]:
+def freeze(network, last):
+    """
+    Keep layers of a network from learning: up to the one named `last`, or the first `last` ones.
+
+    Returns the name of the last of them, None if there is none. Only layers with weights count.
+    """
+    names = [layer.name for layer in network.layers]
+    if isinstance(last, int):
+        learning = [layer.name for layer in network.layers if layer.weights]
+        if not 0 <= last <= len(learning):
+            raise ValueError(f"{network.name} has {len(learning)} layers with weights, not {last}")
+        last = [None, *learning][last]
+    elif last not in names:
+        raise ValueError(f"{network.name} has no layer {last!r}; it has {names}")
+    for layer in network.layers[: names.index(last) + 1 if last else 0]:
         layer.trainable = False
+    return last
 
 
 def start_from(aae, other, networks=NETWORKS):

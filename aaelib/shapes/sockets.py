@@ -183,8 +183,6 @@ class SocketSurface:
         capsule = _Capsule.around(points)
         angles, arcs, widths, heights = capsule.unroll(points)
         brim = _trace_brim(angles, arcs, _BALL * spread / capsule.radius)
-        if not np.isfinite(brim).all():
-            raise ValueError("points are not spread around their long axis: none at some angles")
         brim += _BRIM_LIFT * spread / capsule.radius
         places, shape = capsule.place(angles, arcs), np.stack([widths, heights], axis=1)
         interpolator = RBFInterpolator(places, shape, _NEIGHBOURS, smoothing, kernel="linear")
@@ -520,6 +518,8 @@ def _trace_brim(angles, arcs, ball):
     traced = np.linspace(0, 2 * np.pi, _ANGLES * _BRIM_OVERSAMPLING, endpoint=False)
     over_points = _ball_heights(traced[:, None] - angles, ball)
     ceiling = (arcs + over_points).max(axis=1)
+    if not np.isfinite(ceiling).all():
+        raise ValueError("no socket: the points are not all around their long axis (z)")
     over_ceiling = _ball_heights(traced[:, None] - traced, ball)
     brim = (ceiling - over_ceiling).min(axis=1)
     sigma = _BRIM_SMOOTHING * len(traced) / (2 * np.pi)

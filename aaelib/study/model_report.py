@@ -107,6 +107,20 @@ class Evaluation:
                     temporary.write_text(text, "utf-8", errors="backslashreplace")
         return Path(folder) / "index.html"
 
+    def draw(self, folder):
+        """
+        Write the figures as pictures, `reconstructions.png` and so on, and return their paths.
+
+        Without Chrome or Chromium there are none, and a warning says so.
+        """
+        drawn = []
+        for name, each in self.figures.items():
+            if picture := figures.to_png(each):
+                drawn.append(Path(folder) / f"{name}.png")
+                with replacing(drawn[-1]) as temporary:
+                    temporary.write_bytes(picture)
+        return drawn
+
 
 def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, limit=200):
     """
@@ -267,11 +281,11 @@ def _pictures(aae, shapes, unseen, mine):
             f"The worst cases (top) and their reconstructions, {what}.",
         ),
         "interpolation": (
-            figures.interpolation(between, [first, "25 %", "50 %", "75 %", last]),
+            figures.cloud_gallery(between, [first, "25 %", "50 %", "75 %", last]),
             "From one shape's code to another's, of the two that are farthest apart.",
         ),
         "samples": (
-            figures.cloud_gallery(mine["samples"][:10]),
+            figures.cloud_gallery(mine["samples"][:25]),
             f"The first samples of the prior, {unit}.",
         ),
     }
