@@ -270,11 +270,18 @@ def test_baselines_are_evaluated_once_for_a_number_of_draws(made, parameters, mo
         conditions.evaluate_baselines(made)
 
 
-def test_every_run_and_every_start_at_shape_models_is_evaluated(made, monkeypatch):
+def test_every_run_and_every_start_at_shape_models_is_evaluated(made, monkeypatch, capsys):
     monkeypatch.setattr(conditions, "train", lambda study, condition: condition.slug)
     monkeypatch.setattr(conditions, "evaluate", lambda study, condition, trained=True: study.seed)
     monkeypatch.setattr(conditions, "evaluate_baselines", lambda study: {"floor": study.seed})
+    monkeypatch.setattr(conditions.training, "step_seconds", lambda recipe, batch_size: 60.0)
+    new = [each for each in conditions.runs(made) if not conditions.path_of(*each).exists()]
     trained = conditions.train_all(made)
+    steps = [conditions.budget(made, condition) for _, condition in new]
+    taken = [s["steps"] + s["steps_after"] for s in steps]
+    taken += [s["steps_before"] for s, (_, c) in zip(steps, new, strict=True) if not c.transferred]
+    said = capsys.readouterr().err
+    assert f"{len(new)} models to train: about {sum(taken)} min here" in said
     assert trained == {(c.name, each.seed): c.slug for each, c in conditions.runs(made)}
     found = conditions.evaluate_all(made)
     both = {*CONDITIONS, *conditions.BEFORE.values(), "floor"}

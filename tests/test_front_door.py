@@ -329,3 +329,22 @@ def test_only_notebooks_that_ran_to_their_end_are_stored(tmp_path, monkeypatch):
     monkeypatch.setattr(site, "update_readme", lambda readme, results_dir: None)
     assert CliRunner().invoke(cli.app, ["store"]).exit_code == 0
     assert stored == [tmp_path / "notebooks/01_a.ipynb"]
+
+
+def test_of_a_profile_with_a_notebook_of_its_own_that_one_alone_is_stored(tmp_path, monkeypatch):
+    for name in ("notebooks/01_a.py", "notebooks/profiles/own.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "notebooks/02_b.py").write_text("# jupyter:\n#   profile: own\n")
+    run = tmp_path / "results/own/notebooks"
+    run.mkdir(parents=True)
+    for name in ("01_a.ipynb", "02_b.ipynb"):
+        (run / name).touch()
+    stored = []
+    monkeypatch.setattr(cli, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(cli, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(site, "store", lambda executed, notebook: stored.append(notebook.stem))
+    monkeypatch.setattr(site, "update_readme", lambda *_: stored.append("README"))
+    monkeypatch.setattr(cli, "reference", stored.append)
+    assert CliRunner().invoke(cli.app, ["store", "--profile", "own"]).exit_code == 0
+    assert stored == ["02_b", "own"]

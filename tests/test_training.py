@@ -265,3 +265,7 @@ def test_models_trained_one_after_the_other_do_not_pile_up_in_memory(tmp_path):
         taken.append(psutil.Process().memory_info().rss / 2**20)
     # What XLA has compiled for the first ones stays, and serves the others.
     assert (taken[-1] - taken[1]) / 4 < 20, taken
+
+
+def test_a_step_is_timed_here():
+    assert 0 < training.step_seconds(RECIPE, 2) < 10

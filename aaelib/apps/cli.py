@@ -447,7 +447,8 @@ def store(profile: Profile = "default"):
     from ..study import execution, site
 
     # A notebook of this profile alone is all that is stored of it, and the README shows others.
-    own = [each for each in notebooks if execution.profile_of(each.stem) == profile]
+    scripts = {each: NOTEBOOKS / f"{each.stem}.py" for each in notebooks}
+    own = [each for each, script in scripts.items() if execution.profile_of(script) == profile]
     for executed in own or notebooks:
         site.store(executed, NOTEBOOKS / executed.name)
     if not own:

@@ -93,8 +93,8 @@ def train(
 
 def _to_start_from(name, recipe, networks):
     """Load a model; for "pretrained" the first of those that come with the package and suit."""
-    names = [each for each in files.SHIPPED if each.startswith(name)]
-    found = [files.load(each) for each in (names if name == "pretrained" else [name])]
+    names = [each for each in files.SHIPPED if name == "pretrained" and each.startswith(name)]
+    found = [files.load(each) for each in names or [name]]
 
     def suits(model):
         return not any(transfer.differences(model.recipe, recipe, each) for each in networks)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -301,6 +302,10 @@ def split_corpus(study, corpus):
 
 def pretrain(study, corpus, condition=FACTORS[-1]):
     """Train the networks that a condition starts from, or find them trained; return the `Run`."""
+    if not pretrained_path(study, condition).exists():
+        steps = study["pretraining"]["epochs"] * study["pretraining"]["steps_per_epoch"]
+        seconds = steps * _step_seconds(study, condition, study["pretraining"]["batch_size"])
+        _announce(f"{steps:,} steps of pre-training", seconds)
     return training.train(
         corpus,
         split_corpus(study, corpus),
@@ -346,13 +351,37 @@ def train(study, condition):
 
 
 def train_all(study, listed=None):
-    """Train and evaluate `runs`: (condition's name, split) -> `Run`."""
-    trained = {}
-    for each, condition in tqdm(runs(study, listed), desc="runs"):
-        each.source = study.source
-        trained[condition.name, each.seed] = train(each, condition)
-        evaluate(each, condition)
+    """Say how long it takes, then train and evaluate `runs`: (condition, split) -> `Run`."""
+    trained, batch_size = {}, study["transfer"]["batch_size"]
+    new = [each for each in runs(study, listed) if not path_of(*each).exists()]
+    seconds = {}
+    for each, condition in new:
+        steps = budget(study, condition)
+        # Pre-training is done already.
+        n_steps = sum(steps.values()) - condition.transferred * steps["steps_before"]
+        needed = n_steps * _step_seconds(study, condition, batch_size)
+        seconds[condition.name, each.seed] = needed
+    if new:
+        _announce(f"{len(new)} models to train", sum(seconds.values()))
+    # The bar counts this time, as one run takes ten times as long as another.
+    bar = "{l_bar}{bar}| {elapsed} gone, {remaining} left"
+    with tqdm(total=max(sum(seconds.values()), 1e-9), desc="runs", bar_format=bar) as progress:
+        for each, condition in runs(study, listed):
+            each.source = study.source
+            trained[condition.name, each.seed] = train(each, condition)
+            evaluate(each, condition)
+            progress.update(seconds.get((condition.name, each.seed), 0))
     return trained
+
+
+def _step_seconds(study, condition, batch_size):
+    return training.step_seconds(study_recipe(study, condition), batch_size)
+
+
+def _announce(what, seconds):
+    # To standard error: notebooks are stored without it, as times differ from run to run.
+    minutes = max(1, round(seconds / 60))
+    print(f"{what}: about {minutes} min here, validation apart", file=sys.stderr)
 
 
 def unseen_sockets(study):

@@ -103,10 +103,9 @@ def made_from(script, folder):
     return found
 
 
-def profile_of(name):
+def profile_of(script):
     """The one profile that a notebook runs in, by its header; None for most, which run in all."""
-    header, _ = _header_and_cells(NOTEBOOKS / f"{name}.py")
-    found = re.search(r"(?m)^#  *profile: (.*)$", header)
+    found = re.search(r"(?m)^#  *profile: (.*)$", script.read_text(encoding="utf-8"))
     return found and found[1]
 
 
