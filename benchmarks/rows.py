@@ -454,6 +454,10 @@ GROWTH = {
         "Training step, original architecture, three updates", "cloud", "points",
         (512, 1024, 2048, 4096, 8192), partial(step, "paper"), lambda points: BATCH, {"GB": 6},
     ),
+    "original-batch": Growth(
+        "Training step, original architecture, three updates", "cloud", "clouds in a batch",
+        (8, 32, 128), lambda batch: step("paper", batch=batch), lambda batch: batch,
+    ),
     "chamfer-points": Growth(
         "Chamfer loss, forward and backward", "cloud", "points", (512, 1024, 2048, 4096, 8192),
         our_chamfer, lambda points: BATCH,
