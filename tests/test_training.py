@@ -269,3 +269,34 @@ def test_models_trained_one_after_the_other_do_not_pile_up_in_memory(tmp_path):
 
 def test_a_step_is_timed_here():
     assert 0 < training.step_seconds(RECIPE, 2) < 10
+
+
+class Codes:
+    """A model whose codes of 4 clouds have a variance that depends on its noise as given."""
+
+    recipe = mock.Mock(refinement_steps=5, prior_std=2.0)
+
+    def __init__(self, variance):
+        self.variance, self.noise = variance, 0.0
+
+    def codes(self, clouds):
+        return np.full((4, 3), 2.0 * self.variance(np.log10(self.noise)) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("variance", "least", "most"),
+    [
+        (lambda exponent: 1.5 - (exponent + 10) / 8, -6.1, -5.9),  # falls through 1 at -6
+        # Falls through 1 at -7, and rises again, where refinement no longer converges.
+        (lambda exponent: 1 + 0.5 * (abs(exponent + 6) - 1), -7.1, -6.9),
+        (lambda exponent: 1 + 0.1 * (abs(exponent + 6.4) - 1), -7.5, -7.3),
+        (lambda exponent: 0.9 - (exponent + 10) / 10, -10, -10),  # is too small without noise
+        (lambda exponent: 2 - (exponent + 10) / 10, -5, -5),  # is never small enough
+    ],
+)
+def test_the_noise_is_the_least_by_which_codes_have_the_variance_of_the_prior(
+    variance, least, most
+):
+    model = Codes(variance)
+    training.estimate_noise(model, None)
+    assert least <= np.log10(model.noise) <= most

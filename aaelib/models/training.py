@@ -314,13 +314,22 @@ def estimate_noise(aae, clouds):
     if not aae.recipe.refinement_steps:
         return
 
+    @cache
     def excess(exponent):
         aae.noise = 10.0**exponent
         return np.mean(aae.codes(clouds) ** 2) / aae.recipe.prior_std**2 - 1
 
+    # The variance falls as noise grows; with much noise the few steps of refinement no longer
+    # converge, and it rises again. What is sought is the least noise that does.
     least, most = _NOISE_EXPONENTS
-    if excess(least) > 0 > excess(most):
+    exponent = least
+    while excess(least) > 0 and most > least:
+        if excess(most) > 0:
+            exponent = min(exponent, most, key=excess)
+            most -= 0.5
+            continue
         exponent = brentq(excess, least, most, xtol=0.05)
-    else:
-        exponent = min(least, most, key=lambda exponent: abs(excess(exponent)))
+        most = max(exponent - 0.5, least)
+        if excess(most) > 0:
+            break
     aae.noise = 10.0**exponent
