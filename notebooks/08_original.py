@@ -78,7 +78,7 @@ study.table(
 # ## Four conditions
 #
 # {without, with} augmentation x {without, with} transfer, each from the same scans. Beside them stands
-# the compact recipe with augmentation, in steps that take about as long on two cores.
+# the compact recipe with augmentation, in steps that take no longer on two CPU cores.
 
 # %%
 compact = {FACTORS[1].name: FACTORS[1]}

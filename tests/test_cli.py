@@ -174,6 +174,11 @@ def test_a_model_is_evaluated_on_unseen_shapes(eggs, egg_model, tmp_path):
     code, _, error = run(*evaluate)
     assert (code, (tmp_path / "metrics.json").read_text()) == (1, "{}")
     assert "name another folder" in error
+    mine = tmp_path / "mine" / "pictures" / "samples.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    assert run("evaluate", egg_model, eggs, "--out", tmp_path / "mine")[0] == 1
+    assert mine.read_text() == "mine"
 
 
 def test_samples_and_an_interpolation_between_two_shapes(egg_model, tmp_path):
@@ -259,5 +264,5 @@ def test_the_worked_example_runs_as_it_is_written_but_for_its_length(tmp_path, m
     card = json.loads(Path("model.json").read_text())
     assert (card["recipe"], card["weights_from"]) == ("paper", "pretrained")
     assert len(list(Path("new").glob("*.npy"))) == 25
-    pictures = {file.stem for file in Path("found").glob("*.png")}
+    pictures = {file.stem for file in Path("found/pictures").glob("*.png")}
     assert {"reconstructions", "interpolation", "samples", "comparison"} <= pictures

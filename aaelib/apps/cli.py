@@ -263,8 +263,8 @@ def evaluate(
     Parameters
     ----------
     out
-        Folder for index.html, metrics.json and errors.csv; those of something else stay. Where
-        there is Chrome or Chromium, also for the page's figures as pictures (.png).
+        Folder for index.html, metrics.json, errors.csv and, where there is Chrome or Chromium,
+        the figures as pictures; those of something else stay.
     everything
         Shapes that the model was trained on, or selected by, or that in another folder have names
         of such, as well.
@@ -279,7 +279,7 @@ def evaluate(
         Shapes are sockets in mm, z up: errors on surfaces, linear shape models; by default if all
         classes are TT or TF.
     """
-    files = [out / name for name in ("metrics.json", "errors.csv", "index.html")]
+    files = [out / name for name in ("metrics.json", "errors.csv", "index.html", "pictures")]
     is_ours = files[0].is_file() and b'"memorising"' in files[0].read_bytes()
     if any(file.exists() for file in files) and not is_ours:
         raise FileExistsError(f"{out} has a page or numbers of something else: name another folder")

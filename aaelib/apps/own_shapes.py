@@ -75,9 +75,7 @@ def train(
     parts = splits.split(shapes.kinds, shares, settings.seed)
     training_shapes = shapes[parts["training"]]
     # Codes that are frozen are those of shapes in the model's unit, unless it is quite another.
-    layers = [] if model is None else model.encoder.layers
-    all_layers = [each.name for each in layers[-1:]] + [sum(bool(each.weights) for each in layers)]
-    if model is not None and start.frozen.get("encoder") in all_layers:
+    if model is not None and start.frozen.get("encoder") in _whole(model.encoder):
         is_alike = 0.5 < normalize(training_shapes.points)[1].scale / model.scale < 2
         start = replace(start, scale=model.scale if is_alike else None)
     if share:
@@ -100,6 +98,11 @@ def _to_start_from(name, recipe, networks):
         return not any(transfer.differences(model.recipe, recipe, each) for each in networks)
 
     return next(filter(suits, found), found[0])
+
+
+def _whole(network):
+    """The two ways to say that a network is frozen as a whole: by name, and by number."""
+    return network.layers[-1].name, sum(bool(layer.weights) for layer in network.layers)
 
 
 def shape_models(shapes, folder, seed):

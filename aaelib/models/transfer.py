@@ -20,9 +20,10 @@ _GATE_SLOPE = 20.0  # a standard deviation; two kinds mix within a tenth of one
 
 def freeze(network, last):
     """
-    Keep layers of a network from learning: up to the one named `last`, or the first `last` ones.
+    Keep the first layers of a network from learning.
 
-    Returns the name of the last of them, None if there is none. Only layers with weights count.
+    `last` is the name of the last of them, or how many layers with weights they are. The name of
+    the last one is returned; it is None where `last` is 0.
     """
     names = [layer.name for layer in network.layers]
     if isinstance(last, int):

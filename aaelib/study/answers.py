@@ -18,11 +18,20 @@ _CLEARLY = 0.9  # a distance from the prior is lower by a tenth or more, as no i
 
 _QUESTION = ("chamfer", "one_pass_chamfer", "jsd", "one_nn_accuracy")
 _EVEN = ("two_way_mm", "emd_mm", "one_nn_chamfer", "one_nn_emd")
+
+
+def of_factors(neither, augmentation, transfer, both, metrics):
+    """Claims that each factor helps, alone and with the other, as `tables.claims` takes them."""
+    return (
+        ("augmentation helps, alone", {augmentation: 1, neither: -1}, metrics),
+        ("augmentation helps, with transfer", {both: 1, transfer: -1}, metrics),
+        ("transfer helps, alone", {transfer: 1, neither: -1}, metrics),
+        ("transfer helps, with augmentation", {both: 1, augmentation: -1}, metrics),
+    )
+
+
 CLAIMS = (
-    ("augmentation helps, alone", {AUGMENTATION: 1, NEITHER: -1}, _QUESTION),
-    ("augmentation helps, with transfer", {BOTH: 1, TRANSFER: -1}, _QUESTION),
-    ("transfer helps, alone", {TRANSFER: 1, NEITHER: -1}, _QUESTION),
-    ("transfer helps, with augmentation", {BOTH: 1, AUGMENTATION: -1}, _QUESTION),
+    *of_factors(NEITHER, AUGMENTATION, TRANSFER, BOTH, _QUESTION),
     (
         "together more than the sum",
         {BOTH: 1, AUGMENTATION: -1, TRANSFER: -1, NEITHER: 1},

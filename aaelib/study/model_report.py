@@ -109,14 +109,14 @@ class Evaluation:
 
     def draw(self, folder):
         """
-        Write the figures as pictures, `reconstructions.png` and so on, and return their paths.
+        Write the figures into `pictures`, such as `reconstructions.png`, and return their paths.
 
-        Without Chrome or Chromium there are none, and a warning says so.
+        It takes Chrome or Chromium: where neither is found, a warning is given and nothing written.
         """
         drawn = []
         for name, each in self.figures.items():
             if picture := figures.to_png(each):
-                drawn.append(Path(folder) / f"{name}.png")
+                drawn.append(Path(folder, "pictures", f"{name}.png"))
                 with replacing(drawn[-1]) as temporary:
                     temporary.write_bytes(picture)
         return drawn

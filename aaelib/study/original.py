@@ -5,6 +5,7 @@ import pandas as pd
 
 from ..metrics.distances import pairwise_chamfer
 from ..metrics.reconstruction import reconstruction_chamfer
+from .answers import of_factors
 from .conditions import FACTORS, ORIGINAL
 from .templating import render
 
@@ -12,12 +13,8 @@ PAPER_EPOCHS = 1500
 NEITHER, AUGMENTATION, TRANSFER, BOTH = ORIGINAL
 COMPACT = FACTORS[1].name
 
-_METRICS = ("chamfer", "jsd", "one_nn_accuracy")
 CLAIMS = (
-    ("augmentation helps, alone", {AUGMENTATION: 1, NEITHER: -1}, _METRICS),
-    ("augmentation helps, with transfer", {BOTH: 1, TRANSFER: -1}, _METRICS),
-    ("transfer helps, alone", {TRANSFER: 1, NEITHER: -1}, _METRICS),
-    ("transfer helps, with augmentation", {BOTH: 1, AUGMENTATION: -1}, _METRICS),
+    *of_factors(*ORIGINAL, ("chamfer", "jsd", "one_nn_accuracy")),
     (
         "the compact recipe is better in one pass",
         {COMPACT: 1, AUGMENTATION: -1},
