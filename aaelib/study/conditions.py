@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
-from tqdm.auto import tqdm
 
 from ..models import recipes, training
 from ..models.code import digest_of
@@ -22,6 +21,7 @@ from ..shapes.sources import KINDS
 from ..shapes.writing import replacing
 from . import baselines, evaluation
 from .evaluation import Unseen, measure_once
+from .side_by_side import side_by_side
 
 
 @dataclass(frozen=True)
@@ -233,11 +233,14 @@ def fit_shape_models(study):
 
     The scans of each split, all its training sockets, and where it has ablations fewer scans.
     """
-    for each in tqdm(study.splits(), desc="splits"):
-        for name in socket_sets(each):
-            if name in ("scans", "training") or each.seed in study["ablation_splits"]:
-                for kind in KINDS:
-                    _fit_shape_model(each, name, kind)
+    fits = [
+        (each, name, kind)
+        for each in study.splits()
+        for name in socket_sets(each)
+        if name in ("scans", "training") or each.seed in study["ablation_splits"]
+        for kind in KINDS
+    ]
+    side_by_side(_fit_shape_model, fits, [1.0] * len(fits), "shape models")
 
 
 def _fit_shape_model(study, sockets, kind):
@@ -351,27 +354,25 @@ def train(study, condition):
 
 
 def train_all(study, listed=None):
-    """Say how long it takes, then train and evaluate `runs`: (condition, split) -> `Run`."""
-    trained, batch_size = {}, study["transfer"]["batch_size"]
-    new = [each for each in runs(study, listed) if not path_of(*each).exists()]
-    seconds = {}
-    for each, condition in new:
-        steps = budget(study, condition)
+    """Say how long it takes, then train and evaluate `runs`: {(condition, split): `Run`}."""
+    listed, batch_size = runs(study, listed), study["transfer"]["batch_size"]
+    seconds = []
+    for each, condition in listed:
+        steps, each.source = budget(study, condition), study.source
         # Pre-training is done already.
         n_steps = sum(steps.values()) - condition.transferred * steps["steps_before"]
-        needed = n_steps * _step_seconds(study, condition, batch_size)
-        seconds[condition.name, each.seed] = needed
-    if new:
-        _announce(f"{len(new)} models to train", sum(seconds.values()))
-    # The bar counts this time, as one run takes ten times as long as another.
-    bar = "{l_bar}{bar}| {elapsed} gone, {remaining} left"
-    with tqdm(total=max(sum(seconds.values()), 1e-9), desc="runs", bar_format=bar) as progress:
-        for each, condition in runs(study, listed):
-            each.source = study.source
-            trained[condition.name, each.seed] = train(each, condition)
-            evaluate(each, condition)
-            progress.update(seconds.get((condition.name, each.seed), 0))
-    return trained
+        new = not path_of(each, condition).exists()
+        seconds.append(new and n_steps * _step_seconds(study, condition, batch_size))
+    if any(seconds):
+        _announce(f"{sum(map(bool, seconds))} models to train", sum(seconds))
+    done = side_by_side(_train_and_evaluate, listed, seconds, "runs")
+    return {(c.name, each.seed): run for (each, c), run in zip(listed, done, strict=True)}
+
+
+def _train_and_evaluate(study, condition):
+    run = train(study, condition)
+    evaluate(study, condition)
+    return run
 
 
 def _step_seconds(study, condition, batch_size):
@@ -439,14 +440,16 @@ def evaluate_all(study, listed=None):
     dict
         Name -> list of results, one for each split.
     """
+    listed = runs(study, listed)
+    begun = [(each, c, False) for each, c in listed if c.name in BEFORE]
+    of_runs = side_by_side(evaluate, listed + begun, [1.0] * len(listed + begun), "evaluation")
+    splits = [(each,) for each in study.splits()]
+    of_splits = side_by_side(evaluate_baselines, splits, [1.0] * len(splits), "baselines")
     found = {}
-    for each, condition in tqdm(runs(study, listed), desc="evaluation"):
-        found.setdefault(condition.name, []).append(evaluate(each, condition))
-        if condition.name in BEFORE:
-            result = evaluate(each, condition, trained=False)
-            found.setdefault(BEFORE[condition.name], []).append(result)
-    for each in study.splits():
-        for name, result in evaluate_baselines(each).items():
+    for (_, c, *start), result in zip(listed + begun, of_runs, strict=True):
+        found.setdefault(BEFORE[c.name] if start else c.name, []).append(result)
+    for results in of_splits:
+        for name, result in results.items():
             found.setdefault(name, []).append(result)
     return found
 
