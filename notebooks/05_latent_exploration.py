@@ -257,7 +257,8 @@ study.figure(
 #
 # The explorer offers all of this with buttons and sliders. It also saves the socket as a file to
 # print. It needs a running kernel: start `make lab` and run this notebook, or start `make explore`,
-# which opens the explorer alone. Without a kernel you can still drag the slider of figure F7 above.
+# which opens the explorer alone. The site has a smaller one that runs in any browser without a kernel
+# (`explorer.html`): it goes between sockets, changes sizes and saves the inner surface.
 
 # %% tags=["explorer"]
 from aaelib.apps import explorer

@@ -436,8 +436,11 @@ def pair():
 def write_site(profile: Profile = "default"):
     """Write the site of a run into results/PROFILE/, with stored notebooks for those not run."""
     from ..study import site
+    from . import page
 
-    typer.echo(f"The site: {site.build(RESULTS / profile)}")
+    front, own = site.build(RESULTS / profile), RESULTS / profile / "weights" / "sockets.npz"
+    page.write(front.with_name("explorer.html"), own if own.exists() else "sockets")
+    typer.echo(f"The site: {front}")
 
 
 @_study()

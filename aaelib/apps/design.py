@@ -111,7 +111,7 @@ def population(aae):
     surfaces = np.empty(len(codes), object)
     for kind in np.unique(kinds):
         of_kind = kinds == kind
-        template = _Template(aae, codes[of_kind].mean(axis=0))
+        template = Template(aae, codes[of_kind].mean(axis=0))
         surfaces[of_kind] = template.surfaces(codes[of_kind])
     return Population(codes, list(surfaces), kinds)
 
@@ -151,7 +151,7 @@ def attribute_directions(aae, code, labelled=None):
     """
     check_has_size(aae)
     code, std = np.asarray(code, float), aae.recipe.prior_std
-    template = _Template(aae, code)
+    template = Template(aae, code)
     values = _sizes(template.surface, ATTRIBUTES)
     slopes = template.slopes(code, ATTRIBUTES)
     held = slopes / (_HELD * np.abs(values))[:, None]
@@ -302,7 +302,7 @@ def condition_on_sizes(shape_models, wanted):
 # Least squares --------------------------------------------------------------------------------
 
 
-class _Template:
+class Template:
     """
     A surface fitted at one code, deformed to other codes.
 
@@ -386,7 +386,7 @@ def _solve(aae, targets, start, middle):
     """Code (code_size,) near `middle` that meets targets best, and its surface."""
     std, names = aae.recipe.prior_std, targets.names
     code = np.asarray(start, float)
-    template = _Template(aae, code)
+    template = Template(aae, code)
     for _ in range(_ROUNDS):
 
         def sizes_of(numbers, template=template):
@@ -395,7 +395,7 @@ def _solve(aae, targets, start, middle):
         slopes = template.slopes(code, names)
         code = std * _most_plausible(sizes_of, slopes, targets, code / std, middle / std)
         predicted = template.sizes(code[None], names)[0]
-        template = _Template(aae, code)
+        template = Template(aae, code)
         off = _sizes(template.surface, names) - predicted
         if np.all(np.abs(off) < _AGREEMENT * targets.tolerances):
             break
