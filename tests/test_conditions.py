@@ -32,6 +32,11 @@ PROFILE = SMOKE | {
 }
 
 
+def here(function, tasks, seconds, what):
+    """`side_by_side` in this process."""
+    return [function(*task) for task in tasks]
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A study of 24 and 21 analytic sockets, of which 12 and 8 are the scans, with shape models."""
@@ -50,6 +55,8 @@ def made(tmp_path_factory):
         made.save_sockets(shapes, surfaces)
         quick = lambda some, *args, **kwargs: ShapeModel.fit(some, n_modes=2)  # noqa: E731
         patch.setattr(conditions, "transported", quick)
+        # In another process nothing would be replaced.
+        patch.setattr(conditions, "side_by_side", here)
         conditions.fit_shape_models(made)
         yield made
 
@@ -141,6 +148,16 @@ def test_shape_models_are_those_of_the_set(made):
     conditions.shape_models_path(made, "training", "TT").unlink()
     again = conditions.load_shape_models(made, "training")["TT"]
     np.testing.assert_array_equal(again.mean_, loaded["TT"].mean_)
+
+
+def test_shape_models_are_fitted_again_only_to_other_sockets(made, monkeypatch):
+    monkeypatch.setattr(conditions, "transported", None)
+    conditions.fit_shape_models(made)
+    note = conditions.shape_models_path(made, "scans", "TF").with_suffix(".json")
+    note.write_text('{"fingerprint": "of others"}')
+    with pytest.raises(TypeError):
+        conditions.fit_shape_models(made)
+    assert not note.exists()  # what was cut off is done again
 
 
 # Recipes

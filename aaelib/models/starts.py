@@ -120,14 +120,16 @@ def _start_at_shape_models(aae, start, clouds, seed):
     transfer.start_decoder_at_models(aae, starts, shares)
     draw = _drawer(r, bases, counts, shares, start.limit, seed)
 
+    decode = aae.decoder.get_layer("linear")  # its other layers add nothing yet
+
     # As far as clouds depend on it, a code is wrong by what is wrong with its cloud. A number that
     # only chooses the kind, or that no mode has, is wrong by itself.
     def loss(points, codes):
         found = aae.encoder(critical_points(aae.encoder, points), training=True)
         found = found[0] if r.stochastic else found
         of_codes = tf.reduce_mean((found - codes) ** 2) / r.prior_std**2
-        apart = aae.decoder(found) - aae.decoder(codes)
-        of_clouds = tf.reduce_mean(tf.reduce_sum(apart**2, axis=-1))
+        apart = decode(found) - decode(codes)
+        of_clouds = 3 * tf.reduce_mean(apart**2)
         return r.reconstruction_weight * of_clouds + _CODE_WEIGHT * of_codes
 
     def learn(first, end, draw, name):

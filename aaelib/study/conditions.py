@@ -3,9 +3,11 @@
 import json
 import re
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import joblib
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
@@ -247,8 +249,24 @@ def _fit_shape_model(study, sockets, kind):
     shapes, surfaces, _ = study.load_sockets()
     chosen = [i for i in socket_sets(study)[sockets] if shapes.kinds[i] == kind]
     n_points, some = study["shape_model"]["points"], [surfaces[i] for i in chosen]
-    model = transported(some, shapes.points[chosen], n_points, seed=study.seed)
-    model.save(shape_models_path(study, sockets, kind))
+    path, grids = shape_models_path(study, sockets, kind), [each.vertices for each in some]
+    code = digest_of("aaelib.shapes.shape_model")
+    with _made_once(path, [code, grids, shapes.points[chosen], n_points, study.seed]) as is_new:
+        if is_new:
+            transported(some, shapes.points[chosen], n_points, seed=study.seed).save(path)
+
+
+@contextmanager
+def _made_once(path, made_from):
+    """Whether a file is to be made, as it is not there or was made from something else."""
+    note, known_by = path.with_suffix(".json"), joblib.hash(made_from)
+    is_new = card_of(path).get("fingerprint") != known_by
+    if is_new:
+        note.unlink(missing_ok=True)  # of another file, which goes now
+    yield is_new
+    if is_new:
+        with replacing(note) as temporary:
+            temporary.write_text(json.dumps({"fingerprint": known_by}))
 
 
 def load_shape_models(study, sockets="scans"):
@@ -286,13 +304,11 @@ def before_training(study, condition):
     path = path_of(study, condition, trained=False)
     settings = training.Settings(seed=study.seed)
     known_by = fingerprint([learnt, validation], recipe, begun, settings, {})
-    if card_of(path).get("fingerprint") != known_by:
-        aae = begun.begin(learnt.points, recipe, study.seed)
-        training.estimate_noise(aae, aae.normalize(validation.points)[0])
-        path.with_suffix(".json").unlink(missing_ok=True)  # of another model, which goes now
-        aae.save(path)
-        with replacing(path.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps({"fingerprint": known_by}))
+    with _made_once(path, known_by) as is_new:
+        if is_new:
+            aae = begun.begin(learnt.points, recipe, study.seed)
+            training.estimate_noise(aae, aae.normalize(validation.points)[0])
+            aae.save(path)
     return path
 
 
