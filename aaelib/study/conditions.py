@@ -69,6 +69,9 @@ class Condition:
         return _slug(self.name)
 
 
+_UNSEEN = {}
+
+
 def _slug(name):
     return re.sub(r"\W+", "_", name)
 
@@ -406,7 +409,9 @@ def unseen_sockets(study):
     shapes, surfaces, split = study.load_sockets()
     tested = split["test"]
     emd_points = study["evaluation"]["emd_points"]
-    return Unseen(shapes[tested], [surfaces[i] for i in tested], drawn=1, emd_points=emd_points)
+    made = Unseen(shapes[tested], [surfaces[i] for i in tested], drawn=1, emd_points=emd_points)
+    # What it has computed of real sockets serves all runs of a split.
+    return _UNSEEN.setdefault(joblib.hash(made.key), made)
 
 
 def known_sockets(study, sockets):
