@@ -276,21 +276,20 @@ def test_an_evaluation_is_what_the_model_does_and_is_made_once(made, trained, mo
 
 def test_baselines_are_evaluated_once_for_a_number_of_draws(made, parameters, monkeypatch):
     parameters["evaluation"] = {"draws": 1, "emd_points": 0}
-    found = conditions.evaluate_baselines(made)
-    assert tuple(found) == baselines.NAMES
+    found = {name: conditions.evaluate_baseline(made, name) for name in baselines.NAMES}
     assert {each["jsd"].shape for each in found.values()} == {(1,)}
     monkeypatch.setattr(evaluation.Unseen, "evaluate", None)
-    again = conditions.evaluate_baselines(made)
-    np.testing.assert_array_equal(again[baselines.FLOOR]["jsd"], found[baselines.FLOOR]["jsd"])
+    again = conditions.evaluate_baseline(made, baselines.FLOOR)
+    np.testing.assert_array_equal(again["jsd"], found[baselines.FLOOR]["jsd"])
     parameters["evaluation"] = {"draws": 2, "emd_points": 0}
     with pytest.raises(TypeError):
-        conditions.evaluate_baselines(made)
+        conditions.evaluate_baseline(made, baselines.FLOOR)
 
 
 def test_every_run_and_every_start_at_shape_models_is_evaluated(made, monkeypatch, capsys):
     monkeypatch.setattr(conditions, "train", lambda study, condition: condition.slug)
     monkeypatch.setattr(conditions, "evaluate", lambda study, condition, trained=True: study.seed)
-    monkeypatch.setattr(conditions, "evaluate_baselines", lambda study: {"floor": study.seed})
+    monkeypatch.setattr(conditions, "evaluate_baseline", lambda study, name: study.seed)
     monkeypatch.setattr(conditions.training, "step_seconds", lambda recipe, batch_size: 60.0)
     new = [each for each in conditions.runs(made) if not conditions.path_of(*each).exists()]
     trained = conditions.train_all(made)
@@ -301,7 +300,7 @@ def test_every_run_and_every_start_at_shape_models_is_evaluated(made, monkeypatc
     assert f"{len(new)} models to train: about {sum(taken)} min here" in said
     assert trained == {(c.name, each.seed): c.slug for each, c in conditions.runs(made)}
     found = conditions.evaluate_all(made)
-    both = {*CONDITIONS, *conditions.BEFORE.values(), "floor"}
+    both = {*CONDITIONS, *conditions.BEFORE.values(), *baselines.NAMES}
     assert {name for name, results in found.items() if results == [0, 1]} == both
     others = {name for name, seed in trained if name not in CONDITIONS}
     assert {name for name, results in found.items() if results == [0]} == others

@@ -464,28 +464,25 @@ def evaluate_all(study, listed=None):
     listed = runs(study, listed)
     begun = [(each, c, False) for each, c in listed if c.name in BEFORE]
     of_runs = side_by_side(evaluate, listed + begun, [1.0] * len(listed + begun), "evaluation")
-    splits = [(each,) for each in study.splits()]
-    of_splits = side_by_side(evaluate_baselines, splits, [1.0] * len(splits), "baselines")
+    baseline = [(each, name) for name in baselines.NAMES for each in study.splits()]
+    of_names = side_by_side(evaluate_baseline, baseline, [1.0] * len(baseline), "baselines")
     found = {}
     for (_, c, *start), result in zip(listed + begun, of_runs, strict=True):
         found.setdefault(BEFORE[c.name] if start else c.name, []).append(result)
-    for results in of_splits:
-        for name, result in results.items():
-            found.setdefault(name, []).append(result)
+    for (_, name), result in zip(baseline, of_names, strict=True):
+        found.setdefault(name, []).append(result)
     return found
 
 
-def evaluate_baselines(study):
-    """Evaluate the baselines of the study's split, or read what an earlier call found."""
+def evaluate_baseline(study, name):
+    """Evaluate a baseline on the study's split, or read what an earlier call found."""
     unseen, seeds = unseen_sockets(study), draw_seeds(study)
-    known = [known_sockets(study, name) for name in ("scans", "training")]
+    known = [known_sockets(study, each) for each in ("scans", "training")]
     code, size = digest_of(baselines.__name__, evaluation.__name__), study_recipe(study).code_size
     key = [code, unseen.key, *socket_sets(study).values(), size, list(seeds)]
-    found = {}
-    for name, contender in baselines.of_study(unseen, *known, size, seeds).items():
-        file = study.model_path(f"{_slug(name)}_{study.seed}").with_suffix(".evaluation.npz")
-        found[name] = evaluation.once(file, key, lambda made=contender: unseen.evaluate(*made()))
-    return found
+    made = baselines.of_study(unseen, *known, size, seeds)[name]
+    file = study.model_path(f"{_slug(name)}_{study.seed}").with_suffix(".evaluation.npz")
+    return evaluation.once(file, key, lambda: unseen.evaluate(*made()))
 
 
 def budget(study, condition):
