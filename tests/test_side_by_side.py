@@ -1,7 +1,12 @@
 """Work side by side in processes: order, threads, warnings, errors."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 import warnings
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -44,3 +49,34 @@ def test_what_has_a_device_or_hosts_of_its_own_stays_in_this_process(devices, mo
         monkeypatch.setenv("TF_CONFIG", "{}")
     found = side_by_side(told, [(0,), (2,)], [0.0, 0.0], "telling")
     assert {process for _, process, _ in found} == {os.getpid()}
+
+
+def slow(folder):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(600)
+
+
+@pytest.mark.slow
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    call = "import sys, test_side_by_side as t; tasks = [(sys.argv[1],)] * 2; "
+    call += "t.side_by_side(t.slow, tasks, [1, 1], 'sleeping')"
+    environment = os.environ | {"LOKY_MAX_CPU_COUNT": "2"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", call, tmp_path], cwd=Path(__file__).parent, env=environment
+    )
+    for _ in range(600):
+        if len(started := [*tmp_path.iterdir()]) == 2:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(started) == 2
+    for file in started:
+        for _ in range(100):
+            try:
+                os.kill(int(file.name), 0)
+            except ProcessLookupError:
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail(f"process {file.name} goes on")
