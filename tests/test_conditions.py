@@ -57,6 +57,7 @@ def made(tmp_path_factory):
         patch.setattr(conditions, "transported", quick)
         # In another process nothing would be replaced.
         patch.setattr(conditions, "side_by_side", here)
+        patch.setattr(conditions, "n_processes", lambda n_tasks: 1)
         conditions.fit_shape_models(made)
         yield made
 

@@ -20,17 +20,21 @@ def told(number):
         raise ValueError("three is too many")
     if number == 1:
         warnings.warn("one is few", stacklevel=2)
-    return number, os.getpid(), tf.config.threading.get_intra_op_parallelism_threads()
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    return number, os.getpid(), (threads, os.environ.get("OMP_NUM_THREADS"))
 
 
 def test_results_are_in_order_each_computed_on_one_thread_in_another_process(monkeypatch, capfd):
     monkeypatch.setattr(module, "cpu_count", lambda: 2)
+    # By itself joblib would share eight cores between two processes.
+    monkeypatch.setattr("joblib._parallel_backends.cpu_count", lambda *_, **__: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     tasks = [(number,) for number in (2, 1, 0)]
     with pytest.warns(UserWarning, match="one is few"):
         found = side_by_side(told, tasks, [1.0, 0.0, 1.0], "telling")
     assert [number for number, _, _ in found] == [2, 1, 0]
     assert os.getpid() not in {process for _, process, _ in found}
-    assert {threads for _, _, threads in found} == {1}
+    assert {threads for _, _, threads in found} == {(1, "1")}
     assert "telling" in capfd.readouterr().err
 
 

@@ -14,8 +14,15 @@ from sklearn.model_selection import cross_val_score
 from ..shapes.sockets import SocketSurface, section_sizes
 from ..shapes.sources import KINDS
 
-ATTRIBUTES = ("length_mm", "volume_mm3", "brim_height_mean_mm")
-ATTRIBUTES += ("proximal_perimeter_mm", "distal_perimeter_mm")
+# Attribute -> its title, a slider's unit in that of `SocketSurface.measure`, its end and step.
+SLIDERS = {
+    "length_mm": ("length, mm", 1, 40, 1),
+    "volume_mm3": ("volume, ml", 1000, 400, 10),
+    "brim_height_mean_mm": ("brim height, mm", 1, 40, 1),
+    "proximal_perimeter_mm": ("proximal perimeter, mm", 1, 50, 1),
+    "distal_perimeter_mm": ("distal perimeter, mm", 1, 30, 1),
+}
+ATTRIBUTES = tuple(SLIDERS)
 
 _STEP = 0.3  # of finite differences, in standard deviations of the prior: past a brim's kinks
 _HELD = 0.01  # of a size: a drift by so much costs as much as one standard deviation

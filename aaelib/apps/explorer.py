@@ -30,16 +30,8 @@ from .messages import reporting
 HEAT_MM = 10.0  # ends of the heat map's scale
 _POINTS_COMPARED = 512  # of a cloud, to find the nearest real socket while a slider moves
 
-# Attribute -> its title, the slider's unit in that of `SocketSurface.measure`, its end and step.
-_SLIDERS = {
-    "length_mm": ("length, mm", 1, 40, 1),
-    "volume_mm3": ("volume, ml", 1000, 400, 10),
-    "brim_height_mean_mm": ("brim height, mm", 1, 40, 1),
-    "proximal_perimeter_mm": ("proximal perimeter, mm", 1, 50, 1),
-    "distal_perimeter_mm": ("distal perimeter, mm", 1, 30, 1),
-    # As `design.attribute_directions` counts it: 1 from one kind to the other, TT the larger.
-    "kind": ("kind, TF to TT", 1, 1, 0.05),
-}
+# As `design.attribute_directions` counts kinds: 1 from one to the other, TT the larger.
+_SLIDERS = design.SLIDERS | {"kind": ("kind, TF to TT", 1, 1, 0.05)}
 _PLAIN, _FROM_START, _FROM_LIMB = "plain", "distance from A", "gap to the limb"
 _HOW_TO_WANT = (
     "A size a line, in mm: <code>length_mm: 250</code>, or the perimeter at a height above the "

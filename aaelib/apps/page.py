@@ -13,12 +13,8 @@ from ..shapes.writing import replacing
 from ..study.templating import render
 from . import design
 
-# Attribute -> its title, its unit in that of `SocketSurface.measure`, the slider's end and step.
-SLIDERS = {
-    "length_mm": ("length, mm", 1, 40, 1),
-    "volume_mm3": ("volume, ml", 1000, 400, 10),
-    "proximal_perimeter_mm": ("proximal perimeter, mm", 1, 50, 1),
-}
+_SIZES = "length_mm", "volume_mm3", "proximal_perimeter_mm"
+SLIDERS = {name: design.SLIDERS[name] for name in _SIZES}
 _MODES = 4  # numbers of the code that have a slider each
 _STEP = 0.25  # of squared distances from the prior's mean, in its variance
 _MOST_BYTES = 20_000_000
@@ -40,7 +36,7 @@ def write(path, model="sockets", shapes=None):
     model : str or Path
         As `models.load` takes it: one with "dataset" normalization that tells kinds apart.
     shapes : aaelib.shapes.Shapes, optional
-        Sockets to start from; by default 15 of each kind of what `load_sockets` finds.
+        Sockets that A and B can be; by default the first 15 of each kind that `load_sockets` has.
 
     Returns
     -------
@@ -49,7 +45,7 @@ def write(path, model="sockets", shapes=None):
     Raises
     ------
     ValueError
-        If the model's sockets have no size, or it does not tell kinds apart.
+        If the model's sockets have no size, it does not tell kinds apart, or the page is too large.
     """
     aae = files.load(model)
     design.check_has_size(aae)
@@ -58,10 +54,11 @@ def write(path, model="sockets", shapes=None):
     shapes = sources.load_sockets(limit=15) if shapes is None else shapes
     data = json.dumps(_contents(aae, shapes)).replace("<", "\\u003c")
     page = render("explorer.html.j2", data=data, source=shapes.source, plotly=get_plotlyjs())
+    page = page.encode()
     if len(page) > _MOST_BYTES:
         raise ValueError(f"the page of {model} would have {len(page) / 1e6:.0f} MB; at most 20 fit")
     with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_bytes(page)
     return path
 
 

@@ -23,7 +23,7 @@ from ..shapes.sources import KINDS
 from ..shapes.writing import replacing
 from . import baselines, evaluation
 from .evaluation import Unseen, measure_once
-from .side_by_side import side_by_side
+from .side_by_side import n_processes, side_by_side
 
 
 @dataclass(frozen=True)
@@ -326,7 +326,8 @@ def pretrain(study, corpus, condition=FACTORS[-1]):
     """Train the networks that a condition starts from, or find them trained; return the `Run`."""
     if not pretrained_path(study, condition).exists():
         steps = study["pretraining"]["epochs"] * study["pretraining"]["steps_per_epoch"]
-        seconds = steps * _step_seconds(study, condition, study["pretraining"]["batch_size"])
+        batch_size = study["pretraining"]["batch_size"]
+        seconds = steps * training.step_seconds(study_recipe(study, condition), batch_size)
         _announce(f"{steps:,} steps of pre-training", seconds)
     return training.train(
         corpus,
@@ -374,28 +375,33 @@ def train(study, condition):
 
 def train_all(study, listed=None):
     """Say how long it takes, then train and evaluate `runs`: {(condition, split): `Run`}."""
-    listed, batch_size = runs(study, listed), study["transfer"]["batch_size"]
-    seconds = []
+    listed = runs(study, listed)
+    new = [(each, condition) for each, condition in listed if not path_of(each, condition).exists()]
+    # Of a step in one of the processes, all of which are busy.
+    steps = [(recipe, study["transfer"]["batch_size"]) for recipe in _recipes(new)]
+    taken = side_by_side(training.step_seconds, steps, [1.0] * len(steps), "steps, to time them")
+    taken, seconds = dict(zip(_recipes(new), taken, strict=True)), []
     for each, condition in listed:
-        steps, each.source = budget(study, condition), study.source
+        counts, each.source = budget(study, condition), study.source
         # Pre-training is done already.
-        n_steps = sum(steps.values()) - condition.transferred * steps["steps_before"]
-        new = not path_of(each, condition).exists()
-        seconds.append(new and n_steps * _step_seconds(study, condition, batch_size))
-    if any(seconds):
-        _announce(f"{sum(map(bool, seconds))} models to train", sum(seconds))
+        n_steps = sum(counts.values()) - condition.transferred * counts["steps_before"]
+        is_new = (each, condition) in new
+        seconds.append(is_new and n_steps * taken[study_recipe(study, condition)])
+    if new:
+        _announce(f"{len(new)} models to train", sum(seconds) / n_processes(len(listed)))
     done = side_by_side(_train_and_evaluate, listed, seconds, "runs")
     return {(c.name, each.seed): run for (each, c), run in zip(listed, done, strict=True)}
+
+
+def _recipes(listed):
+    """The recipes of runs, each once."""
+    return [*dict.fromkeys(study_recipe(each, condition) for each, condition in listed)]
 
 
 def _train_and_evaluate(study, condition):
     run = train(study, condition)
     evaluate(study, condition)
     return run
-
-
-def _step_seconds(study, condition, batch_size):
-    return training.step_seconds(study_recipe(study, condition), batch_size)
 
 
 def _announce(what, seconds):

@@ -18,8 +18,8 @@ def side_by_side(function, tasks, seconds, what):
     Call a function for each of some tasks, in as many processes as there are cores.
 
     Each process computes on one thread: a training step gains little from a second one, and results
-    do not depend on how many cores there are. With a GPU, or where ``TF_CONFIG`` names several
-    hosts, all is done here, one after another.
+    do not depend on how many cores there are. With a GPU, one core or one task, or where
+    ``TF_CONFIG`` names several hosts, all is done here, one after another.
 
     Parameters
     ----------
@@ -37,22 +37,26 @@ def side_by_side(function, tasks, seconds, what):
     list
         Results, in the order of the tasks.
     """
-    one = "TF_CONFIG" in os.environ or tf.config.list_physical_devices("GPU")
-    n = 1 if one else min(cpu_count(), len(tasks))
+    n, found = n_processes(len(tasks)), {}
     calls = (delayed(_call if n > 1 else _here)(i, function, task) for i, task in enumerate(tasks))
-    pool, found = Parallel(n, return_as="generator_unordered"), {}
     # The bar counts time, as one task can take ten times as long as another.
     bar = "{l_bar}{bar}| {elapsed} gone, {remaining} left"
     with (
         parallel_config("loky", inner_max_num_threads=1),
         tqdm(total=max(sum(seconds), 1e-9), desc=what, bar_format=bar) as progress,
     ):
-        for i, result, messages in pool(calls):
+        for i, result, messages in Parallel(n, return_as="generator_unordered")(calls):
             found[i] = result
             progress.update(seconds[i])
             for message in messages:
                 warnings.warn(message, stacklevel=2)
     return [found[i] for i in range(len(tasks))]
+
+
+def n_processes(n_tasks):
+    """How many tasks are done at once."""
+    one = "TF_CONFIG" in os.environ or tf.config.list_physical_devices("GPU")
+    return 1 if one else max(1, min(cpu_count(), n_tasks))
 
 
 def _here(i, function, task):

@@ -332,9 +332,13 @@ function listen() {
   $("reset").addEventListener("click", () => go({...START, a: state.a, b: state.b}));
   $("stl").addEventListener("click", () => save([stl(shown.points)], "socket.stl", "model/stl"));
   $("csv").addEventListener("click", () => save([csv(shown.sizes)], "socket.csv", "text/csv"));
-  $("link").addEventListener("click", async () => {
-    await navigator.clipboard.writeText(location.href);
-    $("link").textContent = "Copied";
+  $("link").addEventListener("click", async ({target}) => {
+    const title = target.textContent;
+    try {  // browsers may refuse it
+      await navigator.clipboard.writeText(location.href);
+      target.textContent = "Copied";
+    } catch { target.textContent = "The address bar has the link"; }
+    setTimeout(() => { target.textContent = title; }, 2000);
   });
   $("outlines").addEventListener("change", ({target}) =>
     Plotly.restyle(plot, {visible: target.checked}, [1, 2]));
