@@ -123,8 +123,11 @@ class Page(WatchedPage):
 
     def __init__(self, chromium, address):
         super().__init__(chromium, address)
+        self.wait_until_shown()
+
+    def wait_until_shown(self):
         self.page.wait_for_selector(SIZES)
-        self.page.wait_for_function("document.querySelector('.js-plotly-plot')?.data?.length == 2")
+        self.page.wait_for_function("document.querySelector('.js-plotly-plot')?.data?.length == 4")
 
     def vertices(self):
         """(n_vertices, 3) of the mesh that is drawn."""

@@ -16,7 +16,7 @@ from conftest import TINY
 from killing import DeadlyFile
 
 from aaelib.apps import outputs
-from aaelib.models import autoencoder, files, recipes, transfer
+from aaelib.models import autoencoder, exported, files, recipes, transfer
 from aaelib.shapes import folders, printing, resampling, sources
 
 README = Path(__file__).resolve().parents[1] / "data" / "README.md"
@@ -398,7 +398,7 @@ def saved(tmp_path_factory):
     model = tiny()
     model.compile()
     model.save(folder / "model.keras")
-    files.export_weights(model, folder / "model.npz")
+    exported.export_weights(model, folder / "model.npz")
     return folder
 
 

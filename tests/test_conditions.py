@@ -9,7 +9,7 @@ import yaml
 from analytic import sockets
 
 from aaelib.metrics.reconstruction import reconstruction_chamfer
-from aaelib.models import autoencoder, networks, recipes
+from aaelib.models import autoencoder, recipes
 from aaelib.models.starts import Start
 from aaelib.shapes import folders, sources
 from aaelib.shapes.shape_model import ShapeModel
@@ -204,7 +204,7 @@ def test_a_start_at_shape_models_is_made_once_and_kept_as_it_is(made, monkeypatc
     monkeypatch.setattr("aaelib.models.starts.descend", None)
     for aae in (kept, begin(made, condition)[0]):
         assert (aae.scale, aae.frozen) == (expected.scale, {})
-        assert all(same_weights(aae, expected, network) for network in networks.NETWORKS)
+        assert all(same_weights(aae, expected, network) for network in recipes.NETWORKS)
 
 
 def test_a_transferred_start_has_the_pretrained_weights_and_its_frozen_layers(made):
@@ -249,7 +249,7 @@ def test_a_condition_is_trained_once(made, trained, idle):
     assert known.items() <= run.card.items()
     assert run.model.recipe == conditions.study_recipe(made, condition)
     again = conditions.train(made, condition)
-    assert all(same_weights(run.model, again.model, network) for network in networks.NETWORKS)
+    assert all(same_weights(run.model, again.model, network) for network in recipes.NETWORKS)
 
 
 def test_an_evaluation_is_what_the_model_does_and_is_made_once(made, trained, monkeypatch, request):

@@ -1,6 +1,9 @@
 """The explorer without a browser: what its controls do to the socket that is shown."""
 
+import subprocess
+import sys
 from datetime import datetime
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -8,13 +11,13 @@ import trimesh
 from analytic import socket
 
 from aaelib.apps import design, explorer
-from aaelib.models import autoencoder, files, recipes
+from aaelib.models import autoencoder, in_numpy, recipes
 from aaelib.shapes import sources
 
 
 @pytest.fixture(scope="module")
 def aae():
-    return files.load("sockets")
+    return in_numpy.load("sockets")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,15 @@ def shown(page):
     return np.stack([mesh.x, mesh.y, mesh.z], axis=1)
 
 
+def test_it_does_without_tensorflow():
+    code = (
+        "import sys; from aaelib.apps import explorer; explorer.explore(); "
+        "print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 # Moving
 
 
@@ -46,7 +58,7 @@ def ends(page):
 def test_it_opens_at_a_real_socket_and_leads_to_another(page, aae):
     assert (page.start.value, page.end.value, page.share.value) == (0, 3, 0)
     vertices = design.decoded_surface(aae, page.real(0).code).mesh().vertices
-    vertices = vertices - (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+    vertices = vertices - [0, 0, vertices[:, 2].min()]
     np.testing.assert_allclose(shown(page), vertices, atol=1e-3)
     page.share.value = 1
     np.testing.assert_array_equal(page.position.socket.code, page.real(3).code)
@@ -118,9 +130,81 @@ def test_departure_of_a_wider_cylinder_is_the_difference_of_the_radii():
     np.testing.assert_allclose(found[middle], 4, atol=0.3)
 
 
-def test_the_nearest_real_socket_of_a_real_one_is_itself(page):
-    found = explorer.nearest(page.shapes.points[2], page.shapes)
-    assert found == (page.shapes.names[2], pytest.approx(0, abs=1e-6))
+def test_the_nearest_known_socket_of_a_known_one_is_itself_and_tells_how_far_a_wall_moved(page):
+    known = page.position.start.template
+    name, distance = page._known.nearest(known.cloud, known.surface)
+    assert name == page.shapes.names[0]
+    assert distance < 1
+    wide = design.SocketSurface(known.surface.vertices * [1.1, 1.1, 1])
+    moved = np.hypot(*known.surface.mesh().vertices[:, :2].T).mean() * 0.1
+    found = page._known.nearest(known.cloud * [1.1, 1.1, 1], wide)[1]
+    assert 0.5 * moved < found < 1.2 * moved
+
+
+def test_the_surface_that_moves_is_near_the_one_that_is_fitted_anew(page, aae):
+    for share in (0, 0.5, 1):
+        page.share.value = share
+        fitted = design.decoded_surface(aae, page.position.socket.code).mesh()
+        apart = trimesh.proximity.closest_point(fitted, page.position.surface.mesh().vertices)[1]
+        assert apart.mean() < 0.4
+
+
+def test_a_and_b_are_outlines_that_can_be_hidden(page):
+    for outline, end in zip(page.figure.data[2:], ("start", "end"), strict=True):
+        vertices = getattr(page.position, end).template.surface.mesh().vertices
+        np.testing.assert_allclose(outline.z, vertices[:, 2] - vertices[:, 2].min(), atol=1e-3)
+        assert outline.visible
+    page.outlines.value = False
+    assert not any(outline.visible for outline in page.figure.data[2:])
+    page.outlines.value = True
+
+
+def test_words_say_how_ordinary_a_socket_is(page, aae):
+    said = []
+    for factor in (0, 0.5, 1.3, 3):
+        away = np.full(aae.recipe.code_size, factor * aae.recipe.prior_std, np.float32)
+        page._start_at(away)
+        said.append(page.plausible.value)
+    assert "An ordinary socket: 100 %" in said[0]
+    assert "A rare socket" in said[2]
+    assert "Hardly a socket that the model knows: fewer than 0.1 %" in said[3]
+
+
+# Links
+
+
+def test_a_link_leads_back_to_what_was_shown(page):
+    page.share.value = 0.3
+    page.changes["length_mm"].value = 7
+    before, link = shown(page), "http://127.0.0.1:1/?token=5#" + quote(page.link.state)
+    page.sample.click()
+    drawn, drawn_link = shown(page), page.link.state
+    page.restore(link)
+    np.testing.assert_allclose(shown(page), before, atol=1e-4)
+    assert (page.share.value, page.changes["length_mm"].value) == (0.3, 7)
+    page.restore(drawn_link)
+    np.testing.assert_allclose(shown(page), drawn, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "",
+        "#{}",
+        "#[]",
+        '#{"a":"nobody","b":[],"share":0,"by":{}}',
+        '#{"a":[0,0],"b":[0],"share":0,"by":{}}',
+        '#{"a":A,"b":A,"share":NaN,"by":{}}',
+        '#{"a":A,"b":A,"share":0,"by":{"width_mm":3}}',
+    ],
+)
+def test_a_link_to_nowhere_is_refused_and_nothing_moves(page, link):
+    link, before = link.replace("A", str([0.0] * 16)), shown(page)
+    page.link._handle_custom_msg({"at": link}, [])
+    assert "leads to no socket" in page.message.value
+    np.testing.assert_array_equal(shown(page), before)
+    with pytest.raises(ValueError, match="leads to no socket"):
+        page.restore(link)
 
 
 def test_plausibility_is_a_share_of_draws():

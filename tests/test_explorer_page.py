@@ -51,6 +51,33 @@ def test_a_slider_makes_the_socket_longer_and_undo_shorter_again(page):
     np.testing.assert_allclose(page.wait_until_moved(longer), before, atol=0.1)
 
 
+def test_it_opens_with_a_hint_and_names_what_can_be_moved(page):
+    assert page.page.get_by_role("heading", name="Walk through the space").is_visible()
+    assert page.page.get_by_text('Drag "from A to B" first').is_visible()
+    assert page.page.get_by_role("slider", name="from A to B").is_visible()
+    assert page.page.get_by_role("img", name="The socket in three dimensions").is_visible()
+    assert "no medical device" in page.page.inner_text("body")
+    axes = page.page.evaluate(
+        "Object.values(document.querySelector('.js-plotly-plot')._fullLayout.scene)"
+        ".filter(each => each?.title?.text).map(each => each.title.text)"
+    )
+    assert sorted(axes) == ["height, mm", "mm", "mm"]
+
+
+def test_its_address_leads_back_to_what_was_shown(page):
+    before = page.vertices()
+    page.press(0, "PageUp", 3)
+    moved = page.wait_until_moved(before)
+    page.page.wait_for_function("location.hash.includes('share')")
+    page.page.reload()
+    page.wait_until_shown()
+    page.page.wait_for_function(
+        "z => Math.abs(document.querySelector('.js-plotly-plot')._fullData[0].z[0] - z) < 0.1",
+        arg=float(moved[0, 2]),
+    )
+    np.testing.assert_allclose(page.vertices(), moved, atol=0.1)
+
+
 def test_the_download_is_a_watertight_wall(page, tmp_path):
     page.open("Take home")
     with page.page.expect_download() as download:

@@ -14,7 +14,7 @@ from conftest import copy_checkout
 from test_report_page import MOST_CONTEXTS, WATCH
 
 from aaelib import shapes
-from aaelib.models import files
+from aaelib.models import exported, files
 from aaelib.study import Study, cards, conditions
 from benchmarks.measure import free_ports
 from benchmarks.page import TOKEN, WAIT, WatchedPage, chromium, wait_for_answer
@@ -61,7 +61,7 @@ def checkout(tmp_path_factory, cups, cup_model):
     model.parent.mkdir()
     for suffix in (".keras", ".json"):
         shutil.copy(cup_model.with_suffix(suffix), model.with_suffix(suffix))
-    files.export_weights(files.load(cup_model), cards.weights_path(study, "sockets"))
+    exported.export_weights(files.load(cup_model), cards.weights_path(study, "sockets"))
     return root
 
 

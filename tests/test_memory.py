@@ -17,7 +17,7 @@ from analytic import socket
 from conftest import TINY
 from test_meshes import gltf, nested_3mf
 
-from aaelib.models import autoencoder, files, recipes
+from aaelib.models import autoencoder, exported, files, recipes
 from aaelib.shapes import folders
 from aaelib.shapes.shape_model import ShapeModel
 
@@ -133,7 +133,7 @@ def warm(tmp_path_factory):
     """What readers import and set up once is no file's."""
     folder = tmp_path_factory.mktemp("warm")
     model = autoencoder.AdversarialAutoencoder(recipes.recipe("compact", TINY))
-    files.export_weights(model, folder / "model.npz")
+    exported.export_weights(model, folder / "model.npz")
     model.save(folder / "model.keras")
     for suffix in (".npz", ".keras"):
         files.load(folder / f"model{suffix}")

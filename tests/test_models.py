@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from aaelib.models import (
     autoencoder,
+    exported,
     files,
     losses,
     networks,
@@ -69,7 +70,7 @@ def test_paper_recipe_is_the_published_architecture():
     model = autoencoder.AdversarialAutoencoder(recipes.recipe("paper", n_points=128))
     widths = [
         [layer.units for layer in getattr(model, name).layers if hasattr(layer, "units")]
-        for name in networks.NETWORKS
+        for name in recipes.NETWORKS
     ]
     assert widths[0] == [64, 128, 256, 256, 512, 256, 256]  # a mean and a standard deviation
     assert widths[1:] == [[256, 512, 1024, 3 * 128], [512, 512, 128, 64, 1]]
@@ -432,7 +433,7 @@ def test_exported_weights_reconstruct_almost_as_the_model_in_half_precision(clou
     model = tiny()
     transfer.start_decoder_at(model, normalized(clouds)[0], learnt=False)
     model.noise = 1e-4
-    files.export_weights(model, tmp_path / "model.npz")
+    exported.export_weights(model, tmp_path / "model.npz")
     loaded = files.load(tmp_path / "model.npz")
     assert loaded.get_config() == model.get_config()
     np.testing.assert_allclose(loaded.decode(np.zeros((1, 4))), model.decode(np.zeros((1, 4))))
@@ -444,8 +445,8 @@ def test_exported_weights_reconstruct_almost_as_the_model_in_half_precision(clou
 
 
 def test_a_shipped_model_is_loaded_by_name_if_it_is_the_published_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "WEIGHTS", tmp_path)
-    files.export_weights(tiny(), tmp_path / "sockets.npz")
+    monkeypatch.setattr(exported, "WEIGHTS", tmp_path)
+    exported.export_weights(tiny(), tmp_path / "sockets.npz")
     (tmp_path / "registry.txt").write_text("")
     with pytest.raises(ValueError, match="sha256"):
         files.load("sockets")
@@ -481,7 +482,7 @@ def test_layers_to_freeze_are_named_or_counted():
 
 
 def test_a_model_is_read_without_a_change_of_the_generators(tmp_path):
-    files.export_weights(tiny(), tmp_path / "tiny.npz")
+    exported.export_weights(tiny(), tmp_path / "tiny.npz")
     tiny().save(tmp_path / "tiny.keras")
     for name in ("tiny.npz", "tiny.keras"):
         random.seed(5), np.random.seed(5)  # noqa: NPY002

@@ -7,7 +7,7 @@ import pytest
 
 from aaelib.apps import own_shapes
 from aaelib.models import AdversarialAutoencoder, files, recipes
-from aaelib.models.networks import NETWORKS
+from aaelib.models.recipes import NETWORKS
 from aaelib.models.runs import card_of
 from aaelib.models.transfer import start_from
 from aaelib.shapes import load_clouds

@@ -13,7 +13,7 @@ import trimesh
 from analytic import family, socket
 from conftest import TINY
 
-from aaelib.models import autoencoder, losses, networks, recipes, runs, training
+from aaelib.models import autoencoder, losses, recipes, runs, training
 from aaelib.models.starts import Start
 from aaelib.shapes.folders import Shapes
 from aaelib.shapes.shape_model import ShapeModel
@@ -38,7 +38,7 @@ def changed_networks(one, other):
     """Names of the networks whose weights differ."""
     pairs = {
         n: zip(getattr(one, n).get_weights(), getattr(other, n).get_weights(), strict=True)
-        for n in networks.NETWORKS
+        for n in recipes.NETWORKS
     }
     return [n for n, arrays in pairs.items() if not all(np.array_equal(a, b) for a, b in arrays)]
 

@@ -202,7 +202,7 @@ def test_a_step_is_what_the_plain_formulas_make_of_it(points, name, plain_step):
     model, expected = model_of(name, **changes), model_of(name, **changes)
     before = [variable.numpy() for variable in expected.trainable_variables]
     for each in (model, expected):
-        each.compile(*(keras.optimizers.SGD(rate) for _ in networks.NETWORKS))
+        each.compile(*(keras.optimizers.SGD(rate) for _ in recipes.NETWORKS))
     model.train_step(points)
     plain_step(expected, points, rate)
     pairs = zip(model.trainable_variables, expected.trainable_variables, strict=True)
@@ -223,7 +223,7 @@ def change_by_a_step(rate, name, points, strategy=None, **changes):
     """Change of all weights in a step of plain gradient descent."""
     with (strategy or tf.distribute.get_strategy()).scope():
         model = model_of(name, **changes)
-        model.compile(*(keras.optimizers.SGD(rate) for _ in networks.NETWORKS))
+        model.compile(*(keras.optimizers.SGD(rate) for _ in recipes.NETWORKS))
     before = [variable.numpy() for variable in model.trainable_variables]
     if strategy:
         strategy.run(model.train_step, (points,))

@@ -495,8 +495,8 @@ def tells_kinds(aae):
 
 def kind_logits(aae, codes):
     """Logits (n, n_kinds) with which codes (n, code_size) choose the decoder's linear model."""
-    linear = aae.decoder.get_layer("linear")
-    return np.asarray(codes) @ np.asarray(linear.gate_kernel) + np.asarray(linear.gate_bias)
+    kernel, bias = aae.gates
+    return np.asarray(codes) @ kernel + bias
 
 
 def kinds_of(aae, codes):
@@ -514,7 +514,7 @@ def _within_kind(aae):
     """
     if not tells_kinds(aae):
         return np.eye(aae.recipe.code_size)
-    gates = np.diff(np.asarray(aae.decoder.get_layer("linear").gate_kernel, float)).T
+    gates = np.diff(aae.gates[0].astype(float)).T
     return np.eye(aae.recipe.code_size) - np.linalg.pinv(gates) @ gates
 
 

@@ -1,11 +1,13 @@
 """The latent explorer: widgets to walk through the latent space, design a socket, take it home."""
 
 import html
+import json
 from contextlib import chdir
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import unquote
 
 import anywidget
 import ipywidgets as widgets
@@ -17,18 +19,17 @@ from scipy.spatial import KDTree
 from scipy.stats import chi2
 from tabulate import tabulate
 
-from ..metrics import pairwise_chamfer
-from ..models import files
-from ..shapes import printing, sources
-from ..shapes.clouds import normalize
+from ..models import in_numpy
+from ..shapes import meshes, printing, sources
 from ..shapes.places import published_folders
-from ..shapes.sockets import vertex_values
+from ..shapes.sockets import SocketSurface, vertex_values
 from ..study import figures
-from . import design, limbs, outputs
-from .messages import reporting
+from . import design, limbs
+from .messages import HINT, PLAUSIBLE, WELCOME, reporting
 
 HEAT_MM = 10.0  # ends of the heat map's scale
-_POINTS_COMPARED = 512  # of a cloud, to find the nearest real socket while a slider moves
+_CANDIDATES = 3  # known sockets whose walls are compared with the one that is shown
+_OUTLINES = {"A": "#c8553d", "B": "#3d5a80"}
 
 # As `design.attribute_directions` counts kinds: 1 from one to the other, TT the larger.
 _SLIDERS = design.SLIDERS | {"kind": ("kind, TF to TT", 1, 1, 0.05)}
@@ -43,7 +44,7 @@ _HOW_TO_LIMB = (
 )
 
 
-def explore(model="sockets"):
+def explore(model="sockets", at=None):
     """
     Make the explorer, a widget for a notebook to show.
 
@@ -51,6 +52,8 @@ def explore(model="sockets"):
     ----------
     model : str or Path
         As `models.load` takes it; by default the one that comes with the repository.
+    at : str, optional
+        Where to start: a link that the explorer gave, or its part from the # on.
 
     Returns
     -------
@@ -66,7 +69,10 @@ def explore(model="sockets"):
     limit = None if published_folders(sources.SOCKETS) else 15
     # A progress bar that is gone when the page is drawn would be an error: it goes nowhere.
     with widgets.Output():
-        return Explorer(files.load(model), sources.load_sockets(limit=limit)).widget
+        explorer = Explorer(in_numpy.load(model), sources.load_sockets(limit=limit))
+    if at:
+        explorer.restore(at)
+    return explorer.widget
 
 
 def departure(surface, start):
@@ -89,14 +95,36 @@ def plausibility(code, prior_std):
     return float(chi2.sf(squared, len(code)))
 
 
-def nearest(cloud, shapes):
-    """Name of the shape nearest to a cloud, and their Chamfer distance in unit spheres."""
-    thinned = [
-        p[:, :: max(1, p.shape[1] // _POINTS_COMPARED)] for p in (cloud[None], shapes.points)
-    ]
-    own, others = (normalize(points, "unit-sphere")[0] for points in thinned)
-    distances = pairwise_chamfer(own, others)[0]
-    return str(shapes.names[distances.argmin()]), float(distances.min())
+class Known:
+    """
+    Known sockets, to find the one that is most like another.
+
+    Parameters
+    ----------
+    aae : NumpyAutoencoder or AdversarialAutoencoder
+    shapes : Shapes
+    """
+
+    def __init__(self, aae, shapes):
+        normalized = aae.normalize(shapes.points)[0]
+        self.names, self.clouds = shapes.names, normalized * aae.scale
+        # A rough code does to choose between sockets: from one pass of every fourth point.
+        self.decoded = aae.decode(aae.codes(normalized[:, ::4], 0))[:, ::16]
+
+    def nearest(self, cloud, surface):
+        """
+        Name of the nearest known socket, and the mean distance in mm of its points from a wall.
+
+        The wall is given as a decoded cloud (n_points, 3) and as its surface. Decoded points
+        correspond, so the nearest few are those whose decoded points are nearest.
+        """
+        apart = np.linalg.norm(self.decoded - cloud[::16], axis=-1).mean(axis=-1)
+        mesh, found = surface.mesh(), []
+        for index in apart.argsort()[:_CANDIDATES]:
+            distances = meshes.nearest_on(mesh, self.clouds[index][::4])[1]
+            found.append((float(distances.mean()), str(self.names[index])))
+        distance, name = min(found)
+        return name, distance
 
 
 def parse_sizes(text):
@@ -119,9 +147,9 @@ def parse_sizes(text):
 # Where the explorer is ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Socket:
-    """A code's socket, and its index among the real sockets or None."""
+    """A code's socket; its index among the real sockets, if it is one of them."""
 
     aae: object
     labelled: tuple | None
@@ -134,8 +162,9 @@ class Socket:
         return self.aae.decode(self.code[None])[0]
 
     @cached_property
-    def surface(self):
-        return design.decoded_surface(self.aae, self.code)
+    def template(self):
+        """The surface that is fitted to the socket, and moves to other codes."""
+        return design.Template(self.aae, self.code)
 
     @cached_property
     def directions(self):
@@ -174,13 +203,32 @@ class Position:
             code = code + by * self.start.directions[name].step
         return replace(self.start, code=np.float32(code), index=None)
 
-    @property
+    @cached_property
     def surface(self):
-        """The surface that is shown, and taken home."""
-        return (self.limb or self.socket).surface
+        """
+        The surface that is shown, and taken home.
+
+        Those fitted at A and at B, each moved with the decoded points to the code, and their mean:
+        A's at A and B's at B. To fit one anew takes a hundred times as long.
+        """
+        if self.limb:
+            return self.limb.surface
+        ends = [end.template.surfaces(self.socket.code[None])[0] for end in (self.start, self.end)]
+        shares = np.reshape([1 - self.share, self.share], (2, 1, 1, 1))
+        return SocketSurface(np.sum(shares * [end.vertices for end in ends], axis=0))
 
 
 # The page -------------------------------------------------------------------------------------
+
+
+class Link(anywidget.AnyWidget):
+    """A button that gives a link, which the address bar of the explorer's own page has, too."""
+
+    _esm = Path(__file__).with_name("link.js")
+    state = traitlets.Unicode().tag(sync=True)
+    picture = traitlets.Unicode("The socket in three dimensions, A and B as outlines").tag(
+        sync=True
+    )
 
 
 class DownloadButton(anywidget.AnyWidget):
@@ -191,18 +239,33 @@ class DownloadButton(anywidget.AnyWidget):
 
 
 def _empty_figure(mesh, extent):
-    """A figure for meshes like one and for points, with room for sockets of an extent (3,), mm."""
+    """A figure for a mesh, points and two outlines, with room for sockets of an extent (3,), mm."""
     vertices = mesh.vertices * 1.15 * extent / np.ptp(mesh.vertices, axis=0)
     flat, colours = [np.zeros(len(vertices))], {"color_range": (-HEAT_MM, HEAT_MM)}
     gallery = figures.mesh_gallery([(vertices, mesh.faces)], None, 1, flat, "mm", **colours)
     look = {"marker": {"size": 1.5, "color": figures.CLOUD_COLOR}, "showlegend": False}
     gallery.add_scatter3d(mode="markers", visible=False, hoverinfo="skip", **look)
+    faces = dict(zip("ijk", mesh.faces.T, strict=True))
+    for colour in _OUTLINES.values():
+        gallery.add_mesh3d(color=colour, opacity=0.08, hoverinfo="skip", **faces)
+    axis = {"visible": True, "color": "#6b7780", "gridcolor": "#e6eaed", "showbackground": False}
+    for name, title in {"x": "mm", "y": "mm", "z": "height, mm"}.items():
+        gallery.layout.scene[f"{name}axis"].update(axis | {"title": {"text": title}})
+    # Sockets stand on the ground.
+    half = np.ptp(vertices[:, 2]) / 2
+    gallery.layout.scene.zaxis.range = np.add(gallery.layout.scene.zaxis.range, half)
     # As wide as the page leaves it room.
     return gallery.update_layout(width=None, height=600, autosize=True)
 
 
 def _place(trace, points):
     trace.x, trace.y, trace.z = np.ascontiguousarray(points.T, dtype=np.float32)
+
+
+def _standing(surface):
+    """Vertices (n_vertices, 3) of a surface, its lowest point at a height of 0."""
+    vertices = surface.mesh().vertices
+    return vertices - [0, 0, vertices[:, 2].min()]
 
 
 def _sizes_table(sizes, start):
@@ -217,6 +280,23 @@ def _sizes_table(sizes, start):
     rows.extend(np.rint(np.transpose(sections)).astype(int))
     table = tabulate(rows, ("", "", "from A"), tablefmt="unsafehtml", disable_numparse=True)
     return f'<div class="aaelib-sizes">{table}</div>'
+
+
+def _plausible(share, name, distance):
+    """How ordinary a socket is, and the known one nearest to it, as HTML."""
+    words = next(words for least, words in PLAUSIBLE if share > least)
+    farther = "fewer than 0.1" if share < 0.001 else f"{100 * share:.{int(share < 0.1)}f}"
+    colours = "#5b8e4d 0 80%, #c39b34 95%, #c8553d 99%"
+    marker = f"left: {100 * (1 - share):.1f}%; top: -4px; width: 2px; height: 18px"
+    return (
+        f"<h4>Is it plausible?</h4>{words}: {farther} % of the model's own draws lie farther from "
+        'its average.<div aria-hidden="true"><div style="position: relative; height: 10px; '
+        f'margin: 10px 0 2px; background: linear-gradient(90deg, {colours})"><div style="position: '
+        f'absolute; background: #222; {marker}"></div></div><div style="display: flex; '
+        'justify-content: space-between"><small>average</small><small>far out</small></div></div>'
+        f"<p>The nearest known socket is {html.escape(name)}: its wall is {distance:.1f} mm "
+        "away on average.</p>"
+    )
 
 
 class Explorer:
@@ -240,7 +320,8 @@ class Explorer:
         # A model that tells no kinds has no direction between them.
         labelled = (draws, kinds) if len(set(kinds)) == 2 else None
         self._socket = partial(Socket, aae, labelled)
-        self.real = cache(self._encode)
+        self.real, self._known = cache(self._encode), Known(aae, shapes)
+        self._outlined = None
         self.position = Position(self.real(0), self.real(len(shapes) - 1))
         self._make_controls(with_kind=labelled is not None)
         extent = np.ptp(shapes.points, axis=1).max(axis=0)
@@ -282,11 +363,16 @@ class Explorer:
         self.format = self._control(widgets.Dropdown, "file", options=suffixes)
         narrow = {"layout": {"width": "20em"}}
         self.colour = self._control(widgets.Dropdown, "colour", self._paint, **narrow)
-        self.points = self._control(widgets.Checkbox, "decoded points", self._paint, indent=False)
+        box = {"indent": False, "layout": {"width": "9em"}}
+        self.points = self._control(widgets.Checkbox, "decoded points", self._paint, **box)
+        self.outlines = self._control(widgets.Checkbox, "A and B", self._paint, value=True, **box)
         self.sample = self._button("Draw a socket", self._draw)
         self.find = self._button("Find the socket", self._fit_sizes)
         self.undo = self._button("Undo", self._undo)
         self.reset = self._button("Back to A", self._reset)
+        self.link = Link()
+        follow = self._reacting(self._follow)
+        self.link.on_msg(lambda _, message, __: follow(message))
         self.download = DownloadButton()
         self.download.on_msg(self._reacting(self._download))
 
@@ -319,14 +405,63 @@ class Explorer:
         }
         boxes = [widgets.VBox([*parts]) for parts in sections.values()]
         accordion = widgets.Accordion(boxes, titles=list(sections), selected_index=0)
-        move = widgets.HBox([self.undo, self.reset])
-        look = widgets.HBox([self.colour, self.points])
-        return widgets.AppLayout(
+        move = widgets.HBox([self.undo, self.reset, self.link])
+        look = widgets.HBox([self.colour, self.points, self.outlines])
+        source = f"Known sockets: {html.escape(self.shapes.source)}."
+        heading = f"<h2>Walk through the space of sockets</h2>{WELCOME} {HINT}"
+        main = widgets.AppLayout(
             left_sidebar=widgets.VBox([move, accordion, self.message]),
             center=widgets.VBox([self.figure, look]),
-            right_sidebar=widgets.VBox([self.sizes, self.plausible]),
+            right_sidebar=widgets.VBox([self.plausible, self.sizes]),
             pane_widths=["36%", "42%", "22%"],
         )
+        footer = f"<small>{source} A generated socket is no medical device.</small>"
+        page = widgets.VBox([widgets.HTML(heading), main, widgets.HTML(footer)])
+        page.add_class("aaelib-explorer")
+        return page
+
+    # Links ------------------------------------------------------------------------------------
+
+    def _state(self):
+        """Where the explorer is, as a link has it: names of known sockets, or codes."""
+        position = self.position
+        ends = [
+            end.code.tolist() if end.index is None else str(self.shapes.names[end.index])
+            for end in (position.start, position.end)
+        ]
+        state = {"a": ends[0], "b": ends[1], "share": position.share, "by": position.changes}
+        return json.dumps(state, separators=(",", ":"))
+
+    def restore(self, link):
+        """
+        Go where a link leads.
+
+        Raises a ValueError if it is no link of an explorer with this model and these sockets.
+        """
+        try:
+            state = json.loads(unquote(link.partition("#")[2] or link))
+            ends = [self._end(state[name]) for name in ("a", "b")]
+            share, by = float(state["share"]), {k: float(v) for k, v in state["by"].items()}
+            numbers = [share, *by.values(), *ends[0].code, *ends[1].code]
+            if not (set(by) <= set(self.changes) and np.isfinite(numbers).all()):
+                raise ValueError(f"{state['by']} and {share}")
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"the link {link[:200]!r} leads to no socket of this model that is known here "
+                f"({error}); copy it again"
+            ) from error
+        self._go(Position(*ends, min(max(share, 0.0), 1.0), by))
+
+    def _end(self, named):
+        if isinstance(named, str):
+            return self.real(list(map(str, self.shapes.names)).index(named))
+        code = np.array(named, np.float32)
+        if code.shape != (self.aae.recipe.code_size,):
+            raise ValueError(f"a code has {self.aae.recipe.code_size} numbers")
+        return self._socket(code)
+
+    def _follow(self, message):
+        self.restore(str(message["at"]))
 
     # Moving -----------------------------------------------------------------------------------
 
@@ -407,38 +542,42 @@ class Explorer:
     # Showing ----------------------------------------------------------------------------------
 
     def _show(self):
-        position, before = self.position, self.position.start.surface.measure()
+        position, before = self.position, self.position.start.template.surface.measure()
         self._paint()
         self.sizes.value = _sizes_table(position.surface.measure(), before)
-        name, distance = nearest(position.socket.cloud, self.shapes)
         share = plausibility(position.socket.code, self.aae.recipe.prior_std)
-        self.plausible.value = (
-            f"<b>Plausible?</b><br>{share:.1%} of the prior's draws are less usual.<br>"
-            f"Nearest socket of {html.escape(self.shapes.source)}: {html.escape(name)}, "
-            f"Chamfer distance {distance:.4f} in the unit sphere."
-        )
+        known = self._known.nearest(position.socket.cloud, position.surface)
+        self.plausible.value = _plausible(share, *known)
+        self.link.state = self._state()
 
     def _paint(self, _=None):
         position, colour = self.position, self.colour.value
-        vertices = position.surface.mesh().vertices
-        middle = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+        vertices = _standing(position.surface)
         values = np.zeros(len(vertices))
         if colour == _FROM_START:
-            values = departure(position.surface, position.start.surface)
+            values = departure(position.surface, position.start.template.surface)
         elif colour == _FROM_LIMB:
             values = np.nan_to_num(vertex_values(position.limb.gap))
-        mesh, points = self.figure.data
+        mesh, points, *outlines = self.figure.data
         with_points = self.points.value and not position.limb
+        ends = position.start, position.end
         with self.figure.batch_update():
-            _place(mesh, vertices - middle)
-            mesh.intensity = values.astype(np.float32)
+            _place(mesh, vertices)
+            if mesh.intensity is None or np.any(mesh.intensity != values):
+                mesh.intensity = values.astype(np.float32)
             points.visible = with_points
             if with_points:
-                _place(points, position.socket.cloud - middle)
+                low = position.surface.vertices[..., 2].min()
+                _place(points, position.socket.cloud - [0, 0, low])
+            for end, outline in zip(ends, outlines, strict=True):
+                outline.visible = self.outlines.value
+                if self._outlined != ends:
+                    _place(outline, _standing(end.template.surface))
+        self._outlined = ends
 
     def _download(self, _):
         with TemporaryDirectory() as folder:
             path = Path(folder, f"socket{self.format.value}")
-            outputs.write_socket(self.position.surface, path, self.thickness.value)
+            printing.write(self.position.surface, path, self.thickness.value)
             # The browser saves the bytes under that name.
             self.download.send({"name": path.name}, [path.read_bytes()])

@@ -3,6 +3,22 @@
 import html
 import warnings
 
+WELCOME = (
+    "A prosthetic socket is the cup that joins a residual limb to a prosthesis; this model has "
+    "learnt how sockets differ."
+)
+HINT = (
+    '<strong>Drag "from A to B" first</strong>: the socket turns from one into the other. Then '
+    "change one size, and turn the socket with the mouse."
+)
+# How to call a socket, where more than a share of the prior's draws are farther from its mean.
+PLAUSIBLE = (
+    (0.2, "An ordinary socket"),
+    (0.05, "A less usual socket"),
+    (0.01, "A rare socket"),
+    (-1, "Hardly a socket that the model knows"),
+)
+
 
 def told(error):
     """Words for an error of the input or the machine; any other error is raised again."""

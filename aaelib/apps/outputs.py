@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from ..models import latent
-from ..models.files import SHIPPED, export_weights, load
+from ..models.exported import SHIPPED, export_weights
+from ..models.files import load
 from ..models.runs import load_with_card
 from ..shapes import folders, printing
 from ..shapes.clouds import place
@@ -152,14 +153,7 @@ def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048, up=
     points = place(folders.read(Path(source), n_points), up, unit)
     check_sockets(points[None], [source], refuse=not (up or unit))
     surface = SocketSurface.from_points(points, smoothing=smoothing)
-    return write_socket(surface, path, thickness)
-
-
-def write_socket(surface, path, thickness):
-    """Write a `SocketSurface` by the path's suffix: its measures (`.csv`), or a closed wall."""
-    if path.suffix.lower() == ".csv":
-        return printing.export_measurements(surface, path)
-    return printing.export(surface, path, thickness)
+    return printing.write(surface, path, thickness)
 
 
 def _write_shapes(aae, clouds, files, mesh, thickness, overwrite, page=None):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..models import code, devices, files, recipes, runs, starts, training, transfer
-from ..models.networks import NETWORKS
+from ..models import code, devices, exported, files, recipes, runs, starts, training, transfer
+from ..models.recipes import NETWORKS
 from ..shapes import folders, splits
 from ..shapes.clouds import normalize, place
 from ..shapes.shape_model import ShapeModel, transported
@@ -91,7 +91,7 @@ def train(
 
 def _to_start_from(name, recipe, networks):
     """Load a model; for "pretrained" the first of those that come with the package and suit."""
-    names = [each for each in files.SHIPPED if name == "pretrained" and each.startswith(name)]
+    names = [each for each in exported.SHIPPED if name == "pretrained" and each.startswith(name)]
     found = [files.load(each) for each in names or [name]]
 
     def suits(model):

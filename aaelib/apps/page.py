@@ -7,11 +7,12 @@ import numpy as np
 from plotly.offline import get_plotlyjs
 from scipy.stats import chi2
 
-from ..models import files
+from ..models import in_numpy
 from ..shapes import sources
 from ..shapes.writing import replacing
 from ..study.templating import render
 from . import design
+from .messages import HINT, PLAUSIBLE, WELCOME
 
 _SIZES = "length_mm", "volume_mm3", "proximal_perimeter_mm"
 SLIDERS = {name: design.SLIDERS[name] for name in _SIZES}
@@ -47,13 +48,14 @@ def write(path, model="sockets", shapes=None):
     ValueError
         If the model's sockets have no size, it does not tell kinds apart, or the page is too large.
     """
-    aae = files.load(model)
+    aae = in_numpy.load(model)
     design.check_has_size(aae)
     if not design.tells_kinds(aae):
         raise ValueError(f"{model} has no linear model for each kind of socket: a page needs them")
     shapes = sources.load_sockets(limit=15) if shapes is None else shapes
     data = json.dumps(_contents(aae, shapes)).replace("<", "\\u003c")
-    page = render("explorer.html.j2", data=data, source=shapes.source, plotly=get_plotlyjs())
+    words = {"welcome": WELCOME, "hint": HINT, "source": shapes.source}
+    page = render("explorer.html.j2", data=data, plotly=get_plotlyjs(), **words)
     page = page.encode()
     if len(page) > _MOST_BYTES:
         raise ValueError(f"the page of {model} would have {len(page) / 1e6:.0f} MB; at most 20 fit")
@@ -64,9 +66,8 @@ def write(path, model="sockets", shapes=None):
 
 def _contents(aae, shapes):
     """All that the page's script knows."""
-    dense = [layer for layer in aae.decoder.layers if layer.name.startswith("hidden")]
-    last, linear = (aae.decoder.get_layer(name) for name in ("coordinates", "linear"))
-    kernel = np.asarray(last.kernel)
+    *dense, last, linear = aae.decoder.values()
+    kernel, gate_kernel, gate_bias = last.kernel, linear.gate_kernel, linear.gate_bias
     steps = np.maximum(np.abs(kernel).max(axis=0) / 127, np.finfo(np.float32).tiny)
     codes, draws = aae.encode(shapes.points), aae.draw_prior(400, 0)
     kinds, of_draws = design.kinds_of(aae, codes), design.kinds_of(aae, draws)
@@ -85,8 +86,8 @@ def _contents(aae, shapes):
         "kernel": _packed(np.rint(kernel / steps), "i1"),
         "steps": _packed(steps, "f4"),
         "bias": _packed(last.bias, "f4"),
-        "gate_kernel": np.asarray(linear.gate_kernel, float).T.tolist(),
-        "gate_bias": np.asarray(linear.gate_bias, float).tolist(),
+        "gate_kernel": gate_kernel.astype(float).T.tolist(),
+        "gate_bias": gate_bias.astype(float).tolist(),
         "terms": _packed(linear.terms, "f4"),
         "farther": chi2.sf(np.arange(0, 6 * len(middles[0]), _STEP), len(middles[0])).tolist(),
         "farther_step": _STEP,
@@ -94,6 +95,7 @@ def _contents(aae, shapes):
         "sockets": sockets,
         "sliders": SLIDERS,
         "modes": _MODES,
+        "plausible": PLAUSIBLE,
     }
 
 

@@ -6,7 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "autoencoder": ["AdversarialAutoencoder"],
-        "files": ["export_weights", "load"],
+        "exported": ["export_weights"],
+        "files": ["load"],
         "latent": ["direction", "interpolate"],
         "recipes": ["Recipe", "recipe"],
         "runs": ["Run"],

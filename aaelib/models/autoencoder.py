@@ -7,13 +7,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..shapes.clouds import normalize, normals
+from ..shapes.clouds import normals
 from ..shapes.writing import replacing
 from . import transfer
 from .adversarial import accuracy, discriminator_loss, generator_loss, gradient_penalty, mismatch
 from .descent import n_replicas, updater
 from .draws import Draws
 from .losses import chamfer_loss
+from .millimetres import InMillimetres
 from .networks import critical_points, decoder, discriminator, encoder
 from .recipes import RECIPES, Recipe
 from .refinement import refine
@@ -51,7 +52,7 @@ class Spread(keras.metrics.Metric):
 
 
 @keras.saving.register_keras_serializable("aaelib")
-class AdversarialAutoencoder(keras.Model):
+class AdversarialAutoencoder(InMillimetres, keras.Model):
     """
     An autoencoder of point clouds whose codes are pushed towards a prior by a discriminator.
 
@@ -340,97 +341,9 @@ class AdversarialAutoencoder(keras.Model):
         layer.moving_mean.assign(mean)
         layer.moving_variance.assign(variance)
 
-    # In millimetres ---------------------------------------------------------------------------
-
-    def encode(self, points, refinement_steps=None):
-        """
-        Codes of clouds: the encoder's, then refined by some steps (`refinement.refine`).
-
-        If the recipe's encoder sees only a part of a cloud at once, the code is the mean over the
-        parts. It then depends a little on the order of the points, which decides the parts.
-
-        Parameters
-        ----------
-        points : (n, n_points, 3) array
-            Clouds in mm, long axis z.
-        refinement_steps : int, optional
-            The recipe's by default; 0: the encoder's codes, from one pass.
-
-        Returns
-        -------
-        (n, code_size) float32 array
-        """
-        return self.codes(self.normalize(points)[0], refinement_steps)
-
-    def decode(self, codes):
-        """
-        Clouds of codes.
-
-        Parameters
-        ----------
-        codes : (n, code_size) array
-
-        Returns
-        -------
-        (n, n_points, 3) float32 array
-            In mm around the origin; without a size with "unit-sphere" normalization.
-
-        Raises
-        ------
-        ValueError
-            If the codes are empty or of a wrong shape.
-        """
-        codes = np.asarray(codes, np.float32)
-        if codes.ndim != 2 or codes.shape[1] != self.recipe.code_size:
-            raise ValueError(f"codes have shape {codes.shape}, not (n, {self.recipe.code_size})")
-        return _in_batches(self._decode, codes) * np.float32(self.scale)
-
-    def reconstruct(self, points, refinement_steps=None, codes=None):
-        """
-        Encode and decode clouds, each put back in its place.
-
-        Parameters
-        ----------
-        points : (n, n_points, 3) array
-            Clouds in mm.
-        refinement_steps : int, optional
-            As in `encode`.
-        codes : (n, code_size) array, optional
-            What `encode` gave for these clouds, where that is known already.
-
-        Returns
-        -------
-        (n, n_points, 3) float32 array
-            In mm; float64 far from the origin, see `Normalizer.undo`.
-        """
-        normalized, normalizer = self.normalize(points)
-        codes = self.codes(normalized, refinement_steps) if codes is None else codes
-        reconstructed = _in_batches(self._decode, codes)
-        return normalizer.undo(reconstructed)
-
-    def sample(self, n, seed=0):
-        """
-        Decode `n` draws of the prior.
-
-        Parameters
-        ----------
-        n : int
-        seed : int
-
-        Returns
-        -------
-        (n, n_points, 3) float32 array
-            In mm around the origin.
-        """
-        return self.decode(self.draw_prior(n, seed))
-
-    def draw_prior(self, n, seed=0):
-        """Draw `n` codes (n, code_size) from the prior."""
-        shape = (n, self.recipe.code_size)
-        return (self.recipe.prior_std * np.random.default_rng(seed).normal(size=shape)).astype("f4")
+    # In normalized units ----------------------------------------------------------------------
 
     def codes(self, normalized, refinement_steps=None):
-        """Codes of clouds (n, n_points, 3) that are normalized already, see `encode`."""
         codes = _in_batches(self._mean_codes, normalized)
         steps = self.recipe.refinement_steps if refinement_steps is None else refinement_steps
         if not steps:
@@ -438,10 +351,13 @@ class AdversarialAutoencoder(keras.Model):
         refined = partial(self._refine(steps), noise=tf.constant(self.noise, tf.float32))
         return _in_batches(refined, normalized, normals(normalized), codes, size=16)
 
-    def normalize(self, points):
-        """Normalize clouds (n, n_points, 3) in mm, see `aaelib.shapes.normalize`."""
-        scale = self.scale if self.recipe.normalization == "dataset" else None
-        return normalize(points, self.recipe.normalization, scale=scale)
+    def decoded(self, codes):
+        return _in_batches(self._decode, codes)
+
+    @property
+    def gates(self):
+        linear = self.decoder.get_layer("linear")
+        return linear.gate_kernel.numpy(), linear.gate_bias.numpy()
 
 
 def _in_batches(function, *arrays, size=64):

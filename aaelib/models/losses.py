@@ -4,8 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..metrics.neighbors import nearest, searchable, threads
-
-ANY_DIRECTION = 0.05  # weight of the squared distance whatever its direction
+from .recipes import ANY_DIRECTION
 
 
 def nearest_indices(a, b):

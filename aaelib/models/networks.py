@@ -7,8 +7,6 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-NETWORKS = ("encoder", "decoder", "discriminator")
-
 
 class TNet(layers.Layer):
     """

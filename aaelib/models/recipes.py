@@ -9,6 +9,13 @@ from pydantic import BeforeValidator, Field
 
 from .checked import checked
 
+NETWORKS = ("encoder", "decoder", "discriminator")
+
+# Refinement of codes, whichever library computes it.
+ANY_DIRECTION = 0.05  # weight of the squared distance whatever its direction
+PROBE = 0.05  # step of finite differences, in standard deviations of the prior
+DAMPING, AFTER_FAILURE, AFTER_SUCCESS = 0.1, 4.0, 0.3
+
 
 def _widths_in(text):
     """Split text of the command line, such as "64,128"."""

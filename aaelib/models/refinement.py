@@ -2,10 +2,8 @@
 
 import tensorflow as tf
 
-from .losses import ANY_DIRECTION, nearest_indices
-
-_STEP = 0.05  # of the finite differences, in standard deviations of the prior
-_DAMPING, _AFTER_FAILURE, _AFTER_SUCCESS = 0.1, 4.0, 0.3
+from .losses import nearest_indices
+from .recipes import AFTER_FAILURE, AFTER_SUCCESS, ANY_DIRECTION, DAMPING, PROBE
 
 
 def refine(decoder, prior_std, n_steps, points, normals, codes, noise):
@@ -44,7 +42,7 @@ def refine(decoder, prior_std, n_steps, points, normals, codes, noise):
     codes = best = codes[..., None]  # (n, code_size, 1), as the slope
     curvature = identity = tf.eye(code_size, batch_shape=tf.shape(codes)[:1])
     slope, least = tf.zeros_like(codes), tf.fill(tf.shape(codes[:, :1]), float("inf"))
-    damping = tf.fill(tf.shape(least), _DAMPING)
+    damping = tf.fill(tf.shape(least), DAMPING)
     for _ in tf.range(n_steps + 1):
         distance, *derivatives = _linearized(decoder, prior_std, points, normals, codes[..., 0])
         energy = distance[:, None, None] + weight * tf.reduce_sum(codes**2, axis=1, keepdims=True)
@@ -52,7 +50,7 @@ def refine(decoder, prior_std, n_steps, points, normals, codes, noise):
         least, best = tf.where(better, energy, least), tf.where(better, codes, best)
         slope = tf.where(better, derivatives[0], slope)
         curvature = tf.where(better, derivatives[1], curvature)
-        damping *= tf.where(better, _AFTER_SUCCESS, _AFTER_FAILURE)
+        damping *= tf.where(better, AFTER_SUCCESS, AFTER_FAILURE)
         system = curvature + weight * identity
         scale = tf.linalg.trace(system)[:, None, None] / code_size
         # A number of which the cloud tells less than the prior has no slope: no step moves it.
@@ -70,11 +68,11 @@ def _linearized(decoder, prior_std, points, normals, codes):
     Returns the distance (n,), half its gradient (n, code_size, 1) and half its Hessian.
     """
     n, code_size = tf.shape(codes)[0], codes.shape[1]
-    moved = codes[:, None] + _STEP * prior_std * tf.eye(code_size)
+    moved = codes[:, None] + PROBE * prior_std * tf.eye(code_size)
     probes = tf.reshape(tf.concat([codes[:, None], moved], axis=1), [-1, code_size])
     clouds = tf.reshape(decoder(probes), [n, 1 + code_size, -1, 3])
     decoded = clouds[:, 0]
-    slopes = (clouds[:, 1:] - decoded[:, None]) / (_STEP * prior_std)
+    slopes = (clouds[:, 1:] - decoded[:, None]) / (PROBE * prior_std)
     slopes = tf.transpose(slopes, [0, 2, 3, 1])  # (n, m_points, 3, code_size)
     to_points, to_decoded = nearest_indices(decoded, points), nearest_indices(points, decoded)
     there = decoded - tf.gather(points, to_points, batch_dims=1)

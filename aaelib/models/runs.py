@@ -12,7 +12,7 @@ import joblib
 import pandas as pd
 
 from ..shapes.writing import refuse_folder, replacing
-from . import code, files
+from . import code, exported, files
 from .autoencoder import AdversarialAutoencoder
 
 # When the code of these modules changes, or of modules that they import, `train` does a finished
@@ -82,7 +82,7 @@ def load_with_card(model):
         return model.model, model.card, model.model.recipe.name
     if isinstance(model, AdversarialAutoencoder):
         return model, {}, model.recipe.name
-    card = {} if model in files.SHIPPED else card_of(Path(model))
+    card = {} if model in exported.SHIPPED else card_of(Path(model))
     return files.load(model), card, Path(model).stem
 
 

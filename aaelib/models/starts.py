@@ -16,7 +16,8 @@ from .autoencoder import AdversarialAutoencoder
 from .batches import draw_clouds
 from .checked import checked
 from .descent import descend
-from .networks import NETWORKS, critical_points
+from .networks import critical_points
+from .recipes import NETWORKS
 
 _CODE_WEIGHT = 0.003  # of the error of a code beside that of its cloud
 _NOISE = 3e-7  # of refinement; `training.estimate_noise` finds about as much after training

@@ -5,7 +5,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from scipy.stats import norm
 
-from .networks import NETWORKS
+from .recipes import NETWORKS
 
 # Entries of a recipe that two models must share if one is to start from the other's networks: by
 # them weights have their shapes and their meaning.

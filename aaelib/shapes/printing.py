@@ -55,6 +55,13 @@ def export(surface, path, thickness=4.0, formats=FORMATS):
     return path
 
 
+def write(surface, path, thickness):
+    """Write a `SocketSurface` by the path's suffix: its measures (`.csv`), or a closed wall."""
+    if path.suffix.lower() == ".csv":
+        return export_measurements(surface, path)
+    return export(surface, path, thickness)
+
+
 def export_measurements(surface, path):
     """
     Write a socket's measurements as a table (CSV).

@@ -1,6 +1,7 @@
 """The models to take away, and a model card for each (Mitchell et al. 2019)."""
 
-from ..models.files import export_weights, load
+from ..models.exported import export_weights
+from ..models.files import load
 from ..models.runs import card_of
 from ..shapes.writing import replacing
 from . import tables

@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from ..models import recipes, training
 from ..models.code import digest_of
 from ..models.files import load
-from ..models.networks import NETWORKS
+from ..models.recipes import NETWORKS
 from ..models.runs import card_of, fingerprint
 from ..models.starts import Start
 from ..shapes.shape_model import ShapeModel, transported

@@ -137,14 +137,14 @@ def read_model(path):
 
 def model_seeds(suffix):
     def seeds(folder):
-        from aaelib.models import autoencoder, files, recipes
+        from aaelib.models import autoencoder, exported, recipes
 
         layers = {"encoder": (4,), "decoder": (4,), "discriminator": (4,), "encoder_points": None}
         recipe = recipes.recipe("compact", n_points=8, code_size=2, **layers)
         aae = autoencoder.AdversarialAutoencoder(recipe)
         aae.compile()
         file = folder / f"model{suffix}"
-        aae.save(file) if suffix == ".keras" else files.export_weights(aae, file)
+        aae.save(file) if suffix == ".keras" else exported.export_weights(aae, file)
         yield file.read_bytes()
 
     return seeds

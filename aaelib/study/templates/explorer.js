@@ -265,8 +265,7 @@ function tell(sizes, before, share) {
   const rings = Object.entries(sizes.perimeters).map(([height, now]) =>
     row(`perimeter at ${height} mm`, now, before.perimeters[height]));
   $("sizes").innerHTML = [...named, ...rings].join("");
-  const words = share > 0.2 ? "An ordinary socket" : share > 0.05 ? "A less usual socket"
-    : share > 0.01 ? "A rare socket" : "Hardly a socket that the model knows";
+  const [, words] = DATA.plausible.find(([least]) => share > least);
   $("plausible").textContent = `${words}: ${share < 0.001 ? "fewer than 0.1" : (100 * share).toFixed(share < 0.1 ? 1 : 0)} % `
     + "of the model's own draws lie farther from its average.";
   $("marker").style.left = `${100 * (1 - share)}%`;
