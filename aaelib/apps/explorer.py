@@ -251,7 +251,9 @@ def _empty_figure(mesh, extent):
     axis = {"visible": True, "color": "#6b7780", "gridcolor": "#e6eaed", "showbackground": False}
     for name, title in {"x": "mm", "y": "mm", "z": "height, mm"}.items():
         gallery.layout.scene[f"{name}axis"].update(axis | {"title": {"text": title}})
-    # Sockets stand on the ground.
+    # Numbers beside the axes need room, and sockets stand on the ground.
+    shape = gallery.layout.scene.aspectratio
+    shape.update({axis: 0.85 * shape[axis] for axis in "xyz"})
     half = np.ptp(vertices[:, 2]) / 2
     gallery.layout.scene.zaxis.range = np.add(gallery.layout.scene.zaxis.range, half)
     # As wide as the page leaves it room.
@@ -271,7 +273,7 @@ def _standing(surface):
 def _sizes_table(sizes, start):
     """Measurements, and their differences from those of A, as HTML."""
     rows = [
-        [title, f"{sizes[name] / unit:.0f}", f"{(sizes[name] - start[name]) / unit:+.0f}"]
+        [title, f"{sizes[name] / unit:.0f}", f"{(sizes[name] - start[name]) / unit:+z.0f}"]
         for name, (title, unit, *_) in _SLIDERS.items()
         if name in sizes
     ]
@@ -363,7 +365,7 @@ class Explorer:
         self.format = self._control(widgets.Dropdown, "file", options=suffixes)
         narrow = {"layout": {"width": "20em"}}
         self.colour = self._control(widgets.Dropdown, "colour", self._paint, **narrow)
-        box = {"indent": False, "layout": {"width": "9em"}}
+        box = {"indent": False, "layout": {"width": "11em"}}
         self.points = self._control(widgets.Checkbox, "decoded points", self._paint, **box)
         self.outlines = self._control(widgets.Checkbox, "A and B", self._paint, value=True, **box)
         self.sample = self._button("Draw a socket", self._draw)
@@ -559,6 +561,7 @@ class Explorer:
         elif colour == _FROM_LIMB:
             values = np.nan_to_num(vertex_values(position.limb.gap))
         mesh, points, *outlines = self.figure.data
+        self.figure.layout.coloraxis.showscale = colour != _PLAIN
         with_points = self.points.value and not position.limb
         ends = position.start, position.end
         with self.figure.batch_update():
