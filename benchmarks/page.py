@@ -127,7 +127,7 @@ class Page(WatchedPage):
 
     def wait_until_shown(self):
         self.page.wait_for_selector(SIZES)
-        self.page.wait_for_function("document.querySelector('.js-plotly-plot')?.data?.length == 4")
+        self.page.wait_for_function("document.querySelector('.js-plotly-plot')?.data?.length == 6")
 
     def vertices(self):
         """(n_vertices, 3) of the mesh that is drawn."""

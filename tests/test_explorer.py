@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import quote
 
@@ -150,12 +151,12 @@ def test_the_surface_that_moves_is_near_the_one_that_is_fitted_anew(page, aae):
 
 
 def test_a_and_b_are_outlines_that_can_be_hidden(page):
-    for outline, end in zip(page.figure.data[2:], ("start", "end"), strict=True):
+    for outline, end in zip(page.figure.data[2:4], ("start", "end"), strict=True):
         vertices = getattr(page.position, end).template.surface.mesh().vertices
         np.testing.assert_allclose(outline.z, vertices[:, 2] - vertices[:, 2].min(), atol=1e-3)
         assert outline.visible
     page.outlines.value = False
-    assert not any(outline.visible for outline in page.figure.data[2:])
+    assert not any(outline.visible for outline in page.figure.data[2:4])
     page.outlines.value = True
 
 
@@ -248,6 +249,11 @@ def upload(page, name, content):
     page.limb.value = [file | {"last_modified": datetime.now()}]
 
 
+def limb_trace(page):
+    trace = page.figure.data[4]
+    return np.stack([trace.x, trace.y, trace.z], axis=1) if trace.visible else None
+
+
 def test_a_bad_scan_is_refused_by_its_name(page):
     upload(page, "<b>letter.stl", b"Dear prosthetist,")
     said = page.message.value
@@ -255,24 +261,80 @@ def test_a_bad_scan_is_refused_by_its_name(page):
     assert "letter" in said
     assert "<b>letter" not in said
     assert "/tmp" not in said
+    assert limb_trace(page) is None
 
 
-def test_a_scan_gets_a_socket_whose_gap_can_be_shown_and_hears_what_was_left_out(page):
+def test_a_scan_is_shown_at_once_and_then_gets_a_socket_whose_gap_can_be_shown(page):
     before = shown(page)
     stray = trimesh.creation.icosphere(radius=20).apply_translation([200, 0, 0])
-    scan = trimesh.util.concatenate([socket(230, 55).mesh(), stray])
+    scan = trimesh.util.concatenate([socket(230, 55).mesh(), stray]).apply_scale(0.001)
     upload(page, "<i>limb.stl", trimesh.exchange.stl.export_stl(scan))
     said = page.message.value
-    assert said.startswith("Mean error of the gap")
-    assert "<br>&lt;i&gt;limb.stl: 2 pieces" in said
-    assert page.colour.value == "gap to the limb"
+    assert said.startswith("&lt;i&gt;limb.stl: 230 mm long, in m.")
+    assert "2 pieces" in said
+    assert (page.unit.value, page.cut.value) == ("m", 230)
+    assert np.ptp(limb_trace(page)[:, 2]) == pytest.approx(230, abs=3)
+    assert not page.figure.data[5].visible
+    np.testing.assert_array_equal(shown(page), before)
+
+    page.follow.click()
+    said = page.message.value
+    assert said.startswith("Found (")
+    assert "model alone" in said
+    assert page.colour.value == "gap minus the wanted one"
     assert np.any(page.figure.data[0].intensity)
     assert np.abs(shown(page) - before).max() > 1
+    apart = trimesh.proximity.closest_point(
+        trimesh.Trimesh(shown(page), page.position.surface.mesh().faces), limb_trace(page)
+    )[1]
+    assert np.median(apart) == pytest.approx(3, abs=0.7)
+
     page.share.value = 0.1
-    assert "gap to the limb" not in page.colour.options
+    assert "gap minus the wanted one" not in page.colour.options
+    assert limb_trace(page) is None
     page.undo.click()
     assert page.position.limb
-    assert page.colour.value == "gap to the limb"
+    assert page.colour.value == "gap minus the wanted one"
+    assert limb_trace(page) is not None
+    page.undo.click()
+    assert not page.position.limb
+
+
+def test_a_long_scan_shows_where_it_is_cut_and_the_cut_moves(page):
+    upload(page, "leg.stl", trimesh.exchange.stl.export_stl(socket(450, 60).mesh()))
+    plane = page.figure.data[5]
+    assert plane.visible
+    assert set(plane.z) == {280.0}
+    page.cut.value = 200
+    assert set(plane.z) == {200.0}
+    page.undo.click()
+    assert set(plane.z) == {280.0}
+    assert page.cut.value == 280
+
+
+def test_the_example_is_followed_and_its_leg_may_be_told(page):
+    page.example.click()
+    assert "transtibial.stl: 264 mm long, in mm" in page.message.value
+    page.side.value = "left"
+    page.clearances[0].value = 6
+    page.follow.click()
+    assert "left leg" in page.message.value
+    assert page.position.left
+    assert page.position.limb.clearance.max() == 6
+    page.share.value = 0.1  # codes are shown as left sockets from here on
+    right = replace(page.position, left=False).surface
+    np.testing.assert_array_equal(page.position.surface.vertices, right.mirrored().vertices)
+    page.restore(page.link.state)
+    assert page.position.left
+    page.side.value = "either"
+    page.clearances[0].value = 3
+
+
+def test_without_a_scan_nothing_can_be_found(aae):
+    fresh = explorer.Explorer(aae, sources.load_sockets(source="bundled")[:2])
+    assert fresh.follow.disabled
+    assert fresh.cancel.disabled
+    assert fresh.unit.disabled
 
 
 # Taking home

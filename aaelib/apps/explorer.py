@@ -1,5 +1,6 @@
 """The latent explorer: widgets to walk through the latent space, design a socket, take it home."""
 
+import asyncio
 import html
 import json
 from contextlib import chdir
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from urllib.parse import unquote
 
 import anywidget
@@ -14,6 +16,7 @@ import ipywidgets as widgets
 import numpy as np
 import plotly.graph_objects as go
 import traitlets
+import trimesh
 import yaml
 from scipy.spatial import KDTree
 from scipy.stats import chi2
@@ -24,24 +27,32 @@ from ..shapes import meshes, printing, sources
 from ..shapes.places import published_folders
 from ..shapes.sockets import SocketSurface, vertex_values
 from ..study import figures
-from . import design, limbs
+from . import design, limb_scans, limbs
 from .messages import HINT, PLAUSIBLE, WELCOME, reporting
 
 HEAT_MM = 10.0  # ends of the heat map's scale
 _CANDIDATES = 3  # known sockets whose walls are compared with the one that is shown
+_SQUARE = np.array([[-1, 1, 1, -1], [-1, -1, 1, 1]])
 _OUTLINES = {"A": "#c8553d", "B": "#3d5a80"}
 
 # As `design.attribute_directions` counts kinds: 1 from one to the other, TT the larger.
 _SLIDERS = design.SLIDERS | {"kind": ("kind, TF to TT", 1, 1, 0.05)}
-_PLAIN, _FROM_START, _FROM_LIMB = "plain", "distance from A", "gap to the limb"
+_PLAIN, _FROM_START, _FROM_LIMB = "plain", "distance from A", "gap minus the wanted one"
 _HOW_TO_WANT = (
     "A size a line, in mm: <code>length_mm: 250</code>, or the perimeter at a height above the "
     "distal end, <code>60: 310</code>."
 )
 _HOW_TO_LIMB = (
-    "The scan of a residual limb in mm, open at the top: STL, PLY or OBJ. The clearance is the gap "
-    "from limb to socket."
+    "The scan of a residual limb: STL, PLY or OBJ, in any unit and position. The clearance, mm, is "
+    "the gap from limb to socket."
 )
+_NO_PROSTHETIST = (
+    "<small>A socket in use is not an even gap away from the limb: a prosthetist presses it in "
+    "where the limb bears load and relieves it elsewhere. That is not done here; Jordaan et al. "
+    "(2025, arXiv:2507.16818) learn it from 118 pairs of limbs and sockets.</small>"
+)
+_CLEARANCES = {"distal end": 3.0, "wall": 3.0, "brim": 3.0}
+_LIMB, _CUT = "#c9a27e", "#555555"
 
 
 def explore(model="sockets", at=None):
@@ -144,6 +155,15 @@ def parse_sizes(text):
         ) from error
 
 
+def shown_mesh(mesh, spacing=3.0):
+    """A mesh with one vertex for all in a cube of so many mm: (vertices, faces), few to draw."""
+    cubes = np.floor(mesh.vertices / spacing).astype(int)
+    _, kept, merged = np.unique(cubes, axis=0, return_index=True, return_inverse=True)
+    faces = merged.ravel()[mesh.faces]
+    degenerate = (faces == np.roll(faces, 1, axis=1)).any(axis=1)
+    return mesh.vertices[kept], faces[~degenerate]
+
+
 # Where the explorer is ------------------------------------------------------------------------
 
 
@@ -187,6 +207,12 @@ class Position:
         How much of each attribute is added, in its unit, along the directions at A.
     limb : LimbFit, optional
         Its socket is shown in place of the code's.
+    left : bool
+        The leg: sockets of codes are right ones, and their mirror images left ones.
+    scan : (vertices, faces), optional
+        Of a limb, beside the socket; mm.
+    cut : float, optional
+        Where it would be cut, mm.
     """
 
     start: Socket
@@ -194,6 +220,9 @@ class Position:
     share: float = 0.0
     changes: dict = field(default_factory=dict)
     limb: limbs.LimbFit | None = None
+    left: bool = False
+    scan: tuple | None = None
+    cut: float | None = None
 
     @cached_property
     def socket(self):
@@ -215,7 +244,8 @@ class Position:
             return self.limb.surface
         ends = [end.template.surfaces(self.socket.code[None])[0] for end in (self.start, self.end)]
         shares = np.reshape([1 - self.share, self.share], (2, 1, 1, 1))
-        return SocketSurface(np.sum(shares * [end.vertices for end in ends], axis=0))
+        surface = SocketSurface(np.sum(shares * [end.vertices for end in ends], axis=0))
+        return surface.mirrored() if self.left else surface
 
 
 # The page -------------------------------------------------------------------------------------
@@ -239,7 +269,11 @@ class DownloadButton(anywidget.AnyWidget):
 
 
 def _empty_figure(mesh, extent):
-    """A figure for a mesh, points and two outlines, with room for sockets of an extent (3,), mm."""
+    """
+    A figure with room for sockets of an extent (3,), mm, and a trace for each thing in it.
+
+    A mesh like the one that is given, points, two outlines, a limb and the plane that cuts it.
+    """
     vertices = mesh.vertices * 1.15 * extent / np.ptp(mesh.vertices, axis=0)
     flat, colours = [np.zeros(len(vertices))], {"color_range": (-HEAT_MM, HEAT_MM)}
     gallery = figures.mesh_gallery([(vertices, mesh.faces)], None, 1, flat, "mm", **colours)
@@ -248,6 +282,8 @@ def _empty_figure(mesh, extent):
     faces = dict(zip("ijk", mesh.faces.T, strict=True))
     for colour in _OUTLINES.values():
         gallery.add_mesh3d(color=colour, opacity=0.08, hoverinfo="skip", **faces)
+    for colour, opacity in ((_LIMB, 0.35), (_CUT, 0.3)):
+        gallery.add_mesh3d(color=colour, opacity=opacity, hoverinfo="skip", visible=False)
     axis = {"visible": True, "color": "#6b7780", "gridcolor": "#e6eaed", "showbackground": False}
     for name, title in {"x": "mm", "y": "mm", "z": "height, mm"}.items():
         gallery.layout.scene[f"{name}axis"].update(axis | {"title": {"text": title}})
@@ -262,6 +298,30 @@ def _empty_figure(mesh, extent):
 
 def _place(trace, points):
     trace.x, trace.y, trace.z = np.ascontiguousarray(points.T, dtype=np.float32)
+
+
+def _raised(error):
+    raise error
+
+
+def _told_fit(found, kind):
+    """What a fit is like, as HTML."""
+    heads = ["mm", "mean", *(f"{share:.0%}" for share in list(found.errors)[1:])]
+    rows = [
+        [name, *(f"{each:.2f}" for each in errors.values())]
+        for name, errors in {"shown": found.errors, "model alone": found.model_errors}.items()
+    ]
+    (low, high), off = found.worst_region()
+    wide = "too wide" if off > 0 else "too tight"
+    kind = {"TT": "transtibial, ", "TF": "transfemoral, "}.get(kind, "")
+    return (
+        f"Found ({kind}{found.side} leg); it is A now. Error of the gap, from socket to limb and "
+        f"back: {tabulate(rows, heads, tablefmt='unsafehtml', disable_numparse=True)}"
+        f"The model alone is most off {low} to {high} mm above the distal end: {abs(off):.1f} mm "
+        f"{wide}. A smooth displacement that the model does not know, {found.displacement:.1f} mm "
+        f"on average, follows there; a slider leaves it out. The brim reaches {found.covered:.0%} "
+        "of the limb."
+    )
 
 
 def _standing(surface):
@@ -323,7 +383,8 @@ class Explorer:
         labelled = (draws, kinds) if len(set(kinds)) == 2 else None
         self._socket = partial(Socket, aae, labelled)
         self.real, self._known = cache(self._encode), Known(aae, shapes)
-        self._outlined = None
+        self._outlined = self._scanned = self._scan = self._given = None
+        self._cancelled = Event()
         self.position = Position(self.real(0), self.real(len(shapes) - 1))
         self._make_controls(with_kind=labelled is not None)
         extent = np.ptp(shapes.points, axis=1).max(axis=0)
@@ -355,10 +416,7 @@ class Explorer:
                 self.changes[name] = self._control(slider, title, self._slide, **ends)
         self.seed = self._control(widgets.BoundedIntText, "seed", max=10**6)
         self.wanted = self._control(widgets.Textarea, "", rows=6)
-        most = limbs.MAX_CLEARANCE
-        self.clearance = self._control(number, "clearance, mm", min=-most, max=most, step=0.5)
-        plain = {"accept": ".stl,.ply,.obj", "layout": {}, "style": {}}
-        self.limb = self._control(widgets.FileUpload, "Limb scan", self._fit_limb, **plain)
+        self._make_limb_controls()
         walls = {"value": 4, "min": 1, "max": printing.MAX_THICKNESS, "step": 0.5}
         self.thickness = self._control(number, "wall, mm", **walls)
         suffixes = [*printing.FORMATS, ".csv"]
@@ -377,6 +435,27 @@ class Explorer:
         self.link.on_msg(lambda _, message, __: follow(message))
         self.download = DownloadButton()
         self.download.on_msg(self._reacting(self._download))
+
+    def _make_limb_controls(self):
+        slider, number, menu = widgets.FloatSlider, widgets.BoundedFloatText, widgets.Dropdown
+        plain = {"accept": ".stl,.ply,.obj", "layout": {}, "style": {}}
+        self.limb = self._control(widgets.FileUpload, "Limb scan", self._upload, **plain)
+        self.example = self._button("Try an example", self._read_example)
+        self.unit = self._control(menu, "unit", self._change_unit)
+        ends = {"min": limb_scans.LENGTHS[0], "max": limb_scans.LENGTHS[1], "step": 1}
+        self.cut = self._control(slider, "cut at, mm", self._move_cut, **ends)
+        self.side = self._control(menu, "leg", options=["either", *limbs.SIDES])
+        most = {"min": -limbs.MAX_CLEARANCE, "max": limbs.MAX_CLEARANCE, "step": 0.5}
+        self.clearances = [
+            self._control(number, f"{name}, mm", value=value, **most)
+            for name, value in _CLEARANCES.items()
+        ]
+        self.follow = self._button("Find its socket", self._fit_limb)
+        self.cancel = self._button("Cancel", lambda _: self._cancelled.set())
+        self.done = self._control(widgets.FloatProgress, "", max=1, layout={"width": "96%"})
+        self.ready = [self.unit, self.cut, self.follow]
+        for widget in (*self.ready, self.cancel):
+            widget.disabled = True
 
     def _control(self, kind, title, react=None, **options):
         """A widget as wide as its column, its title before it, and what follows its changes."""
@@ -402,7 +481,14 @@ class Explorer:
             "Change one size": self.changes.values(),
             "New sockets": (self.seed, self.sample),
             "Design by measurement": (widgets.HTML(_HOW_TO_WANT), self.wanted, self.find),
-            "Design for a limb": (widgets.HTML(_HOW_TO_LIMB), self.clearance, self.limb),
+            "Design for a limb": (
+                widgets.HTML(_HOW_TO_LIMB),
+                widgets.HBox([self.limb, self.example]),
+                *(self.unit, self.cut, self.side, *self.clearances),
+                widgets.HBox([self.follow, self.cancel]),
+                self.done,
+                widgets.HTML(_NO_PROSTHETIST),
+            ),
             "Take home": (self.thickness, self.format, self.download),
         }
         boxes = [widgets.VBox([*parts]) for parts in sections.values()]
@@ -432,6 +518,7 @@ class Explorer:
             for end in (position.start, position.end)
         ]
         state = {"a": ends[0], "b": ends[1], "share": position.share, "by": position.changes}
+        state |= {"left": True} if position.left else {}
         return json.dumps(state, separators=(",", ":"))
 
     def restore(self, link):
@@ -452,7 +539,8 @@ class Explorer:
                 f"the link {link[:200]!r} leads to no socket of this model that is known here "
                 f"({error}); copy it again"
             ) from error
-        self._go(Position(*ends, min(max(share, 0.0), 1.0), by))
+        left = state.get("left") is True
+        self._go(Position(*ends, min(max(share, 0.0), 1.0), by, left=left))
 
     def _end(self, named):
         if isinstance(named, str):
@@ -474,9 +562,9 @@ class Explorer:
         self._set_controls()
         self._show()
 
-    def _start_at(self, code, limb=None):
+    def _start_at(self, code, **shown):
         """Make a code A, and go there."""
-        self._go(Position(self._socket(code), self.position.end, limb=limb))
+        self._go(Position(self._socket(code), self.position.end, **shown))
 
     def _set_controls(self):
         """Let the controls say where the explorer is, without going anywhere."""
@@ -484,6 +572,7 @@ class Explorer:
         self._setting = True
         self.start.value, self.end.value = position.start.index, position.end.index
         self.share.value = position.share
+        self.cut.value = position.cut or self.cut.max
         for name, slider in self.changes.items():
             slider.value = position.changes.get(name, 0) / _SLIDERS[name][1]
         shown = [_PLAIN, _FROM_START, *([_FROM_LIMB] if position.limb else [])]
@@ -494,12 +583,16 @@ class Explorer:
 
     def _choose(self, change):
         which = "start" if change["owner"] is self.start else "end"
-        self._go(replace(self.position, limb=None, **{which: self.real(change["new"])}))
+        self._go(replace(self._between(), **{which: self.real(change["new"])}))
+
+    def _between(self):
+        """Where the code leads, without a limb."""
+        return replace(self.position, limb=None, scan=None, cut=None)
 
     def _slide(self, change):
         slider, sliders = change["owner"], self.changes
         changes = {name: s.value * _SLIDERS[name][1] for name, s in sliders.items() if s.value}
-        position = Position(self.position.start, self.position.end, self.share.value, changes)
+        position = replace(self._between(), share=self.share.value, changes=changes)
         # One drag of one slider is one step to undo.
         self._go(position, remember=self._moving is not slider)
         self._moving = slider
@@ -515,7 +608,7 @@ class Explorer:
             self._go(self._past.pop(), remember=False)
 
     def _reset(self, _):
-        self._go(Position(self.position.start, self.position.end))
+        self._go(Position(self.position.start, self.position.end, left=self.position.left))
 
     def _fit_sizes(self, _):
         found = design.fit_sizes(self.aae, parse_sizes(self.wanted.value))
@@ -526,20 +619,101 @@ class Explorer:
         )
         return f"Found; it is A now. Beyond what was wanted, mm: {off}."
 
-    def _fit_limb(self, _):
+    # Limbs ------------------------------------------------------------------------------------
+
+    def _upload(self, _):
         upload = self.limb.value[-1]
-        self.message.value = "Looking for the socket, some ten seconds ..."
+        self._given = upload["name"], bytes(upload["content"])
+        return self._read()
+
+    def _read_example(self, _):
+        self._given = limb_scans.EXAMPLE.name, limb_scans.EXAMPLE.read_bytes()
+        return self._read()
+
+    def _change_unit(self, change):
+        return self._read(change["new"])
+
+    def _read(self, unit=None):
+        """Read the scan that was given, and show it upright."""
+        name, content = self._given
         # By its own name alone, so that an error names it and no folder.
         with TemporaryDirectory() as folder, chdir(folder):
-            path = Path(Path(upload["name"]).name)
-            path.write_bytes(upload["content"])
-            scan = limbs.load_limb(path)
-        found = limbs.fit_limb(self.aae, scan, self.clearance.value)
-        self._start_at(found.code, found)
-        return (
-            f"Mean error of the gap {found.gap_error:.2f} mm; {found.model_error:.2f} mm without "
-            "the smooth displacement that the model does not know. A slider leaves it out."
-        )
+            path = Path(Path(name).name)
+            path.write_bytes(content)
+            scan = limbs.read_scan(path, unit)
+        self._scan = scan
+        self._setting = True
+        self.unit.options, self.unit.value = scan.units, scan.unit
+        self.cut.max = max(round(scan.length), self.cut.min)
+        self.cut.value = round(scan.proposed_cut)
+        self._setting = False
+        for widget in self.ready:
+            widget.disabled = False
+        self._show_scan()
+        said = [f"{html.escape(name)}: {scan.length:.0f} mm long, in {scan.unit}.", *scan.notes]
+        return "<br>".join([said[0], *map(html.escape, said[1:])])
+
+    def _move_cut(self, change):
+        self._show_scan(remember=self._moving is not change["owner"])
+        self._moving = change["owner"]
+
+    def _show_scan(self, remember=True):
+        scan = self._scan
+        upright = trimesh.geometry.align_vectors(scan.axis, [0, 0, 1])
+        mesh = scan.mesh.copy().apply_translation(-scan.tip).apply_transform(upright)
+        mesh.vertices[:, :2] -= mesh.vertices[mesh.vertices[:, 2] < limb_scans.CUT, :2].mean(axis=0)
+        cut = self.cut.value if self.cut.value < round(scan.length) else None
+        shown = {"limb": None, "scan": shown_mesh(mesh), "cut": cut}
+        self._go(replace(self.position, **shown), remember)
+
+    def _fit_limb(self, _):
+        limb, side = self._scan.cut(self.cut.value), self.side.value
+        clearance = [each.value for each in self.clearances]
+
+        def progress(share):
+            self.done.value = share
+            if self._cancelled.is_set():
+                raise RuntimeError("cancelled; nothing has changed")
+
+        def find():
+            wanted = {"side": None if side == "either" else side, "progress": progress}
+            return limbs.fit_limb(self.aae, limb, clearance, **wanted)
+
+        self._cancelled.clear()
+        self._in_background(find, partial(self._show_fit, limb))
+        return "Looking for the socket ..." if not self.cancel.disabled else self.message.value
+
+    def _in_background(self, work, react):
+        """Work in a thread, so that the page can be used and the work cancelled; then react."""
+
+        def attempt():
+            try:
+                return partial(react, work())
+            except Exception as error:
+                return partial(_raised, error)
+
+        async def wait():
+            finish = await asyncio.to_thread(attempt)
+            self._set_busy(False)
+            self._reacting(lambda _: finish())(None)
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # no page, so nothing else to do
+            self._reacting(lambda _: attempt()())(None)
+            return
+        self._set_busy(True)
+        self._working = loop.create_task(wait())
+
+    def _set_busy(self, busy):
+        self.follow.disabled, self.cancel.disabled = busy, not busy
+
+    def _show_fit(self, limb, found):
+        vertices = trimesh.transform_points(limb.vertices, found.placement)
+        scan = shown_mesh(trimesh.Trimesh(vertices, limb.faces, process=False))
+        self._start_at(found.code, limb=found, left=found.side == "left", scan=scan)
+        self.done.value = 0
+        return _told_fit(found, design.kinds_of(self.aae, found.code[None])[0])
 
     # Showing ----------------------------------------------------------------------------------
 
@@ -559,8 +733,9 @@ class Explorer:
         if colour == _FROM_START:
             values = departure(position.surface, position.start.template.surface)
         elif colour == _FROM_LIMB:
-            values = np.nan_to_num(vertex_values(position.limb.gap))
-        mesh, points, *outlines = self.figure.data
+            off = position.limb.gap - position.limb.clearance
+            values = np.nan_to_num(vertex_values(off))
+        mesh, points, *outlines, scan, plane = self.figure.data
         self.figure.layout.coloraxis.showscale = colour != _PLAIN
         with_points = self.points.value and not position.limb
         ends = position.start, position.end
@@ -576,7 +751,21 @@ class Explorer:
                 outline.visible = self.outlines.value
                 if self._outlined != ends:
                     _place(outline, _standing(end.template.surface))
+            self._paint_limb(scan, plane)
         self._outlined = ends
+
+    def _paint_limb(self, scan, plane):
+        position = self.position
+        scan.visible, plane.visible = position.scan is not None, position.cut is not None
+        if position.scan is not self._scanned and position.scan:
+            vertices, faces = position.scan
+            low = position.limb.surface.vertices[..., 2].min() if position.limb else 0
+            _place(scan, vertices - [0, 0, low])
+            scan.i, scan.j, scan.k = np.ascontiguousarray(faces.T, dtype=np.int32)
+            self._scanned = position.scan
+        if position.cut:
+            x, y, z = 100 * _SQUARE[0], 100 * _SQUARE[1], np.full(4, position.cut)
+            plane.x, plane.y, plane.z, plane.i, plane.j, plane.k = x, y, z, [0, 0], [1, 2], [2, 3]
 
     def _download(self, _):
         with TemporaryDirectory() as folder:

@@ -1,38 +1,39 @@
-"""A socket for a residual limb: load a scan, put it upright, find the socket that follows it."""
+"""A socket for a residual limb: find the one that follows it at a given distance."""
 
-import warnings
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
-import igl
 import numpy as np
 import trimesh
 from scipy.optimize import least_squares
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 from scipy.special import softmax, sph_harm_y
+from threadpoolctl import threadpool_limits
 
+from ..models import in_numpy
 from ..shapes import meshes
-from ..shapes.clouds import UNITS
 from ..shapes.sockets import SocketSurface, node_values, vertex_values
 from ..shapes.sources import KINDS
 from . import design
+from .limb_scans import border_edges, load_limb, opening, read_scan
 
-LENGTHS = (80.0, 500.0)  # mm; of residual limbs, as far as they are scanned
+__all__ = ["LimbFit", "align", "fit_limb", "load_limb", "read_scan", "signed_gaps"]
+
 MAX_CLEARANCE = 20.0  # mm; liners have 3 to 9
+SIDES = ("right", "left")
 
-_FLAT = 0.05  # thickness of a piece by its width: a table, no limb
-_WHOLE = 0.9  # of the area that is not flat: the limb, in one piece
-_SIDE = 2.0  # variance along a limb by that across it, of limbs surely longer than wide
-_MIN_OPENING = 100.0  # mm around it; the thinnest limbs have 150
-_SECOND_OPENING = 0.5  # of the opening's perimeter: a hole so large is another opening
+_REGIONS = (0, 0.25, 0.75, 1)  # of the height up to the brim: distal end, wall, wall, brim
+_COVERED = 0.92  # of the limb's length, where the brim is wanted
 _STEPS = np.array([0.01, 1e-3, 0.1])  # of differences: prior's standard deviations, radians, mm
 _PRIOR_WEIGHT = 1.0  # mm^2 of mean squared gap that a code like a draw of the prior costs
 _BRIM_TOLERANCE = 5.0  # mm; the brim so far off costs as much as a gap of 1 mm everywhere
+_FEW_POINTS = 4  # a first search looks at every so many of the decoded points
+_BEST = 3  # starts that go on after the first search
 
-_DEGREE = 8  # of the harmonics of the displacement
-_ROUGHNESS = 1e-3  # weight of the displacement's bending against gaps
+_DEGREE = 12  # of the harmonics of the displacement
+_ROUGHNESS = 3e-4  # weight of the displacement's bending against gaps
+_QUANTILES = (0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,14 @@ class LimbFit:
 
     A gap is positive where the socket is outside of the limb and negative where it presses into
     it. It is NaN above the limb's opening: at nodes whose nearest point of the limb is on the
-    border of the opening (or of a hole of the scan).
+    border of the opening.
 
     Attributes
     ----------
     code : numpy.ndarray
-        (code_size,) float32.
+        (code_size,) float32; of the right leg's socket, whose mirror image a left leg's is.
+    side : str
+        "right" or "left".
     surface : SocketSurface
         The socket's inner surface: the decoded one, displaced.
     model_surface : SocketSurface
@@ -55,160 +58,58 @@ class LimbFit:
     placement : numpy.ndarray
         (4, 4), the rigid motion that puts the scan into the socket; its inverse takes the socket to
         the scan.
+    clearance : numpy.ndarray
+        (angles, heights), wanted at the nodes.
     gap, model_gap : numpy.ndarray
         (angles, heights), at the nodes of `surface` and of `model_surface`.
-    gap_error, model_error : float
-        Mean of ``|gap - clearance|`` over the area of each surface where there is a limb.
+    errors, model_errors : dict
+        Of the absolute difference of gap and clearance, from socket to limb and from limb to
+        socket, each half, where there are both: "mean", and quantiles by their level.
+    displacement : float
+        Mean distance between the two surfaces.
+    covered : float
+        Height of the brim, on average, over the limb's length.
     """
 
     code: np.ndarray
+    side: str
     surface: SocketSurface
     model_surface: SocketSurface
     placement: np.ndarray
+    clearance: np.ndarray
     gap: np.ndarray
     model_gap: np.ndarray
-    gap_error: float
-    model_error: float
+    errors: dict
+    model_errors: dict
+    displacement: float
+    covered: float
 
+    @property
+    def gap_error(self):
+        """Mean of ``errors``."""
+        return self.errors["mean"]
 
-# Scans ----------------------------------------------------------------------------------------
+    @property
+    def model_error(self):
+        """Mean of ``model_errors``."""
+        return self.model_errors["mean"]
 
+    def worst_region(self):
+        """
+        Where the model alone is farthest off: heights (2,), and the mean gap minus clearance there.
 
-def load_limb(path, factor=1.0):
-    """
-    Read the scan of a residual limb.
-
-    Vertices are merged within 1e-4 of the limb's radius, faces without area and vertices that are
-    not finite are left out, and so are flat and small pieces, such as the table.
-
-    Parameters
-    ----------
-    path : str or Path
-        An STL, PLY or OBJ file, or any other mesh that trimesh reads: a surface that is closed at
-        the limb's distal end and open at the other, 80 to 500 mm long, in any position.
-    factor : float
-        By what to multiply the file's numbers to get mm: 1000 for metres, 25.4 for inches.
-
-    Returns
-    -------
-    trimesh.Trimesh
-        In mm; normals point outwards.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not such a surface, has several large pieces, or the factor is not positive. The
-        message names the file or the factor.
-
-    Warns
-    -----
-    UserWarning
-        If pieces are left out.
-    """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"no limb scan at {path}")
-    if not 0 < factor < np.inf:
-        raise ValueError(f"factor is {factor}; it must be a positive number")
-    mesh = _merged(meshes.read(path))
-    if not len(mesh.faces):
-        raise ValueError(f"{path}: no faces with an area; a limb is a surface of triangles")
-    pieces = trimesh.graph.connected_component_labels(mesh.face_adjacency, len(mesh.faces))
-    mesh.update_faces(pieces == _limb_among(pieces, mesh, path))
-    mesh.remove_unreferenced_vertices()
-    mesh.apply_scale(factor)
-    opening = _opening(mesh, path)
-    # As `trimesh.repair.fix_winding`, which walks the faces in Python: 30 s for 200,000 of them.
-    mesh.faces = igl.bfs_orient(np.array(mesh.faces, np.int64))[0]
-    if np.linalg.det(mesh.triangles - opening).sum() < 0:
-        mesh.invert()
-    return mesh
-
-
-def _merged(mesh):
-    """The faces that have an area and finite vertices, vertices next to each other merged."""
-    mesh.remove_infinite_values()
-    mesh.merge_vertices()
-    radius = np.median(np.linalg.norm(mesh.vertices - np.median(mesh.vertices, axis=0), axis=1))
-    pairs = cKDTree(mesh.vertices).query_pairs(1e-4 * radius, output_type="ndarray")
-    groups = trimesh.graph.connected_component_labels(pairs, len(mesh.vertices))
-    mesh.faces = np.unique(groups, return_index=True)[1][groups][mesh.faces]
-    mesh.update_faces(mesh.nondegenerate_faces() & mesh.unique_faces())
-    return mesh
-
-
-def _limb_among(pieces, mesh, name):
-    """Choose the piece, a label of faces (n,), that is not flat and has most of the area."""
-    areas = np.bincount(pieces, mesh.area_faces)
-    solid, shares = areas.copy(), areas / areas.sum()
-    large = shares > 0.01
-    for piece in np.flatnonzero(large):
-        corners = mesh.triangles[pieces == piece].reshape(-1, 3)
-        widths = np.linalg.svd(corners - corners.mean(axis=0), compute_uv=False)
-        solid[piece] *= widths[2] > _FLAT * widths[1]
-    limb, told = (
-        (large * solid).argmax(),
-        ", ".join(f"{share:.0%}" for share in np.sort(shares)[:-6:-1]),
-    )
-    told = f"{name}: {len(areas)} pieces, with {told} of the area"
-    if not solid[limb] > _WHOLE * solid.sum():
-        raise ValueError(f"{told}: none is the limb by itself; join them, or keep one of them")
-    if len(areas) > 1:
-        left_out = f"taken is the one with {shares[limb]:.0%}, left out are flat and small ones"
-        warnings.warn(f"{told}: {left_out}", stacklevel=3)
-    return limb
-
-
-def _border_edges(mesh):
-    """Edges (n, 2) that have a face on one side only."""
-    return mesh.edges[trimesh.grouping.group_rows(mesh.edges_sorted, require_count=1)]
-
-
-def _opening(mesh, name="the limb"):
-    """Check that a mesh has one opening and a limb's length; the centroid (3,) of its border."""
-    edges = _border_edges(mesh)
-    if not len(edges):
-        closed = f"a closed surface of {np.ptp(mesh.vertices, axis=0).max():.4g} mm"
-        raise ValueError(f"{name}: {closed}; remove the faces that close it where the scan ends")
-    starts, ends = mesh.vertices[edges].transpose(1, 0, 2)
-    lengths = np.linalg.norm(ends - starts, axis=1)
-    holes = trimesh.graph.connected_component_labels(edges, len(mesh.vertices))[edges[:, 0]]
-    perimeters = np.bincount(holes, lengths)
-    largest = holes == perimeters.argmax()
-    center = np.average((starts + ends)[largest] / 2, axis=0, weights=lengths[largest])
-    length = np.linalg.norm(mesh.vertices - center, axis=1).max()
-    second, perimeter = np.sort(np.append(perimeters, 0))[-2:]
-    around = f"the largest opening, {perimeter:.4g} mm around,"
-    spread = np.cov(mesh.triangles_center.T, aweights=mesh.area_faces, ddof=0)
-    variances, axes = np.linalg.eigh(spread)
-    axis = trimesh.unitize(center - np.average(mesh.triangles_center, 0, mesh.area_faces))
-    wrong = None
-    if not LENGTHS[0] <= length <= LENGTHS[1]:
-        wrong = f"{length:.4g} mm long from its opening to its end{_advice(length)}"
-    elif perimeter < _MIN_OPENING:
-        wrong = f"{around} is too small; remove the faces that close the scan where it ends"
-    elif second > _SECOND_OPENING * perimeter:
-        wrong = (
-            f"two openings, {perimeter:.4g} and {second:.4g} mm around; fill the hole at the end"
-        )
-    elif variances[2] > _SIDE * variances[1] and abs(axis @ axes[:, 2]) < np.sqrt(0.5):
-        wrong = f"{around} is at the side; fill it, and remove the faces that close the end"
-    if wrong:
-        raise ValueError(f"{name}: {wrong}")
-    return center
-
-
-def _advice(length):
-    """Say how long limbs are, and in which units a length would be a limb's."""
-    low, high = LENGTHS
-    fitting = [
-        f"{unit}, then load it with factor={factor:g}"
-        for unit, factor in UNITS.items()
-        if low <= length * factor <= high
-    ]
-    may_be = f"; the file may be in {' or in '.join(fitting)}" if fitting else ""
-    return f"; a limb has {low:g} to {high:g} mm{may_be}"
+        Of bands of 30 mm above the distal end, each in four quarters around the axis.
+        """
+        off = self.model_gap - self.clearance
+        heights = self.model_surface.vertices[..., 2]
+        bands = ((heights - heights.min()) // 30).astype(int)
+        quarters = np.arange(len(off))[:, None] * 4 // len(off)
+        there = np.isfinite(off)
+        regions = (4 * bands + quarters)[there]
+        counts = np.bincount(regions)
+        means = np.bincount(regions, off[there]) / np.maximum(counts, 1)
+        worst = (np.abs(means) * (counts > 0.3 * counts.max())).argmax()
+        return (30 * (worst // 4), 30 * (worst // 4) + 30), float(means[worst])
 
 
 def align(limb):
@@ -218,9 +119,9 @@ def align(limb):
     The axis, from the centroid of the surface to that of the opening's border, becomes z. Unlike a
     principal axis it tells up from down, and it exists for limbs as wide as they are long.
     """
-    opening = _opening(limb)
+    center = opening(limb)
     centroid = np.average(limb.triangles_center, axis=0, weights=limb.area_faces)
-    motion = trimesh.geometry.align_vectors(opening - centroid, [0, 0, 1])
+    motion = trimesh.geometry.align_vectors(center - centroid, [0, 0, 1])
     motion[:3, 3] = -motion[:3, :3] @ centroid
     return motion
 
@@ -237,7 +138,7 @@ def signed_gaps(points, mesh):
     nearest, distances, triangles = meshes.nearest_on(mesh, points)
     weights, normals = _normals(mesh, nearest, triangles)
     inside = np.einsum("ij,ij->i", points - nearest, normals) < 0
-    on_border = np.isin(np.arange(len(mesh.vertices)), _border_edges(mesh))
+    on_border = np.isin(np.arange(len(mesh.vertices)), border_edges(mesh))
     ended = (weights * ~on_border[mesh.faces[triangles]]).sum(axis=1) < 1e-6
     return np.where(ended, np.nan, np.where(inside, -distances, distances))
 
@@ -257,10 +158,11 @@ class _Wall:
     """
 
     def __init__(self, limb):
+        self.limb = limb
         # Samples of the wall are less than 1 mm apart.
         self.samples, triangles = trimesh.sample.sample_surface(limb, 40_000, seed=0)
         self.normals = trimesh.unitize(_normals(limb, self.samples, triangles)[1])
-        starts, ends = limb.vertices[_border_edges(limb)].transpose(1, 0, 2)
+        starts, ends = limb.vertices[border_edges(limb)].transpose(1, 0, 2)
         longest = np.linalg.norm(ends - starts, axis=1).max()
         # Samples of the border are half a millimetre apart.
         share = np.linspace(0, 1, int(longest / 0.5) + 2)[:, None, None]
@@ -276,10 +178,24 @@ class _Wall:
         return np.einsum("ij,ij->i", points - self.samples[nearest], normals), normals, there
 
 
+class _Clearance:
+    """Wanted gaps by height: one for all of the limb, or at its distal end, its wall, its brim."""
+
+    def __init__(self, values):
+        self.values = np.broadcast_to(np.asarray(values, float), 3)[[0, 1, 1, 2]]
+        if not (np.abs(self.values) <= MAX_CLEARANCE).all():
+            accepted = f"{-MAX_CLEARANCE:g} to {MAX_CLEARANCE:g}"
+            raise ValueError(f"clearance is {values}; accepted: {accepted}, mm")
+
+    def at(self, heights, low, high):
+        """Clearances at heights, where the distal end is at `low` and the brim at `high`."""
+        return np.interp((heights - low) / (high - low), _REGIONS, self.values)
+
+
 # Fitting --------------------------------------------------------------------------------------
 
 
-def fit_limb(aae, limb, clearance=0.0, kind=None):
+def fit_limb(aae, limb, clearance=0.0, kind=None, side=None, progress=lambda share: None):
     """
     Find the socket that follows a limb at a given distance.
 
@@ -287,26 +203,33 @@ def fit_limb(aae, limb, clearance=0.0, kind=None):
     (`scipy.optimize.least_squares`): decoded points, moved rigidly, are to be `clearance` away from
     the tangent plane at the nearest point of the limb (point-to-plane registration, Chen and
     Medioni 1992), and the code near the prior's mean. The start is the kind's mean socket, its
-    distal end at the limb's, in each of 8 rotations about the long axis; after some steps the best
-    of them goes on. Points above the limb's opening do not count, nor does the limb above the brim.
-    Else the socket would cover only what is easy to follow: so its brim is held near the height of
-    the kind's mean socket, or 90 % of the limb's length if that is less.
+    distal end at the limb's, in each of 8 rotations about the long axis, for a left leg mirrored;
+    the best few go on. Points above the limb's opening do not count, nor does the limb above the
+    brim. Else the socket would cover only what is easy to follow: so its brim is held near 92 % of
+    the limb's length.
 
     The model knows sockets, not limbs. What it cannot follow, a smooth displacement of the decoded
     surface along its smoothed normals does, up to 10 mm: spherical harmonics of angle and height up
-    to degree 8, by regularised least squares. The result has both surfaces and both errors.
+    to degree 12, by regularised least squares. The result has both surfaces and both errors.
+
+    It is no fitting by a prosthetist, who rectifies a socket: pressed in where a limb bears load,
+    relieved where it does not. Jordaan et al. (2025) learn that from pairs of limbs and sockets.
 
     Parameters
     ----------
-    aae : AdversarialAutoencoder
+    aae : AdversarialAutoencoder or NumpyAutoencoder
         With "dataset" normalization.
     limb : trimesh.Trimesh
         From `load_limb`: mm, in any position.
-    clearance : float
+    clearance : float or (float, float, float)
         Gap from limb to socket, mm, -20 to 20: positive leaves room for a liner, negative presses
-        into the limb.
+        into the limb. Three are those at the distal end, along the wall and at the brim.
     kind : {"TT", "TF"} or None
         The socket's kind; None tries all that the model knows.
+    side : {"right", "left"} or None
+        The leg; None tries both. Sockets of the model are of right legs.
+    progress : callable, optional
+        Called with the share of the work that is done, (0, 1]; what it raises ends the search.
 
     Returns
     -------
@@ -319,23 +242,48 @@ def fit_limb(aae, limb, clearance=0.0, kind=None):
         its sockets have no size.
     """
     design.check_has_size(aae)
-    if not -MAX_CLEARANCE <= clearance <= MAX_CLEARANCE:
-        raise ValueError(
-            f"clearance is {clearance}; accepted: {-MAX_CLEARANCE:g} to {MAX_CLEARANCE:g}"
-        )
+    clearance = _Clearance(clearance)
+    if side not in (None, *SIDES):
+        raise ValueError(f"side is {side!r}; accepted: {', '.join(SIDES)}, None")
+    with threadpool_limits(1):  # matrices are small: threads would wait for each other
+        return _fitted(aae, limb, clearance, kind, side, progress)
+
+
+def _fitted(aae, limb, clearance, kind, side, progress):
     means = _mean_codes(aae, kind)
     alignment = align(limb)
     aligned = limb.copy().apply_transform(alignment)
-    wall = _Wall(aligned)
-    code, motion = _best([_Registration(aae, *mean, wall, clearance) for mean in means])
-    placed = aligned.apply_transform(motion)
-    model_surface = design.decoded_surface(aae, code)
-    surface = _displaced(model_surface, _Wall(placed), clearance)
-    model_gap, model_error = _node_gaps(model_surface, placed, clearance)
-    gap, gap_error = _node_gaps(surface, placed, clearance)
-    return LimbFit(
-        code, surface, model_surface, motion @ alignment, gap, model_gap, gap_error, model_error
-    )
+    aae = in_numpy.of(aae)
+    sides = SIDES if side is None else (side,)
+    walls = {each: _Wall(_mirrored(aligned) if each == "left" else aligned) for each in sides}
+    found = [
+        _Registration(aae, *mean, walls[each], clearance, each) for each in sides for mean in means
+    ]
+    best, code, motion = _best(found, progress)
+    placed = best.wall.limb.copy().apply_transform(motion)
+    wall, model_surface = _Wall(placed), design.decoded_surface(aae, code)
+    surface = _displaced(model_surface, wall, clearance)
+    progress(0.9)
+    found = [_errors(each, wall, clearance) for each in (surface, model_surface)]
+    (gap, wanted, errors), (model_gap, _, model_errors) = found
+    moves = np.linalg.norm(surface.vertices - model_surface.vertices, axis=-1)
+    levels, limb_levels = surface.vertices[..., 2], placed.vertices[:, 2]
+    covered = (levels[:, -1].mean() - limb_levels.min()) / np.ptp(limb_levels)
+    surfaces = [surface, model_surface]
+    maps = [wanted, gap, model_gap]
+    if best.side == "left":
+        mirror = np.diag([1.0, -1, 1, 1])
+        motion = mirror @ motion @ mirror
+        surfaces = [each.mirrored() for each in surfaces]
+        maps = [each[-np.arange(len(each))] for each in maps]
+    progress(1)
+    found = code, best.side, *surfaces, motion @ alignment, *maps, errors, model_errors
+    return LimbFit(*found, float(moves.mean()), float(covered))
+
+
+def _mirrored(mesh):
+    """The mirror image of a mesh, y for -y, its normals outwards."""
+    return trimesh.Trimesh(mesh.vertices * [1, -1, 1], mesh.faces[:, ::-1], process=False)
 
 
 def _mean_codes(aae, kind):
@@ -354,16 +302,25 @@ def _mean_codes(aae, kind):
     return [(each.mean(axis=0), (each[:, 0].min(), each[:, 0].max())) for each in members]
 
 
-def _best(registrations):
-    """Code of the best solution from 8 turns each, and the motion (4, 4) of the limb to it."""
-    starts = product(registrations, np.radians(45.0 * np.arange(8)))
-    firsts = [(each, each.solve(each.start(turn), n_steps=10)) for each, turn in starts]
-    best, first = min(firsts, key=lambda pair: pair[1].cost)
-    unknowns = best.solve(first.x, n_steps=40).x
+def _best(registrations, progress):
+    """The best registration, its code, and the motion (4, 4) of its limb to the socket."""
+    starts = list(product(registrations, np.radians(45.0 * np.arange(8))))
+    firsts = []
+    for i, (each, turn) in enumerate(starts, start=1):
+        firsts.append((each, each.solve(each.start(turn), n_steps=8, thin=_FEW_POINTS)))
+        progress(0.5 * i / len(starts))
+    firsts = sorted(firsts, key=lambda pair: pair[1].cost)
+    # Kind and side are decided here.
+    firsts = [pair for pair in firsts if pair[0] is firsts[0][0]][:_BEST]
+    seconds = [(each, each.solve(first.x, n_steps=8)) for each, first in firsts]
+    progress(0.6)
+    best, second = min(seconds, key=lambda pair: pair[1].cost)
+    unknowns = best.solve(second.x, n_steps=32).x
+    progress(0.8)
     motion = np.eye(4)
     motion[:3, :3] = best.rotation(unknowns).as_matrix().T
     motion[:3, 3] = -motion[:3, :3] @ unknowns[-3:]
-    return best.codes(unknowns), motion
+    return best, best.codes(unknowns), motion
 
 
 class _Registration:
@@ -375,29 +332,36 @@ class _Registration:
     decoded points.
     """
 
-    def __init__(self, aae, center, bounds, wall, clearance):
-        self.aae, self.wall, self.clearance, self.center = aae, wall, clearance, center
-        self.size = aae.recipe.code_size
+    def __init__(self, aae, center, bounds, wall, clearance, side):
+        self.wall, self.clearance, self.center, self.side = wall, clearance, center, side
+        self.std, self.size = aae.recipe.prior_std, aae.recipe.code_size
         self.prior = np.sqrt(_PRIOR_WEIGHT / self.size)
         self.steps = np.repeat(_STEPS, (self.size, 3, 3))
         self.bounds = np.tile([[-np.inf], [np.inf]], self.size + 6)
-        self.bounds[:, 0] = (np.array(bounds) - center[0]) / aae.recipe.prior_std
+        self.bounds[:, 0] = (np.array(bounds) - center[0]) / self.std
         self.mean = aae.decode(center[None])[0]
         brim = design.decoded_surface(aae, center).vertices[:, -1]
         levels = wall.samples[:, 2]
-        height = min(brim[:, 2].mean() - self.mean[:, 2].min(), 0.9 * np.ptp(levels))
+        self.low, covered = levels.min(), _COVERED * np.ptp(levels)
+        # A first search asks for a brim as high as the kind has it: else one that reaches farther
+        # would be taken for the limb's.
+        usual = brim[:, 2].mean() - self.mean[:, 2].min()
+        brims = {1: self.low + covered, _FEW_POINTS: self.low + min(covered, usual)}
         # Decoded points correspond: those next to the mean socket's brim are at every socket's, and
         # about as far below it.
-        self.brim = np.unique(cKDTree(self.mean).query(brim)[1])
-        below = brim[:, 2].mean() - self.mean[self.brim, 2].mean()
-        self.brim_level = levels.min() + height - below
+        near = np.unique(cKDTree(self.mean).query(brim)[1])
+        self.below = brim[:, 2].mean() - self.mean[near, 2].mean()
+        self.parts = {}
+        for thin in (1, _FEW_POINTS):
+            kept = np.union1d(np.arange(0, len(self.mean), thin), near)
+            self.parts[thin] = aae.of_points(kept), np.searchsorted(kept, near), brims[thin]
 
     def start(self, turn):
         """The mean socket turned by so many radians, its distal end and axis put to the limb's."""
         unknowns = np.zeros(self.size + 6)
         unknowns[-6] = turn
         cloud, samples = self.rotation(unknowns).apply(self.mean), self.wall.samples
-        rise = samples[:, 2].min() - self.clearance - cloud[:, 2].min()
+        rise = samples[:, 2].min() - self.clearance.values[0] - cloud[:, 2].min()
         # Axes are compared in the lower half of the shorter one of the two.
         middle = samples[:, 2].min() + min(np.ptp(samples[:, 2]), np.ptp(cloud[:, 2])) / 2
         beside = cloud[cloud[:, 2] + rise < middle].mean(axis=0)
@@ -407,42 +371,41 @@ class _Registration:
 
     def codes(self, unknowns):
         """Codes (..., code_size) of unknowns (..., n_unknowns)."""
-        offsets = self.aae.recipe.prior_std * unknowns[..., : self.size]
-        return (self.center + offsets).astype(np.float32)
+        return (self.center + self.std * unknowns[..., : self.size]).astype(np.float32)
 
     def rotation(self, unknowns):
         """From the decoded cloud to the limb."""
         return Rotation.from_euler("zxy", unknowns[-6:-3])
 
-    def _residuals(self, unknowns):
-        points = self.rotation(unknowns).apply(self.aae.decode(self.codes(unknowns)[None])[0])
+    def _residuals(self, unknowns, aae, near, level):
+        points = self.rotation(unknowns).apply(aae.decode(self.codes(unknowns)[None])[0])
         points += unknowns[-3:]
         gaps, _, there = self.wall.gaps(points)
-        brim = (points[self.brim, 2].mean() - self.brim_level) / _BRIM_TOLERANCE
-        differences = _per_point(gaps - self.clearance, there)
+        wanted = self.clearance.at(points[:, 2], self.low, level)
+        brim = (points[near, 2].mean() + self.below - level) / _BRIM_TOLERANCE
+        differences = _per_point(gaps - wanted, there)
         return np.concatenate([differences, [brim], self.prior * unknowns[: self.size]])
 
-    def _jacobian(self, unknowns):
+    def _jacobian(self, unknowns, aae, near, _):
         steps = np.diag(self.steps)
         moved = np.vstack([unknowns, unknowns + steps[: self.size]])
-        clouds = self.aae.decode(self.codes(moved))
+        clouds = aae.decode(self.codes(moved))
         rotation = self.rotation(unknowns)
         points = rotation.apply(clouds[0])
-        moves = [rotation.apply(cloud) - points for cloud in clouds[1:]]
+        moves = [*((clouds[1:] - clouds[0]) @ rotation.as_matrix().T)]
         moves += [self.rotation(unknowns + step).apply(clouds[0]) - points for step in steps[-6:-3]]
         moves += [np.broadcast_to(step[-3:], points.shape) for step in steps[-3:]]
         slopes = np.stack(moves, axis=-1) / self.steps
         _, normals, there = self.wall.gaps(points + unknowns[-3:])
         # Moving a point along the nearest plane changes nothing.
         rows = _per_point(np.einsum("ijk,ij->ik", slopes, normals), there[:, None])
-        brim = slopes[self.brim, 2].mean(axis=0) / _BRIM_TOLERANCE
+        brim = slopes[near, 2].mean(axis=0) / _BRIM_TOLERANCE
         return np.vstack([rows, brim, self.prior * np.eye(self.size, len(unknowns))])
 
-    def solve(self, unknowns, n_steps):
+    def solve(self, unknowns, n_steps, thin=1):
         """Result of `scipy.optimize.least_squares` after at most so many steps."""
-        return least_squares(
-            self._residuals, unknowns, self._jacobian, self.bounds, x_scale="jac", max_nfev=n_steps
-        )
+        options = {"x_scale": "jac", "max_nfev": n_steps, "args": self.parts[thin]}
+        return least_squares(self._residuals, unknowns, self._jacobian, self.bounds, **options)
 
 
 def _per_point(rows, there):
@@ -471,7 +434,7 @@ def _harmonics(n_angles, n_heights):
 
 
 def _displaced(surface, wall, clearance):
-    """The surface, smoothly displaced so that gaps become `clearance`."""
+    """The surface, smoothly displaced so that gaps become the wanted ones."""
     grid = surface.vertices.shape[:2]
     mesh = surface.mesh()
     areas = np.sqrt(_vertex_areas(mesh) / mesh.area)
@@ -488,7 +451,7 @@ def _displaced(surface, wall, clearance):
         gaps, normals, there = wall.gaps(mesh.vertices + displacement[:, None] * directions)
         along = np.einsum("ij,ij->i", directions, normals) * (1 - (displacement / limit) ** 2)
         rows = (areas * there * along)[:, None] * basis
-        wanted = areas * there * (clearance - gaps)
+        wanted = areas * there * (_wanted(surface, clearance) - gaps)
         weights += np.linalg.lstsq(
             np.vstack([rows, roughness]), np.append(wanted, -roughness @ weights)
         )[0]
@@ -502,13 +465,33 @@ def _vertex_areas(mesh):
     return mesh.faces_sparse.dot(mesh.area_faces / 3)
 
 
-def _node_gaps(surface, limb, clearance):
-    """Gaps (angles, heights) at a socket's nodes; their mean error over the area with a limb."""
-    mesh = surface.mesh()
-    gaps = signed_gaps(mesh.vertices, limb)
-    there = np.isfinite(gaps)
-    if not there.any():
+# Errors ---------------------------------------------------------------------------------------
+
+
+def _wanted(surface, clearance):
+    """Clearances at a surface's vertices, (n_vertices,)."""
+    levels = surface.mesh().vertices[:, 2]
+    return clearance.at(levels, levels.min(), surface.vertices[:, -1, 2].mean())
+
+
+def _errors(surface, wall, clearance):
+    """Gaps (angles, heights) at a socket's nodes, wanted ones, statistics of their difference."""
+    mesh, grid = surface.mesh(), surface.vertices.shape[:2]
+    gaps, wanted = signed_gaps(mesh.vertices, wall.limb), _wanted(surface, clearance)
+    if not np.isfinite(gaps).any():
         raise ValueError("no part of the scan is beside the socket that was found: is it a limb?")
-    errors = np.abs((gaps - clearance)[there])
-    error = float(np.average(errors, weights=_vertex_areas(mesh)[there]))
-    return node_values(gaps, *surface.vertices.shape[:2]), error
+    samples = wall.samples[::8]
+    back = -signed_gaps(samples, mesh)
+    levels = surface.vertices[..., 2]
+    wanted_back = clearance.at(samples[:, 2], levels.min(), levels[:, -1].mean())
+    off = np.abs(np.append(gaps - wanted, back - wanted_back))
+    areas = _vertex_areas(mesh) * np.isfinite(gaps)
+    # Samples of the limb stand for equal areas; each way counts half.
+    there = np.isfinite(back) / max(np.isfinite(back).sum(), 1)
+    weights = np.append(areas / areas.sum(), there)
+    off, weights = off[weights > 0], weights[weights > 0]
+    order = off.argsort()
+    shares = np.cumsum(weights[order]) / weights.sum()
+    errors = {"mean": float(np.average(off, weights=weights))}
+    errors |= {q: float(off[order][np.searchsorted(shares, q)]) for q in _QUANTILES}
+    return node_values(gaps, *grid), node_values(wanted, *grid), errors

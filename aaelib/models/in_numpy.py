@@ -1,5 +1,6 @@
 """Trained models in NumPy, for pages that open sooner than TensorFlow is loaded."""
 
+from copy import copy
 from types import SimpleNamespace
 
 import numpy as np
@@ -43,7 +44,13 @@ def _exported(path):
 def _saved(path):
     from .files import load as load_with_tensorflow
 
-    aae = load_with_tensorflow(path)
+    return of(load_with_tensorflow(path))
+
+
+def of(aae):
+    """The same model in NumPy, which is itself if it is one."""
+    if isinstance(aae, NumpyAutoencoder):
+        return aae
     weights = {name: getattr(aae, name).get_weights() for name in ("encoder", "decoder")}
     return NumpyAutoencoder(aae.recipe, aae.scale, aae.noise, weights)
 
@@ -124,6 +131,22 @@ class NumpyAutoencoder(InMillimetres):
             codes = (codes - moments.mean) / np.sqrt(moments.variance + 1e-6)
             codes *= np.float32(self.recipe.prior_std)
         return codes
+
+    def of_points(self, indices):
+        """The model whose clouds have these points alone."""
+        fewer = copy(self)
+        fewer.decoder = dict(self.decoder)
+        for name in {"coordinates", "linear"} & set(self.decoder):
+            layer = {
+                key: value.reshape(*value.shape[:-1], -1, 3)[..., indices, :].reshape(
+                    *value.shape[:-1], -1
+                )
+                if key in ("kernel", "bias", "terms")
+                else value
+                for key, value in vars(self.decoder[name]).items()
+            }
+            fewer.decoder[name] = SimpleNamespace(**layer)
+        return fewer
 
     # Refinement -------------------------------------------------------------------------------
 

@@ -214,6 +214,10 @@ class SocketSurface:
         faces = np.concatenate([upper.reshape(-1, 3), lower.reshape(-1, 3)])
         return trimesh.Trimesh(vertices, faces, process=False)
 
+    def mirrored(self):
+        """The mirror image, y for -y: a right leg's socket as a left leg's."""
+        return SocketSurface(self.vertices[-np.arange(len(self.vertices))] * [1, -1, 1])
+
     def coarse(self):
         """
         Keep 36 angles and 24 heights of the grid, the pole and the brim among them.

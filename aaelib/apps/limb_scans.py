@@ -1,0 +1,346 @@
+"""Scans of residual limbs as they come: units, pieces, holes, and where to cut them."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import igl
+import numpy as np
+import trimesh
+from scipy.spatial import cKDTree
+
+from ..shapes import meshes
+from ..shapes.clouds import UNITS
+from ..shapes.places import DATA
+
+EXAMPLE = DATA / "limbs" / "transtibial.stl"
+LENGTHS = (80.0, 1200.0)  # mm; of scans, with all of the leg at most
+WIDTHS = (45.0, 230.0)  # mm; diameters of limbs
+_WIDTH = 110.0  # mm; of most
+LONGEST, CUT = 320.0, 280.0  # mm; sockets reach no further, and where to cut what does
+
+_FLAT = 0.05  # thickness of a piece by its width: a table, no limb
+_WHOLE = 0.9  # of the area that is not flat: the limb, in one piece
+_SIDE = 2.0  # variance along a limb by that across it, of limbs surely longer than wide
+_OPENING = 1.2  # girth of an opening by the limb's width; that of a cylinder has 3.1
+_SECOND_OPENING = 0.5  # of the opening's girth: a hole so large is another opening
+_ALIKE = 1.1  # areas of two ends, of which none is more likely to be the upper one
+
+
+@dataclass(frozen=True)
+class Scan:
+    """
+    The scan of a limb, in mm and in its own position.
+
+    Attributes
+    ----------
+    mesh : trimesh.Trimesh
+        One piece with one opening; normals point outwards.
+    unit : str
+        Of the file: "mm", "cm", "m" or "inch".
+    units : list of str
+        All in which the scan would be of a limb's size, the likeliest first.
+    tip, axis : numpy.ndarray
+        (3,), the distal end, and the way up from there.
+    length : float
+        From the tip along the axis.
+    notes : list of str
+        What was changed, in words.
+    """
+
+    mesh: trimesh.Trimesh
+    unit: str
+    units: list
+    tip: np.ndarray
+    axis: np.ndarray
+    length: float
+    notes: list
+
+    @property
+    def proposed_cut(self):
+        """Height above the tip, mm, at which to cut: the length where nothing is to be cut."""
+        return self.length if self.length <= LONGEST else CUT
+
+    def cut(self, height=None):
+        """
+        The limb up to a height above the tip, mm; by default the one that is proposed.
+
+        Raises a ValueError if what is left is too short.
+        """
+        height = self.proposed_cut if height is None else height
+        if not height >= LENGTHS[0]:
+            raise ValueError(f"a cut at {height:.4g} mm leaves less than {LENGTHS[0]:g} mm of limb")
+        if height >= self.length:
+            return self.mesh
+        kept = self.mesh.slice_plane(self.tip + height * self.axis, -self.axis)
+        kept.merge_vertices()
+        pieces = trimesh.graph.connected_component_labels(kept.face_adjacency, len(kept.faces))
+        lowest = (kept.triangles_center @ self.axis).argmin()
+        kept.update_faces(pieces == pieces[lowest])
+        kept.remove_unreferenced_vertices()
+        return kept
+
+
+def load_limb(path, unit=None, cut=None):
+    """
+    Read the scan of a residual limb.
+
+    Vertices are merged within 1e-4 of the limb's radius, faces without area and vertices that are
+    not finite are left out, and so are flat and small pieces, such as the table. Holes are closed,
+    and a scan that is closed at its upper end is opened there. What is longer than sockets reach is
+    cut.
+
+    Parameters
+    ----------
+    path : str or Path
+        An STL, PLY or OBJ file, or any other mesh that trimesh reads, in any position.
+    unit : {"mm", "cm", "m", "inch"}, optional
+        Of the file's numbers; by default that in which they are most like a limb's.
+    cut : float, optional
+        Height above the distal end, mm, where to cut; by default 280 if the limb is longer than
+        320, else nowhere.
+
+    Returns
+    -------
+    trimesh.Trimesh
+        In mm; normals point outwards.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no such surface, has several large pieces, or the unit or the cut is out of range.
+        The message names the file.
+
+    Warns
+    -----
+    UserWarning
+        Tells what was changed, and the unit if it is not mm.
+    """
+    scan = read_scan(path, unit)
+    for note in scan.notes:
+        warnings.warn(f"{path}: {note}", stacklevel=2)
+    return scan.cut(cut)
+
+
+def read_scan(path, unit=None):
+    """Read a scan whole: a `Scan`; parameters and errors are those of `load_limb`."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no limb scan at {path}")
+    if unit not in (None, *UNITS):
+        raise ValueError(f"{path}: the unit is {unit!r}; accepted: {', '.join(UNITS)}")
+    mesh, notes = _merged(meshes.read(path)), []
+    if not len(mesh.faces):
+        raise ValueError(f"{path}: no faces with an area; a limb is a surface of triangles")
+    try:
+        mesh = _limb_among(mesh, notes)
+        mesh = _with_one_opening(mesh, notes)
+        center = opening(mesh)
+        units = _units(mesh, center)
+        unit = _chosen(unit, units, notes)
+        mesh.apply_scale(UNITS[unit])
+        tip, axis = _distal_end(mesh, UNITS[unit] * center)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    length = float(((mesh.vertices - tip) @ axis).max())
+    if length > LONGEST:
+        notes.append(f"{length:.0f} mm long, of which a socket takes the lowest {CUT:.0f}")
+    return Scan(mesh, unit, units, tip, axis, length, notes)
+
+
+# Pieces ---------------------------------------------------------------------------------------
+
+
+def _merged(mesh):
+    """The faces that have an area and finite vertices, vertices next to each other merged."""
+    mesh.remove_infinite_values()
+    mesh.merge_vertices()
+    radius = np.median(np.linalg.norm(mesh.vertices - np.median(mesh.vertices, axis=0), axis=1))
+    pairs = cKDTree(mesh.vertices).query_pairs(1e-4 * radius, output_type="ndarray")
+    groups = trimesh.graph.connected_component_labels(pairs, len(mesh.vertices))
+    mesh.faces = np.unique(groups, return_index=True)[1][groups][mesh.faces]
+    mesh.update_faces(mesh.nondegenerate_faces() & mesh.unique_faces())
+    return mesh
+
+
+def _limb_among(mesh, notes):
+    """The piece that is not flat and has most of the area."""
+    pieces = trimesh.graph.connected_component_labels(mesh.face_adjacency, len(mesh.faces))
+    areas = np.bincount(pieces, mesh.area_faces)
+    solid, shares = areas.copy(), areas / areas.sum()
+    large = shares > 0.01
+    for piece in np.flatnonzero(large):
+        corners = mesh.triangles[pieces == piece].reshape(-1, 3)
+        widths = np.linalg.svd(corners - corners.mean(axis=0), compute_uv=False)
+        solid[piece] *= widths[2] > _FLAT * widths[1]
+    limb = (large * solid).argmax()
+    told = ", ".join(f"{share:.0%}" for share in np.sort(shares)[:-6:-1])
+    told = f"{len(areas)} pieces, with {told} of the area"
+    if not solid[limb] > _WHOLE * solid.sum():
+        raise ValueError(f"{told}: none is the limb by itself; join them, or keep one of them")
+    if len(areas) > 1:
+        left_out = f"taken is the one with {shares[limb]:.0%}, left out are flat and small ones"
+        notes.append(f"{told}: {left_out}")
+    mesh.update_faces(pieces == limb)
+    mesh.remove_unreferenced_vertices()
+    # As `trimesh.repair.fix_winding`, which walks the faces in Python: 30 s for 200,000 of them.
+    mesh.faces = igl.bfs_orient(np.array(mesh.faces, np.int64))[0]
+    return mesh
+
+
+# Openings -------------------------------------------------------------------------------------
+
+
+def border_edges(mesh):
+    """Edges (n, 2) that have a face on one side only."""
+    return mesh.edges[trimesh.grouping.group_rows(mesh.edges_sorted, require_count=1)]
+
+
+def _openings(mesh):
+    """
+    Edges (n, 2) of the border, the opening (n,) of each, and centroids and girths of openings.
+
+    The girth is that of a circle with the same mean radius: a jagged rim is no larger hole.
+    """
+    edges = border_edges(mesh)
+    labels = trimesh.graph.connected_component_labels(edges, len(mesh.vertices))[edges[:, 0]]
+    labels = np.unique(labels, return_inverse=True)[1]
+    lengths = np.linalg.norm(np.diff(mesh.vertices[edges], axis=1)[:, 0], axis=1)
+    middles, totals = mesh.vertices[edges].mean(axis=1), np.bincount(labels, lengths)
+    sums = [np.bincount(labels, lengths * each) for each in middles.T]
+    centers = np.stack(sums, axis=1) / totals[:, None]
+    away = np.linalg.norm(middles - centers[labels], axis=1)
+    return edges, labels, centers, 2 * np.pi * np.bincount(labels, lengths * away) / totals
+
+
+def _spread(mesh):
+    """Variances (3,), ascending, of a surface about its centroid, and their axes (3, 3)."""
+    return np.linalg.eigh(np.cov(mesh.triangles_center.T, aweights=mesh.area_faces, ddof=0))
+
+
+def _width(mesh):
+    """Mean diameter of a surface across its longest axis; a cylinder's is its diameter."""
+    variances = _spread(mesh)[0]
+    return 2 * np.sqrt(variances[0] + variances[1])
+
+
+def _with_one_opening(mesh, notes):
+    """Close holes, and open a scan that is closed at its upper end."""
+    edges, labels, centers, girths = _openings(mesh)
+    is_hole = girths < _OPENING * _width(mesh)
+    if not is_hole.all():
+        second, largest = np.sort(np.append(girths, 0))[-2:]
+        if second > _SECOND_OPENING * largest:
+            around = f"{largest:.4g} and {second:.4g} around"
+            raise ValueError(f"two openings, {around}; fill the hole at the limb's end")
+        is_hole = girths < largest
+    if is_hole.any():
+        # Fans around the centroids. An edge runs the other way in the face beyond it.
+        rim, of_hole = edges[is_hole[labels]], labels[is_hole[labels]]
+        fans = np.column_stack([rim[:, ::-1], len(mesh.vertices) + of_hole])
+        vertices, faces = np.vstack([mesh.vertices, centers]), np.vstack([mesh.faces, fans])
+        mesh = trimesh.Trimesh(vertices, faces, process=False)
+        mesh.remove_unreferenced_vertices()
+        largest = f"{girths[is_hole].max():.3g} around in the file's unit"
+        notes.append(f"{is_hole.sum()} holes were closed, the largest {largest}")
+    if is_hole.all():
+        mesh = _opened(mesh, notes)
+    if np.linalg.det(mesh.triangles - opening(mesh)).sum() < 0:
+        mesh.invert()
+    return mesh
+
+
+def _opened(mesh, notes):
+    """
+    Open a closed scan at its upper end: the flat one, where it was cut off, or else the wider one.
+    """
+    axis = _spread(mesh)[1][:, 2]
+    along, centers = mesh.vertices @ axis, mesh.triangles_center @ axis
+    length, ends = np.ptp(along), []
+    for sign in (1, -1):
+        below = sign * (along.max() if sign > 0 else along.min()) - sign * centers
+        capped = (below < 0.03 * length) & (np.abs(mesh.face_normals @ axis) > 0.97)
+        around = mesh.area_faces[below < 0.2 * length].sum()
+        ends.append((mesh.area_faces[capped].sum() / around, around, sign))
+    flat = [end for end in ends if end[0] > 0.2]
+    top = max(flat) if len(flat) == 1 else max(ends, key=lambda end: end[1])
+    if len(flat) != 1 and ends[0][1] < _ALIKE * ends[1][1] and ends[1][1] < _ALIKE * ends[0][1]:
+        raise ValueError(
+            "a closed surface whose ends are alike; remove the faces that close it where the limb "
+            "was cut off from the body in the scan"
+        )
+    sign, share = top[2], 0.02 if flat else 0.1
+    highest = sign * (along.max() if sign > 0 else along.min())
+    notes.append(f"closed at both ends; the {'flat' if flat else 'wider'} one was opened")
+    return mesh.slice_plane(sign * axis * (highest - share * length), -sign * axis)
+
+
+def opening(mesh):
+    """
+    Centroid (3,) of the border of a limb's opening.
+
+    Raises a ValueError if the surface is closed or its opening is at the side.
+    """
+    edges, _, centers, girths = _openings(mesh)
+    if not len(edges):
+        raise ValueError("a closed surface; remove the faces that close it where the scan ends")
+    center = centers[girths.argmax()]
+    variances, axes = _spread(mesh)
+    axis = trimesh.unitize(center - np.average(mesh.triangles_center, 0, mesh.area_faces))
+    if variances[2] > _SIDE * variances[1] and abs(axis @ axes[:, 2]) < np.sqrt(0.5):
+        around = f"the largest opening, {girths.max():.4g} around,"
+        raise ValueError(f"{around} is at the side; fill it, and open the limb's upper end")
+    return center
+
+
+# Units and ends -------------------------------------------------------------------------------
+
+
+def _units(mesh, center):
+    """Units in which a scan is of a limb's size, that of the likeliest width first."""
+    length = np.linalg.norm(mesh.vertices - center, axis=1).max()
+    width = _width(mesh)
+
+    def is_limb(factor):
+        return (
+            LENGTHS[0] <= factor * length <= LENGTHS[1] and WIDTHS[0] <= factor * width <= WIDTHS[1]
+        )
+
+    found = [unit for unit, factor in UNITS.items() if is_limb(factor)]
+    if not found:
+        raise ValueError(
+            f"{length:.4g} long from its opening to its end and {width:.4g} wide; in no unit "
+            f"({', '.join(UNITS)}) is that a limb, which has {LENGTHS[0]:g} to {LENGTHS[1]:g} mm "
+            f"and {WIDTHS[0]:g} to {WIDTHS[1]:g} mm"
+        )
+    return sorted(found, key=lambda unit: abs(np.log(UNITS[unit] * width / _WIDTH)))
+
+
+def _chosen(unit, units, notes):
+    """The unit that is asked for, or the likeliest."""
+    if unit and unit not in units:
+        raise ValueError(f"in {unit} it is no limb; it may be in {' or '.join(units)}")
+    if not unit and units != ["mm"]:
+        others = "".join(f"; or is it {each}?" for each in units[1:])
+        notes.append(f"taken to be in {units[0]}{others}")
+    return unit or units[0]
+
+
+def _distal_end(mesh, center):
+    """
+    The distal end (3,) of a limb in mm, and the way up from there (3,).
+
+    The end is the vertex farthest from the opening's centroid. The way leads from the middle of
+    what is near it to the middle of what is as far as a socket reaches: a bent knee, or the thigh
+    above it, does not turn it.
+    """
+    tip = mesh.vertices[np.linalg.norm(mesh.vertices - center, axis=1).argmax()]
+    away = np.linalg.norm(mesh.triangles_center - tip, axis=1)
+    reach = min(CUT, away.max())
+    near, far = away < 0.5 * reach, (away > 0.8 * reach) & (away < reach)
+    middle = [np.average(mesh.triangles_center[m], 0, mesh.area_faces[m]) for m in (near, far)]
+    axis = trimesh.unitize(middle[1] - middle[0])
+    # The lowest vertex of the axis, so that no height is below 0.
+    lowest = ((mesh.vertices - tip) @ axis).min()
+    return tip + lowest * axis, axis
