@@ -498,7 +498,7 @@ class Explorer:
         source = f"Known sockets: {html.escape(self.shapes.source)}."
         heading = f"<h2>Walk through the space of sockets</h2>{WELCOME} {HINT}"
         main = widgets.AppLayout(
-            left_sidebar=widgets.VBox([move, accordion, self.message]),
+            left_sidebar=widgets.VBox([move, self.message, accordion]),
             center=widgets.VBox([self.figure, look]),
             right_sidebar=widgets.VBox([self.plausible, self.sizes]),
             pane_widths=["36%", "42%", "22%"],
@@ -743,6 +743,8 @@ class Explorer:
             _place(mesh, vertices)
             if mesh.intensity is None or np.any(mesh.intensity != values):
                 mesh.intensity = values.astype(np.float32)
+            # A limb that has no socket yet is seen through A.
+            mesh.opacity = 0.2 if position.scan and not position.limb else 1
             points.visible = with_points
             if with_points:
                 low = position.surface.vertices[..., 2].min()

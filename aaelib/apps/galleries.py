@@ -50,12 +50,13 @@ def changed_lengths(aae, code, changes):
     return figures.mesh_gallery(meshes, titles, len(meshes), moved, "mm")
 
 
-def limb_gaps(fitted, clearance):
+def limb_gaps(fitted):
     """Figure of both sockets of a `limbs.LimbFit`, coloured by gap minus clearance, mm."""
     titles = [
         f"model: mean error {fitted.model_error:.2f} mm",
         f"model and displacement: mean error {fitted.gap_error:.2f} mm",
     ]
     meshes = [fitted.model_surface.mesh(), fitted.surface.mesh()]
-    off = [np.nan_to_num(vertex_values(g) - clearance) for g in (fitted.model_gap, fitted.gap)]
+    gaps = fitted.model_gap, fitted.gap
+    off = [np.nan_to_num(vertex_values(gap - fitted.clearance)) for gap in gaps]
     return figures.mesh_gallery(meshes, titles, 2, off, "mm")

@@ -1,4 +1,4 @@
-"""Tables of design with a trained model: directions, sockets made to measure, walls."""
+"""Tables of design with a trained model: directions, made to measure, limbs, walls."""
 
 from itertools import product
 
@@ -31,6 +31,17 @@ def directions(found):
         for name, d in by_name.items()
     ]
     return pd.DataFrame(rows).set_index("kind")
+
+
+def limb(fitted):
+    """
+    Tabulate how far a `limbs.LimbFit` is from the wanted gap, mm.
+
+    Rows: the model alone, and the socket with its displacement. Columns: "mean" and quantiles.
+    """
+    found = {"model alone": fitted.model_errors, "with displacement": fitted.errors}
+    table = pd.DataFrame(found).T.rename_axis("socket")
+    return table.rename(columns=lambda name: name if name == "mean" else f"{name:.0%}")
 
 
 def made_to_measure(aae, shape_models, surfaces):
