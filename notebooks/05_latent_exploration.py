@@ -27,7 +27,7 @@ profile = os.environ.get("AAELIB_PROFILE", "default")
 import numpy as np
 
 from aaelib import models
-from aaelib.apps import design, galleries, limb_scans, limbs
+from aaelib.apps import design, galleries, limb_scans, limbs, posterior
 from aaelib.apps import tables as apps_tables
 from aaelib.metrics.inference import bootstrap
 from aaelib.models import latent
@@ -194,6 +194,51 @@ study.table(
 )
 
 # %% [markdown]
+# ## What sizes leave open
+#
+# One answer hides how much is still undecided. Here we tell less of each test socket: its length, and
+# its perimeters 60 and 120 mm above the distal end. Many sockets have these sizes. `given_sizes`
+# draws 200 of them, as often as the prior has them. From the draws follow intervals for what was not
+# told, a map of where the wall is uncertain, and what to measure next.
+#
+# No model follows a socket exactly. How far each is off, we learn from the validation sockets and add
+# to the draws. If the intervals are right, those of 50 % hold the truth for half of the test sockets.
+# The shape models, whose posterior has a closed form, are the baseline.
+
+# %%
+validation, asked = split["validation"], [surfaces[i] for i in told]
+misfits = apps_tables.misfits(
+    aae, shape_models, shapes[validation], [surfaces[i] for i in validation]
+)
+open_sizes = apps_tables.left_open(aae, shape_models, misfits, asked)
+study.table(
+    "left_open",
+    open_sizes.set_index(open_sizes.index.map(", ".join)),
+    f"Intervals for what was not told of {len(asked)} test sockets: the share of sockets, or of "
+    "places on the wall, where the truth is inside the intervals of 50, 80 and 95 % (best: as the "
+    "level says), and the mean half width of the intervals of 90 % (mm or mm³).",
+)
+
+# %% [markdown]
+# The map shows where the wall of one of these sockets is uncertain. The alternatives stand for all
+# draws: their centres of clusters, the commonest first.
+
+# %%
+left = posterior.given_sizes(
+    aae, posterior.told(surfaces[middle], apps_tables.TOLD), misfit=misfits["network"]
+)
+study.figure(
+    "F8_left_open",
+    galleries.left_open(left),
+    "What a length and two perimeters leave open. Left of the first row: the mean of 200 sockets "
+    "that have them; colour is half the width of the interval that holds 90 % of their walls. The "
+    "others are alternatives; colour is their distance from the mean.",
+)
+next_best = left.next_measurement(["volume_mm3", "brim_height_mean_mm", 30.0, 90.0, 150.0])
+print("what to measure next, and by what share it would reduce the wall's variance:")
+print({str(name): round(share, 2) for name, share in next_best.items()})
+
+# %% [markdown]
 # ## For a limb
 #
 # A socket must follow a residual limb at a given distance. `fit_limb` searches for the code and the
@@ -315,6 +360,10 @@ study.conclude(
         if gap.low <= 0 <= gap.high
         else f"the {'network' if gap.mean < 0 else 'shape model'} is nearer."
     ),
+    f"Told a length and two perimeters, the network's intervals of 80 % hold "
+    f"{100 * open_sizes.loc[('network', 'wall'), '80%']:.0f} % of the wall (shape model: "
+    f"{100 * open_sizes.loc[('shape model', 'wall'), '80%']:.0f} %). Of what was asked, "
+    f"{next(iter(next_best))} would tell most about the rest of one socket.",
     f"The gap between the scanned limb and its socket is off by {fitted.model_error:.2f} mm on "
     f"average with the model alone, and by {fitted.gap_error:.2f} mm after a displacement of "
     f"{fitted.displacement:.2f} mm on average.",

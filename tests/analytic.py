@@ -24,6 +24,15 @@ def socket(length=200.0, radius=50.0, wave=0.0, tilt=0.0, n_angles=24, n_heights
     return SocketSurface(np.stack([x, y, z], axis=-1))
 
 
+GRID = {"n_angles": 72, "n_heights": 48}  # as of fitted surfaces
+CAPSULES = socket(**GRID).vertices
+# Capsules that are 20 mm longer, and 4 mm wider.
+CAPSULE_MODES = [
+    socket(length=220, **GRID).vertices - CAPSULES,
+    socket(radius=54, **GRID).vertices - CAPSULES,
+]
+
+
 def sockets(n, seed=0, length=200.0, radius=50.0):
     """As many that differ in all that `socket` can vary."""
     rng = np.random.default_rng(seed)

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from analytic import sockets
+import trimesh
+from analytic import CAPSULE_MODES, CAPSULES, sockets
+
+from aaelib.models import autoencoder, recipes, transfer
+from aaelib.shapes.sockets import SocketSurface
 
 TINY = {
     "n_points": 128,
@@ -19,6 +23,7 @@ TINY = {
 }
 BRIEF = {"epochs": 2, "steps_per_epoch": 2, "batch_size": 4, "seed": 0}
 SHARES = (0.5, 0.2, 0.3)
+N_POINTS, SCALE, PRIOR_STD = 2048, 150.0, 0.2  # of `capsules`
 
 
 def copy_checkout(root):
@@ -135,3 +140,26 @@ def unit_model(eggs, train_tiny, tmp_path_factory):
     """The file of a model of shapes without sizes."""
     path = tmp_path_factory.mktemp("models") / "unit.keras"
     return train_tiny(eggs, path, changes={"normalization": "unit-sphere"}).path
+
+
+@pytest.fixture(scope="session")
+def capsules():
+    """A model that is a linear one with two modes: a capsule's length and radius."""
+    layers = dict.fromkeys(("encoder", "decoder", "discriminator"), (8,))
+    settings = {"n_points": N_POINTS, "code_size": 2, "prior_std": PRIOR_STD, "linear_models": 1}
+    recipe = recipes.recipe("compact", encoder_points=None, **layers, **settings)
+    model = autoencoder.AdversarialAutoencoder(recipe, scale=SCALE, seed=0)
+    mesh = SocketSurface(CAPSULES).mesh()
+    found, _, triangles = trimesh.proximity.closest_point(
+        mesh, SocketSurface(CAPSULES).sample(N_POINTS)
+    )
+    weights = trimesh.triangles.points_to_barycentric(mesh.triangles[triangles], found)
+
+    def corresponding(vertices):
+        corners = SocketSurface(vertices).mesh().triangles[triangles]
+        return np.einsum("ij,ijk->ik", weights, corners) / SCALE
+
+    mean = corresponding(CAPSULES)
+    modes = np.stack([corresponding(mode) for mode in CAPSULE_MODES])
+    transfer.start_decoder_at_models(model, [(mean - mean.mean(axis=0), modes)], [1.0])
+    return model

@@ -6,25 +6,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import trimesh
-from analytic import socket
+from analytic import CAPSULE_MODES, CAPSULES, GRID, socket
+from conftest import PRIOR_STD
 from scipy.spatial.transform import Rotation
 
 from aaelib.apps import design, limb_scans, limbs
-from aaelib.models import autoencoder, files, recipes, transfer
+from aaelib.models import files
 from aaelib.shapes.sockets import SocketSurface
 
-GRID = {"n_angles": 72, "n_heights": 48}
-N_POINTS, SCALE, PRIOR_STD = 2048, 150.0, 0.2
-MEAN = socket(**GRID).vertices
-MODES = [socket(length=220, **GRID).vertices - MEAN, socket(radius=54, **GRID).vertices - MEAN]
 CUP = socket().mesh()
 POSITION = Rotation.from_euler("xyz", [170, 10, 60], degrees=True), np.array([300.0, -50.0, 20.0])
 
 
 def known(weights, wave=0.0):
     """A socket of the analytic model, whose wall may have a wave that the model has not."""
-    extra = socket(wave=wave, **GRID).vertices - MEAN
-    return SocketSurface(MEAN + np.tensordot(weights, MODES, 1) + extra)
+    extra = socket(wave=wave, **GRID).vertices - CAPSULES
+    return SocketSurface(CAPSULES + np.tensordot(weights, CAPSULE_MODES, 1) + extra)
 
 
 def moved(mesh, rotation=POSITION[0], shift=POSITION[1]):
@@ -45,26 +42,8 @@ def distances(points, mesh):
 
 
 @pytest.fixture(scope="module")
-def aae():
-    """A model that is a linear one with two modes: a capsule's length and radius."""
-    layers = dict.fromkeys(("encoder", "decoder", "discriminator"), (8,))
-    settings = {"n_points": N_POINTS, "code_size": 2, "prior_std": PRIOR_STD, "linear_models": 1}
-    recipe = recipes.recipe("compact", encoder_points=None, **layers, **settings)
-    model = autoencoder.AdversarialAutoencoder(recipe, scale=SCALE, seed=0)
-    mesh = SocketSurface(MEAN).mesh()
-    found, _, triangles = trimesh.proximity.closest_point(
-        mesh, SocketSurface(MEAN).sample(N_POINTS)
-    )
-    weights = trimesh.triangles.points_to_barycentric(mesh.triangles[triangles], found)
-
-    def corresponding(vertices):
-        corners = SocketSurface(vertices).mesh().triangles[triangles]
-        return np.einsum("ij,ijk->ik", weights, corners) / SCALE
-
-    mean = corresponding(MEAN)
-    modes = np.stack([corresponding(mode) for mode in MODES])
-    transfer.start_decoder_at_models(model, [(mean - mean.mean(axis=0), modes)], [1.0])
-    return model
+def aae(capsules):
+    return capsules
 
 
 # Scans

@@ -159,7 +159,7 @@ def attribute_directions(aae, code, labelled=None):
     check_has_size(aae)
     code, std = np.asarray(code, float), aae.recipe.prior_std
     template = Template(aae, code)
-    values = _sizes(template.surface, ATTRIBUTES)
+    values = measured(template.surface, ATTRIBUTES)
     slopes = template.slopes(code, ATTRIBUTES)
     held = slopes / (_HELD * np.abs(values))[:, None]
     reliability = _reliability(template, code, slopes)
@@ -168,7 +168,7 @@ def attribute_directions(aae, code, labelled=None):
     for i, name in enumerate(ATTRIBUTES):
         step = _lone_step(slopes[i], np.delete(held, i, axis=0)) * std
         wanted = 0.04 * values[i]
-        changes = _sizes(decoded_surface(aae, code + wanted * step), ATTRIBUTES) - values
+        changes = measured(decoded_surface(aae, code + wanted * step), ATTRIBUTES) - values
         leak = dict(zip(ATTRIBUTES, changes / values, strict=True))
         del leak[name]
         found[name] = AttributeDirection(values[i], step, reliability[i], wanted, changes[i], leak)
@@ -209,11 +209,11 @@ def change_size(aae, code, attribute, by):
     check_has_size(aae)
     code = np.asarray(code, np.float32)
     names = [attribute, *(name for name in ATTRIBUTES if name != attribute)]
-    values = _sizes(decoded_surface(aae, code), names)
+    values = measured(decoded_surface(aae, code), names)
     # A tenth of the tolerance, so that the change is met and the others give way.
-    tolerances = np.append(_tolerance(attribute, values[0]) / 10, _HELD * np.abs(values[1:]))
+    tolerances = np.append(tolerance(attribute, values[0]) / 10, _HELD * np.abs(values[1:]))
     wanted = values + np.append(by, np.zeros(len(values) - 1))
-    targets = _Targets(names, wanted, tolerances, np.zeros(len(names), bool))
+    targets = Targets(names, wanted, tolerances, np.zeros(len(names), bool))
     return _solve(aae, targets, code, middle=code)[0]
 
 
@@ -252,26 +252,31 @@ def fit_sizes(aae, wanted, nearest=False, draws=None):
         by more than a quarter of that range.
     """
     check_has_size(aae)
-    targets = _targets(wanted)
+    targets = targets_for(wanted)
     draws = draws or population(aae)
-    sizes = np.array([_sizes(surface, targets.names) for surface in draws.surfaces])
+    sizes = np.array([measured(surface, targets.names) for surface in draws.surfaces])
     if not nearest:
-        _check_plausible(targets, sizes)
-    misses = (targets.misses(sizes) ** 2).sum(axis=1)
-    std, within = aae.recipe.prior_std, _within_kind(aae)
-    found = []
-    for kind in np.unique(draws.kinds):
-        of_kind = np.flatnonzero(draws.kinds == kind)
-        mean = draws.codes[of_kind].mean(axis=0)
-        # The prior's mean within the kind: the origin but for what tells kinds apart.
-        middle = mean - within @ mean
-        first = middle + within @ draws.codes[of_kind[misses[of_kind].argmin()]]
-        code, surface = _solve(aae, targets, first, middle)
-        sizes = _sizes(surface, targets.names)
-        cost = (((code - middle) / std) ** 2).sum() + (targets.misses(sizes) ** 2).sum()
-        distance = float(np.sqrt(np.mean((code / std) ** 2)))
-        found.append((cost, Design(code, surface, targets.shortfalls(sizes), distance)))
+        check_plausible(targets, sizes)
+    found = [fitted(aae, targets, draws, sizes, kind) for kind in np.unique(draws.kinds)]
     return min(found, key=lambda each: each[0])[1]
+
+
+def middle_of(aae, draws, kind):
+    """The prior's mean within a kind of a population: the origin but for what tells kinds apart."""
+    mean = draws.codes[draws.kinds == kind].mean(axis=0)
+    return mean - within_kind(aae) @ mean
+
+
+def fitted(aae, targets, draws, sizes, kind):
+    """Cost of a kind's most plausible socket, and its `Design`; `sizes` are those of the draws."""
+    std, middle = aae.recipe.prior_std, middle_of(aae, draws, kind)
+    misses = np.where(draws.kinds == kind, (targets.misses(sizes) ** 2).sum(axis=1), np.inf)
+    first = middle + within_kind(aae) @ draws.codes[misses.argmin()]
+    code, surface = _solve(aae, targets, first, middle)
+    sizes = measured(surface, targets.names)
+    cost = (((code - middle) / std) ** 2).sum() + (targets.misses(sizes) ** 2).sum()
+    distance = float(np.sqrt(np.mean((code / std) ** 2)))
+    return cost, Design(code, surface, targets.shortfalls(sizes), distance)
 
 
 def condition_on_sizes(shape_models, wanted):
@@ -301,8 +306,8 @@ def condition_on_sizes(shape_models, wanted):
     ValueError
         If nothing is wanted, a name is unknown or a value is not a positive number.
     """
-    targets = _targets(wanted)
-    found = [_conditional(model, targets) for model in shape_models.values()]
+    targets = targets_for(wanted)
+    found = [conditional(model, targets) for model in shape_models.values()]
     return min(found, key=lambda each: each[0])[1]
 
 
@@ -339,18 +344,18 @@ class Template:
 
     def sizes(self, codes, names):
         """Sizes (n, n_names) of codes (n, code_size)."""
-        return np.array([_sizes(surface, names) for surface in self.surfaces(codes)])
+        return np.array([measured(surface, names) for surface in self.surfaces(codes)])
 
     def slopes(self, code, names):
         """Changes (n_names, code_size) of sizes by a standard deviation of each number, in kind."""
-        ways = _STEP * self.aae.recipe.prior_std * _within_kind(self.aae)
+        ways = _STEP * self.aae.recipe.prior_std * within_kind(self.aae)
         values = self.sizes(np.concatenate([code + ways, code - ways]), names)
         plus, minus = values.reshape(2, len(code), len(names))
         return (plus - minus).T / (2 * _STEP)
 
 
 @dataclass(frozen=True)
-class _Targets:
+class Targets:
     """Wanted sizes (n,), of which some may be exceeded."""
 
     names: list
@@ -369,7 +374,7 @@ class _Targets:
         return {name: lack for name, lack, at_least in lacks if not at_least}
 
 
-def _targets(wanted):
+def targets_for(wanted):
     """Targets of `fit_sizes`: the wanted sizes, and a brim above all perimeters."""
     sizes = dict(wanted)
     # The name of a perimeter is its height, mm.
@@ -385,8 +390,8 @@ def _targets(wanted):
     if heights := [name for name in sizes if not isinstance(name, str)]:
         targets.append(("brim_height_min_mm", max(heights)))
     names, values = map(list, zip(*targets, strict=True))
-    tolerances = np.array([_tolerance(*target) for target in targets])
-    return _Targets(names, np.array(values, float), tolerances, np.arange(len(names)) >= len(sizes))
+    tolerances = np.array([tolerance(*target) for target in targets])
+    return Targets(names, np.array(values, float), tolerances, np.arange(len(names)) >= len(sizes))
 
 
 def _solve(aae, targets, start, middle):
@@ -403,17 +408,19 @@ def _solve(aae, targets, start, middle):
         code = std * _most_plausible(sizes_of, slopes, targets, code / std, middle / std)
         predicted = template.sizes(code[None], names)[0]
         template = Template(aae, code)
-        off = _sizes(template.surface, names) - predicted
+        off = measured(template.surface, names) - predicted
         if np.all(np.abs(off) < _AGREEMENT * targets.tolerances):
             break
     return code.astype(np.float32), template.surface
 
 
-def _conditional(model, targets):
-    """Cost of the mean of a shape model's weights given targets, and its `Design`."""
+def conditional(model, targets):
+    """
+    Cost of the mean of a shape model's weights given targets, its `Design`, and slopes there.
+    """
 
     def sizes_of(weights):
-        return _sizes(model.surface(weights), targets.names)
+        return measured(model.surface(weights), targets.names)
 
     mean, steps = np.zeros(model.n_modes), _STEP * np.eye(model.n_modes)
     weights, sizes = mean, sizes_of(mean)
@@ -426,7 +433,8 @@ def _conditional(model, targets):
             break
     cost = (weights**2).sum() + (targets.misses(sizes) ** 2).sum()
     distance = float(np.sqrt(np.mean(weights**2)))
-    return cost, Design(weights, model.surface(weights), targets.shortfalls(sizes), distance)
+    made = Design(weights, model.surface(weights), targets.shortfalls(sizes), distance)
+    return cost, made, slopes
 
 
 def _most_plausible(sizes_of, slopes, targets, start, middle):
@@ -468,7 +476,7 @@ def _reliability(template, code, slopes):
     draws = draws[kinds_of(aae, draws) == kinds_of(aae, code[None])][:60]
     true = template.sizes(draws, ATTRIBUTES)
     away = (draws - code) / aae.recipe.prior_std
-    predicted = _sizes(template.surface, ATTRIBUTES) + away @ slopes.T
+    predicted = measured(template.surface, ATTRIBUTES) + away @ slopes.T
     return r2_score(true, predicted, multioutput="raw_values")
 
 
@@ -506,7 +514,7 @@ def kinds_of(aae, codes):
     return np.array(KINDS)[kind_logits(aae, codes).argmax(axis=1)]
 
 
-def _within_kind(aae):
+def within_kind(aae):
     """
     Projector (code_size, code_size) onto the null space of the gate kernel.
 
@@ -521,7 +529,7 @@ def _within_kind(aae):
 # Sizes ----------------------------------------------------------------------------------------
 
 
-def _sizes(surface, names):
+def measured(surface, names):
     """Sizes (n_names,) by names of numbers in `measure`, or by heights of perimeters, mm."""
     heights = [name for name in names if not isinstance(name, str)]
     sizes = surface.measure() if len(heights) < len(names) else {}
@@ -536,7 +544,7 @@ def _sizes(surface, names):
     return np.array([sizes[name] for name in names], float)
 
 
-def _tolerance(name, value):
+def tolerance(name, value):
     if not isinstance(name, str) or "perimeter" in name:
         return _PERIMETER_TOLERANCE * abs(value)
     return _LENGTH_TOLERANCE if name.endswith("_mm") else _SIZE_TOLERANCE * abs(value)
@@ -546,7 +554,7 @@ def _label(name):
     return name if isinstance(name, str) else f"the perimeter at {name:g} mm"
 
 
-def _check_plausible(targets, sizes):
+def check_plausible(targets, sizes):
     """Raise if a target is far out of the range of sizes (n_draws, n)."""
     margins = 0.25 * np.ptp(sizes, axis=0)
     lows, highs = sizes.min(axis=0) - margins, sizes.max(axis=0) + margins

@@ -6,6 +6,7 @@ from ..shapes.sockets import vertex_values
 from ..study import figures
 from .design import change_size, decoded_surface
 from .explorer import departure
+from .posterior import departures
 
 
 def sockets(surfaces, titles=None, columns=5):
@@ -48,6 +49,23 @@ def changed_lengths(aae, code, changes):
     coarse = [surface.coarse() for surface in surfaces]
     meshes, moved = zip(*[(each.mesh(), departure(each, start)) for each in coarse], strict=True)
     return figures.mesh_gallery(meshes, titles, len(meshes), moved, "mm")
+
+
+def left_open(found, n=8):
+    """
+    Figure of what sizes leave open (`posterior.Posterior`): a map, and sockets that have them.
+
+    First the mean socket, coloured by half the width of the wall's 90 % intervals, mm; then `n`
+    alternatives in the colour of their own distance from it, mm.
+    """
+    chosen = found.alternatives(n)
+    surfaces = [found.mean, *(found.surfaces[i] for i in chosen)]
+    away = departures(found.mean, surfaces[1:])
+    values = [found.uncertainty(), *np.nan_to_num(np.abs(away))]
+    titles = ["± mm, 90 %", *(f"alternative {i + 1}" for i in range(len(chosen)))]
+    meshes = [each.mesh() for each in surfaces]
+    limit = float(np.nanquantile(values[0], 0.99))
+    return figures.mesh_gallery(meshes, titles, 3, values, "mm", (0.0, limit))
 
 
 def limb_gaps(fitted):

@@ -9,8 +9,13 @@ from tqdm.auto import tqdm
 
 from ..metrics import surface_distance
 from . import design
+from .posterior import Misfit, departures, given_sizes, given_sizes_linear, told
 
 NETWORK, SHAPE_MODEL = "network", "shape model"  # what makes sockets to measure
+
+# What is told of a socket besides its length, and what is not: perimeters by height, mm.
+TOLD, UNTOLD = (60.0, 120.0), (90.0, "volume_mm3", "brim_height_mean_mm")
+LEVELS, _ENDS = (0.5, 0.8, 0.95), (0.05, 0.95)
 
 _THICKNESSES = (3.0, 4.0, 6.0)  # mm
 _NEAR = 0.3  # mm by which a wall's thickness may be off
@@ -86,6 +91,69 @@ def made_to_measure(aae, shape_models, surfaces):
             for name, made in found.items()
         ]
     return pd.DataFrame(rows).set_index(["model", "socket"]).sort_index()
+
+
+def misfits(aae, shape_models, shapes, surfaces):
+    """
+    `posterior.Misfit` of the network and of shape models, on sockets that neither has learnt from.
+
+    `shapes` are their clouds. Returns a dict by `NETWORK` and `SHAPE_MODEL`.
+    """
+    decoded = [design.decoded_surface(aae, code) for code in aae.encode(shapes.points)]
+    pairs = zip(shapes.kinds, surfaces, strict=True)
+    fitted = [shape_models[kind].reconstruct(surface) for kind, surface in pairs]
+    return {NETWORK: Misfit(decoded, surfaces), SHAPE_MODEL: Misfit(fitted, surfaces)}
+
+
+def left_open(aae, shape_models, misfit, surfaces):
+    """
+    How often intervals of what was not told of sockets hold the truth.
+
+    Parameters
+    ----------
+    aae, shape_models
+        As for `made_to_measure`.
+    misfit : dict
+        From `misfits`.
+    surfaces : sequence of SocketSurface
+        Told are their lengths and their perimeters at `TOLD`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each model and size, "wall" for all vertices of the mean wall that are below the
+        brims. "50%", "80%", "95%": the share of sockets or vertices that are inside the central
+        intervals of these levels, best equal to them. "half": mean half width of the intervals of
+        90 %, in the size's unit. "n": how many sockets.
+    """
+    draws, rows = design.population(aae), []
+    for surface in tqdm(surfaces, desc="what sizes leave open", leave=False):
+        wanted = told(surface, TOLD)
+        found = {
+            NETWORK: given_sizes(aae, wanted, misfit=misfit[NETWORK], draws=draws),
+            SHAPE_MODEL: given_sizes_linear(shape_models, wanted, misfit=misfit[SHAPE_MODEL]),
+        }
+        brim = surface.measure()["brim_height_min_mm"]
+        names = [name for name in UNTOLD if isinstance(name, str) or name < brim]
+        real = design.measured(surface, names)
+        for model, each in found.items():
+            drawn, walls = each.sizes(names), each.wall_draws()
+            wall = departures(each.mean, [surface])[0]
+            there = np.isfinite(wall) & np.isfinite(walls).all(axis=0)
+            parts = {name: (drawn[:, [i]], real[i]) for i, name in enumerate(names)}
+            for name, (values, true) in (parts | {"wall": (walls[:, there], wall[there])}).items():
+                central = _central(values, true)
+                shares = {f"{level:.0%}": np.mean(central <= level) for level in LEVELS}
+                half = np.ptp(np.quantile(values, _ENDS, axis=0), axis=0).mean() / 2
+                label = name if isinstance(name, str) else f"perimeter at {name:g} mm"
+                rows.append({"model": model, "size": label} | shares | {"half": half})
+    table = pd.DataFrame(rows).groupby(["model", "size"], sort=False)
+    return table.mean().assign(n=table.size())
+
+
+def _central(drawn, real):
+    """Level of the smallest central interval of draws (n, ...) that holds a value (...)."""
+    return np.abs(2 * np.mean(drawn < real, axis=0) - 1)
 
 
 def _distance_between(a, b):

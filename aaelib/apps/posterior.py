@@ -1,0 +1,379 @@
+"""What sizes leave open: draws of all sockets that have them, and where these differ."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from scipy.special import logsumexp
+from sklearn.cluster import KMeans
+
+from ..shapes.sockets import SocketSurface
+from . import design
+from .limbs import signed_gaps
+
+_HEIGHTS = 30.0 * np.arange(1, 9)  # mm, of perimeters whose errors are known
+_PROPOSALS = 300  # of a kind
+_WORTH = 1e-3  # share of the evidence of a kind that is worth drawing from
+
+
+class Misfit:
+    """
+    What a model cannot follow, learnt from sockets that it has not seen.
+
+    Parameters
+    ----------
+    decoded, true : list of SocketSurface
+        Of sockets that were encoded and decoded, or fitted, and of the sockets themselves.
+
+    Attributes
+    ----------
+    wall : float
+        Standard deviation of the wall along its normals, mm.
+    """
+
+    names = (*design.ATTRIBUTES, *_HEIGHTS)
+
+    def __init__(self, decoded=(), true=()):
+        pairs = list(zip(decoded, true, strict=True))
+        off = np.array([_errors(*pair, self.names) for pair in pairs] or [[0.0] * len(self.names)])
+        walls = [departures(made, [real])[0] for made, real in pairs]
+        self.wall = float(np.sqrt(np.nanmean(np.square(walls)))) if pairs else 0.0
+        self.covariance = off.T @ off / len(off)
+
+    def __call__(self, names, others):
+        """Covariances (n_names, n_others) of errors of sizes; of a perimeter the nearest known."""
+        rows, columns = ([self._index(name) for name in each] for each in (names, others))
+        padded = np.pad(self.covariance, (0, 1))  # the last is of a size without known errors
+        return padded[np.ix_(rows, columns)]
+
+    def _index(self, name):
+        if isinstance(name, str):
+            return self.names.index(name) if name in self.names else -1
+        return len(design.ATTRIBUTES) + np.abs(_HEIGHTS - name).argmin()
+
+
+def _errors(made, true, names):
+    """Sizes of a socket minus those of what was made of it; 0 for perimeters above a brim."""
+    brim = min(each.measure()["brim_height_min_mm"] for each in (made, true))
+    there = [isinstance(name, str) or name < brim for name in names]
+    known = [name for name, is_there in zip(names, there, strict=True) if is_there]
+    found = np.zeros(len(names))
+    found[there] = design.measured(true, known) - design.measured(made, known)
+    return found
+
+
+def _standing(surface):
+    """The surface with its lowest point at a height of 0, its lower half's middle on the axis."""
+    vertices = surface.vertices
+    middle = vertices[:, : vertices.shape[1] // 2, :2].mean(axis=(0, 1))
+    return SocketSurface(vertices - [*middle, vertices[..., 2].min()])
+
+
+def departures(surface, others):
+    """
+    How far (n, n_vertices) outside of a wall's vertices others are, mm; NaN above their brims.
+
+    All stand on the same ground, the middles of their lower halves on one axis.
+    """
+    points = _standing(surface).mesh().vertices
+    return np.array([-signed_gaps(points, _standing(each.coarse()).mesh()) for each in others])
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """
+    Draws of sockets that have wanted sizes, see `given_sizes` and `given_sizes_linear`.
+
+    Attributes
+    ----------
+    codes : numpy.ndarray
+        (n, code_size) float32, or the weights (n, n_modes) of shape models.
+    kinds : numpy.ndarray
+        (n,), "TT" or "TF", or "".
+    surfaces : list of SocketSurface
+        Of the draws, mm; their nodes correspond.
+    evidence : Evidence
+        What was told.
+    effective : float
+        Effective number of the draws that were weighed, as a share of them, (0, 1]: near 1 the
+        posterior is as the Laplace approximation has it.
+    """
+
+    codes: np.ndarray
+    kinds: np.ndarray
+    surfaces: list
+    evidence: "Evidence"
+    effective: float
+
+    @cached_property
+    def likelier(self):
+        """Indices of the draws of the likelier kind."""
+        names, counts = np.unique(self.kinds, return_counts=True)
+        return np.flatnonzero(self.kinds == names[counts.argmax()])
+
+    @cached_property
+    def mean(self):
+        """The mean surface of the likelier kind."""
+        return SocketSurface(np.mean([self.surfaces[i].vertices for i in self.likelier], axis=0))
+
+    @cached_property
+    def walls(self):
+        """How far (n, n_vertices) outside of the mean surface the draws of its kind are, mm."""
+        return departures(self.mean, [self.surfaces[i] for i in self.likelier])
+
+    def sizes(self, names, seed=0):
+        """
+        Sizes (n, n_names) of the draws, with what the model cannot follow.
+
+        Its errors are jointly normal: those of the sizes that are told say what others are like.
+        """
+        told, misfit = self.evidence.told, self.evidence.misfit
+        gain = misfit(names, told) @ np.linalg.inv(self.evidence.covariance)
+        off = [self.evidence.values - design.measured(each, told) for each in self.surfaces]
+        spread = misfit(names, names) - gain @ misfit(told, names)
+        generator = np.random.default_rng(seed)
+        errors = generator.multivariate_normal(np.zeros(len(names)), spread, len(off))
+        return np.array([design.measured(s, names) for s in self.surfaces]) + off @ gain.T + errors
+
+    def wall_draws(self, seed=0):
+        """`walls`, with what the model cannot follow."""
+        errors = np.random.default_rng(seed).normal(size=self.walls.shape)
+        return self.walls + self.evidence.misfit.wall * errors
+
+    def uncertainty(self, level=0.9):
+        """Half the width (n_vertices,), mm, of the intervals that hold a share of the walls."""
+        ends = (1 - level) / 2, (1 + level) / 2
+        low, high = np.nanquantile(self.wall_draws(), ends, axis=0)
+        return (high - low) / 2
+
+    def alternatives(self, n=8, seed=0):
+        """Indices of `n` draws that stand for all, the commonest first (k-means)."""
+        walls = np.stack([each.coarse().vertices.ravel() for each in self.surfaces])
+        found = KMeans(min(n, len(walls)), n_init=2, random_state=seed).fit(walls)
+        nearest = found.transform(walls).argmin(axis=0)
+        return nearest[np.argsort(-np.bincount(found.labels_))]
+
+    def next_measurement(self, candidates):
+        """
+        By what share each size would reduce the wall's variance if it were told.
+
+        The expected reduction where sizes and walls are jointly normal: squared covariances over
+        the variance of what would be measured, summed over the wall.
+
+        Parameters
+        ----------
+        candidates : sequence
+            Names of sizes, or heights of perimeters, mm.
+
+        Returns
+        -------
+        dict
+            Name -> share, [0, 1], the largest first.
+        """
+        # Above the brims of some draws there is no wall to compare.
+        walls = self.walls[:, np.isfinite(self.walls).all(axis=0)]
+        walls = walls - walls.mean(axis=0)
+        sizes = np.array([design.measured(self.surfaces[i], candidates) for i in self.likelier])
+        off, shares = sizes - sizes.mean(axis=0), {}
+        for name, mean, each in zip(candidates, sizes.mean(axis=0), off.T, strict=True):
+            errors = design.tolerance(name, mean) ** 2 + self.evidence.misfit([name], [name])[0, 0]
+            together = each @ walls / len(walls)
+            shares[name] = (together**2).sum() / (np.var(each) + errors) / walls.var(axis=0).sum()
+        return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+# Given sizes ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Sizes that are told, and how well they are known."""
+
+    targets: design.Targets
+    misfit: Misfit
+
+    @cached_property
+    def told(self):
+        """Names of the sizes; a brim that only has a lower limit is none of them."""
+        return [name for name, least in zip(*self._names, strict=True) if not least]
+
+    @property
+    def _names(self):
+        return self.targets.names, self.targets.at_least
+
+    @cached_property
+    def values(self):
+        return self.targets.values[~self.targets.at_least]
+
+    @cached_property
+    def covariance(self):
+        """Of the differences between told sizes and those of a code."""
+        tolerances = self.targets.tolerances[~self.targets.at_least]
+        return np.diag(tolerances**2) + self.misfit(self.told, self.told)
+
+    @cached_property
+    def loosened(self):
+        """Targets whose tolerances have what the model cannot follow in them."""
+        tolerances = self.targets.tolerances.copy()
+        tolerances[~self.targets.at_least] = np.sqrt(np.diag(self.covariance))
+        return replace(self.targets, tolerances=tolerances)
+
+    def costs(self, sizes):
+        """Twice the negative logarithm (n,) of the likelihood of sizes (n, n_targets)."""
+        least = self.targets.at_least
+        off = sizes[:, ~least] - self.values
+        exact = np.einsum("ni,ij,nj->n", off, np.linalg.inv(self.covariance), off)
+        return exact + (self.targets.misses(sizes)[:, least] ** 2).sum(axis=1)
+
+
+def told(surface, heights):
+    """A socket's length and its perimeters at heights below its brim, for `given_sizes`."""
+    sizes = surface.measure()
+    heights = [height for height in heights if height < sizes["brim_height_min_mm"]]
+    perimeters = dict(zip(heights, design.measured(surface, heights), strict=True))
+    return {"length_mm": sizes["length_mm"], "perimeters_mm": perimeters}
+
+
+def given_sizes(aae, wanted, n=200, seed=0, misfit=None, draws=None):
+    """
+    Draw sockets that have wanted sizes, as often as the prior has them.
+
+    Importance sampling: around each kind's most plausible socket (`design.fit_sizes`) codes are
+    drawn from the Laplace approximation of their posterior, each is weighed by prior times
+    likelihood over its density there, and `n` are drawn from them by weight. Sizes are known up to
+    the tolerances of `fit_sizes` and what the model cannot follow. What a code tells about its kind
+    alone stays as it is on average.
+
+    Parameters
+    ----------
+    aae : AdversarialAutoencoder or NumpyAutoencoder
+        With "dataset" normalization.
+    wanted : dict
+        As for `design.fit_sizes`.
+    n : int
+        How many.
+    seed : int
+        Of the draws.
+    misfit : Misfit, optional
+        By default the model can follow every socket.
+    draws : design.Population, optional
+        As for `design.fit_sizes`.
+
+    Returns
+    -------
+    Posterior
+
+    Raises
+    ------
+    ValueError
+        As `design.fit_sizes` does.
+    """
+    evidence = Evidence(design.targets_for(wanted), misfit or Misfit())
+    targets, draws = evidence.loosened, draws or design.population(aae)
+    sizes = np.array([design.measured(surface, targets.names) for surface in draws.surfaces])
+    design.check_plausible(targets, sizes)
+    std, within, modes = aae.recipe.prior_std, design.within_kind(aae), []
+    for kind in np.unique(draws.kinds):
+        middle = design.middle_of(aae, draws, kind)
+        cost, made = design.fitted(aae, targets, draws, sizes, kind)
+        template = design.Template(aae, made.code)
+        slopes, share = template.slopes(made.code, targets.names), np.mean(draws.kinds == kind)
+
+        def decode(numbers, template=template, middle=middle):
+            codes = np.float32(middle + std * numbers)
+            return codes, template.surfaces(codes)
+
+        modes.append(_Mode(kind, share, cost, made, (made.code - middle) / std, slopes, decode))
+    return _drawn(modes, evidence, n, seed, within)
+
+
+def given_sizes_linear(shape_models, wanted, n=200, seed=0, misfit=None):
+    """
+    Draw sockets of linear shape models that have wanted sizes: a baseline in closed form.
+
+    Weights are normal given sizes that are linear in them (posterior shape models, Albrecht et al.
+    2013), linearized at `design.condition_on_sizes`. Each kind has the share of its evidence.
+
+    Parameters
+    ----------
+    shape_models : dict of str to ShapeModel
+        A model for each kind.
+    wanted, n, seed, misfit
+        As for `given_sizes`.
+
+    Returns
+    -------
+    Posterior
+    """
+    evidence = Evidence(design.targets_for(wanted), misfit or Misfit())
+    modes = []
+    for kind, model in shape_models.items():
+        cost, made, slopes = design.conditional(model, evidence.loosened)
+
+        def decode(numbers, model=model):
+            return np.float32(numbers), [model.surface(each) for each in numbers]
+
+        share = 1 / len(shape_models)
+        modes.append(_Mode(kind, share, cost, made, made.code, slopes, decode))
+    return _drawn(modes, evidence, n, seed)
+
+
+@dataclass(frozen=True)
+class _Mode:
+    """
+    The most plausible socket of a kind, and what is around it.
+
+    `numbers` (n,) describe it in standard deviations of the prior, `slopes` (n_targets, n) are of
+    sizes by them, and `decode` gives codes and surfaces of numbers (n_draws, n).
+    """
+
+    kind: str
+    share: float
+    cost: float
+    made: design.Design
+    numbers: np.ndarray
+    slopes: np.ndarray
+    decode: Callable
+
+    def precision(self, evidence):
+        """Of the numbers in the Laplace approximation, (n, n)."""
+        targets = evidence.targets
+        sizes = design.measured(self.made.surface, targets.names)
+        slopes = self.slopes[~targets.at_least]
+        found = np.eye(len(self.numbers)) + slopes.T @ np.linalg.solve(evidence.covariance, slopes)
+        short = targets.at_least & (targets.misses(sizes) < 0)
+        limits = self.slopes[short] / targets.tolerances[short, None]
+        return found + limits.T @ limits
+
+
+def _drawn(modes, evidence, n, seed, within=None):
+    """Draw around the modes and choose by weight; without `within` sizes are linear in numbers."""
+    generator = np.random.default_rng(seed)
+    precisions = [mode.precision(evidence) for mode in modes]
+    pairs = list(zip(modes, precisions, strict=True))
+    logs = [
+        np.log(mode.share) - (mode.cost + np.linalg.slogdet(precision)[1]) / 2
+        for mode, precision in pairs
+    ]
+    found = []
+    for (mode, precision), log in zip(pairs, logs, strict=True):
+        if log - max(logs) < np.log(_WORTH):
+            continue
+        steps = generator.normal(size=(_PROPOSALS, len(precision)))
+        steps = np.linalg.solve(np.linalg.cholesky(precision).T, steps.T).T
+        steps = steps if within is None else steps @ within
+        numbers = mode.numbers + steps
+        codes, surfaces = mode.decode(numbers)
+        weights = np.full(_PROPOSALS, log)
+        if within is not None:
+            sizes = [design.measured(each, evidence.targets.names) for each in surfaces]
+            proposed = np.einsum("ni,ij,nj->n", steps, precision, steps)
+            costs = (numbers**2).sum(axis=1) + evidence.costs(np.array(sizes))
+            weights += (mode.cost + proposed - costs) / 2
+        found.append((codes, surfaces, [mode.kind] * len(codes), weights))
+    codes, surfaces, kinds, weights = (np.concatenate(each) for each in zip(*found, strict=True))
+    weights = np.exp(weights - logsumexp(weights))
+    chosen = generator.choice(len(weights), n, p=weights)
+    effective = float(1 / (weights**2).sum() / len(weights))
+    return Posterior(codes[chosen], kinds[chosen], list(surfaces[chosen]), evidence, effective)

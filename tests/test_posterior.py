@@ -1,0 +1,130 @@
+"""What sizes leave open: draws that equal closed forms, intervals that hold what they should."""
+
+import numpy as np
+import pytest
+from analytic import CAPSULE_MODES, CAPSULES, GRID, family, socket
+from conftest import PRIOR_STD
+
+from aaelib.apps import design, posterior
+from aaelib.shapes.shape_model import ShapeModel
+from aaelib.shapes.sockets import SocketSurface
+
+
+def capsule(weights):
+    return SocketSurface(CAPSULES + np.tensordot(weights, CAPSULE_MODES, 1))
+
+
+@pytest.fixture(scope="module")
+def longer(capsules):
+    """Capsules of 210 mm: half a standard deviation more than the mean."""
+    return posterior.given_sizes(capsules, {"length_mm": 210}, n=1000)
+
+
+def test_where_sizes_are_linear_draws_are_those_of_the_closed_form(longer):
+    """
+    One mode is the length, 20 mm a standard deviation; the other, the radius, is left open.
+
+    A fitted surface is some 2 mm longer than the capsule: its brim is above the highest points.
+    """
+    numbers = longer.codes / PRIOR_STD
+    slope = 20 / design.tolerance("length_mm", 210)
+    variance = 1 / (1 + slope**2)
+    assert numbers[:, 0].mean() == pytest.approx(0.5 * slope**2 * variance, abs=0.12)
+    assert numbers[:, 0].std() == pytest.approx(np.sqrt(variance), rel=0.25)
+    assert numbers[:, 1].mean() == pytest.approx(0, abs=0.15)
+    assert numbers[:, 1].std() == pytest.approx(1, abs=0.12)
+    assert longer.effective > 0.5
+
+
+def test_the_linear_baseline_agrees_with_the_network_where_that_is_linear(longer):
+    weights = np.random.default_rng(0).normal(size=(60, 2))
+    model = ShapeModel.fit([capsule(w) for w in (*weights, *-weights)], 2)
+    found = posterior.given_sizes_linear({"TT": model}, {"length_mm": 210}, n=1000)
+    assert set(found.kinds) == {"TT"}
+    for name in ("length_mm", "volume_mm3", 100.0):
+        a, b = (each.sizes([name])[:, 0] for each in (longer, found))
+        assert a.mean() == pytest.approx(b.mean(), rel=0.04)
+        assert a.std() == pytest.approx(b.std(), rel=0.3)
+
+
+def test_what_is_told_is_met_within_its_tolerance(longer):
+    assert longer.sizes(["length_mm"]).mean() == pytest.approx(210, abs=0.5)
+    assert longer.sizes(["length_mm"]).std() < 2
+
+
+def test_the_wall_is_uncertain_where_it_can_move(longer):
+    """The radius has a standard deviation of 4 mm, the pole stays."""
+    half = longer.uncertainty(0.9)
+    heights = longer.mean.mesh().vertices[:, 2]
+    wall = (heights > heights.min() + 80) & (heights < heights.min() + 150)
+    np.testing.assert_allclose(half[wall], 1.645 * 4, rtol=0.15)
+    assert half[0] < 1.5
+
+
+def test_the_next_measurement_is_that_of_what_is_open(longer):
+    shares = longer.next_measurement(["length_mm", "brim_height_mean_mm", 100.0])
+    assert next(iter(shares)) == 100.0
+    assert shares[100.0] > 0.9
+    assert shares["brim_height_mean_mm"] < 0.3
+    assert all(0 <= share <= 1 for share in shares.values())
+
+
+def test_alternatives_are_draws_that_differ(longer):
+    chosen = longer.alternatives(8)
+    assert len(set(chosen)) == 8
+    radii = longer.codes[chosen, 1] / PRIOR_STD
+    assert np.ptp(radii) > 2
+    np.testing.assert_array_equal(chosen, longer.alternatives(8))
+
+
+def test_departures_of_a_wider_wall_are_its_distance():
+    narrow, wide = socket(200, 50, **GRID), socket(200, 54, **GRID)
+    found = posterior.departures(narrow, [wide, narrow])
+    middle = np.abs(narrow.mesh().vertices[:, 2] - 120) < 40
+    np.testing.assert_allclose(found[0][middle], 4, atol=0.3)
+    assert np.nanmax(np.abs(found[1])) < 0.5
+    moved = SocketSurface(narrow.vertices + np.array([7, -3, 50]))
+    np.testing.assert_allclose(posterior.departures(moved, [wide]), found[:1], atol=1e-6)
+
+
+def test_a_misfit_is_the_spread_of_errors_and_what_it_tells_of_others():
+    rng = np.random.default_rng(1)
+    true = [socket(200 + d, 50 + d / 10, **GRID) for d in rng.normal(0, 10, 40)]
+    misfit = posterior.Misfit([socket(200, 50, **GRID)] * 40, true)
+    assert np.sqrt(misfit(["length_mm"], ["length_mm"])) == pytest.approx(10, rel=0.3)
+    ring = misfit([100.0], [100.0])[0, 0]
+    assert np.sqrt(ring) == pytest.approx(2 * np.pi, rel=0.3)
+    # Errors of one size are known from those of the other.
+    both = misfit(["length_mm"], [100.0])[0, 0] / np.sqrt(
+        ring * misfit(["length_mm"], ["length_mm"])
+    )
+    assert both > 0.98
+    assert misfit([93.0], ["length_mm"]) == misfit([90.0], ["length_mm"])
+    assert misfit(["unknown_mm"], ["length_mm"]) == 0
+    assert misfit.wall == pytest.approx(1, rel=0.4)
+    assert posterior.Misfit().wall == 0
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say(capsules):
+    """Sockets of the prior, told their lengths within what the fit of surfaces leaves."""
+    codes = capsules.draw_prior(60, seed=3)
+    inside, draws = [], design.population(capsules)
+    for code in codes:
+        true = design.decoded_surface(capsules, code)
+        found = posterior.given_sizes(capsules, posterior.told(true, []), n=200, draws=draws)
+        volumes = found.sizes(["volume_mm3"])[:, 0]
+        inside.append(abs(2 * np.mean(volumes < true.measure()["volume_mm3"]) - 1))
+    for level in (0.5, 0.8, 0.95):
+        assert np.mean(np.array(inside) <= level) == pytest.approx(level, abs=0.14)
+
+
+def test_what_is_out_of_range_is_refused_as_by_a_design(capsules):
+    with pytest.raises(ValueError, match="length_mm is 900"):
+        posterior.given_sizes(capsules, {"length_mm": 900})
+    with pytest.raises(ValueError, match="nothing is wanted"):
+        posterior.given_sizes(capsules, {})
+
+
+def test_what_is_told_stays_below_the_brim():
+    wanted = posterior.told(family()[0], [60.0, 1000.0])
+    assert list(wanted["perimeters_mm"]) == [60.0]
