@@ -206,7 +206,7 @@ study.table(
 # The shape models, whose posterior has a closed form, are the baseline.
 
 # %%
-validation, asked = split["validation"], [surfaces[i] for i in told]
+validation, asked = split["validation"], [surfaces[i] for i in split["test"]]
 misfits = apps_tables.misfits(
     aae, shape_models, shapes[validation], [surfaces[i] for i in validation]
 )
@@ -235,8 +235,9 @@ study.figure(
     "others are alternatives; colour is their distance from the mean.",
 )
 next_best = left.next_measurement(["volume_mm3", "brim_height_mean_mm", 30.0, 90.0, 150.0])
-print("what to measure next, and by what share it would reduce the wall's variance:")
-print({str(name): round(share, 2) for name, share in next_best.items()})
+print("What to measure next, and by what share that would reduce the wall's variance:")
+for name, share in next_best.items():
+    print(f"{share:.0%} {design.label(name)}")
 
 # %% [markdown]
 # ## For a limb
@@ -363,7 +364,7 @@ study.conclude(
     f"Told a length and two perimeters, the network's intervals of 80 % hold "
     f"{100 * open_sizes.loc[('network', 'wall'), '80%']:.0f} % of the wall (shape model: "
     f"{100 * open_sizes.loc[('shape model', 'wall'), '80%']:.0f} %). Of what was asked, "
-    f"{next(iter(next_best))} would tell most about the rest of one socket.",
+    f"{design.label(next(iter(next_best)))} would tell most about the rest of one socket.",
     f"The gap between the scanned limb and its socket is off by {fitted.model_error:.2f} mm on "
     f"average with the model alone, and by {fitted.gap_error:.2f} mm after a displacement of "
     f"{fitted.displacement:.2f} mm on average.",

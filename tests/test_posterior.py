@@ -26,7 +26,7 @@ def test_where_sizes_are_linear_draws_are_those_of_the_closed_form(longer):
 
     A fitted surface is some 2 mm longer than the capsule: its brim is above the highest points.
     """
-    numbers = longer.codes / PRIOR_STD
+    numbers = np.array(longer.codes) / PRIOR_STD
     slope = 20 / design.tolerance("length_mm", 210)
     variance = 1 / (1 + slope**2)
     assert numbers[:, 0].mean() == pytest.approx(0.5 * slope**2 * variance, abs=0.12)
@@ -72,7 +72,7 @@ def test_the_next_measurement_is_that_of_what_is_open(longer):
 def test_alternatives_are_draws_that_differ(longer):
     chosen = longer.alternatives(8)
     assert len(set(chosen)) == 8
-    radii = longer.codes[chosen, 1] / PRIOR_STD
+    radii = np.array(longer.codes)[chosen, 1] / PRIOR_STD
     assert np.ptp(radii) > 2
     np.testing.assert_array_equal(chosen, longer.alternatives(8))
 

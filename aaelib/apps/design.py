@@ -383,7 +383,7 @@ def targets_for(wanted):
         raise ValueError("nothing is wanted; give a length_mm, perimeters_mm or other sizes")
     for name, value in sizes.items():
         if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{_label(name)} is {value}; a size is positive and finite")
+            raise ValueError(f"{label(name)} is {value}; a size is positive and finite")
         if not isinstance(name, str) and not name > 0:
             raise ValueError(f"a perimeter is wanted at {name} mm; heights are above 0")
     targets = [*sizes.items()]
@@ -532,7 +532,9 @@ def within_kind(aae):
 def measured(surface, names):
     """Sizes (n_names,) by names of numbers in `measure`, or by heights of perimeters, mm."""
     heights = [name for name in names if not isinstance(name, str)]
-    sizes = surface.measure() if len(heights) < len(names) else {}
+    sizes = surface.heights()
+    if not {name for name in names if isinstance(name, str)} <= set(sizes):
+        sizes = surface.measure()
     if heights:
         levels = surface.vertices[..., 2] - surface.vertices[..., 2].min()
         perimeters, _ = section_sizes(surface.vertices, levels, np.array(heights, float))
@@ -550,7 +552,7 @@ def tolerance(name, value):
     return _LENGTH_TOLERANCE if name.endswith("_mm") else _SIZE_TOLERANCE * abs(value)
 
 
-def _label(name):
+def label(name):
     return name if isinstance(name, str) else f"the perimeter at {name:g} mm"
 
 
@@ -563,7 +565,7 @@ def check_plausible(targets, sizes):
         if not low <= value <= high:
             known = f"sockets that the model knows have {low:.4g} to {high:.4g}"
             change = "change it, or ask for the nearest socket (nearest=True)"
-            raise ValueError(f"{_label(name)} is {value:g}; {known}: {change}")
+            raise ValueError(f"{label(name)} is {value:g}; {known}: {change}")
 
 
 def check_has_size(aae):

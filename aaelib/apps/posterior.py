@@ -87,12 +87,12 @@ class Posterior:
 
     Attributes
     ----------
-    codes : numpy.ndarray
-        (n, code_size) float32, or the weights (n, n_modes) of shape models.
-    kinds : numpy.ndarray
-        (n,), "TT" or "TF", or "".
+    codes : list of numpy.ndarray
+        (code_size,) float32 each, or weights (n_modes,) of shape models.
     surfaces : list of SocketSurface
         Of the draws, mm; their nodes correspond.
+    kinds : numpy.ndarray
+        (n,), "TT" or "TF", or "".
     evidence : Evidence
         What was told.
     effective : float
@@ -100,9 +100,9 @@ class Posterior:
         posterior is as the Laplace approximation has it.
     """
 
-    codes: np.ndarray
-    kinds: np.ndarray
+    codes: list
     surfaces: list
+    kinds: np.ndarray
     evidence: "Evidence"
     effective: float
 
@@ -128,13 +128,14 @@ class Posterior:
 
         Its errors are jointly normal: those of the sizes that are told say what others are like.
         """
-        told, misfit = self.evidence.told, self.evidence.misfit
+        told, misfit, n = self.evidence.told, self.evidence.misfit, len(names)
         gain = misfit(names, told) @ np.linalg.inv(self.evidence.covariance)
-        off = [self.evidence.values - design.measured(each, told) for each in self.surfaces]
+        drawn = np.array([design.measured(each, [*names, *told]) for each in self.surfaces])
+        off = self.evidence.values - drawn[:, n:]
         spread = misfit(names, names) - gain @ misfit(told, names)
         generator = np.random.default_rng(seed)
-        errors = generator.multivariate_normal(np.zeros(len(names)), spread, len(off))
-        return np.array([design.measured(s, names) for s in self.surfaces]) + off @ gain.T + errors
+        errors = generator.multivariate_normal(np.zeros(n), spread, len(off))
+        return drawn[:, :n] + off @ gain.T + errors
 
     def wall_draws(self, seed=0):
         """`walls`, with what the model cannot follow."""
@@ -371,9 +372,10 @@ def _drawn(modes, evidence, n, seed, within=None):
             proposed = np.einsum("ni,ij,nj->n", steps, precision, steps)
             costs = (numbers**2).sum(axis=1) + evidence.costs(np.array(sizes))
             weights += (mode.cost + proposed - costs) / 2
-        found.append((codes, surfaces, [mode.kind] * len(codes), weights))
-    codes, surfaces, kinds, weights = (np.concatenate(each) for each in zip(*found, strict=True))
+        found += zip(codes, surfaces, [mode.kind] * len(codes), weights, strict=True)
+    codes, surfaces, kinds, weights = zip(*found, strict=True)
     weights = np.exp(weights - logsumexp(weights))
     chosen = generator.choice(len(weights), n, p=weights)
     effective = float(1 / (weights**2).sum() / len(weights))
-    return Posterior(codes[chosen], kinds[chosen], list(surfaces[chosen]), evidence, effective)
+    drawn = [[each[i] for i in chosen] for each in (codes, surfaces)]
+    return Posterior(*drawn, np.array(kinds)[chosen], evidence, effective)

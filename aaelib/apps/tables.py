@@ -15,7 +15,7 @@ NETWORK, SHAPE_MODEL = "network", "shape model"  # what makes sockets to measure
 
 # What is told of a socket besides its length, and what is not: perimeters by height, mm.
 TOLD, UNTOLD = (60.0, 120.0), (90.0, "volume_mm3", "brim_height_mean_mm")
-LEVELS, _ENDS = (0.5, 0.8, 0.95), (0.05, 0.95)
+LEVELS, _ENDS, _DRAWS = (0.5, 0.8, 0.95), (0.05, 0.95), 100
 
 _THICKNESSES = (3.0, 4.0, 6.0)  # mm
 _NEAR = 0.3  # mm by which a wall's thickness may be off
@@ -130,8 +130,10 @@ def left_open(aae, shape_models, misfit, surfaces):
     for surface in tqdm(surfaces, desc="what sizes leave open", leave=False):
         wanted = told(surface, TOLD)
         found = {
-            NETWORK: given_sizes(aae, wanted, misfit=misfit[NETWORK], draws=draws),
-            SHAPE_MODEL: given_sizes_linear(shape_models, wanted, misfit=misfit[SHAPE_MODEL]),
+            NETWORK: given_sizes(aae, wanted, _DRAWS, misfit=misfit[NETWORK], draws=draws),
+            SHAPE_MODEL: given_sizes_linear(
+                shape_models, wanted, _DRAWS, misfit=misfit[SHAPE_MODEL]
+            ),
         }
         brim = surface.measure()["brim_height_min_mm"]
         names = [name for name in UNTOLD if isinstance(name, str) or name < brim]

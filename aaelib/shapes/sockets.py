@@ -261,10 +261,7 @@ class SocketSurface:
         triangles = self.mesh().triangles
         # The divergence theorem; from its own apex, the fan over the brim adds nothing.
         a, b, c = (triangles - self.vertices[:, -1].mean(axis=0)).transpose(1, 0, 2)
-        return {
-            "length_mm": float(heights.max()),
-            "brim_height_min_mm": float(brim.min()),
-            "brim_height_mean_mm": float(brim.mean()),
+        return self.heights() | {
             "area_mm2": float(trimesh.triangles.area(triangles).sum()),
             "volume_mm3": float((a * np.cross(b, c)).sum() / 6),
             "heights_mm": sections[:-1].tolist(),
@@ -274,6 +271,16 @@ class SocketSurface:
             "distal_perimeter_mm": float(perimeters[0]),
             "proximal_height_mm": float(sections[-1]),
             "proximal_perimeter_mm": float(perimeters[-1]),
+        }
+
+    def heights(self):
+        """The length and the heights of the brim, as `measure` has them, in a tenth of its time."""
+        heights = self.vertices[..., 2] - self.vertices[..., 2].min()
+        brim = heights[:, -1]
+        return {
+            "length_mm": float(heights.max()),
+            "brim_height_min_mm": float(brim.min()),
+            "brim_height_mean_mm": float(brim.mean()),
         }
 
     def sample(self, n=2048, seed=0):
