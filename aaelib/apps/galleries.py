@@ -59,11 +59,11 @@ def left_open(found, n=8):
     alternatives in the colour of their own distance from it, mm.
     """
     chosen = found.alternatives(n)
-    surfaces = [found.mean, *(found.surfaces[i] for i in chosen)]
-    away = departures(found.mean, surfaces[1:])
+    others = [found.surfaces[i].coarse() for i in chosen]
+    away = departures(found.mean.coarse(), others)
     values = [found.uncertainty(), *np.nan_to_num(np.abs(away))]
     titles = ["± mm, 90 %", *(f"alternative {i + 1}" for i in range(len(chosen)))]
-    meshes = [each.mesh() for each in surfaces]
+    meshes = [each.mesh() for each in (found.mean, *others)]
     limit = float(np.nanquantile(values[0], 0.99))
     return figures.mesh_gallery(meshes, titles, 3, values, "mm", (0.0, limit))
 
