@@ -235,6 +235,26 @@ def test_a_wanted_length_is_found_and_becomes_a(page):
     assert page.start.value is None
 
 
+def test_sizes_leave_a_map_and_eight_alternatives(page):
+    page.wanted.value = f"length_mm: {page.position.surface.measure()['length_mm']}"
+    page.find.click()
+    assert page.colour.value == "undecided by ± mm, 90 %"
+    assert page.figure.data[0].intensity.max() > 3
+    assert "What to measure next" in page.message.value
+    assert len(page.others.options) == 9
+    best = shown(page)
+    page.others.value = page.others.options[1][1]
+    assert np.abs(shown(page) - best).max() > 1
+    length = page.position.surface.measure()["length_mm"]
+    assert length == pytest.approx(np.ptp(best[:, 2]), abs=6)
+    page.undo.click()
+    np.testing.assert_allclose(shown(page), best)
+    assert page.others.value == -1
+    page.share.value = 0.2
+    assert page.others.disabled
+    assert page.colour.value == "plain"
+
+
 def test_what_cannot_be_had_is_said_and_nothing_moves(page):
     before = shown(page)
     page.wanted.value = "length_mm: 2000"

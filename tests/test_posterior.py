@@ -5,7 +5,8 @@ import pytest
 from analytic import CAPSULE_MODES, CAPSULES, GRID, family, socket
 from conftest import PRIOR_STD
 
-from aaelib.apps import design, posterior
+from aaelib.apps import design, galleries, posterior, tables
+from aaelib.shapes.folders import Shapes
 from aaelib.shapes.shape_model import ShapeModel
 from aaelib.shapes.sockets import SocketSurface
 
@@ -128,3 +129,32 @@ def test_what_is_out_of_range_is_refused_as_by_a_design(capsules):
 def test_what_is_told_stays_below_the_brim():
     wanted = posterior.told(family()[0], [60.0, 1000.0])
     assert list(wanted["perimeters_mm"]) == [60.0]
+
+
+def test_a_table_counts_what_intervals_hold_and_a_figure_shows_what_is_left_open(capsules, longer):
+    weights = np.random.default_rng(0).normal(size=(30, 2))
+    model = {"": ShapeModel.fit([capsule(w) for w in (*weights, *-weights)], 2)}
+    none = dict.fromkeys((tables.NETWORK, tables.SHAPE_MODEL), posterior.Misfit())
+    true = [design.decoded_surface(capsules, code) for code in capsules.draw_prior(3, 5)]
+    table = tables.left_open(capsules, model, none, true)
+    assert list(table.columns) == ["50%", "80%", "95%", "half", "n"]
+    assert set(table.loc["network"].index) == {
+        *("perimeter at 90 mm", "volume_mm3", "brim_height_mean_mm", "wall")
+    }
+    assert (table.n == 3).all()
+    shares = table[["50%", "80%", "95%"]].to_numpy()
+    assert ((shares >= 0) & (np.diff(shares, axis=1, prepend=0) >= 0)).all()
+    figure = galleries.left_open(longer, n=4)
+    assert len(figure.data) == 5
+    assert "90 %" in figure.layout.scene.annotations[0].text
+
+
+def test_misfits_of_a_model_that_follows_every_socket_are_small(capsules):
+    weights = np.random.default_rng(0).normal(size=(8, 2))
+    model = {"": ShapeModel.fit([capsule(w) for w in (*weights, *-weights)], 2)}
+    codes = capsules.draw_prior(4, 2)
+    true = [design.decoded_surface(capsules, code) for code in codes]
+    shapes = Shapes(capsules.decode(codes), [f"{i}" for i in range(4)], [""] * 4, "made here")
+    found = tables.misfits(capsules, model, shapes, true)
+    assert set(found) == {tables.NETWORK, tables.SHAPE_MODEL}
+    assert found[tables.NETWORK].wall < found[tables.SHAPE_MODEL].wall + 2 < 5

@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "design": ["attribute_directions", "change_size", "fit_sizes"],
         "explorer": ["explore"],
         "limbs": ["fit_limb", "load_limb"],
+        "posterior": ["given_sizes"],
     },
 )

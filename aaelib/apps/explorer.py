@@ -27,7 +27,7 @@ from ..shapes import meshes, printing, sources
 from ..shapes.places import published_folders
 from ..shapes.sockets import SocketSurface, vertex_values
 from ..study import figures
-from . import design, limb_scans, limbs
+from . import design, limb_scans, limbs, posterior
 from .messages import HINT, PLAUSIBLE, WELCOME, reporting
 
 HEAT_MM = 10.0  # ends of the heat map's scale
@@ -38,6 +38,8 @@ _OUTLINES = {"A": "#c8553d", "B": "#3d5a80"}
 # As `design.attribute_directions` counts kinds: 1 from one to the other, TT the larger.
 _SLIDERS = design.SLIDERS | {"kind": ("kind, TF to TT", 1, 1, 0.05)}
 _PLAIN, _FROM_START, _FROM_LIMB = "plain", "distance from A", "gap minus the wanted one"
+_OPEN = "undecided by ± mm, 90 %"
+_NEXT = ("volume_mm3", "brim_height_mean_mm", 30.0, 60.0, 90.0, 120.0, 150.0)  # may be measured
 _HOW_TO_WANT = (
     "A size a line, in mm: <code>length_mm: 250</code>, or the perimeter at a height above the "
     "distal end, <code>60: 310</code>."
@@ -207,6 +209,10 @@ class Position:
         How much of each attribute is added, in its unit, along the directions at A.
     limb : LimbFit, optional
         Its socket is shown in place of the code's.
+    undecided : Posterior, optional
+        Of the sizes that were wanted.
+    other : int
+        Which of its draws is shown; -1 for its best socket.
     left : bool
         The leg: sockets of codes are right ones, and their mirror images left ones.
     scan : (vertices, faces), optional
@@ -220,6 +226,8 @@ class Position:
     share: float = 0.0
     changes: dict = field(default_factory=dict)
     limb: limbs.LimbFit | None = None
+    undecided: posterior.Posterior | None = None
+    other: int = -1
     left: bool = False
     scan: tuple | None = None
     cut: float | None = None
@@ -377,6 +385,7 @@ class Explorer:
         design.check_has_size(aae)
         self.aae, self.shapes = aae, shapes
         self._past, self._moving, self._setting = [], None, False
+        self._population = design.population(aae)
         draws = aae.draw_prior(400)  # enough to learn the direction between kinds from
         kinds = design.kinds_of(aae, draws)
         # A model that tells no kinds has no direction between them.
@@ -416,6 +425,7 @@ class Explorer:
                 self.changes[name] = self._control(slider, title, self._slide, **ends)
         self.seed = self._control(widgets.BoundedIntText, "seed", max=10**6)
         self.wanted = self._control(widgets.Textarea, "", rows=6)
+        self.others = self._control(widgets.Dropdown, "all have them", self._choose_other)
         self._make_limb_controls()
         walls = {"value": 4, "min": 1, "max": printing.MAX_THICKNESS, "step": 0.5}
         self.thickness = self._control(number, "wall, mm", **walls)
@@ -480,7 +490,9 @@ class Explorer:
             "Between two sockets": (self.start, self.end, self.share),
             "Change one size": self.changes.values(),
             "New sockets": (self.seed, self.sample),
-            "Design by measurement": (widgets.HTML(_HOW_TO_WANT), self.wanted, self.find),
+            "Design by measurement": (
+                *(widgets.HTML(_HOW_TO_WANT), self.wanted, self.find, self.others),
+            ),
             "Design for a limb": (
                 widgets.HTML(_HOW_TO_LIMB),
                 widgets.HBox([self.limb, self.example]),
@@ -575,10 +587,12 @@ class Explorer:
         self.cut.value = position.cut or self.cut.max
         for name, slider in self.changes.items():
             slider.value = position.changes.get(name, 0) / _SLIDERS[name][1]
-        shown = [_PLAIN, _FROM_START, *([_FROM_LIMB] if position.limb else [])]
+        more = {_FROM_LIMB: position.limb, _OPEN: position.undecided}
+        shown = [_PLAIN, _FROM_START, *(name for name, there in more.items() if there)]
         if list(self.colour.options) != shown:
             self.colour.options = shown
-            self.colour.value = shown[-1] if position.limb else _PLAIN
+            self.colour.value = shown[-1] if shown[2:] else _PLAIN
+        self._set_others(position)
         self._setting = False
 
     def _choose(self, change):
@@ -587,7 +601,7 @@ class Explorer:
 
     def _between(self):
         """Where the code leads, without a limb."""
-        return replace(self.position, limb=None, scan=None, cut=None)
+        return replace(self.position, limb=None, undecided=None, scan=None, cut=None)
 
     def _slide(self, change):
         slider, sliders = change["owner"], self.changes
@@ -611,13 +625,37 @@ class Explorer:
         self._go(Position(self.position.start, self.position.end, left=self.position.left))
 
     def _fit_sizes(self, _):
-        found = design.fit_sizes(self.aae, parse_sizes(self.wanted.value))
-        self._start_at(found.code)
+        wanted = parse_sizes(self.wanted.value)
+        left_open = posterior.given_sizes(self.aae, wanted, draws=self._population)
+        found = left_open.best
+        self._start_at(found.code, undecided=left_open)
         off = ", ".join(
             f"{html.escape(name if isinstance(name, str) else f'at {name:g} mm')} {-lack:+.1f}"
             for name, lack in found.shortfalls.items()
         )
-        return f"Found; it is A now. Beyond what was wanted, mm: {off}."
+        brim = left_open.mean.heights()["brim_height_min_mm"]
+        names = [each for each in _NEXT if isinstance(each, str) or each < brim]
+        names = [each for each in names if each not in wanted]
+        best, share = next(iter(left_open.next_measurement(names).items()))
+        return (
+            f"Found; it is A now. Beyond what was wanted, mm: {off}.<br>Others have these sizes, "
+            "too: colours say where the wall is undecided, and the list has eight of them. What to "
+            f"measure next: {design.label(best)} would take {share:.0%} of what is undecided."
+        )
+
+    def _set_others(self, position):
+        """List the sockets that have the wanted sizes as well."""
+        names = [("the most plausible", -1)]
+        if position.undecided:
+            chosen = position.undecided.chosen
+            names += [(f"alternative {i + 1}", int(index)) for i, index in enumerate(chosen)]
+        self.others.options, self.others.disabled = names, not position.undecided
+        self.others.value = position.other
+
+    def _choose_other(self, change):
+        left_open, index = self.position.undecided, change["new"]
+        code = left_open.best.code if index < 0 else left_open.codes[index]
+        self._start_at(code, undecided=left_open, other=index)
 
     # Limbs ------------------------------------------------------------------------------------
 
@@ -732,6 +770,8 @@ class Explorer:
         values = np.zeros(len(vertices))
         if colour == _FROM_START:
             values = departure(position.surface, position.start.template.surface)
+        elif colour == _OPEN:
+            values = position.undecided.half_widths
         elif colour == _FROM_LIMB:
             off = position.limb.gap - position.limb.clearance
             values = np.nan_to_num(vertex_values(off))

@@ -93,6 +93,8 @@ class Posterior:
         Of the draws, mm; their nodes correspond.
     kinds : numpy.ndarray
         (n,), "TT" or "TF", or "".
+    best : design.Design
+        The most plausible socket.
     evidence : Evidence
         What was told.
     effective : float
@@ -103,6 +105,7 @@ class Posterior:
     codes: list
     surfaces: list
     kinds: np.ndarray
+    best: design.Design
     evidence: "Evidence"
     effective: float
 
@@ -147,6 +150,16 @@ class Posterior:
         ends = (1 - level) / 2, (1 + level) / 2
         low, high = np.nanquantile(self.wall_draws(), ends, axis=0)
         return (high - low) / 2
+
+    @cached_property
+    def half_widths(self):
+        """`uncertainty` of 90 %, once."""
+        return self.uncertainty()
+
+    @cached_property
+    def chosen(self):
+        """Eight `alternatives`, once."""
+        return self.alternatives()
 
     def alternatives(self, n=8, seed=0):
         """Indices of `n` draws that stand for all, the commonest first (k-means)."""
@@ -378,4 +391,5 @@ def _drawn(modes, evidence, n, seed, within=None):
     chosen = generator.choice(len(weights), n, p=weights)
     effective = float(1 / (weights**2).sum() / len(weights))
     drawn = [[each[i] for i in chosen] for each in (codes, surfaces)]
-    return Posterior(*drawn, np.array(kinds)[chosen], evidence, effective)
+    best = min(modes, key=lambda mode: mode.cost).made
+    return Posterior(*drawn, np.array(kinds)[chosen], best, evidence, effective)
