@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from aaelib import shapes
 from aaelib.models import latent
-from aaelib.models.networks import NETWORKS
+from aaelib.models.recipes import NETWORKS
 from aaelib.models.runs import card_of
 from aaelib.shapes.folders import Shapes
 from aaelib.shapes.writing import replacing

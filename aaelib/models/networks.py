@@ -7,6 +7,8 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from .recipes import NETWORKS as NETWORKS
+
 
 class TNet(layers.Layer):
     """
