@@ -3,6 +3,7 @@
 import asyncio
 import html
 import json
+import sys
 from contextlib import chdir
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
@@ -78,6 +79,9 @@ def explore(model="sockets", at=None):
         If the model cannot be read, or was not trained with "dataset" normalization: only then
         have its sockets a size in mm.
     """
+    # plotly's widgets import jsonschema, which would spend 1.4 s on the grammars of addresses that
+    # nobody here checks.
+    sys.modules.setdefault("rfc3987_syntax", None)
     # Stand-ins are drawn one by one: a page that opens soon is worth more than a longer list.
     limit = None if published_folders(sources.SOCKETS) else 15
     # A progress bar that is gone when the page is drawn would be an error: it goes nowhere.
@@ -287,9 +291,9 @@ def _empty_figure(mesh, extent):
     gallery = figures.mesh_gallery([(vertices, mesh.faces)], None, 1, flat, "mm", **colours)
     look = {"marker": {"size": 1.5, "color": figures.CLOUD_COLOR}, "showlegend": False}
     gallery.add_scatter3d(mode="markers", visible=False, hoverinfo="skip", **look)
-    faces = dict(zip("ijk", mesh.faces.T, strict=True))
     for colour in _OUTLINES.values():
-        gallery.add_mesh3d(color=colour, opacity=0.08, hoverinfo="skip", **faces)
+        line = {"color": colour, "width": 2}
+        gallery.add_scatter3d(mode="lines", line=line, opacity=0.5, showlegend=False)
     for colour, opacity in ((_LIMB, 0.35), (_CUT, 0.3)):
         gallery.add_mesh3d(color=colour, opacity=opacity, hoverinfo="skip", visible=False)
     axis = {"visible": True, "color": "#6b7780", "gridcolor": "#e6eaed", "showbackground": False}
@@ -306,6 +310,14 @@ def _empty_figure(mesh, extent):
 
 def _place(trace, points):
     trace.x, trace.y, trace.z = np.ascontiguousarray(points.T, dtype=np.float32)
+
+
+def _outline(surface):
+    """A line (n, 3): the brim, some rings and meridians of a surface, NaN between them."""
+    grid = surface.vertices - [0, 0, surface.vertices[..., 2].min()]
+    rings = [np.append(grid[:, level], grid[:1, level], axis=0) for level in (16, 32, -1)]
+    lines = [*rings, *grid[::9]]
+    return np.concatenate([np.append(line, [[np.nan] * 3], axis=0) for line in lines])
 
 
 def _raised(error):
@@ -792,7 +804,7 @@ class Explorer:
             for end, outline in zip(ends, outlines, strict=True):
                 outline.visible = self.outlines.value
                 if self._outlined != ends:
-                    _place(outline, _standing(end.template.surface))
+                    _place(outline, _outline(end.template.surface))
             self._paint_limb(scan, plane)
         self._outlined = ends
 
