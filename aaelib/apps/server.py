@@ -16,7 +16,7 @@ from traitlets import Set
 from ..shapes.places import NOTEBOOKS
 from ..shapes.writing import replacing
 
-MOST_PAGES = 4  # at once: a kernel of the explorer takes 0.8 GB
+MOST_PAGES = 4  # at once: a kernel of the explorer takes 0.35 GB
 
 
 def _interrupted(*_):
