@@ -147,7 +147,8 @@ lint: $(environment) ## Check style, imports between layers, and that notebooks 
 	$(python) -m ruff check
 	$(python) -m ruff format --check
 	$(VENV)/bin/lint-imports
-	$(python) -m pytest tests/test_front_door.py -k paired
+	$(python) -m aaelib pair
+	git diff --exit-code --stat -- notebooks
 
 lab: $(environment) ## Open the notebooks in JupyterLab, on this machine only [LAB_OPTIONS=--no-browser]
 	$(python) -m jupyterlab --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_OPTIONS)
