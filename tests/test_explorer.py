@@ -253,7 +253,8 @@ def test_sizes_leave_a_map_and_eight_alternatives(page):
     page.undo.click()
     np.testing.assert_allclose(shown(page), best)
     assert page.others.value == -1
-    page.share.value = 0.2
+    page.others.value = page.others.options[2][1]
+    page.share.value = 0.2  # leaves the alternatives
     assert page.others.disabled
     assert page.colour.value == "plain"
 
@@ -349,6 +350,26 @@ def test_the_example_is_followed_and_its_leg_may_be_told(page):
     np.testing.assert_array_equal(page.position.surface.vertices, right.mirrored().vertices)
     page.restore(page.link.state)
     assert page.position.left
+    # All that is compared with a left socket is mirrored: A is no distance from itself.
+    page.reset.click()
+    page.colour.value = "distance from A"
+    assert np.abs(page.figure.data[0].intensity).max() < 1e-3
+    near = [
+        float(np.nanmin(np.abs(np.array(page.figure.data[2].y) - y))) for y in shown(page)[:, 1]
+    ]
+    assert np.median(near) < 2
+    known, distance = page._known.nearest(
+        page.position.socket.cloud, page.position.of_leg(page.position.surface)
+    )
+    assert f"{known}: its wall is {distance:.1f} mm" in page.plausible.value
+    page.points.value = True
+    cloud = page.figure.data[1]
+    apart = trimesh.proximity.closest_point(
+        trimesh.Trimesh(shown(page), page.position.surface.mesh().faces),
+        np.stack([cloud.x, cloud.y, cloud.z], axis=1)[::20],
+    )[1]
+    assert apart.mean() < 1
+    page.points.value = False
     page.side.value = "either"
     page.clearances[0].value = 3
 

@@ -62,3 +62,11 @@ def test_weights_of_another_recipe_are_refused(tmp_path):
     (tmp_path / "letter.npz").write_text("Dear prosthetist,")
     with pytest.raises(ValueError, match=r"letter\.npz holds no"):
         in_numpy.load(tmp_path / "letter.npz")
+
+
+def test_a_part_of_the_points_is_that_part_of_the_cloud():
+    found, kept = in_numpy.load("sockets"), np.array([5, 0, 700, 2047])
+    codes = found.draw_prior(3)
+    np.testing.assert_allclose(
+        found.of_points(kept).decode(codes), found.decode(codes)[:, kept], atol=1e-3
+    )

@@ -50,7 +50,7 @@ def aae(capsules):
 
 
 def told(load, *args, **options):
-    """A limb, and what is told of it in one text."""
+    """A limb, and all warnings about it as one text."""
     with warnings.catch_warnings(record=True, action="always", category=UserWarning) as notes:
         limb = load(*args, **options)
     return limb, "\n".join(str(note.message) for note in notes)

@@ -55,7 +55,7 @@ def test_what_is_told_is_met_within_its_tolerance(longer):
 
 def test_the_wall_is_uncertain_where_it_can_move(longer):
     """The radius has a standard deviation of 4 mm, the pole stays."""
-    half = longer.uncertainty(0.9)
+    half = longer.uncertainty
     heights = longer.mean.mesh().vertices[:, 2]
     wall = (heights > heights.min() + 80) & (heights < heights.min() + 150)
     np.testing.assert_allclose(half[wall], 1.645 * 4, rtol=0.15)

@@ -256,7 +256,10 @@ class Position:
             return self.limb.surface
         ends = [end.template.surfaces(self.socket.code[None])[0] for end in (self.start, self.end)]
         shares = np.reshape([1 - self.share, self.share], (2, 1, 1, 1))
-        surface = SocketSurface(np.sum(shares * [end.vertices for end in ends], axis=0))
+        return self.of_leg(SocketSurface(np.sum(shares * [end.vertices for end in ends], axis=0)))
+
+    def of_leg(self, surface):
+        """A right leg's socket as it is on the leg that is shown, or the other way round."""
         return surface.mirrored() if self.left else surface
 
 
@@ -613,7 +616,8 @@ class Explorer:
 
     def _between(self):
         """Where the code leads, without a limb."""
-        return replace(self.position, limb=None, undecided=None, scan=None, cut=None)
+        gone = dict.fromkeys(("limb", "undecided", "scan", "cut"))
+        return replace(self.position, other=-1, **gone)
 
     def _slide(self, change):
         slider, sliders = change["owner"], self.changes
@@ -648,12 +652,14 @@ class Explorer:
         brim = left_open.mean.heights()["brim_height_min_mm"]
         names = [each for each in _NEXT if isinstance(each, str) or each < brim]
         names = [each for each in names if each not in wanted]
-        best, share = next(iter(left_open.next_measurement(names).items()))
-        return (
-            f"Found; it is A now. Beyond what was wanted, mm: {off}.<br>Others have these sizes, "
-            "too: colours say where the wall is undecided, and the list has eight of them. What to "
-            f"measure next: {design.label(best)} would take {share:.0%} of what is undecided."
+        said = (
+            f"Found; it is A now. Beyond what was wanted, mm: {off}.<br>Other sockets have these "
+            "sizes, too: the list has eight of them, and colours show where the wall is uncertain."
         )
+        for name, share in [*left_open.next_measurement(names).items()][:1]:
+            said += f" What to measure next: {design.label(name)}, which would remove {share:.0%} "
+            said += "of that uncertainty."
+        return said
 
     def _set_others(self, position):
         """List the sockets that have the wanted sizes as well."""
@@ -699,6 +705,7 @@ class Explorer:
         self._setting = False
         for widget in self.ready:
             widget.disabled = False
+        self.follow.disabled = not self.cancel.disabled  # one search at a time
         self._show_scan()
         said = [f"{html.escape(name)}: {scan.length:.0f} mm long, in {scan.unit}.", *scan.notes]
         return "<br>".join([said[0], *map(html.escape, said[1:])])
@@ -741,6 +748,8 @@ class Explorer:
                 return partial(react, work())
             except Exception as error:
                 return partial(_raised, error)
+            finally:
+                self.done.value = 0
 
         async def wait():
             finish = await asyncio.to_thread(attempt)
@@ -762,7 +771,6 @@ class Explorer:
         vertices = trimesh.transform_points(limb.vertices, found.placement)
         scan = shown_mesh(trimesh.Trimesh(vertices, limb.faces, process=False))
         self._start_at(found.code, limb=found, left=found.side == "left", scan=scan)
-        self.done.value = 0
         return _told_fit(found, design.kinds_of(self.aae, found.code[None])[0])
 
     # Showing ----------------------------------------------------------------------------------
@@ -772,7 +780,8 @@ class Explorer:
         self._paint()
         self.sizes.value = _sizes_table(position.surface.measure(), before)
         share = plausibility(position.socket.code, self.aae.recipe.prior_std)
-        known = self._known.nearest(position.socket.cloud, position.surface)
+        # Known sockets are of right legs.
+        known = self._known.nearest(position.socket.cloud, position.of_leg(position.surface))
         self.plausible.value = _plausible(share, *known)
         self.link.state = self._state()
 
@@ -781,16 +790,16 @@ class Explorer:
         vertices = _standing(position.surface)
         values = np.zeros(len(vertices))
         if colour == _FROM_START:
-            values = departure(position.surface, position.start.template.surface)
+            values = departure(position.surface, position.of_leg(position.start.template.surface))
         elif colour == _OPEN:
-            values = position.undecided.half_widths
+            values = position.undecided.uncertainty
         elif colour == _FROM_LIMB:
             off = position.limb.gap - position.limb.clearance
             values = np.nan_to_num(vertex_values(off))
         mesh, points, *outlines, scan, plane = self.figure.data
         self.figure.layout.coloraxis.showscale = colour != _PLAIN
         with_points = self.points.value and not position.limb
-        ends = position.start, position.end
+        ends = position.start, position.end, position.left
         with self.figure.batch_update():
             _place(mesh, vertices)
             if mesh.intensity is None or np.any(mesh.intensity != values):
@@ -800,11 +809,12 @@ class Explorer:
             points.visible = with_points
             if with_points:
                 low = position.surface.vertices[..., 2].min()
-                _place(points, position.socket.cloud - [0, 0, low])
-            for end, outline in zip(ends, outlines, strict=True):
+                cloud = position.socket.cloud * [1, -1 if position.left else 1, 1]
+                _place(points, cloud - [0, 0, low])
+            for end, outline in zip(ends[:2], outlines, strict=True):
                 outline.visible = self.outlines.value
                 if self._outlined != ends:
-                    _place(outline, _outline(end.template.surface))
+                    _place(outline, _outline(position.of_leg(end.template.surface)))
             self._paint_limb(scan, plane)
         self._outlined = ends
 

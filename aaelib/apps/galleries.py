@@ -53,7 +53,7 @@ def changed_lengths(aae, code, changes):
 
 def left_open(found, n=8):
     """
-    Figure of what sizes leave open (`posterior.Posterior`): a map, and sockets that have them.
+    Figure of a `posterior.Posterior`: where the wall is uncertain, and alternative sockets.
 
     First the mean socket, coloured by half the width of the wall's 90 % intervals, mm; then `n`
     alternatives in the colour of their own distance from it, mm.
@@ -61,7 +61,7 @@ def left_open(found, n=8):
     chosen = found.alternatives(n)
     others = [found.surfaces[i].coarse() for i in chosen]
     away = departures(found.mean.coarse(), others)
-    values = [found.uncertainty(), *np.nan_to_num(np.abs(away))]
+    values = [found.uncertainty, *np.nan_to_num(np.abs(away))]
     titles = ["± mm, 90 %", *(f"alternative {i + 1}" for i in range(len(chosen)))]
     meshes = [each.mesh() for each in (found.mean, *others)]
     limit = float(np.nanquantile(values[0], 0.99))

@@ -23,7 +23,7 @@ _FLAT = 0.05  # thickness of a piece by its width: a table, no limb
 _WHOLE = 0.9  # of the area that is not flat: the limb, in one piece
 _SIDE = 2.0  # variance along a limb by that across it, of limbs surely longer than wide
 _OPENING = 1.2  # girth of an opening by the limb's width; that of a cylinder has 3.1
-_SECOND_OPENING = 0.5  # of the opening's girth: a hole so large is another opening
+_SECOND_OPENING = 0.5  # of the largest girth, from which on a hole is taken for an opening
 _ALIKE = 1.1  # areas of two ends, of which none is more likely to be the upper one
 
 
@@ -331,9 +331,9 @@ def _distal_end(mesh, center):
     """
     The distal end (3,) of a limb in mm, and the way up from there (3,).
 
-    The end is the vertex farthest from the opening's centroid. The way leads from the middle of
-    what is near it to the middle of what is as far as a socket reaches: a bent knee, or the thigh
-    above it, does not turn it.
+    The end is the vertex farthest from the opening's centroid. The way up joins the middles of two
+    parts of the surface: that near the end, and that as far away as a socket reaches. So the thigh,
+    and a bent knee, do not change it.
     """
     tip = mesh.vertices[np.linalg.norm(mesh.vertices - center, axis=1).argmax()]
     away = np.linalg.norm(mesh.triangles_center - tip, axis=1)

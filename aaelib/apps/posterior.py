@@ -54,7 +54,7 @@ class Misfit:
 
 
 def _errors(made, true, names):
-    """Sizes of a socket minus those of what was made of it; 0 for perimeters above a brim."""
+    """True sizes minus those of the model's socket; 0 for perimeters above one of the brims."""
     brim = min(each.measure()["brim_height_min_mm"] for each in (made, true))
     there = [isinstance(name, str) or name < brim for name in names]
     known = [name for name, is_there in zip(names, there, strict=True) if is_there]
@@ -129,7 +129,8 @@ class Posterior:
         """
         Sizes (n, n_names) of the draws, with what the model cannot follow.
 
-        Its errors are jointly normal: those of the sizes that are told say what others are like.
+        Errors of different sizes go together (they are jointly normal): how far a draw is from the
+        sizes that are told says how far its other sizes may be off.
         """
         told, misfit, n = self.evidence.told, self.evidence.misfit, len(names)
         gain = misfit(names, told) @ np.linalg.inv(self.evidence.covariance)
@@ -145,20 +146,15 @@ class Posterior:
         errors = np.random.default_rng(seed).normal(size=self.walls.shape)
         return self.walls + self.evidence.misfit.wall * errors
 
-    def uncertainty(self, level=0.9):
-        """Half the width (n_vertices,), mm, of the intervals that hold a share of the walls."""
-        ends = (1 - level) / 2, (1 + level) / 2
-        low, high = np.nanquantile(self.wall_draws(), ends, axis=0)
+    @cached_property
+    def uncertainty(self):
+        """Half the width (n_vertices,), mm, of the intervals that hold 90 % of the walls."""
+        low, high = np.nanquantile(self.wall_draws(), [0.05, 0.95], axis=0)
         return (high - low) / 2
 
     @cached_property
-    def half_widths(self):
-        """`uncertainty` of 90 %, once."""
-        return self.uncertainty()
-
-    @cached_property
     def chosen(self):
-        """Eight `alternatives`, once."""
+        """Eight `alternatives`, found once."""
         return self.alternatives()
 
     def alternatives(self, n=8, seed=0):
@@ -172,8 +168,8 @@ class Posterior:
         """
         By what share each size would reduce the wall's variance if it were told.
 
-        The expected reduction where sizes and walls are jointly normal: squared covariances over
-        the variance of what would be measured, summed over the wall.
+        If sizes and walls are jointly normal, a measurement reduces the variance at a place by
+        their squared covariance over the variance of the measurement. That is summed over the wall.
 
         Parameters
         ----------
@@ -202,19 +198,16 @@ class Posterior:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Sizes that are told, and how well they are known."""
+    """The sizes that a socket is known to have, and how far they may be off."""
 
     targets: design.Targets
     misfit: Misfit
 
     @cached_property
     def told(self):
-        """Names of the sizes; a brim that only has a lower limit is none of them."""
-        return [name for name, least in zip(*self._names, strict=True) if not least]
-
-    @property
-    def _names(self):
-        return self.targets.names, self.targets.at_least
+        """Names of the sizes, without the brim, which only has a lower limit."""
+        pairs = zip(self.targets.names, self.targets.at_least, strict=True)
+        return [name for name, at_least in pairs if not at_least]
 
     @cached_property
     def values(self):

@@ -13,7 +13,7 @@ from .posterior import Misfit, departures, given_sizes, given_sizes_linear, told
 
 NETWORK, SHAPE_MODEL = "network", "shape model"  # what makes sockets to measure
 
-# What is told of a socket besides its length, and what is not: perimeters by height, mm.
+# Sizes that are told besides the length, and sizes to predict: perimeters by height, mm.
 TOLD, UNTOLD = (60.0, 120.0), (90.0, "volume_mm3", "brim_height_mean_mm")
 LEVELS, _ENDS, _DRAWS = (0.5, 0.8, 0.95), (0.05, 0.95), 100
 
@@ -107,7 +107,7 @@ def misfits(aae, shape_models, shapes, surfaces):
 
 def left_open(aae, shape_models, misfit, surfaces):
     """
-    How often intervals of what was not told of sockets hold the truth.
+    Count how often intervals for sizes that were not told hold the true ones.
 
     Parameters
     ----------

@@ -134,18 +134,17 @@ class NumpyAutoencoder(InMillimetres):
 
     def of_points(self, indices):
         """The model whose clouds have these points alone."""
-        fewer = copy(self)
-        fewer.decoder = dict(self.decoder)
-        for name in {"coordinates", "linear"} & set(self.decoder):
-            layer = {
-                key: value.reshape(*value.shape[:-1], -1, 3)[..., indices, :].reshape(
-                    *value.shape[:-1], -1
-                )
-                if key in ("kernel", "bias", "terms")
-                else value
-                for key, value in vars(self.decoder[name]).items()
-            }
-            fewer.decoder[name] = SimpleNamespace(**layer)
+
+        def thinned(array):
+            kept = array.reshape(*array.shape[:-1], -1, 3)[..., indices, :]
+            return kept.reshape(*array.shape[:-1], -1)
+
+        fewer, last = copy(self), self.decoder["coordinates"]
+        last = SimpleNamespace(kernel=thinned(last.kernel), bias=thinned(last.bias))
+        fewer.decoder = self.decoder | {"coordinates": last}
+        if linear := self.decoder.get("linear"):
+            terms = {"terms": thinned(linear.terms)}
+            fewer.decoder["linear"] = SimpleNamespace(**vars(linear) | terms)
         return fewer
 
     # Refinement -------------------------------------------------------------------------------
