@@ -654,7 +654,8 @@ class Explorer:
         names = [each for each in names if each not in wanted]
         said = (
             f"Found; it is A now. Beyond what was wanted, mm: {off}.<br>Other sockets have these "
-            "sizes, too: the list has eight of them, and colours show where the wall is uncertain."
+            "sizes, too: the list has eight of them, and colours show where the wall is uncertain. "
+            "What the model itself gets wrong is not in these colours."
         )
         for name, share in [*left_open.next_measurement(names).items()][:1]:
             said += f" What to measure next: {design.label(name)}, which would remove {share:.0%} "
