@@ -55,7 +55,7 @@ study.figure(
 # ## The paper beside what is found here
 #
 # The paper's numbers are of its own scans, which were never published, and of the original
-# architecture after many more steps. So values cannot agree; directions can. Notebook 8 asks the same
+# architecture after many more steps. So values cannot agree; directions can. Notebook 9 asks the same
 # with that architecture, and with transfer of all networks.
 
 # %%

@@ -404,6 +404,37 @@ def export(
     typer.echo(_quietly("apps.outputs").export(source, out, thickness, smoothing, points, up, unit))
 
 
+@_own()
+def complete(
+    scan: Path,
+    out: Annotated[Path, Option()],
+    model: str = "sockets",
+    thickness: Thickness = 4.0,
+    up: Up = None,
+    unit: Unit = None,
+):
+    """
+    Make a whole socket of a scan: noisy, tilted, cut off, of either leg.
+
+    Parts that the scan has are followed, parts that are missing are as the model knows sockets.
+
+    Parameters
+    ----------
+    scan
+        A cloud (.npy) or a mesh of a socket's inner surface, its brim about upwards.
+    out
+        Its suffix says what: .stl, .3mf or .ply a wall where the scan is, .csv measures (mm).
+    model
+        'sockets', or a .keras or .npz file of a model of sockets.
+    """
+    found, distance = _quietly("apps.outputs").complete(model, scan, out, thickness, up, unit)
+    kind = {"TT": "transtibial ", "TF": "transfemoral "}.get(found.kind, "")
+    typer.echo(
+        f"{out}: a {kind}socket of the {found.side} leg; half of the scan's points are within "
+        f"{distance:.2f} mm of it"
+    )
+
+
 @_study()
 def notebook(name: Notebook, profile: Profile = "default"):
     """

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
+from scipy.special import softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import r2_score
 from sklearn.model_selection import cross_val_score
@@ -23,6 +24,9 @@ SLIDERS = {
     "distal_perimeter_mm": ("distal perimeter, mm", 1, 30, 1),
 }
 ATTRIBUTES = tuple(SLIDERS)
+
+# Of surfaces: a decoder's points scatter about its own, more than a scan's do.
+SMOOTHING = 0.1
 
 _STEP = 0.3  # of finite differences, in standard deviations of the prior: past a brim's kinks
 _HELD = 0.01  # of a size: a drift by so much costs as much as one standard deviation
@@ -102,8 +106,7 @@ class Population(NamedTuple):
 
 def decoded_surface(aae, code):
     """Surface of the socket that a code (code_size,) decodes to."""
-    # A decoder's points scatter about its surface: more smoothing than scans need.
-    return SocketSurface.from_points(aae.decode(np.asarray(code)[None])[0], smoothing=0.1)
+    return SocketSurface.from_points(aae.decode(np.asarray(code)[None])[0], smoothing=SMOOTHING)
 
 
 def population(aae):
@@ -512,6 +515,22 @@ def kinds_of(aae, codes):
     if not tells_kinds(aae):
         return np.full(len(codes), "")
     return np.array(KINDS)[kind_logits(aae, codes).argmax(axis=1)]
+
+
+def mean_codes(aae, kind=None):
+    """Mean code of each kind to try, and bounds of its first number, which tells kinds apart."""
+    known = KINDS if tells_kinds(aae) else ()
+    if kind not in (None, *known):
+        raise ValueError(
+            f"kind is {kind!r}, but the model has {' and '.join(known) or 'no kinds'}; accepted: "
+            f"{', '.join((*known, 'None'))}"
+        )
+    draws = aae.draw_prior(4096, seed=0)
+    if not known:
+        return [(np.zeros(draws.shape[1]), (-np.inf, np.inf))]
+    shares = softmax(kind_logits(aae, draws), axis=1)
+    members = [draws[shares[:, i] > 0.99] for i, name in enumerate(KINDS) if kind in (None, name)]
+    return [(each.mean(axis=0), (each[:, 0].min(), each[:, 0].max())) for each in members]
 
 
 def within_kind(aae):

@@ -8,13 +8,12 @@ import trimesh
 from scipy.optimize import least_squares
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
-from scipy.special import softmax, sph_harm_y
+from scipy.special import sph_harm_y
 from threadpoolctl import threadpool_limits
 
 from ..models import in_numpy
 from ..shapes import meshes
 from ..shapes.sockets import SocketSurface, node_values, vertex_values
-from ..shapes.sources import KINDS
 from . import design
 from .limb_scans import border_edges, load_limb, opening, read_scan
 
@@ -250,7 +249,7 @@ def fit_limb(aae, limb, clearance=0.0, kind=None, side=None, progress=lambda sha
 
 
 def _fitted(aae, limb, clearance, kind, side, progress):
-    means = _mean_codes(aae, kind)
+    means = design.mean_codes(aae, kind)
     alignment = align(limb)
     aligned = limb.copy().apply_transform(alignment)
     aae = in_numpy.of(aae)
@@ -284,22 +283,6 @@ def _fitted(aae, limb, clearance, kind, side, progress):
 def _mirrored(mesh):
     """The mirror image of a mesh, y for -y, its normals outwards."""
     return trimesh.Trimesh(mesh.vertices * [1, -1, 1], mesh.faces[:, ::-1], process=False)
-
-
-def _mean_codes(aae, kind):
-    """Mean code of each kind to try, and bounds of its first number, which tells kinds apart."""
-    known = KINDS if design.tells_kinds(aae) else ()
-    if kind not in (None, *known):
-        raise ValueError(
-            f"kind is {kind!r}, but the model has {' and '.join(known) or 'no kinds'}; accepted: "
-            f"{', '.join((*known, 'None'))}"
-        )
-    draws = aae.draw_prior(4096, seed=0)
-    if not known:
-        return [(np.zeros(draws.shape[1]), (-np.inf, np.inf))]
-    shares = softmax(design.kind_logits(aae, draws), axis=1)
-    members = [draws[shares[:, i] > 0.99] for i, name in enumerate(KINDS) if kind in (None, name)]
-    return [(each.mean(axis=0), (each[:, 0].min(), each[:, 0].max())) for each in members]
 
 
 def _best(registrations, progress):

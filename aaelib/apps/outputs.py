@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..models import latent
+from ..metrics import surface_distance
+from ..models import in_numpy, latent, scans
 from ..models.exported import SHIPPED, export_weights
 from ..models.files import load
 from ..models.runs import load_with_card
@@ -13,9 +14,7 @@ from ..shapes.clouds import place
 from ..shapes.sockets import SocketSurface, check_sockets
 from ..shapes.writing import locked, replacing, write_array
 from ..study import figures
-from . import design
-
-_SMOOTHING = 0.1  # of a surface: a decoder's points scatter about it more than a scan's
+from . import completion, design
 
 
 def generate(model, n, folder, seed=0, mesh=None, thickness=4.0, overwrite=False):
@@ -104,7 +103,9 @@ def interpolate(model, a, b, folder, steps=5, mesh=None, thickness=4.0, overwrit
     return _write_shapes(aae, clouds, files, mesh, thickness, overwrite, page)
 
 
-def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048, up=None, unit=None):
+def export(
+    source, path, thickness=4.0, smoothing=design.SMOOTHING, n_points=2048, up=None, unit=None
+):
     """
     Write a socket as a wall to print or as its measures, or a model as its weights.
 
@@ -156,6 +157,48 @@ def export(source, path, thickness=4.0, smoothing=_SMOOTHING, n_points=2048, up=
     return printing.write(surface, path, thickness)
 
 
+def complete(model, source, path, thickness=4.0, up=None, unit=None):
+    """
+    Write the whole socket of a scan, where the scan is: see `completion.complete`.
+
+    Parameters
+    ----------
+    model : str or Path
+        "sockets", or a `.npz` or `.keras` file of a model of sockets.
+    source : str or Path
+        A cloud (`.npy`), a mesh, or the points of a mesh file without faces: of a socket's inner
+        surface, its brim about upwards, parts of it missing or not.
+    path : str or Path
+        As for `export`; measures are those of the upright socket.
+    thickness, up, unit
+        As for `export`.
+
+    Returns
+    -------
+    completion.Completion
+    distance : float
+        Median distance of the scan's points from the socket, mm.
+
+    Raises
+    ------
+    ValueError
+        If a file is of another kind, the points are too few, or the wall cannot be made.
+
+    Warns
+    -----
+    UserWarning
+        If the scan looks as if it were in another unit than mm, upside down or on its side.
+    """
+    printing.checked_path(path, (*printing.FORMATS, ".csv"))
+    aae = in_numpy.load(model)
+    points = place(folders.read_points(Path(source)), up, unit)
+    check_sockets(points[None], [source])
+    found = completion.complete(aae, points, scans.beside(aae, model))
+    printing.write(found.surface, Path(path), thickness, found.motion)
+    placed = found.surface.mesh().apply_transform(found.motion)
+    return found, float(np.median(surface_distance(points, placed)))
+
+
 def _write_shapes(aae, clouds, files, mesh, thickness, overwrite, page=None):
     """Write clouds, their walls, and a page; return the files, and the walls that failed."""
     if mesh:
@@ -182,7 +225,7 @@ def _write_shapes(aae, clouds, files, mesh, thickness, overwrite, page=None):
             if mesh:
                 wall = file.with_suffix(f".{mesh}")
                 try:
-                    surface = SocketSurface.from_points(cloud, smoothing=_SMOOTHING)
+                    surface = SocketSurface.from_points(cloud, smoothing=design.SMOOTHING)
                     written.append(printing.export(surface, wall, thickness))
                 except ValueError as error:
                     refused.append((wall, str(error)))

@@ -58,20 +58,20 @@ def read(path):
     return config, dict(zip(NETWORKS, weights, strict=True))
 
 
-def found(path):
+def found(path, shipped=SHIPPED):
     """
-    Path of a model's file, checked against its sha256 if the model comes with the package.
+    Path of a file of weights, checked against its sha256 if it comes with the package.
 
     Raises a FileNotFoundError or a ValueError that says what to do.
     """
-    file = WEIGHTS / f"{path}.npz" if path in SHIPPED else Path(path)
+    file = WEIGHTS / f"{path}.npz" if path in shipped else Path(path)
     if not file.exists():
         raise FileNotFoundError(
             f"no model at {file}; `make reproduce` trains and saves them, and "
             f"{', '.join(map(repr, SHIPPED))} come with the repository"
         )
     registry = WEIGHTS / "registry.txt"
-    if path in SHIPPED and f"{file.name} {pooch.file_hash(file)}" not in registry.read_text():
+    if path in shipped and f"{file.name} {pooch.file_hash(file)}" not in registry.read_text():
         raise ValueError(
             f"{file} is not the file that {registry} names: its sha256 differs; get it again "
             "from the repository"

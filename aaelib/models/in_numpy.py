@@ -80,9 +80,9 @@ class NumpyAutoencoder(InMillimetres):
 
     def __init__(self, recipe, scale, noise, weights):
         self.recipe, self.scale, self.noise = recipe, float(scale), float(noise)
-        self.encoder = _named(weights["encoder"], _encoder_layers(recipe))
-        self.decoder = _named(weights["decoder"], _decoder_layers(recipe))
-        if self.decoded(self._encode_part(np.zeros((1, 1, 3)))).shape[1:] != (recipe.n_points, 3):
+        self.encoder = named(weights["encoder"], encoder_layers(recipe))
+        self.decoder = named(weights["decoder"], _decoder_layers(recipe))
+        if self.decoded(self.encode_part(np.zeros((1, 1, 3)))).shape[1:] != (recipe.n_points, 3):
             raise ValueError(f"the weights do not decode to {recipe.n_points} points")
 
     def decoded(self, codes):
@@ -106,7 +106,7 @@ class NumpyAutoencoder(InMillimetres):
         parts = max(1, normalized.shape[1] // (self.recipe.encoder_points or normalized.shape[1]))
         used = normalized.shape[1] // parts * parts
         split = (normalized[:, k:used:parts] for k in range(parts))
-        codes = np.mean([self._encode_part(part) for part in split], axis=0)
+        codes = np.mean([self.encode_part(part) for part in split], axis=0)
         if steps:
             for code, cloud, across in zip(codes, normalized, normals(normalized), strict=True):
                 code[:] = self._refine(code, cloud, across, steps)
@@ -117,7 +117,8 @@ class NumpyAutoencoder(InMillimetres):
         linear = self.decoder["linear"]
         return linear.gate_kernel, linear.gate_bias
 
-    def _encode_part(self, points):
+    def encode_part(self, points):
+        """Codes of normalized clouds from one pass over all their points."""
         features, tnets = np.asarray(points, np.float32), self.recipe.tnets
         if tnets:
             features = _transformed(features, self.encoder["input_transform"])
@@ -191,7 +192,7 @@ class NumpyAutoencoder(InMillimetres):
 # Layers ---------------------------------------------------------------------------------------
 
 
-def _encoder_layers(recipe):
+def encoder_layers(recipe):
     """Name and weights of each layer, in the order of `networks.encoder`."""
     layers = [(f"point_{i + 1}", ("kernel", "bias")) for i in range(len(recipe.encoder))]
     if recipe.tnets:
@@ -214,7 +215,7 @@ def _decoder_layers(recipe):
     return layers
 
 
-def _named(arrays, layers):
+def named(arrays, layers):
     """Arrays by layer and name."""
     if len(arrays) != sum(len(names) for _, names in layers):
         raise ValueError(f"{len(arrays)} arrays of weights are not those of the recipe's layers")

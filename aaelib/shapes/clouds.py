@@ -265,16 +265,17 @@ def normalize(points, normalization="dataset", scale=None):
 # Normals ---------------------------------------------------------------------------------------
 
 
-def normals(points, neighbours=12):
+def normals(points, neighbours=12, of=slice(None)):
     """
     Estimate unit normals of clouds, of either sign (Hoppe et al. 1992): (n, n_points, 3) float32.
 
     The normal of a point is that of the plane of least squares through its nearest `neighbours`,
-    itself included, or through all points where there are fewer.
+    itself included, or through all points where there are fewer. `of` picks the points of each
+    cloud whose normals are wanted.
     """
     found = []
     for cloud in np.asarray(points, float):
-        near = cKDTree(cloud).query(cloud, k=min(neighbours, len(cloud)))[1]
+        near = cKDTree(cloud).query(cloud[of], k=min(neighbours, len(cloud)))[1]
         around = cloud[near] - cloud[near].mean(axis=1, keepdims=True)
         # Eigenvalues ascend: the first vector is across the plane.
         found.append(np.linalg.eigh(around.transpose(0, 2, 1) @ around)[1][..., 0])

@@ -283,6 +283,19 @@ def _fault(points, n_points):
     return None
 
 
+def read_points(file, n_points=4096):
+    """
+    Read a scan: the points of an array or of a file without faces, or points on a mesh.
+
+    Returns (k, 3) points, `n_points` evenly spread ones of a mesh. Raises a ValueError that names
+    the file if it is neither.
+    """
+    if file.suffix.lower() == ".npy":
+        return read(file, len(read_array(file)))
+    mesh = meshes.read(file)
+    return resample(mesh, n_points) if len(mesh.faces) else in_single_precision(mesh.vertices)
+
+
 def read_array(file):
     """Read a plain `.npy` array, or raise a ValueError that names the file."""
     try:

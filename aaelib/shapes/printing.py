@@ -21,7 +21,7 @@ _STEPS = 30  # towards the thickness; 5 do for most sockets, 20 in the deepest p
 _RIM_SEGMENTS = 8  # of the half circle; with 6 mm the chords are 0.06 mm inside
 
 
-def export(surface, path, thickness=4.0, formats=FORMATS):
+def export(surface, path, thickness=4.0, formats=FORMATS, motion=None):
     """
     Write a socket as a closed shell to print, in the format of the path's suffix.
 
@@ -36,6 +36,8 @@ def export(surface, path, thickness=4.0, formats=FORMATS):
         Of the wall, mm: above 0, up to 20.
     formats : tuple of str
         Suffixes to accept, of those above.
+    motion : (4, 4) array, optional
+        Of the shell, such as one to the scan that the socket is of.
 
     Returns
     -------
@@ -48,18 +50,20 @@ def export(surface, path, thickness=4.0, formats=FORMATS):
         If the suffix is not accepted, if `thickness` is out of range, or if such a wall would cross
         itself (`thicken`).
     """
-    path = _checked_path(path, formats)
+    path = checked_path(path, formats)
     shell = surface.shell(thickness)
+    if motion is not None:
+        shell.apply_transform(motion)
     with replacing(path) as temporary:
         shell.export(temporary, file_type=path.suffix[1:].lower())
     return path
 
 
-def write(surface, path, thickness):
+def write(surface, path, thickness, motion=None):
     """Write a `SocketSurface` by the path's suffix: its measures (`.csv`), or a closed wall."""
     if path.suffix.lower() == ".csv":
         return export_measurements(surface, path)
-    return export(surface, path, thickness)
+    return export(surface, path, thickness, motion=motion)
 
 
 def export_measurements(surface, path):
@@ -87,7 +91,7 @@ def export_measurements(surface, path):
     ValueError
         If the suffix is not ``.csv``.
     """
-    path = _checked_path(path, (".csv",))
+    path = checked_path(path, (".csv",))
     measures = surface.measure()
     sections = pd.DataFrame(
         {
@@ -148,7 +152,7 @@ def thicken(mesh, brim, thickness):
     return _closed(mesh, outer, np.asarray(brim))
 
 
-def _checked_path(path, suffixes):
+def checked_path(path, suffixes):
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         accepted = ", ".join(suffixes)

@@ -254,13 +254,13 @@ def _fit_shape_model(study, sockets, kind):
     n_points, some = study["shape_model"]["points"], [surfaces[i] for i in chosen]
     path, grids = shape_models_path(study, sockets, kind), [each.vertices for each in some]
     code = digest_of("aaelib.shapes.shape_model")
-    with _made_once(path, [code, grids, shapes.points[chosen], n_points, study.seed]) as is_new:
+    with made_once(path, [code, grids, shapes.points[chosen], n_points, study.seed]) as is_new:
         if is_new:
             transported(some, shapes.points[chosen], n_points, seed=study.seed).save(path)
 
 
 @contextmanager
-def _made_once(path, made_from):
+def made_once(path, made_from):
     """Whether a file is to be made, as it is not there or was made from something else."""
     note, known_by = path.with_suffix(".json"), joblib.hash(made_from)
     is_new = card_of(path).get("fingerprint") != known_by
@@ -307,7 +307,7 @@ def before_training(study, condition):
     path = path_of(study, condition, trained=False)
     settings = training.Settings(seed=study.seed)
     known_by = fingerprint([learnt, validation], recipe, begun, settings, {})
-    with _made_once(path, known_by) as is_new:
+    with made_once(path, known_by) as is_new:
         if is_new:
             aae = begun.begin(learnt.points, recipe, study.seed)
             training.estimate_noise(aae, aae.normalize(validation.points)[0])

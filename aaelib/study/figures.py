@@ -379,16 +379,33 @@ def learning_curve(frame, x, series, y, ylabel, marks):
     marks : dict of str -> float
         Values to compare with, such as the sampling floor: dashed lines with their names.
     """
-    splits = frame.sort_values(x, kind="stable").groupby([series, x], sort=False)[y]
-    data = splits.agg(["mean", "std"]).reset_index()
-    lines = {"x": x, "y": "mean", "error_y": "std", "color": series, "markers": True}
-    figure, _ = _panels(px.line, data, height=300, log_x=True, labels={"mean": ylabel}, **lines)
+    figure = lines(frame, x, y, series, {"mean": ylabel}, log_x=True)
     for mark, value in marks.items():
         note = {"text": mark, "x": 0, "xanchor": "left", "yanchor": "bottom", "font": _TICKS}
         line = {"color": FAINT, "width": 1.3, "dash": "dash"}
         figure.add_hline(value, line=line, annotation=note)
     ticks = np.sort(frame[x].unique())
     return figure.update_xaxes(tickvals=ticks, ticktext=ticks.astype(str))
+
+
+def lines(frame, x, y, series, labels, log_x=False):
+    """
+    Line for each of a series, through means over splits, with their standard deviations.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Rows that share `x` and `series` are splits.
+    x, y, series : str
+        Its columns.
+    labels : dict of str -> str
+        Of the axes: `x`, and "mean" for that of `y`.
+    log_x : bool
+    """
+    splits = frame.sort_values(x, kind="stable").groupby([series, x], sort=False)[y]
+    data = splits.agg(["mean", "std"]).reset_index()
+    drawn = {"x": x, "y": "mean", "error_y": "std", "color": series, "markers": True}
+    return _panels(px.line, data, height=300, log_x=log_x, labels=labels, **drawn)[0]
 
 
 def differences(frame):

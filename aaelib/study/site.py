@@ -269,7 +269,7 @@ def store_weights(run, stored):
     They go from the folder of a run to the one from which `aaelib.models.load` reads them by name.
     """
     for file in sorted(run.glob("[!.]*.npz")):
-        for each in (file, file.with_suffix(".md")):
+        for each in filter(Path.exists, (file, file.with_suffix(".md"))):
             with replacing(stored / each.name) as temporary:
                 shutil.copyfile(each, temporary)
     files = sorted(stored.glob("[!.]*.npz"))

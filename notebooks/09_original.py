@@ -9,7 +9,7 @@
 # ---
 
 # %% [markdown]
-# # 8. The original's own workflow
+# # 9. The original's own workflow
 #
 # Notebooks 2 to 4 ask the paper's question with a small recipe. This one asks it with the paper's own:
 # its architecture (13.8 million parameters, codes of 256 numbers), its losses, three updates in a step
@@ -31,7 +31,7 @@ from aaelib import models, shapes
 from aaelib.study import Study, baselines, conditions, figures, original, tables
 from aaelib.study.conditions import FACTORS, ORIGINAL
 
-study = Study(profile, "08_original")
+study = Study(profile, "09_original")
 sockets, _, split = study.load_sockets()
 corpus = shapes.load_corpus(
     limit=study["corpus"]["limit"], n_per_family=study["corpus"]["n_per_family"], seed=study.seed

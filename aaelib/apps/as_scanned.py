@@ -1,0 +1,320 @@
+"""Scans of unseen sockets, and what each contender makes of them."""
+
+import numpy as np
+import pandas as pd
+import trimesh
+
+from ..metrics import surface_distance
+from ..metrics.inference import bootstrap
+from ..models import in_numpy, scan_training
+from ..models.code import digest_of
+from ..models.files import load
+from ..models.runs import card_of
+from ..models.scans import ScanEncoder
+from ..shapes.scanning import Spoiling, scan
+from ..shapes.sockets import SocketSurface
+from ..study import cards, conditions, figures
+from ..study.evaluation import once
+from ..study.side_by_side import side_by_side
+from . import design
+from .completion import (
+    FROM_MEANS,
+    FROM_READ,
+    THOROUGH,
+    Linear,
+    as_read,
+    from_means,
+    ranked,
+    search,
+    turned,
+)
+
+# How the scans are spoilt, by the share of the wall that is missing.
+CASES = {
+    0.0: Spoiling(uneven=False, n_points=4096),
+    0.1: Spoiling(0.1, 0.5, 0.01, 2048),
+    0.2: Spoiling(0.2, 0.75, 0.02, 1536),
+    0.3: Spoiling(0.3, 1.0, 0.03, 1024),
+    0.4: Spoiling(0.4, 2.0, 0.05, 512),
+}
+FAILURE = 5.0  # mm of mean two-way distance
+NEAREST, ONE_PASS = "nearest training socket", "network, one pass"
+LINEAR, LINEAR_LONG = "linear, as long", "linear, without limit"
+REFINED, FROM_MEAN = "network, refined", "network, from means"
+SHOWN = NEAREST, LINEAR, LINEAR_LONG, ONE_PASS, REFINED  # in the gallery
+
+_TRIED = 10  # training sockets that are moved to the scan, of those that are nearest at first
+_DENSE = 8192  # points of a socket of which a scan is drawn
+
+
+def scan_encoders(study):
+    """Train the encoder of scans of each split's best model, or find it trained."""
+    tasks = [(each,) for each in study.splits()]
+    side_by_side(_scan_encoder, tasks, [1.0] * len(tasks), "encoders of scans")
+
+
+def scan_encoder_path(study):
+    """The file of a split's encoder of scans."""
+    return study.model_path(f"scans_{study.seed}").with_suffix(".npz")
+
+
+def _scan_encoder(study):
+    path, of = scan_encoder_path(study), _model_path(study)
+    made_from = card_of(of)["fingerprint"], study["as_scanned"]["steps"]
+    with conditions.made_once(path, [digest_of(scan_training.__name__), *made_from]) as is_new:
+        if is_new:
+            points = _training_clouds(study)
+            steps = study["as_scanned"]["steps"]
+            scan_training.train(load(of), points, steps, study.seed).save(path)
+
+
+def _training_clouds(study):
+    """(n, n_points, 3), mm, of the sockets that the split's best model has learnt from."""
+    return study.load_sockets()[0].points[conditions.socket_sets(study)["training"]]
+
+
+def _model_path(study):
+    return conditions.path_of(study, conditions.CONDITIONS[conditions.BEST])
+
+
+class Contenders:
+    """
+    All that can complete a scan, as a split of the study has it.
+
+    Attributes
+    ----------
+    by_name : dict of str to function
+        Of a scan (n, 3), mm, to the `completion.Start` that was found, and the steps taken.
+    """
+
+    def __init__(self, study):
+        self.aae = in_numpy.of(load(_model_path(study)))
+        self.scans = ScanEncoder.load(self.aae, scan_encoder_path(study))
+        clouds = _training_clouds(study)
+        clouds = clouds - clouds.mean(axis=1, keepdims=True)
+        self.known = [Linear(cloud) for cloud in clouds]
+        models = conditions.load_shape_models(study, "training").values()
+        size = self.aae.recipe.code_size
+        self.linear = [Linear.of(model, size) for model in models]
+        self.by_name = {
+            NEAREST: self._nearest,
+            LINEAR: lambda points: search(points, self._linear(points, 8), FROM_MEANS),
+            LINEAR_LONG: lambda points: search(points, self._linear(points, 16), THOROUGH),
+            ONE_PASS: lambda points: (as_read(self.aae, points, self.scans)[0], 0),
+            REFINED: lambda points: search(
+                points, as_read(self.aae, points, self.scans), FROM_READ
+            ),
+            FROM_MEAN: lambda points: search(points, from_means(self.aae, points), FROM_MEANS),
+        }
+
+    def _linear(self, points, n_turns):
+        """Starts at the mean of each kind."""
+        return [s for each in self.linear for s in turned(points, each, each.middle, n_turns)]
+
+    def _nearest(self, points):
+        starts = [s for each in self.known for s in turned(points, each, each.middle)]
+        return search(points, ranked(points, starts)[:_TRIED], FROM_MEANS)
+
+
+class Truth:
+    """
+    An unseen socket that is scanned.
+
+    Parameters
+    ----------
+    surface : SocketSurface
+        Upright, of a right leg.
+
+    Attributes
+    ----------
+    mesh : trimesh.Trimesh
+    points : numpy.ndarray
+        (8192, 3), evenly spread on it, their centroid at the origin, mm.
+    """
+
+    def __init__(self, surface):
+        self.mesh = surface.mesh()
+        self.points = trimesh.sample.sample_surface(self.mesh, _DENSE, seed=0)[0]
+        middle = self.points.mean(axis=0)
+        self.mesh.apply_translation(-middle)
+        self.points -= middle
+
+    def scan(self, how, seed):
+        """A `scanning.Scanned` of it."""
+        return scan(self.points, how, np.random.default_rng(seed))
+
+    def errors(self, scanned, start):
+        """
+        Distances of a completed socket from the true one, mm.
+
+        Returns the mean and the 95th percentile of the distances of evenly spread points of either
+        socket from the other, and the mean of those of the part of the true one that was missing
+        (NaN if nothing was).
+        """
+        surface = SocketSurface.from_points(start.cloud, smoothing=design.SMOOTHING)
+        made = surface.mesh().apply_transform(np.linalg.inv(scanned.motion) @ start.motion)
+        there = surface_distance(self.points[::4], made)
+        points = trimesh.sample.sample_surface(made, len(there), seed=0)[0]
+        both = np.concatenate([there, surface_distance(points, self.mesh)])
+        missing = there[scanned.missing[::4]]
+        return both.mean(), np.quantile(both, 0.95), missing.mean() if len(missing) else np.nan
+
+
+def tested(study):
+    """The surfaces of the test sockets that are scanned, as many as the profile says."""
+    _, surfaces, split = study.load_sockets()
+    some = np.linspace(0, len(split["test"]) - 1, study["as_scanned"]["sockets"]).astype(int)
+    return [surfaces[i] for i in split["test"][some]]
+
+
+def evaluate(study):
+    """
+    Complete scans of unseen sockets by every contender, in each split.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each scan and contender: "split", "socket", "missing" (a key of `CASES`),
+        "contender"; "mean_mm", "p95_mm", "missing_mm" (`Truth.errors`); "failed", whether the first
+        is more than 5 mm; "steps" of the search.
+    """
+    tasks = [(each, missing) for each in study.splits() for missing in CASES]
+    found = side_by_side(_evaluated, tasks, [1.0] * len(tasks), "scans")
+    rows = []
+    for (each, missing), values in zip(tasks, found, strict=True):
+        for socket, name in np.ndindex(values["errors"].shape[:2]):
+            contender = str(values["contenders"][name])
+            row = dict(zip(_COLUMNS, values["errors"][socket, name].tolist(), strict=True))
+            about = {"split": each.seed, "socket": socket, "missing": missing}
+            rows.append(about | {"contender": contender} | row)
+    frame = pd.DataFrame(rows)
+    return frame.assign(failed=frame.mean_mm > FAILURE)
+
+
+_COLUMNS = "mean_mm", "p95_mm", "missing_mm", "steps"
+
+
+def _evaluated(study, missing):
+    """Errors and steps (n_sockets, n_contenders, 4) of a case, or what an earlier call found."""
+    surfaces = tested(study)
+    file = study.model_path(f"as_scanned_{missing:.0%}_{study.seed}").with_suffix(".evaluation.npz")
+    encoder = scan_encoder_path(study)
+    made_from = [card_of(path)["fingerprint"] for path in (_model_path(study), encoder)]
+    key = [digest_of(__name__), made_from, [each.vertices for each in surfaces], CASES[missing]]
+
+    def measured():
+        contenders, errors = Contenders(study), []
+        for i, surface in enumerate(surfaces):
+            truth = Truth(surface)
+            scanned = truth.scan(CASES[missing], (study.seed, i))
+            made = [each(scanned.points) for each in contenders.by_name.values()]
+            errors.append([(*truth.errors(scanned, start), steps) for start, steps in made])
+        return {"errors": np.array(errors), "contenders": np.array(list(contenders.by_name))}
+
+    return once(file, key, measured)
+
+
+def table(frame):
+    """
+    Mean errors of each contender, a row for each case and contender, with spread over splits.
+
+    Columns as of `evaluate`, "failed" the share, each with "_sd" over the splits beside it.
+    """
+    numbers = [*_COLUMNS, "failed"]
+    by_split = frame.groupby(["missing", "contender", "split"], sort=False)[numbers].mean()
+    grouped = by_split.groupby(level=["missing", "contender"], sort=False)
+    means, spreads = grouped.mean(), grouped.std().add_suffix("_sd")
+    ordered = [name for each in numbers for name in (each, f"{each}_sd")]
+    found = means.join(spreads)[ordered].drop(columns="steps_sd")
+    return found.set_index(found.index.map(lambda each: f"{each[0]:.0%} missing, {each[1]}"))
+
+
+def ratio(frame, contender, other, missing):
+    """
+    How many times the mean error of `other` that of `contender` is, with a 95 % interval.
+
+    Errors of the same scans are compared as logarithms, whose mean difference is bootstrapped over
+    splits and scans together (`inference.bootstrap`): a ratio of geometric means.
+    """
+    rows = frame[frame.missing == missing].set_index(["contender", "split", "socket"]).mean_mm
+    logs = [np.log(rows[name].unstack("socket").to_numpy()) for name in (contender, other)]
+    found = bootstrap(logs[0] - logs[1])
+    return tuple(np.exp([found.mean, found.low, found.high]))
+
+
+def curves(frame):
+    """Figure of the mean error against the share that is missing, a line for each contender."""
+    shown = frame.assign(missing=100 * frame.missing)
+    by_split = shown.groupby(["missing", "contender", "split"], sort=False).mean_mm.mean()
+    labels = {"missing": "missing part of the wall, %", "mean": "two-way distance, mm"}
+    return figures.lines(by_split.reset_index(), "missing", "mean_mm", "contender", labels)
+
+
+def gallery(study, missing=0.3):
+    """
+    Figure of five scans of the first split, and what each contender makes of them.
+
+    Points are coloured by their distance from the true surface, mm.
+    """
+    surfaces = tested(study)
+    some = np.linspace(0, len(surfaces) - 1, 5).astype(int)
+    made, truths = Contenders(study), [Truth(surfaces[i]) for i in some]
+    pairs = zip(truths, some, strict=True)
+    scans = [truth.scan(CASES[missing], (study.seed, int(i))) for truth, i in pairs]
+    clouds, titles = [each.points for each in scans], ["scan"] * len(some)
+    for name in SHOWN:
+        found = [made.by_name[name](each.points)[0] for each in scans]
+        clouds += [f.cloud @ f.motion[:3, :3].T + f.motion[:3, 3] for f in found]
+        titles += [name] * len(some)
+    away = []
+    for i, cloud in enumerate(clouds):
+        which = i % len(some)
+        true = truths[which].mesh.copy().apply_transform(scans[which].motion)
+        away.append(surface_distance(cloud, true))
+    return figures.cloud_gallery(clouds, titles, len(some), away, "mm", (0, FAILURE))
+
+
+def sentences(frame):
+    """When to use which, in four sentences made from what `evaluate` found."""
+    means = frame.groupby(["missing", "contender"])[["mean_mm", "failed", "steps"]].mean()
+    error = {name: f"{means.mean_mm[0.3, name]:.2f} mm" for name in means.loc[0.3].index}
+    failed = {name: f"{means.failed[0.3, name]:.0%}" for name in error}
+    steps = {name: f"{means.steps[0.3, name]:.0f}" for name in error}
+    same, long, whole, start = (
+        _verdict(frame, *pair)
+        for pair in (
+            (REFINED, LINEAR, 0.3),
+            (REFINED, LINEAR_LONG, 0.3),
+            (REFINED, LINEAR_LONG, 0.0),
+            (FROM_MEAN, LINEAR, 0.3),
+        )
+    )
+    return (
+        "**What is the autoencoder for?** Scans that are tilted, noisy, of either leg and partly "
+        f"missing: with 30 % missing, the search from what its encoder reads ends {error[REFINED]} "
+        f"from the true socket ({failed[REFINED]} failures), that of linear shape models in as "
+        f"much time {error[LINEAR]} ({failed[LINEAR]}): {same}.",
+        f"With as much time as they can use, in {steps[LINEAR_LONG]} steps instead of "
+        f"{steps[REFINED]}, the linear models end at {error[LINEAR_LONG]} ({failed[LINEAR_LONG]} "
+        f"failures): {long}; with nothing missing, {whole}.",
+        f"Searched from the means as well, the network's decoder ends at {error[FROM_MEAN]}, the "
+        f"linear models at {error[LINEAR]}: {start}. It began as these models, so what the network "
+        "has learnt is mainly where to start.",
+        f"The encoder alone, without a search, is {error[ONE_PASS]} off, and the nearest training "
+        f"socket, which needs no model, {error[NEAREST]} ({failed[NEAREST]} failures).",
+    )
+
+
+def _verdict(frame, contender, other, missing):
+    times, low, high = ratio(frame, contender, other, missing)
+    nearer = "neither is shown to be nearer"
+    if low > 1 or high < 1:
+        nearer = f"the {'network' if high < 1 else 'linear model'} is nearer"
+    return f"{nearer} (the network's error is {times:.2f} times theirs, {low:.2f} to {high:.2f})"
+
+
+def export(study):
+    """Write the encoder of scans of the first split's model to take away, beside that model."""
+    aae = in_numpy.load(cards.weights_path(study, "sockets"))
+    read = ScanEncoder.load(aae, scan_encoder_path(study))
+    read.save(cards.weights_path(study, "sockets-scans"))

@@ -1,0 +1,298 @@
+"""The whole socket of a scan: a code and a place that agree with the scan's points."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+from threadpoolctl import threadpool_limits
+
+from ..models import in_numpy
+from ..models.recipes import ANY_DIRECTION
+from ..shapes.clouds import as_points, normals
+from ..shapes.scanning import positions
+from ..shapes.sockets import MIN_POINTS, SocketSurface
+from . import design
+
+_PRIOR = 0.01  # mm^2 of mean squared distance that one standard deviation of a code costs
+_PROBE, _DAMPING = 0.05, 1e-3  # of differences, prior's standard deviations; of the first step
+_COARSE, _FINE = 256, 1024  # points of a scan that are looked at
+_FINAL = (8.0, 4), (4.0, 4)  # reach, mm, beyond which points hardly count, and steps
+_FAR = 25.0  # mm, at which a rank no longer asks how far
+
+# What a search does before, with few points: reach, steps from each start, starts that go on.
+FROM_MEANS = (25.0, 4, 8), (8.0, 4, 3)
+FROM_READ = (8.0, 3, 4), (8.0, 3, 1)
+THOROUGH = (25.0, 4, 24), (8.0, 4, 6)
+
+
+class Linear:
+    """
+    A linear shape model as a decoder of clouds, mm; with no modes a single cloud.
+
+    Parameters
+    ----------
+    mean : (n_points, 3) array
+    modes : (n_modes, n_points, 3) array
+        By one standard deviation.
+    """
+
+    def __init__(self, mean, modes=()):
+        self.mean, self.modes = mean, np.reshape(modes, (-1, *np.shape(mean)))
+
+    @classmethod
+    def of(cls, shape_model, n_modes):
+        """Of a `ShapeModel`'s first modes, its clouds centred as decoded ones are."""
+        mean, modes = (each[0] for each in shape_model.point_basis(n_patterns=1))
+        modes = modes[:n_modes]
+        return cls(mean - mean.mean(axis=0), modes - modes.mean(axis=1, keepdims=True))
+
+    @property
+    def middle(self):
+        """The mean's code."""
+        return np.zeros(len(self.modes))
+
+    def decode(self, codes):
+        return self.mean + np.tensordot(codes, self.modes, 1)
+
+
+@dataclass(frozen=True)
+class Start:
+    """
+    Where a search begins.
+
+    Attributes
+    ----------
+    decoder : NumpyAutoencoder or Linear
+    code, center : numpy.ndarray
+        (code_size,); the second is the prior's mean.
+    motion : numpy.ndarray
+        (4, 4), from the decoded socket to the scan; a reflection for a left leg's.
+    bounds : tuple of float
+        Of the code's first number, which may tell kinds apart.
+    std : float
+        Standard deviation of the prior on each number.
+    """
+
+    decoder: object
+    code: np.ndarray
+    center: np.ndarray
+    motion: np.ndarray
+    bounds: tuple = (-np.inf, np.inf)
+    std: float = 1.0
+
+    @property
+    def cloud(self):
+        """What is decoded, (n_points, 3)."""
+        return self.decoder.decode(self.code[None])[0]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """
+    The whole socket of a scan, see `complete`.
+
+    Attributes
+    ----------
+    code : numpy.ndarray
+        (code_size,) float32; of the right leg's socket, whose mirror image a left leg's is.
+    kind, side : str
+        "TT", "TF" or "" if the model does not tell kinds; "right" or "left".
+    surface : SocketSurface
+        The right leg's socket, upright at the origin, mm.
+    motion : numpy.ndarray
+        (4, 4), from there to the scan; a reflection for a left leg's.
+    """
+
+    code: np.ndarray
+    kind: str
+    side: str
+    surface: SocketSurface
+    motion: np.ndarray
+
+    def placed(self, mesh):
+        """A mesh around `surface`, such as its `shell`, where the scan is."""
+        return mesh.copy().apply_transform(self.motion)
+
+
+def complete(aae, points, scans=None):
+    """
+    Find the whole socket of a scan that may be noisy, tilted, cut off or of either leg.
+
+    The most plausible code and the place are sought together (`search`), so that the socket is near
+    the points that are there; what is missing is as the model's prior has it. With an encoder of
+    scans the search starts at what that reads, otherwise at the mean of each kind, in many turns.
+
+    Parameters
+    ----------
+    aae : AdversarialAutoencoder or NumpyAutoencoder
+        With "dataset" normalization.
+    points : (n, 3) array
+        100 or more of the socket's inner surface, mm; its brim about upwards.
+    scans : ScanEncoder, optional
+        Of this model.
+
+    Returns
+    -------
+    Completion
+
+    Raises
+    ------
+    ValueError
+        If the points are too few or not finite, or the model's sockets have no size.
+    """
+    design.check_has_size(aae)
+    points = as_points(points, "the scan", ndim=2)
+    if len(points) < MIN_POINTS:
+        raise ValueError(f"the scan has {len(points)} points; {MIN_POINTS} or more are needed")
+    aae = in_numpy.of(aae)
+    if scans:
+        found, _ = search(points, as_read(aae, points, scans), FROM_READ)
+    else:
+        found, _ = search(points, from_means(aae, points), FROM_MEANS)
+    return completion_of(aae, found)
+
+
+def as_read(aae, points, scans):
+    """The `Start`s at what a `ScanEncoder` reads in a scan, the nearest to it first."""
+    kinds, starts = design.mean_codes(aae), []
+    for code, motion in zip(*scans.read(points), strict=True):
+        which = design.kind_logits(aae, code[None])[0].argmax() if len(kinds) > 1 else 0
+        starts.append(Start(aae, code, kinds[which][0], motion, kinds[which][1], scans.std))
+    return ranked(points, starts)
+
+
+def from_means(aae, points):
+    """Starts at the mean of each kind that a model knows, of either leg, in each turn."""
+    return [
+        start
+        for mean, bounds in design.mean_codes(aae)
+        for start in turned(points, aae, mean, bounds=bounds, std=aae.recipe.prior_std)
+    ]
+
+
+def completion_of(aae, start):
+    """The `Completion` of a model's code and motion."""
+    code = start.code.astype(np.float32)
+    side = "left" if np.linalg.det(start.motion[:3, :3]) < 0 else "right"
+    surface = design.decoded_surface(aae, code)
+    return Completion(code, str(design.kinds_of(aae, code[None])[0]), side, surface, start.motion)
+
+
+def turned(points, decoder, code, n_turns=8, **others):
+    """Starts at a code for a scan (n, 3) that is about upright, see `scanning.positions`."""
+    motions = np.tile(np.eye(4), (2 * n_turns, 1, 1))
+    motions[:, :3, :3] = positions(n_turns)
+    motions[:, :3, 3] = np.median(points, axis=0)
+    return [Start(decoder, code, code, motion, **others) for motion in motions]
+
+
+def ranked(points, starts):
+    """Starts by how near a scan's points are to what they decode, the nearest first."""
+    points = _thinned(points, _COARSE // 2)
+    trees = {(id(each.decoder), each.code.tobytes()): each for each in starts}
+    trees = {key: cKDTree(each.cloud) for key, each in trees.items()}
+
+    def distance(start):
+        there = (points - start.motion[:3, 3]) @ start.motion[:3, :3]
+        away = trees[id(start.decoder), start.code.tobytes()].query(there)[0]
+        return np.minimum(away, _FAR).sum()
+
+    return sorted(starts, key=distance)
+
+
+def search(points, starts, stages):
+    """
+    Find the code and the place of the socket that a scan is of.
+
+    Parameters
+    ----------
+    points : (n, 3) array
+        mm.
+    starts : sequence of Start
+    stages : sequence of (float, int, int)
+        Such as `FROM_MEANS`: after each, so many of the best starts go on.
+
+    Returns
+    -------
+    Start
+        With the code and the motion that were found.
+    n_steps : int
+        Steps that were taken with all points; four with a quarter of them count as one.
+    """
+    n_steps = 0
+    with threadpool_limits(1):  # matrices are small: threads would wait for each other
+        for reach, steps, kept in stages:
+            n_steps += len(starts) * steps * _COARSE / _FINE
+            looked = [_descend(points, start, steps, reach, _COARSE) for start in starts]
+            starts = [start for start, _ in sorted(looked, key=lambda pair: pair[1])[:kept]]
+        found = []
+        for start in starts:
+            for reach, steps in _FINAL:
+                start, energy = _descend(points, start, steps, reach, _FINE)
+                n_steps += steps
+            found.append((start, energy))
+    return min(found, key=lambda pair: pair[1])[0], round(n_steps)
+
+
+def _thinned(points, n):
+    return np.asarray(points, float)[:: max(1, len(points) // n)]
+
+
+def _descend(points, start, n_steps, reach, n_points):
+    """
+    Steps of Levenberg and Marquardt; the `Start` that they lead to, and its energy.
+
+    The distance d of a point of the scan from the nearest decoded one counts across the wall, and a
+    little in any direction, as r^2 d^2 / (r^2 + d^2) (Geman and McClure 1987): strays, beyond the
+    reach r, hardly count. How far decoded points are from the scan does not count, since parts of
+    it may be missing: there the prior decides.
+    """
+    points, damping, least = _thinned(points, n_points), _DAMPING, np.inf
+    now = start
+    for _ in range(n_steps + 1):
+        energy, *derivatives = _linearized(points, now, reach)
+        if energy < least:
+            best, least, (slope, curvature) = now, energy, derivatives
+            damping = max(0.3 * damping, 1e-6)
+        else:
+            damping = min(5 * damping, 1e3)
+        system = curvature + damping * np.diag(np.diag(curvature) + 1e-9)
+        now = _moved(best, -np.linalg.solve(system, slope))
+    return best, least
+
+
+def _moved(start, step):
+    """A start with its code, its direction and its place moved by a step (code_size + 6,)."""
+    k, motion = len(start.code), start.motion.copy()
+    code = start.code + start.std * step[:k]
+    code[:1] = np.clip(code[:1], *start.bounds)
+    motion[:3, 3] += motion[:3, :3] @ step[k + 3 :]
+    motion[:3, :3] = motion[:3, :3] @ Rotation.from_rotvec(step[k : k + 3]).as_matrix()
+    return replace(start, code=code, motion=motion)
+
+
+def _linearized(points, start, reach):
+    """Energy, half its gradient (code_size + 6,) and half its Hessian, by Gauss and Newton."""
+    k, std = len(start.code), start.std
+    probes = start.decoder.decode(np.vstack([start.code, start.code + _PROBE * std * np.eye(k)]))
+    cloud, slopes = probes[0].astype(float), np.moveaxis(probes[1:] - probes[0], 0, -1) / _PROBE
+    points = (points - start.motion[:3, 3]) @ start.motion[:3, :3]
+    nearest = cKDTree(cloud).query(points)[1]
+    used, place = np.unique(nearest, return_inverse=True)
+    across = normals(cloud[None], of=used)[0, place].astype(float)
+    ways, n = points - cloud[nearest], len(points)
+    turns = -np.cross(np.eye(3), points[:, None]).transpose(0, 2, 1)
+    moves = [-slopes[nearest], turns, np.broadcast_to(-np.eye(3), (n, 3, 3))]
+    rows = np.concatenate([ways[..., None], *moves], axis=2)
+    along = np.einsum("px,pxk->pk", across, rows)
+    squares = along[:, 0] ** 2 + ANY_DIRECTION * (ways**2).sum(axis=1)
+    shares = reach**2 / (reach**2 + squares)
+    weights = shares**2 / n
+    rows = (np.sqrt(ANY_DIRECTION * weights)[:, None, None] * rows).reshape(3 * n, -1)
+    system = (weights[:, None] * along).T @ along + rows.T @ rows
+    away = (start.code - start.center) / std
+    slope, curvature = system[1:, 0], system[1:, 1:]
+    slope[:k] += _PRIOR * away
+    curvature[:k, :k] += _PRIOR * np.eye(k)
+    return np.mean(squares * shares) + _PRIOR * away @ away, slope, curvature
