@@ -40,7 +40,7 @@ study.load_sockets()
 # to 30 mm, with a hole or the brim cut off (up to 40 % of the wall), noise of up to 2 mm and up to 5 %
 # stray points. It learns to give the code and the place, so that the decoded socket is where the true
 # one is. To read a scan, it looks at it in 16 positions: 8 turns about the long axis, as it is and as
-# its mirror image.
+# its mirror image. A code that is read is not sure of the kind, so both kinds are tried.
 
 # %%
 as_scanned.scan_encoders(study)
@@ -54,11 +54,12 @@ as_scanned.export(study)
 # - The *linear* shape models of notebook 1, one for each kind, with as many numbers as a code. Weights
 #   and place are sought together: each point of the scan draws the nearest point of the socket, and
 #   stray points hardly count. The search starts at the mean of either kind in 16 positions, and the best
-#   go on. *As long*: as many steps as take as long as the network's. *Without limit*: from 64 positions,
-#   with more that go on; still more do not help.
-# - The *network*: the position in which what the encoder reads is nearest to the scan (*one pass*), or
-#   the same search as above on the decoder, from all 16 (*refined*). *From means*: the search of the
-#   linear models, on the decoder. It tells what is due to the start.
+#   go on. *As long*: it takes as long as that of the network. *Many starts*: in each position at three
+#   sizes, with twice the steps and six times as many that go on; on validation sockets still more
+#   starts did not help.
+# - The *network*: what the encoder reads in the position in which that is nearest to the scan (*one
+#   pass*), or the same search as above, on the decoder, from the 16 nearest readings (*refined*). *From
+#   means*: the search of the linear models, on the decoder. It tells what is due to the start.
 #
 # All searches minimize the same distance, with the same weight of the prior. Steps, reach and weight
 # were chosen on validation sockets of the first split.
@@ -95,7 +96,9 @@ study.figure(
 study.figure(
     "F12_completed_scans",
     as_scanned.gallery(study),
-    "Five scans (top) and what contenders make of them: " + ", ".join(as_scanned.SHOWN) + ", from top "
+    "Five scans (top) and what contenders make of them: "
+    + ", ".join(as_scanned.SHOWN)
+    + ", from top "
     "to bottom. Colour: distance from the true surface, mm.",
 )
 

@@ -268,9 +268,22 @@ def test_what_cannot_be_had_is_said_and_nothing_moves(page):
     np.testing.assert_array_equal(shown(page), before)
 
 
-def upload(page, name, content):
+def upload(page, name, content, to="limb"):
     file = {"name": name, "content": content, "type": "", "size": len(content)}
-    page.limb.value = [file | {"last_modified": datetime.now()}]
+    getattr(page, to).value = [file | {"last_modified": datetime.now()}]
+
+
+def test_the_scan_of_a_socket_becomes_a_whole_one_of_its_leg(page):
+    whole = page.position.surface.mirrored().mesh()
+    cut = whole.slice_plane([0, 0, whole.vertices[:, 2].max() - 40], [0, 0, -1])
+    cut.apply_transform(trimesh.transformations.rotation_matrix(0.2, [1, 0, 0]))
+    upload(page, "cut.stl", trimesh.exchange.stl.export_stl(cut), "scanned")
+    assert "left leg); it is A now" in page.message.value
+    assert page.position.left
+    assert limb_trace(page) is not None
+    assert np.ptp(shown(page)[:, 2]) == pytest.approx(np.ptp(whole.vertices[:, 2]), abs=8)
+    upload(page, "small.stl", trimesh.exchange.stl.export_stl(cut.apply_scale(0.001)), "scanned")
+    assert "--unit m" in page.message.value
 
 
 def limb_trace(page):

@@ -1,6 +1,7 @@
 """The whole socket of a scan: a code and a place that agree with the scan's points."""
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -11,19 +12,21 @@ from ..models import in_numpy
 from ..models.recipes import ANY_DIRECTION
 from ..shapes.clouds import as_points, normals
 from ..shapes.scanning import positions
-from ..shapes.sockets import MIN_POINTS, SocketSurface
+from ..shapes.sockets import MIN_POINTS, SIZES, SocketSurface, unit_hint
 from . import design
 
 _PRIOR = 0.01  # mm^2 of mean squared distance that one standard deviation of a code costs
 _PROBE, _DAMPING = 0.05, 1e-3  # of differences, prior's standard deviations; of the first step
 _COARSE, _FINE = 256, 1024  # points of a scan that are looked at
 _FINAL = (8.0, 4), (4.0, 4)  # reach, mm, beyond which points hardly count, and steps
+_WITHOUT_STRAYS = 0.02, 0.98  # between these quantiles
+_READ = 16  # of the starts that are read go into a search
 _FAR = 25.0  # mm, at which a rank no longer asks how far
 
 # What a search does before, with few points: reach, steps from each start, starts that go on.
 FROM_MEANS = (25.0, 4, 8), (8.0, 4, 3)
-FROM_READ = (8.0, 3, 4), (8.0, 3, 1)
-THOROUGH = (25.0, 4, 24), (8.0, 4, 6)
+FROM_READ = (25.0, 2, 8), (8.0, 3, 1)
+THOROUGH = (25.0, 8, 48), (8.0, 8, 12)
 
 
 class Linear:
@@ -51,6 +54,10 @@ class Linear:
     def middle(self):
         """The mean's code."""
         return np.zeros(len(self.modes))
+
+    def of_points(self, indices):
+        """The same, whose clouds have these points alone."""
+        return Linear(self.mean[indices], self.modes[:, indices])
 
     def decode(self, codes):
         return self.mean + np.tensordot(codes, self.modes, 1)
@@ -85,6 +92,11 @@ class Start:
     def cloud(self):
         """What is decoded, (n_points, 3)."""
         return self.decoder.decode(self.code[None])[0]
+
+    @property
+    def is_left(self):
+        """Whether the scan would be of a left leg."""
+        return bool(np.linalg.det(self.motion[:3, :3]) < 0)
 
 
 @dataclass(frozen=True)
@@ -139,27 +151,38 @@ def complete(aae, points, scans=None):
     Raises
     ------
     ValueError
-        If the points are too few or not finite, or the model's sockets have no size.
+        If the points are too few, not finite or not in mm, or the model's sockets have no size.
     """
     design.check_has_size(aae)
     points = as_points(points, "the scan", ndim=2)
     if len(points) < MIN_POINTS:
         raise ValueError(f"the scan has {len(points)} points; {MIN_POINTS} or more are needed")
+    size = np.ptp(np.quantile(points, _WITHOUT_STRAYS, axis=0), axis=0).max()
+    if not SIZES[0] / 2 <= size <= 2 * SIZES[1]:
+        raise ValueError(f"the scan: {unit_hint(size)}")
     aae = in_numpy.of(aae)
     if scans:
         found, _ = search(points, as_read(aae, points, scans), FROM_READ)
     else:
         found, _ = search(points, from_means(aae, points), FROM_MEANS)
-    return completion_of(aae, found)
+    code, side = found.code.astype(np.float32), ("right", "left")[found.is_left]
+    kind = str(design.kinds_of(aae, code[None])[0])
+    return Completion(code, kind, side, design.decoded_surface(aae, code), found.motion)
 
 
 def as_read(aae, points, scans):
-    """The `Start`s at what a `ScanEncoder` reads in a scan, the nearest to it first."""
+    """
+    The `Start`s at what a `ScanEncoder` reads in a scan: the nearest to it, the nearest first.
+
+    A code that is read is not sure of the kind: each kind is tried.
+    """
     kinds, starts = design.mean_codes(aae), []
-    for code, motion in zip(*scans.read(points), strict=True):
-        which = design.kind_logits(aae, code[None])[0].argmax() if len(kinds) > 1 else 0
-        starts.append(Start(aae, code, kinds[which][0], motion, kinds[which][1], scans.std))
-    return ranked(points, starts)
+    for (code, motion), (center, bounds) in product(zip(*scans.read(points), strict=True), kinds):
+        code = code.copy()
+        if not bounds[0] <= code[0] <= bounds[1]:
+            code[0] = center[0]
+        starts.append(Start(aae, code, center, motion, bounds, scans.std))
+    return ranked(points, starts)[:_READ]
 
 
 def from_means(aae, points):
@@ -169,14 +192,6 @@ def from_means(aae, points):
         for mean, bounds in design.mean_codes(aae)
         for start in turned(points, aae, mean, bounds=bounds, std=aae.recipe.prior_std)
     ]
-
-
-def completion_of(aae, start):
-    """The `Completion` of a model's code and motion."""
-    code = start.code.astype(np.float32)
-    side = "left" if np.linalg.det(start.motion[:3, :3]) < 0 else "right"
-    surface = design.decoded_surface(aae, code)
-    return Completion(code, str(design.kinds_of(aae, code[None])[0]), side, surface, start.motion)
 
 
 def turned(points, decoder, code, n_turns=8, **others):
@@ -221,13 +236,17 @@ def search(points, starts, stages):
         Steps that were taken with all points; four with a quarter of them count as one.
     """
     n_steps = 0
+    whole = {id(each.decoder): each.decoder for each in starts}
+    few = {key: each.of_points(slice(None, None, _FINE // _COARSE)) for key, each in whole.items()}
+    begun = [(replace(each, decoder=few[id(each.decoder)]), id(each.decoder)) for each in starts]
     with threadpool_limits(1):  # matrices are small: threads would wait for each other
         for reach, steps, kept in stages:
-            n_steps += len(starts) * steps * _COARSE / _FINE
-            looked = [_descend(points, start, steps, reach, _COARSE) for start in starts]
-            starts = [start for start, _ in sorted(looked, key=lambda pair: pair[1])[:kept]]
+            n_steps += len(begun) * steps * _COARSE / _FINE
+            looked = [(*_descend(points, each, steps, reach, _COARSE), key) for each, key in begun]
+            begun = [(each, key) for each, _, key in sorted(looked, key=lambda t: t[1])[:kept]]
         found = []
-        for start in starts:
+        for start, key in begun:
+            start = replace(start, decoder=whole[key])
             for reach, steps in _FINAL:
                 start, energy = _descend(points, start, steps, reach, _FINE)
                 n_steps += steps

@@ -4,7 +4,7 @@ import asyncio
 import html
 import json
 import sys
-from contextlib import chdir
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -23,12 +23,12 @@ from scipy.spatial import KDTree
 from scipy.stats import chi2
 from tabulate import tabulate
 
-from ..models import in_numpy
-from ..shapes import meshes, printing, sources
+from ..models import in_numpy, scans
+from ..shapes import folders, meshes, printing, sources
 from ..shapes.places import published_folders
 from ..shapes.sockets import SocketSurface, vertex_values
 from ..study import figures
-from . import design, limb_scans, limbs, posterior
+from . import completion, design, limb_scans, limbs, posterior
 from .messages import HINT, PLAUSIBLE, WELCOME, reporting
 
 HEAT_MM = 10.0  # ends of the heat map's scale
@@ -48,6 +48,11 @@ _HOW_TO_WANT = (
 _HOW_TO_LIMB = (
     "The scan of a residual limb: STL, PLY or OBJ, in any unit and position. The clearance, mm, is "
     "the gap from limb to socket."
+)
+_HOW_TO_COMPLETE = (
+    "The scan of a socket's inner surface, its brim about upwards: STL, PLY, OBJ or NPY, mm. It "
+    "may be tilted, of either leg, noisy, and parts may be missing. The socket that is found "
+    "follows what is there; the rest is as the model has it."
 )
 _NO_PROSTHETIST = (
     "<small>A socket in use is not an even gap away from the limb: a prosthetist presses it in "
@@ -86,7 +91,8 @@ def explore(model="sockets", at=None):
     limit = None if published_folders(sources.SOCKETS) else 15
     # A progress bar that is gone when the page is drawn would be an error: it goes nowhere.
     with widgets.Output():
-        explorer = Explorer(in_numpy.load(model), sources.load_sockets(limit=limit))
+        aae = in_numpy.load(model)
+        explorer = Explorer(aae, sources.load_sockets(limit=limit), scans.beside(aae, model))
     if at:
         explorer.restore(at)
     return explorer.widget
@@ -323,6 +329,15 @@ def _outline(surface):
     return np.concatenate([np.append(line, [[np.nan] * 3], axis=0) for line in lines])
 
 
+@contextmanager
+def _as_file(name, content):
+    """Bytes as a file of their own name alone, so that an error names it and no folder."""
+    with TemporaryDirectory() as folder, chdir(folder):
+        path = Path(Path(name).name)
+        path.write_bytes(content)
+        yield path
+
+
 def _raised(error):
     raise error
 
@@ -396,9 +411,9 @@ class Explorer:
         Of what is shown.
     """
 
-    def __init__(self, aae, shapes):
+    def __init__(self, aae, shapes, encoder_of_scans=None):
         design.check_has_size(aae)
-        self.aae, self.shapes = aae, shapes
+        self.aae, self.shapes, self._encoder_of_scans = aae, shapes, encoder_of_scans
         self._past, self._moving, self._setting = [], None, False
         self._population = design.population(aae)
         draws = aae.draw_prior(400)  # enough to learn the direction between kinds from
@@ -441,6 +456,8 @@ class Explorer:
         self.seed = self._control(widgets.BoundedIntText, "seed", max=10**6)
         self.wanted = self._control(widgets.Textarea, "", rows=6)
         self.others = self._control(widgets.Dropdown, "all have them", self._choose_other)
+        plain = {"accept": ".npy,.stl,.ply,.obj", "layout": {}, "style": {}}
+        self.scanned = self._control(widgets.FileUpload, "Socket scan", self._complete, **plain)
         self._make_limb_controls()
         walls = {"value": 4, "min": 1, "max": printing.MAX_THICKNESS, "step": 0.5}
         self.thickness = self._control(number, "wall, mm", **walls)
@@ -508,6 +525,7 @@ class Explorer:
             "Design by measurement": (
                 *(widgets.HTML(_HOW_TO_WANT), self.wanted, self.find, self.others),
             ),
+            "Complete a scan": (widgets.HTML(_HOW_TO_COMPLETE), self.scanned),
             "Design for a limb": (
                 widgets.HTML(_HOW_TO_LIMB),
                 widgets.HBox([self.limb, self.example]),
@@ -676,6 +694,23 @@ class Explorer:
         code = left_open.best.code if index < 0 else left_open.codes[index]
         self._start_at(code, undecided=left_open, other=index)
 
+    def _complete(self, _):
+        """Go to the whole socket of a scan that was given."""
+        upload = self.scanned.value[-1]
+        with _as_file(upload["name"], bytes(upload["content"])) as path:
+            points = folders.read_points(path)
+            mesh = None if path.suffix.lower() == ".npy" else meshes.read(path)
+        found = completion.complete(self.aae, points, self._encoder_of_scans)
+        is_left, scan = found.side == "left", None
+        if mesh is not None and len(mesh.faces):
+            vertices = trimesh.transform_points(mesh.vertices, np.linalg.inv(found.motion))
+            vertices = vertices * [1, -1 if is_left else 1, 1]
+            vertices -= [0, 0, found.surface.vertices[..., 2].min()]
+            scan = shown_mesh(trimesh.Trimesh(vertices, mesh.faces, process=False))
+        self._start_at(found.code, left=is_left, scan=scan)
+        kind = {"TT": "transtibial, ", "TF": "transfemoral, "}.get(found.kind, "")
+        return f"Found ({kind}{found.side} leg); it is A now."
+
     # Limbs ------------------------------------------------------------------------------------
 
     def _upload(self, _):
@@ -693,10 +728,7 @@ class Explorer:
     def _read(self, unit=None):
         """Read the scan that was given, and show it upright."""
         name, content = self._given
-        # By its own name alone, so that an error names it and no folder.
-        with TemporaryDirectory() as folder, chdir(folder):
-            path = Path(Path(name).name)
-            path.write_bytes(content)
+        with _as_file(name, content) as path:
             scan = limbs.read_scan(path, unit)
         self._scan = scan
         self._setting = True

@@ -195,8 +195,8 @@ def complete(model, source, path, thickness=4.0, up=None, unit=None):
     check_sockets(points[None], [source])
     found = completion.complete(aae, points, scans.beside(aae, model))
     printing.write(found.surface, Path(path), thickness, found.motion)
-    placed = found.surface.mesh().apply_transform(found.motion)
-    return found, float(np.median(surface_distance(points, placed)))
+    away = surface_distance(points, found.placed(found.surface.mesh()))
+    return found, float(np.median(away))
 
 
 def _write_shapes(aae, clouds, files, mesh, thickness, overwrite, page=None):

@@ -73,7 +73,7 @@ def _doubt(cloud, thorough):
     """Say what a cloud looks like that is no upright socket in mm, or nothing."""
     sizes = np.ptp(cloud, axis=0)
     if not SIZES[0] <= sizes.max() <= SIZES[1]:
-        return _unit_hint(sizes.max())
+        return unit_hint(sizes.max())
     axis = "xyz"[sizes.argmax()] if sizes.max() > _LONGER * sizes[2] else "z"
     lower, upper = _end_widths(place(cloud, axis))
     if (up := "-" * bool(lower > (_WIDER if axis == "z" else 1) * upper) + axis) != "z":
@@ -93,7 +93,8 @@ def _doubt(cloud, thorough):
     return None
 
 
-def _unit_hint(size):
+def unit_hint(size):
+    """Say which unit a socket, whose longest side has a wrong size, may be in."""
     fitting = [
         f"{factor:g} if it is in {unit} (that makes {size * factor:.0f} mm; --unit {unit})"
         for unit, factor in UNITS.items()
