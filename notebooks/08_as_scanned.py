@@ -24,8 +24,7 @@ import os
 profile = os.environ.get("AAELIB_PROFILE", "default")
 
 # %%
-from aaelib.apps import as_scanned
-from aaelib.apps.as_scanned import CASES
+from aaelib.apps import as_scanned, scan_report
 from aaelib.study import Study
 
 study = Study(profile, "08_as_scanned")
@@ -69,7 +68,7 @@ as_scanned.export(study)
 
 # %%
 found = as_scanned.evaluate(study)
-every = as_scanned.table(found)
+every = scan_report.table(found)
 study.table("as_scanned", every)
 study.table(
     "T6_as_scanned",
@@ -83,7 +82,7 @@ study.table(
 # %%
 study.figure(
     "F11_as_scanned",
-    as_scanned.curves(found),
+    scan_report.curves(found),
     "Mean two-way distance of completed sockets from the true ones, against the part of the wall that "
     "is missing. Noise grows with it from 0 to 2 mm, stray points from 0 to 5 %, and points get fewer, "
     "from 4096 to 512. Bars: standard deviation over splits.",
@@ -95,16 +94,16 @@ study.figure(
 # %%
 study.figure(
     "F12_completed_scans",
-    as_scanned.gallery(study),
+    scan_report.gallery(study),
     "Five scans (top) and what contenders make of them: "
-    + ", ".join(as_scanned.SHOWN)
+    + ", ".join(scan_report.SHOWN)
     + ", from top "
     "to bottom. Colour: distance from the true surface, mm.",
 )
 
 # %% tags=["nbval-check-output"]
 print("contenders:", sorted(found.contender.unique()))
-print("missing parts:", [f"{share:.0%}" for share in CASES])
+print("missing parts:", [f"{share:.0%}" for share in as_scanned.CASES])
 
 # %% [markdown]
 # ## What was learnt
@@ -112,4 +111,4 @@ print("missing parts:", [f"{share:.0%}" for share in CASES])
 # These sentences are written from the numbers above, for this source and profile.
 
 # %%
-study.conclude(*as_scanned.sentences(found))
+study.conclude(*scan_report.sentences(found))

@@ -9,7 +9,7 @@ import pytest
 import trimesh
 from typer.testing import CliRunner
 
-from aaelib.apps import as_scanned, cli, completion
+from aaelib.apps import as_scanned, cli, completion, scan_report
 from aaelib.metrics import surface_distance
 from aaelib.models import in_numpy, scans
 from aaelib.shapes import scanning, sources
@@ -217,7 +217,7 @@ def frame():
     rng, rows = np.random.default_rng(0), []
     for split, socket, missing in product((0, 1, 2), range(4), (0.0, 0.3)):
         error = np.exp(rng.normal())
-        for name in (*as_scanned.SHOWN, as_scanned.FROM_MEAN):
+        for name in (*scan_report.SHOWN, as_scanned.FROM_MEAN):
             about = {"split": split, "socket": socket, "missing": missing, "contender": name}
             half = {as_scanned.REFINED: 0.5, as_scanned.FROM_MEAN: 1.1}.get(name, 1.0)
             numbers = {"mean_mm": half * error, "p95_mm": error, "missing_mm": error, "steps": 10}
@@ -226,19 +226,19 @@ def frame():
 
 
 def test_ratios_are_of_the_same_scans(frame):
-    found = as_scanned.ratio(frame, as_scanned.REFINED, as_scanned.LINEAR, 0.3)
+    found = scan_report.ratio(frame, as_scanned.REFINED, as_scanned.LINEAR, 0.3)
     assert found == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_sentences_say_who_is_nearer(frame):
-    first, second, third, _ = as_scanned.sentences(frame)
+    first, second, third, _ = scan_report.sentences(frame)
     assert "the network is nearer (the network's error is 0.50 times theirs" in first
     assert "the network is nearer" in second
     assert "the linear model is nearer (the network's error is 1.10 times" in third
 
 
 def test_the_table_has_means_over_splits_and_their_spread(frame):
-    table = as_scanned.table(frame)
+    table = scan_report.table(frame)
     name = f"30% missing, {as_scanned.REFINED}"
     rows = frame[(frame.missing == 0.3) & (frame.contender == as_scanned.REFINED)]
     means = rows.groupby("split").mean_mm.mean()

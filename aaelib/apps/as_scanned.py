@@ -7,7 +7,6 @@ import pandas as pd
 import trimesh
 
 from ..metrics import surface_distance
-from ..metrics.inference import bootstrap
 from ..models import in_numpy, scan_training
 from ..models.code import digest_of
 from ..models.files import load
@@ -15,7 +14,7 @@ from ..models.runs import card_of
 from ..models.scans import ScanEncoder
 from ..shapes.scanning import Spoiling, scan
 from ..shapes.sockets import SocketSurface
-from ..study import cards, conditions, figures
+from ..study import cards, conditions
 from ..study.evaluation import once
 from ..study.side_by_side import side_by_side
 from . import design
@@ -43,7 +42,6 @@ FAILURE = 5.0  # mm of mean two-way distance
 NEAREST, ONE_PASS = "nearest training socket", "network, one pass"
 LINEAR, LINEAR_LONG = "linear, as long", "linear, many starts"
 REFINED, FROM_MEAN = "network, refined", "network, from means"
-SHOWN = NEAREST, LINEAR, LINEAR_LONG, ONE_PASS, REFINED  # in the gallery
 
 _TRIED = 10  # training sockets that are moved to the scan, of those that are nearest at first
 _DENSE = 8192  # points of a socket of which a scan is drawn
@@ -185,26 +183,28 @@ def evaluate(study):
         "contender"; "mean_mm", "p95_mm", "missing_mm" (`Truth.errors`); "failed", whether the first
         is more than 5 mm; "steps" of the search.
     """
-    tasks = [(each, missing) for each in study.splits() for missing in CASES]
+    tasks = [(each, share) for each in study.splits() for share in study["as_scanned"]["missing"]]
     found = side_by_side(_evaluated, tasks, [1.0] * len(tasks), "scans")
     rows = []
     for (each, missing), values in zip(tasks, found, strict=True):
         for socket, name in np.ndindex(values["errors"].shape[:2]):
             contender = str(values["contenders"][name])
-            row = dict(zip(_COLUMNS, values["errors"][socket, name].tolist(), strict=True))
+            row = dict(zip(COLUMNS, values["errors"][socket, name].tolist(), strict=True))
             about = {"split": each.seed, "socket": socket, "missing": missing}
             rows.append(about | {"contender": contender} | row)
     frame = pd.DataFrame(rows)
     return frame.assign(failed=frame.mean_mm > FAILURE)
 
 
-_COLUMNS = "mean_mm", "p95_mm", "missing_mm", "steps"
+COLUMNS = "mean_mm", "p95_mm", "missing_mm", "steps"
 
 
 def _evaluated(study, missing):
     """Errors and steps (n_sockets, n_contenders, 4) of a case, or what an earlier call found."""
     surfaces = tested(study)
-    file = study.model_path(f"as_scanned_{missing:.0%}_{study.seed}").with_suffix(".evaluation.npz")
+    file = study.model_path(f"as_scanned_{round(100 * missing)}_{study.seed}").with_suffix(
+        ".evaluation.npz"
+    )
     encoder = scan_encoder_path(study)
     made_from = [card_of(path)["fingerprint"] for path in (_model_path(study), encoder)]
     key = [digest_of(__name__), made_from, [each.vertices for each in surfaces], CASES[missing]]
@@ -219,105 +219,6 @@ def _evaluated(study, missing):
         return {"errors": np.array(errors), "contenders": np.array(list(contenders.by_name))}
 
     return once(file, key, measured)
-
-
-def table(frame):
-    """
-    Mean errors of each contender, a row for each case and contender, with spread over splits.
-
-    Columns as of `evaluate`, "failed" the share, each with "_sd" over the splits beside it.
-    """
-    numbers = [*_COLUMNS, "failed"]
-    by_split = frame.groupby(["missing", "contender", "split"], sort=False)[numbers].mean()
-    grouped = by_split.groupby(level=["missing", "contender"], sort=False)
-    means, spreads = grouped.mean(), grouped.std().add_suffix("_sd")
-    ordered = [name for each in numbers for name in (each, f"{each}_sd")]
-    found = means.join(spreads)[ordered].drop(columns="steps_sd")
-    return found.set_index(found.index.map(lambda each: f"{each[0]:.0%} missing, {each[1]}"))
-
-
-def ratio(frame, contender, other, missing):
-    """
-    How many times the mean error of `other` that of `contender` is, with a 95 % interval.
-
-    Errors of the same scans are compared as logarithms, whose mean difference is bootstrapped over
-    splits and scans together (`inference.bootstrap`): a ratio of geometric means.
-    """
-    rows = frame[frame.missing == missing].set_index(["contender", "split", "socket"]).mean_mm
-    logs = [np.log(rows[name].unstack("socket").to_numpy()) for name in (contender, other)]
-    found = bootstrap(logs[0] - logs[1])
-    return tuple(np.exp([found.mean, found.low, found.high]))
-
-
-def curves(frame):
-    """Figure of the mean error against the share that is missing, a line for each contender."""
-    shown = frame.assign(missing=100 * frame.missing)
-    by_split = shown.groupby(["missing", "contender", "split"], sort=False).mean_mm.mean()
-    labels = {"missing": "missing part of the wall, %", "mean": "two-way distance, mm"}
-    return figures.lines(by_split.reset_index(), "missing", "mean_mm", "contender", labels)
-
-
-def gallery(study, missing=0.3):
-    """
-    Figure of five scans of the first split, and what each contender makes of them.
-
-    Points are coloured by their distance from the true surface, mm.
-    """
-    surfaces = tested(study)
-    some = np.linspace(0, len(surfaces) - 1, 5).astype(int)
-    made, truths = Contenders(study), [Truth(surfaces[i]) for i in some]
-    pairs = zip(truths, some, strict=True)
-    scans = [truth.scan(CASES[missing], (study.seed, int(i))) for truth, i in pairs]
-    clouds, titles = [each.points for each in scans], ["scan"] * len(some)
-    for name in SHOWN:
-        found = [made.by_name[name](each.points)[0] for each in scans]
-        clouds += [f.cloud @ f.motion[:3, :3].T + f.motion[:3, 3] for f in found]
-        titles += [name] * len(some)
-    away = []
-    for i, cloud in enumerate(clouds):
-        which = i % len(some)
-        true = truths[which].mesh.copy().apply_transform(scans[which].motion)
-        away.append(surface_distance(cloud, true))
-    return figures.cloud_gallery(clouds, titles, len(some), away, "mm", (0, FAILURE))
-
-
-def sentences(frame):
-    """When to use which, in four sentences made from what `evaluate` found."""
-    means = frame.groupby(["missing", "contender"])[["mean_mm", "failed", "steps"]].mean()
-    error = {name: f"{means.mean_mm[0.3, name]:.2f} mm" for name in means.loc[0.3].index}
-    failed = {name: f"{means.failed[0.3, name]:.0%}" for name in error}
-    steps = {name: f"{means.steps[0.3, name]:.0f}" for name in error}
-    same, long, whole, start = (
-        _verdict(frame, *pair)
-        for pair in (
-            (REFINED, LINEAR, 0.3),
-            (REFINED, LINEAR_LONG, 0.3),
-            (REFINED, LINEAR_LONG, 0.0),
-            (FROM_MEAN, LINEAR, 0.3),
-        )
-    )
-    return (
-        "**What is the autoencoder for?** Scans that are tilted, noisy, of either leg and partly "
-        f"missing: with 30 % missing, the search from what its encoder reads ends {error[REFINED]} "
-        f"from the true socket ({failed[REFINED]} failures), that of linear shape models in as "
-        f"much time {error[LINEAR]} ({failed[LINEAR]}): {same}.",
-        f"With three times as many starts and more steps, {steps[LINEAR_LONG]} instead of the "
-        f"network's {steps[REFINED]}, the linear models end at {error[LINEAR_LONG]} ({failed[LINEAR_LONG]} "
-        f"failures): {long}; with nothing missing, {whole}.",
-        f"Searched from the means as well, the network's decoder ends at {error[FROM_MEAN]}, the "
-        f"linear models at {error[LINEAR]}: {start}. It began as these models, so what the network "
-        "has learnt is mainly where to start.",
-        f"The encoder alone, without a search, is {error[ONE_PASS]} off, and the nearest training "
-        f"socket, which needs no model, {error[NEAREST]} ({failed[NEAREST]} failures).",
-    )
-
-
-def _verdict(frame, contender, other, missing):
-    times, low, high = ratio(frame, contender, other, missing)
-    nearer = "neither is shown to be nearer"
-    if low > 1 or high < 1:
-        nearer = f"the {'network' if high < 1 else 'linear model'} is nearer"
-    return f"{nearer} (the network's error is {times:.2f} times theirs, {low:.2f} to {high:.2f})"
 
 
 def export(study):

@@ -18,7 +18,7 @@ from . import design
 _PRIOR = 0.01  # mm^2 of mean squared distance that one standard deviation of a code costs
 _PROBE, _DAMPING = 0.05, 1e-3  # of differences, prior's standard deviations; of the first step
 _COARSE, _FINE = 256, 1024  # points of a scan that are looked at
-_FINAL = (8.0, 4), (4.0, 4)  # reach, mm, beyond which points hardly count, and steps
+_FINAL = (8.0, 4), (4.0, 12)  # reach, mm, beyond which points hardly count, and steps
 _WITHOUT_STRAYS = 0.02, 0.98  # between these quantiles
 _READ = 16  # of the starts that are read go into a search
 _FAR = 25.0  # mm, at which a rank no longer asks how far

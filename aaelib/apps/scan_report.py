@@ -1,0 +1,122 @@
+"""Table, figures and sentences of completed scans, from what `as_scanned.evaluate` found."""
+
+import numpy as np
+
+from ..metrics import surface_distance
+from ..metrics.inference import bootstrap
+from ..study import figures
+from .as_scanned import (
+    CASES,
+    COLUMNS,
+    FAILURE,
+    FROM_MEAN,
+    LINEAR,
+    LINEAR_LONG,
+    NEAREST,
+    ONE_PASS,
+    REFINED,
+    Contenders,
+    Truth,
+    tested,
+)
+
+SHOWN = NEAREST, LINEAR, LINEAR_LONG, ONE_PASS, REFINED  # in the gallery
+
+
+def table(frame):
+    """
+    Mean errors of each contender, a row for each case and contender, with spread over splits.
+
+    Columns as of `evaluate`, "failed" the share, each with "_sd" over the splits beside it.
+    """
+    numbers = [*COLUMNS, "failed"]
+    by_split = frame.groupby(["missing", "contender", "split"], sort=False)[numbers].mean()
+    grouped = by_split.groupby(level=["missing", "contender"], sort=False)
+    means, spreads = grouped.mean(), grouped.std().add_suffix("_sd")
+    ordered = [name for each in numbers for name in (each, f"{each}_sd")]
+    found = means.join(spreads)[ordered].drop(columns="steps_sd")
+    return found.set_index(found.index.map(lambda each: f"{each[0]:.0%} missing, {each[1]}"))
+
+
+def ratio(frame, contender, other, missing):
+    """
+    How many times the mean error of `other` that of `contender` is, with a 95 % interval.
+
+    Errors of the same scans are compared as logarithms, whose mean difference is bootstrapped over
+    splits and scans together (`inference.bootstrap`): a ratio of geometric means.
+    """
+    rows = frame[frame.missing == missing].set_index(["contender", "split", "socket"]).mean_mm
+    logs = [np.log(rows[name].unstack("socket").to_numpy()) for name in (contender, other)]
+    found = bootstrap(logs[0] - logs[1])
+    return tuple(np.exp([found.mean, found.low, found.high]))
+
+
+def curves(frame):
+    """Figure of the mean error against the share that is missing, a line for each contender."""
+    shown = frame.assign(missing=100 * frame.missing)
+    by_split = shown.groupby(["missing", "contender", "split"], sort=False).mean_mm.mean()
+    labels = {"missing": "missing part of the wall, %", "mean": "two-way distance, mm"}
+    return figures.lines(by_split.reset_index(), "missing", "mean_mm", "contender", labels)
+
+
+def gallery(study, missing=0.3):
+    """
+    Figure of five scans of the first split, and what each contender makes of them.
+
+    Points are coloured by their distance from the true surface, mm.
+    """
+    surfaces = tested(study)
+    some = np.linspace(0, len(surfaces) - 1, 5).astype(int)
+    made, truths = Contenders(study), [Truth(surfaces[i]) for i in some]
+    pairs = zip(truths, some, strict=True)
+    scans = [truth.scan(CASES[missing], (study.seed, int(i))) for truth, i in pairs]
+    clouds, titles = [each.points for each in scans], ["scan"] * len(some)
+    for name in SHOWN:
+        found = [made.by_name[name](each.points)[0] for each in scans]
+        clouds += [f.cloud @ f.motion[:3, :3].T + f.motion[:3, 3] for f in found]
+        titles += [name] * len(some)
+    away = []
+    for i, cloud in enumerate(clouds):
+        which = i % len(some)
+        true = truths[which].mesh.copy().apply_transform(scans[which].motion)
+        away.append(surface_distance(cloud, true))
+    return figures.cloud_gallery(clouds, titles, len(some), away, "mm", (0, FAILURE))
+
+
+def sentences(frame):
+    """When to use which, in four sentences made from what `evaluate` found."""
+    means = frame.groupby(["missing", "contender"])[["mean_mm", "failed", "steps"]].mean()
+    error = {name: f"{means.mean_mm[0.3, name]:.2f} mm" for name in means.loc[0.3].index}
+    failed = {name: f"{means.failed[0.3, name]:.0%}" for name in error}
+    steps = {name: f"{means.steps[0.3, name]:.0f}" for name in error}
+    same, long, whole, start = (
+        _verdict(frame, *pair)
+        for pair in (
+            (REFINED, LINEAR, 0.3),
+            (REFINED, LINEAR_LONG, 0.3),
+            (REFINED, LINEAR_LONG, 0.0),
+            (FROM_MEAN, LINEAR, 0.3),
+        )
+    )
+    return (
+        "**What is the autoencoder for?** Scans that are tilted, noisy, of either leg and partly "
+        f"missing: with 30 % missing, the search from what its encoder reads ends {error[REFINED]} "
+        f"from the true socket ({failed[REFINED]} failures), that of linear shape models in as "
+        f"much time {error[LINEAR]} ({failed[LINEAR]}): {same}.",
+        f"With three times as many starts and more steps, {steps[LINEAR_LONG]} instead of the "
+        f"network's {steps[REFINED]}, the linear models end at {error[LINEAR_LONG]} "
+        f"({failed[LINEAR_LONG]} failures): {long}; with nothing missing, {whole}.",
+        f"Searched from the means as well, the network's decoder ends at {error[FROM_MEAN]}, the "
+        f"linear models at {error[LINEAR]}: {start}. It began as these models, so what the network "
+        "has learnt is mainly where to start.",
+        f"The encoder alone, without a search, is {error[ONE_PASS]} off, and the nearest training "
+        f"socket, which needs no model, {error[NEAREST]} ({failed[NEAREST]} failures).",
+    )
+
+
+def _verdict(frame, contender, other, missing):
+    times, low, high = ratio(frame, contender, other, missing)
+    nearer = "neither is shown to be nearer"
+    if low > 1 or high < 1:
+        nearer = f"the {'network' if high < 1 else 'linear model'} is nearer"
+    return f"{nearer} (the network's error is {times:.2f} times theirs, {low:.2f} to {high:.2f})"
