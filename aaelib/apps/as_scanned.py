@@ -23,8 +23,8 @@ from .completion import (
     FROM_READ,
     THOROUGH,
     Linear,
+    Start,
     as_read,
-    from_means,
     ranked,
     search,
     turned,
@@ -41,7 +41,7 @@ CASES = {
 FAILURE = 5.0  # mm of mean two-way distance
 NEAREST, ONE_PASS = "nearest training socket", "network, one pass"
 LINEAR, LINEAR_LONG = "linear, as long", "linear, many starts"
-REFINED, FROM_MEAN = "network, refined", "network, from means"
+REFINED, LINEAR_READ = "network, refined", "linear, from what is read"
 
 _TRIED = 10  # training sockets that are moved to the scan, of those that are nearest at first
 _DENSE = 8192  # points of a socket of which a scan is drawn
@@ -104,7 +104,7 @@ class Contenders:
             REFINED: lambda points: search(
                 points, as_read(self.aae, points, self.scans), FROM_READ
             ),
-            FROM_MEAN: lambda points: search(points, from_means(self.aae, points), FROM_MEANS),
+            LINEAR_READ: lambda points: search(points, self._linear_as_read(points), FROM_READ),
         }
 
     def _linear(self, points, firsts=(0,)):
@@ -116,9 +116,19 @@ class Contenders:
             for first in firsts
         ]
 
+    def _linear_as_read(self, points):
+        """Starts at the mean of the kind and in the place that the encoder reads."""
+        found = []
+        for start in as_read(self.aae, points, self.scans):
+            kind = design.kind_logits(self.aae, start.code[None])[0].argmax()
+            linear = self.linear[kind]
+            found.append(Start(linear, linear.middle, linear.middle, start.motion))
+        return found
+
     def _nearest(self, points):
-        starts = [s for each in self.known for s in turned(points, each, each.middle)]
-        return search(points, ranked(points, starts)[:_TRIED], FROM_MEANS)
+        """Of every training socket the best position, and of these the best few."""
+        of_each = [ranked(points, turned(points, each, each.middle))[0] for each in self.known]
+        return search(points, ranked(points, of_each)[:_TRIED], FROM_MEANS)
 
 
 class Truth:
@@ -134,7 +144,7 @@ class Truth:
     ----------
     mesh : trimesh.Trimesh
     points : numpy.ndarray
-        (8192, 3), evenly spread on it, their centroid at the origin, mm.
+        (8192, 3), uniformly drawn on it, their centroid at the origin, mm.
     """
 
     def __init__(self, surface):

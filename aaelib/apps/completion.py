@@ -9,13 +9,13 @@ from scipy.spatial.transform import Rotation
 from threadpoolctl import threadpool_limits
 
 from ..models import in_numpy
-from ..models.recipes import ANY_DIRECTION
 from ..shapes.clouds import as_points, normals
 from ..shapes.scanning import positions
 from ..shapes.sockets import MIN_POINTS, SIZES, SocketSurface, unit_hint
 from . import design
 
 _PRIOR = 0.01  # mm^2 of mean squared distance that one standard deviation of a code costs
+_ALONG = 0.003  # weight of the squared distance whatever its direction: with more, points hold fast
 _PROBE, _DAMPING = 0.05, 1e-3  # of differences, prior's standard deviations; of the first step
 _COARSE, _FINE = 256, 1024  # points of a scan that are looked at
 _FINAL = (8.0, 4), (4.0, 12)  # reach, mm, beyond which points hardly count, and steps
@@ -127,7 +127,7 @@ class Completion:
         return mesh.copy().apply_transform(self.motion)
 
 
-def complete(aae, points, scans=None):
+def complete(aae, points, scans=None, name="the scan"):
     """
     Find the whole socket of a scan that may be noisy, tilted, cut off or of either leg.
 
@@ -143,6 +143,8 @@ def complete(aae, points, scans=None):
         100 or more of the socket's inner surface, mm; its brim about upwards.
     scans : ScanEncoder, optional
         Of this model.
+    name : str
+        Of the scan, for messages.
 
     Returns
     -------
@@ -154,12 +156,12 @@ def complete(aae, points, scans=None):
         If the points are too few, not finite or not in mm, or the model's sockets have no size.
     """
     design.check_has_size(aae)
-    points = as_points(points, "the scan", ndim=2)
+    points = as_points(points, name, ndim=2)
     if len(points) < MIN_POINTS:
-        raise ValueError(f"the scan has {len(points)} points; {MIN_POINTS} or more are needed")
+        raise ValueError(f"{name} has {len(points)} points; {MIN_POINTS} or more are needed")
     size = np.ptp(np.quantile(points, _WITHOUT_STRAYS, axis=0), axis=0).max()
     if not SIZES[0] / 2 <= size <= 2 * SIZES[1]:
-        raise ValueError(f"the scan: {unit_hint(size)}")
+        raise ValueError(f"{name}: {unit_hint(size)}")
     aae = in_numpy.of(aae)
     if scans:
         found, _ = search(points, as_read(aae, points, scans), FROM_READ)
@@ -305,10 +307,10 @@ def _linearized(points, start, reach):
     moves = [-slopes[nearest], turns, np.broadcast_to(-np.eye(3), (n, 3, 3))]
     rows = np.concatenate([ways[..., None], *moves], axis=2)
     along = np.einsum("px,pxk->pk", across, rows)
-    squares = along[:, 0] ** 2 + ANY_DIRECTION * (ways**2).sum(axis=1)
+    squares = along[:, 0] ** 2 + _ALONG * (ways**2).sum(axis=1)
     shares = reach**2 / (reach**2 + squares)
     weights = shares**2 / n
-    rows = (np.sqrt(ANY_DIRECTION * weights)[:, None, None] * rows).reshape(3 * n, -1)
+    rows = (np.sqrt(_ALONG * weights)[:, None, None] * rows).reshape(3 * n, -1)
     system = (weights[:, None] * along).T @ along + rows.T @ rows
     away = (start.code - start.center) / std
     slope, curvature = system[1:, 0], system[1:, 1:]

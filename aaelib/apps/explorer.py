@@ -26,7 +26,7 @@ from tabulate import tabulate
 from ..models import in_numpy, scans
 from ..shapes import folders, meshes, printing, sources
 from ..shapes.places import published_folders
-from ..shapes.sockets import SocketSurface, vertex_values
+from ..shapes.sockets import SocketSurface, check_sockets, vertex_values
 from ..study import figures
 from . import completion, design, limb_scans, limbs, posterior
 from .messages import HINT, PLAUSIBLE, WELCOME, reporting
@@ -700,7 +700,9 @@ class Explorer:
         with _as_file(upload["name"], bytes(upload["content"])) as path:
             points = folders.read_points(path)
             mesh = None if path.suffix.lower() == ".npy" else meshes.read(path)
-        found = completion.complete(self.aae, points, self._encoder_of_scans)
+        name = html.escape(upload["name"])
+        check_sockets(points[None], [name])
+        found = completion.complete(self.aae, points, self._encoder_of_scans, name)
         is_left, scan = found.side == "left", None
         if mesh is not None and len(mesh.faces):
             vertices = trimesh.transform_points(mesh.vertices, np.linalg.inv(found.motion))

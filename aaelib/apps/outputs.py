@@ -193,7 +193,7 @@ def complete(model, source, path, thickness=4.0, up=None, unit=None):
     aae = in_numpy.load(model)
     points = place(folders.read_points(Path(source)), up, unit)
     check_sockets(points[None], [source])
-    found = completion.complete(aae, points, scans.beside(aae, model))
+    found = completion.complete(aae, points, scans.beside(aae, model), source)
     printing.write(found.surface, Path(path), thickness, found.motion)
     away = surface_distance(points, found.placed(found.surface.mesh()))
     return found, float(np.median(away))

@@ -9,9 +9,9 @@ from .as_scanned import (
     CASES,
     COLUMNS,
     FAILURE,
-    FROM_MEAN,
     LINEAR,
     LINEAR_LONG,
+    LINEAR_READ,
     NEAREST,
     ONE_PASS,
     REFINED,
@@ -20,7 +20,7 @@ from .as_scanned import (
     tested,
 )
 
-SHOWN = NEAREST, LINEAR, LINEAR_LONG, ONE_PASS, REFINED  # in the gallery
+SHOWN = NEAREST, LINEAR, LINEAR_READ, ONE_PASS, REFINED  # in the gallery
 
 
 def table(frame):
@@ -40,10 +40,10 @@ def table(frame):
 
 def ratio(frame, contender, other, missing):
     """
-    How many times the mean error of `other` that of `contender` is, with a 95 % interval.
+    Error of a contender divided by that of another, with its 95 % interval: (3,).
 
-    Errors of the same scans are compared as logarithms, whose mean difference is bootstrapped over
-    splits and scans together (`inference.bootstrap`): a ratio of geometric means.
+    The geometric mean over the scans with a missing part. Logarithms of the errors of the same
+    scans are compared, by a bootstrap over splits and scans together (`inference.bootstrap`).
     """
     rows = frame[frame.missing == missing].set_index(["contender", "split", "socket"]).mean_mm
     logs = [np.log(rows[name].unstack("socket").to_numpy()) for name in (contender, other)]
@@ -89,34 +89,35 @@ def sentences(frame):
     error = {name: f"{means.mean_mm[0.3, name]:.2f} mm" for name in means.loc[0.3].index}
     failed = {name: f"{means.failed[0.3, name]:.0%}" for name in error}
     steps = {name: f"{means.steps[0.3, name]:.0f}" for name in error}
-    same, long, whole, start = (
+    same, long, whole, linear = (
         _verdict(frame, *pair)
         for pair in (
             (REFINED, LINEAR, 0.3),
             (REFINED, LINEAR_LONG, 0.3),
             (REFINED, LINEAR_LONG, 0.0),
-            (FROM_MEAN, LINEAR, 0.3),
+            (LINEAR_READ, LINEAR, 0.3),
         )
     )
     return (
-        "**What is the autoencoder for?** Scans that are tilted, noisy, of either leg and partly "
-        f"missing: with 30 % missing, the search from what its encoder reads ends {error[REFINED]} "
-        f"from the true socket ({failed[REFINED]} failures), that of linear shape models in as "
-        f"much time {error[LINEAR]} ({failed[LINEAR]}): {same}.",
-        f"With three times as many starts and more steps, {steps[LINEAR_LONG]} instead of the "
-        f"network's {steps[REFINED]}, the linear models end at {error[LINEAR_LONG]} "
-        f"({failed[LINEAR_LONG]} failures): {long}; with nothing missing, {whole}.",
-        f"Searched from the means as well, the network's decoder ends at {error[FROM_MEAN]}, the "
-        f"linear models at {error[LINEAR]}: {start}. It began as these models, so what the network "
-        "has learnt is mainly where to start.",
+        "**What is the autoencoder for?** To start from, where scans are tilted, noisy, of either "
+        f"leg and partly missing: with 30 % missing, the search from what its encoder reads ends "
+        f"{error[REFINED]} from the true socket ({failed[REFINED]} failures). Linear shape models "
+        f"end at {error[LINEAR]} in as much time ({failed[LINEAR]} failures; {same}), and at "
+        f"{error[LINEAR_LONG]} from many starts, in {steps[LINEAR_LONG]} steps instead of "
+        f"{steps[REFINED]} ({failed[LINEAR_LONG]} failures; {long}).",
+        f"The linear models, started at the places that the encoder reads, end at "
+        f"{error[LINEAR_READ]}: of them and the same models without it, {linear}.",
+        f"With nothing missing but the position unknown, of the network and the linear models from "
+        f"many starts, {whole}.",
         f"The encoder alone, without a search, is {error[ONE_PASS]} off, and the nearest training "
-        f"socket, which needs no model, {error[NEAREST]} ({failed[NEAREST]} failures).",
+        f"socket, which needs no model, {error[NEAREST]} ({failed[NEAREST]} failures). Ratios are "
+        "of geometric means; the four intervals are not corrected for their number.",
     )
 
 
 def _verdict(frame, contender, other, missing):
     times, low, high = ratio(frame, contender, other, missing)
-    nearer = "neither is shown to be nearer"
+    found = "neither is shown to be nearer"
     if low > 1 or high < 1:
-        nearer = f"the {'network' if high < 1 else 'linear model'} is nearer"
-    return f"{nearer} (the network's error is {times:.2f} times theirs, {low:.2f} to {high:.2f})"
+        found = f"the {'first' if high < 1 else 'second'} is nearer"
+    return f"{found}: {times:.2f} times the error, {low:.2f} to {high:.2f}"

@@ -68,7 +68,7 @@ def found(path, shipped=SHIPPED):
     if not file.exists():
         raise FileNotFoundError(
             f"no model at {file}; `make reproduce` trains and saves them, and "
-            f"{', '.join(map(repr, SHIPPED))} come with the repository"
+            f"{', '.join(map(repr, shipped))} come with the repository"
         )
     registry = WEIGHTS / "registry.txt"
     if path in shipped and f"{file.name} {pooch.file_hash(file)}" not in registry.read_text():

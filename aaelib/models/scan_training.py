@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -22,8 +23,8 @@ def train(aae, points, steps, seed=0):
 
     Half of a batch are real sockets with their refined codes, half are decoded draws of the prior,
     all of right legs, hardly turned about z, and spoilt (`scanning.scan`) by up to the worst that
-    is expected. The loss is the squared distance between the socket as read and as it is, point by
-    point, each in its place, plus a little of the error of the code.
+    is expected. The loss is the squared distance between the socket as read and as encoded, point
+    by point, each in its place, plus a little of the error of the code.
 
     Parameters
     ----------
@@ -32,12 +33,14 @@ def train(aae, points, steps, seed=0):
     points : (n, n_points, 3) array
         Upright right legs' sockets, mm.
     steps, seed : int
+        Python's and NumPy's generators are seeded, too, as by a new `AdversarialAutoencoder`.
 
     Returns
     -------
     ScanEncoder
     """
     k, std = aae.recipe.code_size, aae.recipe.prior_std
+    keras.utils.set_random_seed(seed)  # of the first weights
     model, fast = networks.encoder(recipe_of(aae.recipe)), in_numpy.of(aae)
     decoder = _thinned(fast, np.linspace(0, aae.recipe.n_points - 1, _COMPARED).astype(int))
     real, codes = fast.normalize(points)[0] * fast.scale, fast.encode(points)

@@ -283,17 +283,22 @@ def _fault(points, n_points):
     return None
 
 
-def read_points(file, n_points=4096):
+def read_points(file, least=100, n_points=4096):
     """
     Read a scan: the points of an array or of a file without faces, or points on a mesh.
 
-    Returns (k, 3) points, `n_points` evenly spread ones of a mesh. Raises a ValueError that names
-    the file if it is neither.
+    Returns (k, 3) points in a mixed order, `n_points` evenly spread ones of a mesh. Raises a
+    ValueError that names the file if it is neither, or has fewer than `least` points.
     """
     if file.suffix.lower() == ".npy":
-        return read(file, len(read_array(file)))
-    mesh = meshes.read(file)
-    return resample(mesh, n_points) if len(mesh.faces) else in_single_precision(mesh.vertices)
+        points = read_array(file)
+    else:
+        mesh = meshes.read(file)
+        points = resample(mesh, n_points) if len(mesh.faces) else np.asarray(mesh.vertices)
+    if fault := _fault(points, least):
+        raise ValueError(f"{file}: {fault}")
+    # Points of an organized scan are stored row by row.
+    return in_single_precision(np.random.default_rng(0).permutation(points))
 
 
 def read_array(file):

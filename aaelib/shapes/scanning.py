@@ -131,7 +131,7 @@ def _unit(rng):
 
 
 def positions(n_turns=8):
-    """Matrices (2 n_turns, 3, 3) from upright sockets of right legs: of either leg, in turns."""
+    """Rotations about z in equal steps, as they are and after mirroring: (2 n_turns, 3, 3)."""
     turns = 360 * np.arange(n_turns) / n_turns
     turned = Rotation.from_euler("z", turns[:, None], degrees=True).as_matrix()
     return np.concatenate([turned, turned @ MIRROR])
