@@ -19,6 +19,7 @@ from aaelib.shapes.shape_model import ShapeModel
 from aaelib.shapes.sockets import SocketSurface
 
 CUT = Spoiling(missing=0.3, n_points=1024)
+SIDES = {False: "right", True: "left"}
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +115,8 @@ def test_stray_points_hardly_count(linear, drawn):
 def test_a_cloud_without_modes_is_only_moved(drawn):
     scanned = scanning.scan(drawn[0], CUT, np.random.default_rng(0))
     only = completion.Linear(drawn[0])
-    starts = completion.ranked(scanned.points, completion.turned(scanned.points, only, only.middle))
-    found, _ = completion.search(scanned.points, starts[:3], ())
+    starts = completion.turned(scanned.points, only, only.middle)
+    found, _ = completion.search(scanned.points, starts, completion.FROM_MEANS)
     np.testing.assert_allclose(found.motion, scanned.motion, atol=0.3)
 
 
@@ -134,7 +135,7 @@ def test_six_numbers_make_a_rotation():
 
     numbers = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
     found = np.stack([scans.turn(each) for each in numbers])
-    np.testing.assert_allclose(found @ found.transpose(0, 2, 1), np.eye(3)[None], atol=1e-6)
+    np.testing.assert_allclose(found @ found.transpose(0, 2, 1) - np.eye(3), 0, atol=1e-6)
     assert np.linalg.det(found) == pytest.approx(np.ones(5), abs=1e-6)
     np.testing.assert_allclose(scans.turn(np.zeros(6)), np.eye(3))
     np.testing.assert_allclose(_turns(numbers), found, atol=1e-5)
@@ -158,7 +159,7 @@ def test_an_encoder_of_scans_learns_and_is_read_back(tmp_path, capsules):
 def test_an_encoder_of_another_model_is_refused(tmp_path):
     aae = in_numpy.load("sockets")
     arrays = {f"encoder_{i}": each for i, each in enumerate(scans.ScanEncoder.load(aae).weights)}
-    about = json.dumps({"scale": 1.0, "code_size": 16})
+    about = json.dumps({"of": "another"})
     np.savez(tmp_path / "a-scans.npz", about=about, **arrays)
     with pytest.raises(ValueError, match="of another model"):
         scans.beside(aae, tmp_path / "a.npz")
@@ -184,7 +185,7 @@ def test_the_shipped_model_completes_a_scan(truths, kind):
     aae = in_numpy.load("sockets")
     scanned = truths[kind].scan(as_scanned.CASES[0.3], 0)
     found = completion.complete(aae, scanned.points, scans.ScanEncoder.load(aae))
-    assert (found.side, found.kind) == (("right", "left")[scanned.is_left], kind)
+    assert (found.side, found.kind) == (SIDES[scanned.is_left], kind)
     made = found.placed(found.surface.mesh())
     true = truths[kind].mesh.copy().apply_transform(scanned.motion)
     both = surface_distance(true.vertices, made), surface_distance(made.vertices, true)
@@ -194,7 +195,7 @@ def test_the_shipped_model_completes_a_scan(truths, kind):
 def test_a_model_without_an_encoder_of_scans_searches_from_its_means(truths):
     aae, scanned = in_numpy.load("sockets"), truths["TT"].scan(as_scanned.CASES[0.1], 1)
     found = completion.complete(aae, scanned.points)
-    assert (found.side, found.kind) == (("right", "left")[scanned.is_left], "TT")
+    assert (found.side, found.kind) == (SIDES[scanned.is_left], "TT")
 
 
 def test_errors_of_the_truth_are_none(truths):
@@ -217,9 +218,9 @@ def frame():
     rng, rows = np.random.default_rng(0), []
     for split, socket, missing in product((0, 1, 2), range(4), (0.0, 0.3)):
         error = np.exp(rng.normal())
-        for name in (*scan_report.SHOWN, as_scanned.FROM_MEAN):
+        for name in (*scan_report.SHOWN, as_scanned.LINEAR_LONG):
             about = {"split": split, "socket": socket, "missing": missing, "contender": name}
-            half = {as_scanned.REFINED: 0.5, as_scanned.FROM_MEAN: 1.1}.get(name, 1.0)
+            half = {as_scanned.REFINED: 0.5, as_scanned.LINEAR_READ: 1.1}.get(name, 1.0)
             numbers = {"mean_mm": half * error, "p95_mm": error, "missing_mm": error, "steps": 10}
             rows.append(about | numbers | {"failed": half * error > as_scanned.FAILURE})
     return pd.DataFrame(rows)
@@ -231,10 +232,9 @@ def test_ratios_are_of_the_same_scans(frame):
 
 
 def test_sentences_say_who_is_nearer(frame):
-    first, second, third, _ = scan_report.sentences(frame)
-    assert "the network is nearer (the network's error is 0.50 times theirs" in first
-    assert "the network is nearer" in second
-    assert "the linear model is nearer (the network's error is 1.10 times" in third
+    first, second, *_ = scan_report.sentences(frame)
+    assert first.count("the first is nearer: 0.50 times the error, 0.50 to 0.50") == 2
+    assert "the second is nearer: 1.10 times the error" in second
 
 
 def test_the_table_has_means_over_splits_and_their_spread(frame):
@@ -244,6 +244,24 @@ def test_the_table_has_means_over_splits_and_their_spread(frame):
     means = rows.groupby("split").mean_mm.mean()
     assert table.mean_mm[name] == pytest.approx(means.mean())
     assert table.mean_mm_sd[name] == pytest.approx(means.std())
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (np.zeros((0, 3)), "0 points, fewer than the 100"),
+        (np.float64(3), "float64 array of shape ()"),
+        (np.full((200, 3), np.nan), "not finite"),
+    ],
+)
+def test_a_file_that_is_no_scan_is_refused_by_its_name(tmp_path, points, message):
+    np.save(tmp_path / "bad.npy", points)
+    command = ["complete", str(tmp_path / "bad.npy"), "--out", str(tmp_path / "own.stl")]
+    done = CliRunner().invoke(cli.app, command)
+    assert done.exit_code == 1
+    assert "bad.npy" in done.output
+    assert message in done.output
+    assert not (tmp_path / "own.stl").exists()
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".ply", ".stl"])
@@ -257,8 +275,8 @@ def test_the_command_writes_a_wall_where_the_scan_is(truths, tmp_path, suffix):
         truths["TT"].mesh.copy().apply_transform(scanned.motion).export(file)
     done = CliRunner().invoke(cli.app, ["complete", str(file), "--out", str(tmp_path / "own.stl")])
     assert done.exit_code == 0, done.output
-    side = "left" if scanned.is_left else "right"
-    assert f"a transtibial socket of the {side} leg" in done.output
+    side = SIDES[scanned.is_left]
+    assert f"a socket (transtibial, {side} leg)" in done.output
     wall = trimesh.load_mesh(tmp_path / "own.stl")
     assert wall.is_watertight
     assert wall.volume > 0
@@ -268,7 +286,8 @@ def test_the_command_writes_a_wall_where_the_scan_is(truths, tmp_path, suffix):
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        (np.zeros((50, 3)), "50 points; 100 or more"),
+        (np.zeros((50, 3)), "the scan has 50 points; 100 or more"),
+        (np.random.default_rng(0).normal(size=(200, 3)), "--unit"),
         (np.full((200, 3), np.nan), "not finite"),
         (np.zeros((200, 2)), r"expected \(n_points, 3\)"),
     ],

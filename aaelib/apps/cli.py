@@ -15,7 +15,7 @@ from typer import Argument, Option
 from typer.core import TyperCommand, TyperGroup
 
 from ..shapes.places import DATA, NOTEBOOKS, RESULTS, ROOT
-from .messages import told
+from .messages import leg, told
 
 REFERENCE = ROOT / "tests" / "reference"
 WEIGHTS = DATA / "weights"
@@ -423,14 +423,14 @@ def complete(
     scan
         A cloud (.npy) or a mesh of a socket's inner surface, its brim about upwards.
     out
-        Its suffix says what: .stl, .3mf or .ply a wall where the scan is, .csv measures (mm).
+        Its suffix says what: .stl, .3mf or .ply a wall where the scan is (turned, in mm), .csv
+        measures.
     model
         'sockets', or a .keras or .npz file of a model of sockets.
     """
     found, distance = _quietly("apps.outputs").complete(model, scan, out, thickness, up, unit)
-    kind = {"TT": "transtibial ", "TF": "transfemoral "}.get(found.kind, "")
     typer.echo(
-        f"{out}: a {kind}socket of the {found.side} leg; half of the scan's points are within "
+        f"{out}: a socket ({leg(found.kind, found.side)}); half of the scan's points are within "
         f"{distance:.2f} mm of it"
     )
 

@@ -29,7 +29,7 @@ from ..shapes.places import published_folders
 from ..shapes.sockets import SocketSurface, check_sockets, vertex_values
 from ..study import figures
 from . import completion, design, limb_scans, limbs, posterior
-from .messages import HINT, PLAUSIBLE, WELCOME, reporting
+from .messages import HINT, PLAUSIBLE, WELCOME, leg, reporting
 
 HEAT_MM = 10.0  # ends of the heat map's scale
 _CANDIDATES = 3  # known sockets whose walls are compared with the one that is shown
@@ -89,10 +89,11 @@ def explore(model="sockets", at=None):
     sys.modules.setdefault("rfc3987_syntax", None)
     # Stand-ins are drawn one by one: a page that opens soon is worth more than a longer list.
     limit = None if published_folders(sources.SOCKETS) else 15
+    aae = in_numpy.load(model)
+    encoder_of_scans = scans.beside(aae, model)
     # A progress bar that is gone when the page is drawn would be an error: it goes nowhere.
     with widgets.Output():
-        aae = in_numpy.load(model)
-        explorer = Explorer(aae, sources.load_sockets(limit=limit), scans.beside(aae, model))
+        explorer = Explorer(aae, sources.load_sockets(limit=limit), encoder_of_scans)
     if at:
         explorer.restore(at)
     return explorer.widget
@@ -351,9 +352,8 @@ def _told_fit(found, kind):
     ]
     (low, high), off = found.worst_region()
     wide = "too wide" if off > 0 else "too tight"
-    kind = {"TT": "transtibial, ", "TF": "transfemoral, "}.get(kind, "")
     return (
-        f"Found ({kind}{found.side} leg); it is A now. Error of the gap, from socket to limb and "
+        f"Found ({leg(kind, found.side)}); it is A now. Error of the gap, from socket to limb and "
         f"back: {tabulate(rows, heads, tablefmt='unsafehtml', disable_numparse=True)}"
         f"The model alone is most off {low} to {high} mm above the distal end: {abs(off):.1f} mm "
         f"{wide}. A smooth displacement that the model does not know, {found.displacement:.1f} mm "
@@ -700,9 +700,8 @@ class Explorer:
         with _as_file(upload["name"], bytes(upload["content"])) as path:
             points = folders.read_points(path)
             mesh = None if path.suffix.lower() == ".npy" else meshes.read(path)
-        name = html.escape(upload["name"])
-        check_sockets(points[None], [name])
-        found = completion.complete(self.aae, points, self._encoder_of_scans, name)
+        check_sockets(points[None], [path.name])
+        found = completion.complete(self.aae, points, self._encoder_of_scans, path.name)
         is_left, scan = found.side == "left", None
         if mesh is not None and len(mesh.faces):
             vertices = trimesh.transform_points(mesh.vertices, np.linalg.inv(found.motion))
@@ -710,8 +709,7 @@ class Explorer:
             vertices -= [0, 0, found.surface.vertices[..., 2].min()]
             scan = shown_mesh(trimesh.Trimesh(vertices, mesh.faces, process=False))
         self._start_at(found.code, left=is_left, scan=scan)
-        kind = {"TT": "transtibial, ", "TF": "transfemoral, "}.get(found.kind, "")
-        return f"Found ({kind}{found.side} leg); it is A now."
+        return f"Found ({leg(found.kind, found.side)}); it is A now."
 
     # Limbs ------------------------------------------------------------------------------------
 

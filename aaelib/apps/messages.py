@@ -20,6 +20,12 @@ PLAUSIBLE = (
 )
 
 
+def leg(kind, side):
+    """What a socket is for, such as "transtibial, left leg"; kind "" if that is not known."""
+    kinds = {"TT": "transtibial, ", "TF": "transfemoral, "}
+    return f"{kinds.get(kind, '')}{side} leg"
+
+
 def told(error):
     """Words for an error of the input or the machine; any other error is raised again."""
     # TensorFlow's error by its name: this module does without TensorFlow.

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "latent": ["direction", "interpolate"],
         "recipes": ["Recipe", "recipe"],
         "runs": ["Run"],
+        "scans": ["ScanEncoder"],
         "starts": ["Start"],
         "training": ["Settings", "train"],
     },
