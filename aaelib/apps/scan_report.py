@@ -98,15 +98,18 @@ def sentences(frame):
             (LINEAR_READ, LINEAR, 0.3),
         )
     )
+    helps = "it is not shown to help"
+    if ratio(frame, REFINED, LINEAR, 0.3)[2] < 1:
+        helps = "its encoder gives the search a better start"
     return (
-        "**What is the autoencoder for?** To start from, where scans are tilted, noisy, of either "
-        f"leg and partly missing: with 30 % missing, the search from what its encoder reads ends "
+        "**What is the autoencoder for?** For scans that are tilted, noisy, of either leg and "
+        f"partly missing, {helps}. With 30 % missing, the search from what its encoder reads ends "
         f"{error[REFINED]} from the true socket ({failed[REFINED]} failures). Linear shape models "
-        f"end at {error[LINEAR]} in as much time ({failed[LINEAR]} failures; {same}), and at "
+        f"end at {error[LINEAR]} in about as much time ({failed[LINEAR]} failures; {same}), and at "
         f"{error[LINEAR_LONG]} from many starts, in {steps[LINEAR_LONG]} steps instead of "
         f"{steps[REFINED]} ({failed[LINEAR_LONG]} failures; {long}).",
-        f"The linear models, started at the places that the encoder reads, end at "
-        f"{error[LINEAR_READ]}: of them and the same models without it, {linear}.",
+        "The linear models, started at the places that the encoder reads, end at "
+        f"{error[LINEAR_READ]}: of these and the same models without it, {linear}.",
         f"With nothing missing but the position unknown, of the network and the linear models from "
         f"many starts, {whole}.",
         f"The encoder alone, without a search, is {error[ONE_PASS]} off, and the nearest training "
