@@ -49,7 +49,7 @@ def train(aae, points, steps, seed=0):
         rng = np.random.default_rng((seed, int(step)))
         chosen = rng.integers(len(real), size=_BATCH // 2)
         drawn = std * rng.normal(size=(_BATCH - len(chosen), k))
-        clouds = np.concatenate([real[chosen], fast.decode(drawn)])[:, step % 2 :: 2]
+        clouds = [cloud[step % 2 :: 2] for cloud in (*real[chosen], *fast.decode(drawn))]
         how = ((0.4, 2, 0.05) * rng.random((_BATCH, 3))).tolist()
         others = {"n_points": N_POINTS, "turn": _TURN, "mirrored": False}
         scans = [scan(c, Spoiling(*h, **others), rng) for c, h in zip(clouds, how, strict=True)]
