@@ -196,10 +196,11 @@ def from_means(aae, points):
     ]
 
 
-def turned(points, decoder, code, n_turns=8, **others):
+def turned(points, decoder, code, **others):
     """Starts at a code for a scan (n, 3) that is about upright, see `scanning.positions`."""
-    motions = np.tile(np.eye(4), (2 * n_turns, 1, 1))
-    motions[:, :3, :3] = positions(n_turns)
+    turns = positions()
+    motions = np.tile(np.eye(4), (len(turns), 1, 1))
+    motions[:, :3, :3] = turns
     motions[:, :3, 3] = np.median(points, axis=0)
     return [Start(decoder, code, code, motion, **others) for motion in motions]
 

@@ -129,8 +129,8 @@ class Posterior:
         """
         Sizes (n, n_names) of the draws, with what the model cannot follow.
 
-        Errors of different sizes go together (they are jointly normal): how far a draw is from the
-        sizes that are told says how far its other sizes may be off.
+        Errors of different sizes are correlated (jointly normal). A draw that misses the told sizes
+        is therefore likely to miss the others, and these are corrected.
         """
         told, misfit, n = self.evidence.told, self.evidence.misfit, len(names)
         gain = misfit(names, told) @ np.linalg.inv(self.evidence.covariance)

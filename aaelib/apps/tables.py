@@ -13,7 +13,7 @@ from .posterior import Misfit, departures, given_sizes, given_sizes_linear, told
 
 NETWORK, SHAPE_MODEL = "network", "shape model"  # what makes sockets to measure
 
-# Sizes that are told besides the length, and sizes to predict: perimeters by height, mm.
+# Numbers are heights of perimeters, mm. The length is always told.
 TOLD, UNTOLD = (60.0, 120.0), (90.0, "volume_mm3", "brim_height_mean_mm")
 LEVELS, _ENDS, _DRAWS = (0.5, 0.8, 0.95), (0.05, 0.95), 100
 

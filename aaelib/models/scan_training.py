@@ -14,7 +14,7 @@ from .scans import N_POINTS, ScanEncoder, recipe_of
 _RATE, _BATCH = 2e-3, 32
 _COMPARED = 256  # points by which placed sockets are compared
 _CODE_WEIGHT = 0.003  # beside the squared distance of points
-_TURN = 25.0  # degrees about the long axis: half of what is between two positions, and a little
+_TURN = 25.0  # degrees about the long axis; two positions are 45 apart
 
 
 def train(aae, points, steps, seed=0):

@@ -124,13 +124,13 @@ class ScanEncoder:
 
 
 def _known_by(aae):
-    """Digest of what a model's file and its exported weights both keep in single precision."""
+    """Digest that tells models apart: the same for a `.keras` file and its exported `.npz`."""
     return joblib.hash([aae.scale, aae.decoder["coordinates"].bias])
 
 
 def beside(aae, model):
     """
-    The `ScanEncoder` of a model's file, None if there is none beside it.
+    Load the `ScanEncoder` that belongs to a model; None if there is none.
 
     `model` is "sockets", or a path such as `own.npz`, whose encoder of scans is `own-scans.npz`.
     """

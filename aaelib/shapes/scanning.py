@@ -130,8 +130,7 @@ def _unit(rng):
     return direction / np.linalg.norm(direction)
 
 
-def positions(n_turns=8):
-    """Rotations about z in equal steps, as they are and after mirroring: (2 n_turns, 3, 3)."""
-    turns = 360 * np.arange(n_turns) / n_turns
-    turned = Rotation.from_euler("z", turns[:, None], degrees=True).as_matrix()
+def positions():
+    """Eight rotations about z in equal steps, as they are and after mirroring: (16, 3, 3)."""
+    turned = Rotation.from_euler("z", 45.0 * np.arange(8)[:, None], degrees=True).as_matrix()
     return np.concatenate([turned, turned @ MIRROR])
