@@ -101,6 +101,28 @@ def test_whole_off_files_are_not_taken_for_cut_ones(tmp_path, content):
     np.testing.assert_array_equal(mesh.vertices[1], [1, 0, 0])
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_binary_ply_file_may_mix_triangles_and_quads(tmp_path, order):
+    box = trimesh.creation.box((1, 2, 3))
+    faces = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5], [0, 5, 1]]
+    faces += [[2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]
+    encoding = {"<": "binary_little_endian", ">": "binary_big_endian"}[order]
+    header = f"ply\nformat {encoding} 1.0\nelement vertex 8\nproperty float x\nproperty float y\n"
+    header += f"property float z\nelement face {len(faces)}\nproperty uchar red\n"
+    header += "property list uchar int vertex_indices\nend_header\n"
+    body = [struct.pack(f"{order}3f", *vertex) for vertex in box.vertices]
+    body += [struct.pack(f"{order}BB{len(f)}i", 9, len(f), *f) for f in faces]
+    content, file = header.encode() + b"".join(body), tmp_path / "box.ply"
+    file.write_bytes(content)
+    mesh = meshes.read(file)
+    assert (len(mesh.faces), mesh.area, mesh.volume) == (12, box.area, box.volume)
+    # Cut off, or with more rows than the file has bytes.
+    for wrong in (content[:-5], content.replace(b"vertex 8", b"vertex 800000000")):
+        file.write_bytes(wrong)
+        with pytest.raises(ValueError, match=r"box\.ply: not a mesh"):
+            meshes.read(file)
+
+
 def test_relative_indices_count_back_from_the_face_not_from_the_end_of_the_file(tmp_path):
     block = "v {0} 0 0\nv {0} 1 0\nv {0} 0 1\nf -3 -2 -1\n"
     (tmp_path / "two.obj").write_text(block.format(0) + block.format(5))

@@ -5,6 +5,7 @@ import json
 import re
 import warnings
 import zipfile
+from collections import defaultdict
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import trimesh
 from lxml import etree
 from trimesh.exchange.load import mesh_formats
-from trimesh.exchange.ply import load_ply
+from trimesh.exchange.ply import _parse_header, load_ply
 
 from . import archives
 
@@ -153,7 +154,12 @@ def _off(content, _):
 
 def _ply(content, _):
     plain = _PLY_OTHERS.sub(rb"\1_", content.removeprefix(b"\xef\xbb\xbf"))
-    found, polygons = load_ply(io.BytesIO(plain), skip_materials=True), []
+    try:
+        found, polygons = load_ply(io.BytesIO(plain), skip_materials=True), []
+    except ValueError as error:
+        if "unexpected length" not in str(error):
+            raise
+        return _triangulated(*_ply_of_mixed_faces(plain))
     face = found["metadata"]["_ply_raw"].get("face", {"length": 0})
     if face["length"]:
         names = face["data"] if isinstance(face["data"], dict) else face["data"].dtype.names
@@ -163,6 +169,28 @@ def _ply(content, _):
     if len(polygons) < face["length"] or min(map(len, polygons), default=3) < 3:
         raise ValueError(f"cut off after {len(polygons)} of {face['length']} faces")
     return _triangulated(found.get("vertices", []), polygons)
+
+
+def _ply_of_mixed_faces(content):
+    """Read a binary PLY file row by row: trimesh takes all faces to have as many corners."""
+    file = io.BytesIO(content)
+    elements, columns = _parse_header(file)[0], defaultdict(list)
+    n_rows = sum(element["length"] for element in elements.values())
+    if n_rows > len(content):
+        raise ValueError(f"cut off: {n_rows} rows in {len(content)} bytes")
+    for name, element in elements.items():
+        for key, kind in list(element["properties"].items()) * element["length"]:
+            kind_of_count, _, kind = kind.rpartition(", ($LIST,)")
+            count = int(_numbers(file, kind_of_count, 1)[0]) if kind_of_count else 1
+            columns[name, key].append(_numbers(file, kind, count))
+    vertices = np.hstack([columns["vertex", axis] for axis in "xyz"])
+    key = next(key for name, key in columns if name == "face" and key[0] != "_")
+    return vertices, [corners.tolist() for corners in columns["face", key]]
+
+
+def _numbers(file, kind, count):
+    """Read numbers; raise a ValueError if the file ends before."""
+    return np.frombuffer(file.read(count * np.dtype(kind).itemsize), kind, count)
 
 
 def _stl(content, path):
