@@ -116,6 +116,18 @@ def faults(
 
 
 @app.command()
+def meshes(
+    folder: Annotated[Path | None, typer.Argument(help="By default packages are fetched.")] = None,
+):
+    """Read public mesh files, by ours and by a second reader; exit with 1 if they differ."""
+    from . import public_meshes
+
+    text, differ = public_meshes.run(folder)
+    print(text, *differ, sep="\n")
+    raise typer.Exit(bool(differ))
+
+
+@app.command()
 def workers(steps: Annotated[int, typer.Option(help="Steps that are timed.")] = 30):
     """Time training steps that one and two processes share, and predict more, into workers.md."""
     from . import workers
