@@ -227,7 +227,7 @@ def frame():
     rng, rows = np.random.default_rng(0), []
     for split, socket, missing in product((0, 1, 2), range(4), (0.0, 0.3)):
         error = np.exp(rng.normal())
-        for name in (*scan_report.SHOWN, as_scanned.LINEAR_LONG):
+        for name in (*scan_report.SHOWN, as_scanned.LINEAR_FEW, as_scanned.LINEAR_LONG):
             about = {"split": split, "socket": socket, "missing": missing, "contender": name}
             half = {as_scanned.REFINED: 0.5, as_scanned.LINEAR_READ: 1.1}.get(name, 1.0)
             numbers = {"mean_mm": half * error, "p95_mm": error, "missing_mm": error, "steps": 10}

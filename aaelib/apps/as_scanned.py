@@ -41,7 +41,8 @@ CASES = {
 FAILURE = 5.0  # mm of mean two-way distance
 NEAREST, ONE_PASS = "nearest training socket", "network, one pass"
 LINEAR, LINEAR_LONG = "linear, as long", "linear, many starts"
-REFINED, LINEAR_READ = "network, refined", "linear, from what is read"
+LINEAR_FEW, LINEAR_READ = "linear, as few steps", "linear, from what is read"
+REFINED = "network, refined"
 
 _TRIED = 10  # training sockets that are moved to the scan, of those that are nearest at first
 _DENSE = 8192  # points of a socket of which a scan is drawn
@@ -100,6 +101,7 @@ class Contenders:
             NEAREST: self._nearest,
             LINEAR: lambda points: search(points, self._linear(points), FROM_MEANS),
             LINEAR_LONG: lambda points: search(points, self._linear(points, (-1, 0, 1)), THOROUGH),
+            LINEAR_FEW: lambda points: search(points, self._linear(points), FROM_READ),
             ONE_PASS: lambda points: (as_read(self.aae, points, self.scans)[0], 0),
             REFINED: lambda points: search(
                 points, as_read(self.aae, points, self.scans), FROM_READ

@@ -20,12 +20,11 @@ _PROBE, _DAMPING = 0.05, 1e-3  # of differences, prior's standard deviations; of
 _COARSE, _FINE = 256, 1024  # points of a scan that are looked at
 _FINAL = (8.0, 4), (4.0, 12)  # reach, mm, beyond which points hardly count, and steps
 _WITHOUT_STRAYS = 0.02, 0.98  # between these quantiles
-_READ = 16  # of the starts that are read go into a search
 _FAR = 25.0  # mm, at which a rank no longer asks how far
 
 # What a search does before, with few points: reach, steps from each start, starts that go on.
-FROM_MEANS = (25.0, 4, 8), (8.0, 4, 3)
-FROM_READ = (25.0, 2, 8), (8.0, 3, 1)
+FROM_MEANS = (25.0, 5, 12), (8.0, 4, 4)
+FROM_READ = (25.0, 2, 8), (8.0, 3, 2)
 THOROUGH = (25.0, 8, 48), (8.0, 8, 12)
 
 
@@ -174,7 +173,7 @@ def complete(aae, points, scans=None, name="the scan"):
 
 def as_read(aae, points, scans):
     """
-    The `Start`s at what a `ScanEncoder` reads in a scan: the nearest to it, the nearest first.
+    The `Start`s at what a `ScanEncoder` reads in a scan, the nearest to it first.
 
     A code that is read is not sure of the kind: each kind is tried.
     """
@@ -184,7 +183,7 @@ def as_read(aae, points, scans):
         if not bounds[0] <= code[0] <= bounds[1]:
             code[0] = center[0]
         starts.append(Start(aae, code, center, motion, bounds, scans.std))
-    return ranked(points, starts)[:_READ]
+    return ranked(points, starts)
 
 
 def from_means(aae, points):

@@ -10,6 +10,7 @@ from .as_scanned import (
     COLUMNS,
     FAILURE,
     LINEAR,
+    LINEAR_FEW,
     LINEAR_LONG,
     LINEAR_READ,
     NEAREST,
@@ -86,35 +87,34 @@ def gallery(study, missing=0.3):
 def sentences(frame):
     """When to use which, in four sentences made from what `evaluate` found."""
     means = frame.groupby(["missing", "contender"])[["mean_mm", "failed", "steps"]].mean()
-    error = {name: f"{means.mean_mm[0.3, name]:.2f} mm" for name in means.loc[0.3].index}
-    failed = {name: f"{means.failed[0.3, name]:.0%}" for name in error}
-    steps = {name: f"{means.steps[0.3, name]:.0f}" for name in error}
-    same, long, whole, linear = (
-        _verdict(frame, *pair)
-        for pair in (
-            (REFINED, LINEAR, 0.3),
-            (REFINED, LINEAR_LONG, 0.3),
-            (REFINED, LINEAR_LONG, 0.0),
-            (LINEAR_READ, LINEAR, 0.3),
-        )
-    )
+    error = {key: f"{each:.2f} mm" for key, each in means.mean_mm.items()}
+    failed = {key: f"{each:.0%} failures" for key, each in means.failed.items()}
+    steps = {key: f"{each:.0f} steps" for key, each in means.steps.items()}
+    refined, linear, long = ((0.3, name) for name in (REFINED, LINEAR, LINEAR_LONG))
+    most = max(frame.missing)
     helps = "it is not shown to help"
     if ratio(frame, REFINED, LINEAR, 0.3)[2] < 1:
         helps = "its encoder gives the search a better start"
     return (
         "**What is the autoencoder for?** For scans that are tilted, noisy, of either leg and "
         f"partly missing, {helps}. With 30 % missing, the search from what its encoder reads ends "
-        f"{error[REFINED]} from the true socket ({failed[REFINED]} failures). Linear shape models "
-        f"end at {error[LINEAR]} in about as much time ({failed[LINEAR]} failures; {same}), and at "
-        f"{error[LINEAR_LONG]} from many starts, in {steps[LINEAR_LONG]} steps instead of "
-        f"{steps[REFINED]} ({failed[LINEAR_LONG]} failures; {long}).",
-        "The linear models, started at the places that the encoder reads, end at "
-        f"{error[LINEAR_READ]}: of these and the same models without it, {linear}.",
-        f"With nothing missing but the position unknown, of the network and the linear models from "
-        f"many starts, {whole}.",
-        f"The encoder alone, without a search, is {error[ONE_PASS]} off, and the nearest training "
-        f"socket, which needs no model, {error[NEAREST]} ({failed[NEAREST]} failures). Ratios are "
-        "of geometric means; the four intervals are not corrected for their number.",
+        f"{error[refined]} from the true socket ({failed[refined]}). Linear shape models end at "
+        f"{error[linear]} in about as much time ({failed[linear]}; "
+        f"{_verdict(frame, REFINED, LINEAR, 0.3)}), and at {error[long]} from many starts, in "
+        f"{steps[long]} instead of {steps[refined]} ({failed[long]}; "
+        f"{_verdict(frame, REFINED, LINEAR_LONG, 0.3)}).",
+        "Is what the encoder reads a better start? The linear models, by one and the same search, "
+        f"end at {error[0.3, LINEAR_READ]} from the places that it reads and at "
+        f"{error[0.3, LINEAR_FEW]} from their means in every position "
+        f"({_verdict(frame, LINEAR_READ, LINEAR_FEW, 0.3)}); with {most:.0%} missing, at "
+        f"{error[most, LINEAR_READ]} and {error[most, LINEAR_FEW]} "
+        f"({_verdict(frame, LINEAR_READ, LINEAR_FEW, most)}).",
+        "With nothing missing but the position unknown, of the network and the linear models from "
+        f"many starts, {_verdict(frame, REFINED, LINEAR_LONG, 0.0)}.",
+        f"The encoder alone, without a search, is {error[0.3, ONE_PASS]} off, and the nearest "
+        f"training socket, which needs no model, {error[0.3, NEAREST]} "
+        f"({failed[0.3, NEAREST]}). Ratios are of geometric means; the five intervals are not "
+        "corrected for their number.",
     )
 
 
