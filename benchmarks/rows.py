@@ -325,6 +325,34 @@ def decoding_work():
     return 2 * weights, 4 * weights
 
 
+def completing(how):
+    """A scan with 30 % missing: in one pass, or searched from what is read or from linear means."""
+    from aaelib.apps import completion
+    from aaelib.models import in_numpy, scans
+    from aaelib.shapes import sources
+    from aaelib.shapes.places import DATA
+    from aaelib.shapes.scanning import Spoiling, scan
+    from aaelib.shapes.shape_model import ShapeModel
+
+    cloud = sources.load_sockets("TT", limit=1).points[0]
+    how_spoilt = Spoiling(0.3, noise=1.0, outliers=0.03, n_points=1024)
+    points = scan(cloud - cloud.mean(axis=0), how_spoilt, np.random.default_rng(0)).points
+    if how == "linear":
+        models = [ShapeModel.load(DATA / "sockets" / f"{kind}.npz") for kind in sources.KINDS]
+        linear = [completion.Linear.of(model, 16) for model in models]
+        starts = [
+            start for each in linear for start in completion.turned(points, each, each.middle)
+        ]
+        return lambda: completion.search(points, starts, completion.FROM_MEANS)
+    aae = in_numpy.load("sockets")
+    encoder = scans.beside(aae, "sockets")
+    if how == "one pass":
+        return lambda: completion.as_read(aae, points, encoder)[0].cloud
+    return lambda: completion.search(
+        points, completion.as_read(aae, points, encoder), completion.FROM_READ
+    )
+
+
 def importing(package):
     return lambda: subprocess.run([sys.executable, "-c", f"import {package}"], check=True)
 
@@ -429,6 +457,24 @@ ROWS = {
         {"aaelib": partial(decoding, "decode"), "Keras predict": partial(decoding, "predict")},
         targets={"ms": 5},
         work=decoding_work,
+    ),
+    "read-scan": Row(
+        "Reading a scan in one pass",
+        "call",
+        {
+            "aaelib": partial(completing, "one pass"),
+            "refined by a search": partial(completing, "refined"),
+        },
+        targets={"ms": 50},
+    ),
+    "complete-scan": Row(
+        "Completing a scan, refined",
+        "call",
+        {
+            "aaelib": partial(completing, "refined"),
+            "linear shape models, as long": partial(completing, "linear"),
+        },
+        targets={"ms": 1000},
     ),
     "import": Row(
         "import aaelib, a Python process",
