@@ -171,6 +171,7 @@ def complete(aae, points, scans=None, name="the scan"):
     return Completion(code, kind, side, design.decoded_surface(aae, code), found.motion)
 
 
+@threadpool_limits.wrap(limits=1)  # matrices are small: threads would wait for each other
 def as_read(aae, points, scans):
     """
     The `Start`s at what a `ScanEncoder` reads in a scan, the nearest to it first.
@@ -204,20 +205,25 @@ def turned(points, decoder, code, **others):
     return [Start(decoder, code, code, motion, **others) for motion in motions]
 
 
+@threadpool_limits.wrap(limits=1)
 def ranked(points, starts):
     """Starts by how near a scan's points are to what they decode, the nearest first."""
-    points = _thinned(points, _COARSE // 2)
-    trees = {(id(each.decoder), each.code.tobytes()): each for each in starts}
-    trees = {key: cKDTree(each.cloud) for key, each in trees.items()}
+    points, codes, trees = _thinned(points, _COARSE // 2), {}, {}
+    for each in starts:
+        codes.setdefault(each.decoder, {})[each.code.tobytes()] = each.code
+    for decoder, of_decoder in codes.items():
+        clouds = decoder.decode(np.stack([*of_decoder.values()]))
+        trees[decoder] = dict(zip(of_decoder, map(cKDTree, clouds), strict=True))
 
     def distance(start):
         there = (points - start.motion[:3, 3]) @ start.motion[:3, :3]
-        away = trees[id(start.decoder), start.code.tobytes()].query(there)[0]
+        away = trees[start.decoder][start.code.tobytes()].query(there)[0]
         return np.minimum(away, _FAR).sum()
 
     return sorted(starts, key=distance)
 
 
+@threadpool_limits.wrap(limits=1)
 def search(points, starts, stages):
     """
     Find the code and the place of the socket that a scan is of.
@@ -241,18 +247,17 @@ def search(points, starts, stages):
     whole = {id(each.decoder): each.decoder for each in starts}
     few = {key: each.of_points(slice(None, None, _FINE // _COARSE)) for key, each in whole.items()}
     begun = [(replace(each, decoder=few[id(each.decoder)]), id(each.decoder)) for each in starts]
-    with threadpool_limits(1):  # matrices are small: threads would wait for each other
-        for reach, steps, kept in stages:
-            n_steps += len(begun) * steps * _COARSE / _FINE
-            looked = [(*_descend(points, each, steps, reach, _COARSE), key) for each, key in begun]
-            begun = [(each, key) for each, _, key in sorted(looked, key=lambda t: t[1])[:kept]]
-        found = []
-        for start, key in begun:
-            start = replace(start, decoder=whole[key])
-            for reach, steps in _FINAL:
-                start, energy = _descend(points, start, steps, reach, _FINE)
-                n_steps += steps
-            found.append((start, energy))
+    for reach, steps, kept in stages:
+        n_steps += len(begun) * steps * _COARSE / _FINE
+        looked = [(*_descend(points, each, steps, reach, _COARSE), key) for each, key in begun]
+        begun = [(each, key) for each, _, key in sorted(looked, key=lambda t: t[1])[:kept]]
+    found = []
+    for start, key in begun:
+        start = replace(start, decoder=whole[key])
+        for reach, steps in _FINAL:
+            start, energy = _descend(points, start, steps, reach, _FINE)
+            n_steps += steps
+        found.append((start, energy))
     return min(found, key=lambda pair: pair[1])[0], round(n_steps)
 
 
