@@ -8,8 +8,6 @@ from tqdm.auto import tqdm
 from ..shapes.clouds import as_points
 from .neighbors import mean_squared_distance, nearest, searchable, threads
 
-_QUICK = 10_000  # pairs; fewer need no progress bar
-
 
 def chamfer_distance(a, b):
     """
@@ -74,8 +72,7 @@ def pairwise_chamfer(a, b=None):
 
     results = threads().map(row, range(len(rows)))
     matrix = np.zeros((len(rows), len(columns)))
-    few = matrix.size < _QUICK
-    results = tqdm(results, "Chamfer distances", len(rows), False, unit="row", disable=few)
+    results = tqdm(results, "Chamfer distances", len(rows), False, unit="row", delay=1)
     for i, distances in enumerate(results):
         matrix[i, len(columns) - len(distances) :] = distances
     return matrix + matrix.T if one_set else matrix

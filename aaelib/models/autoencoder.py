@@ -344,6 +344,7 @@ class AdversarialAutoencoder(InMillimetres, keras.Model):
     # In normalized units ----------------------------------------------------------------------
 
     def codes(self, normalized, refinement_steps=None):
+        """Codes of normalized clouds (n, n_points, 3), see `encode`."""
         codes = _in_batches(self._mean_codes, normalized)
         steps = self.recipe.refinement_steps if refinement_steps is None else refinement_steps
         if not steps:
@@ -352,6 +353,7 @@ class AdversarialAutoencoder(InMillimetres, keras.Model):
         return _in_batches(refined, normalized, normals(normalized), codes, size=16)
 
     def decoded(self, codes):
+        """Normalized clouds (n, n_points, 3) of codes (n, code_size)."""
         return _in_batches(self._decode, codes)
 
     @property
@@ -362,12 +364,9 @@ class AdversarialAutoencoder(InMillimetres, keras.Model):
 
 def _in_batches(function, *arrays, size=64):
     """Apply a function of tensors to arrays, a batch of rows at a time."""
-    count = len(arrays[0])
-    if not count:
-        raise ValueError("there are no shapes to work on; give one or more")
     batches = (
         [tf.constant(array[i : i + size], tf.float32) for array in arrays]
-        for i in range(0, count, size)
+        for i in range(0, len(arrays[0]), size)
     )
     return np.concatenate([function(*batch).numpy() for batch in batches])
 

@@ -48,14 +48,13 @@ def read(path):
     dict
         Network -> list of arrays, in the order of the network's weights.
     """
+    weights = {}
     with np.load(path, allow_pickle=False) as file:
         config = json.loads(str(file["config"]))
-        names = [[f"{each}_{i}" for i in range(len(file.files))] for each in NETWORKS]
-        weights = [[file[name] for name in of_network if name in file] for of_network in names]
-    for network, arrays in zip(NETWORKS, weights, strict=True):
-        if not all(np.isfinite(array).all() for array in arrays):
-            raise ValueError(f"weights of the {network} are not finite")
-    return config, dict(zip(NETWORKS, weights, strict=True))
+        for network in NETWORKS:
+            names = (f"{network}_{i}" for i in range(len(file.files)))
+            weights[network] = [np.asarray_chkfinite(file[name]) for name in names if name in file]
+    return config, weights
 
 
 def found(path, shipped=SHIPPED):
@@ -86,8 +85,6 @@ def reading(path, readers):
     Raises the errors of `found`, and a ValueError that names the file if it holds something else.
     """
     path = found(path)
-    if path.suffix not in readers or not path.is_file():
-        raise ValueError(f"{path} is no model; accepted: a file .keras, or .npz of export_weights")
     try:
         archives.check_zip(path)
         return readers[path.suffix](path)

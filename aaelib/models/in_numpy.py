@@ -86,6 +86,7 @@ class NumpyAutoencoder(InMillimetres):
             raise ValueError(f"the weights do not decode to {recipe.n_points} points")
 
     def decoded(self, codes):
+        """Normalized clouds (n, n_points, 3) of codes (n, code_size)."""
         codes = np.asarray(codes, np.float32)
         features = codes
         for i in range(len(self.recipe.decoder)):
@@ -100,6 +101,7 @@ class NumpyAutoencoder(InMillimetres):
         return coordinates.reshape(len(codes), -1, 3)
 
     def codes(self, normalized, refinement_steps=None):
+        """Codes of normalized clouds (n, n_points, 3), see `encode`."""
         normalized = np.asarray(normalized, np.float32)
         steps = self.recipe.refinement_steps if refinement_steps is None else refinement_steps
         # Part k is every parts-th point from the k-th on, as points are often stored in an order.

@@ -7,13 +7,19 @@ from ..shapes.clouds import normalize
 
 class InMillimetres:
     """
-    Encode, decode and sample in mm, for a class that has `codes` and `decoded`.
+    Encode, decode and sample in mm, for a class that does so with normalized clouds.
+
+    A class of this kind has the attributes below and two methods: `codes` of normalized clouds (n,
+    n_points, 3) and of a number of refinement steps, see `encode`, and `decoded`, the normalized
+    clouds of codes (n, code_size).
 
     Attributes
     ----------
     recipe : Recipe
     scale : float
         Millimetres of one normalized unit.
+    gates : (array, array)
+        Kernel (code_size, n) and bias (n,) of the gates of the decoder's linear models.
     """
 
     def encode(self, points, refinement_steps=None):
@@ -79,8 +85,7 @@ class InMillimetres:
         """
         normalized, normalizer = self.normalize(points)
         codes = self.codes(normalized, refinement_steps) if codes is None else codes
-        reconstructed = self.decoded(codes)
-        return normalizer.undo(reconstructed)
+        return normalizer.undo(self.decoded(codes))
 
     def sample(self, n, seed=0):
         """
@@ -102,19 +107,6 @@ class InMillimetres:
         """Draw `n` codes (n, code_size) from the prior."""
         shape = (n, self.recipe.code_size)
         return (self.recipe.prior_std * np.random.default_rng(seed).normal(size=shape)).astype("f4")
-
-    def codes(self, normalized, refinement_steps=None):
-        """Codes of clouds (n, n_points, 3) that are normalized already, see `encode`."""
-        raise NotImplementedError
-
-    def decoded(self, codes):
-        """Normalized clouds (n, n_points, 3) of codes (n, code_size)."""
-        raise NotImplementedError
-
-    @property
-    def gates(self):
-        """Kernel (code_size, n) and bias (n,) of the gates of the decoder's linear models."""
-        raise NotImplementedError
 
     def normalize(self, points):
         """Normalize clouds (n, n_points, 3) in mm, see `aaelib.shapes.normalize`."""

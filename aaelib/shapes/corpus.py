@@ -76,20 +76,12 @@ def export(folder, n_per_family, families, seed=0):
     -------
     Path
         The folder.
-
-    Raises
-    ------
-    ValueError
-        For an unknown family.
     """
-    if unknown := sorted(set(families) - FAMILIES.keys()):
-        raise ValueError(f"unknown families {unknown}; accepted: {', '.join(FAMILIES)}")
     for family in families:
         for index in range(n_per_family):
             file = Path(folder, family, f"{family}_{index:04d}.stl")
-            mesh = draw_mesh(family, index, seed)[0].export(file_type="stl")
             with replacing(file) as temporary:
-                temporary.write_bytes(mesh)
+                draw_mesh(family, index, seed)[0].export(temporary)
     return Path(folder)
 
 

@@ -216,16 +216,14 @@ def clashes(files):
 
     Shapes are named without suffix: of `chair.off` and `chair.stl` one would replace the other.
     """
-    alike = defaultdict(list)
+    alike, reasons = defaultdict(list), {}
     for file in files:
         alike[file.with_suffix("")].append(file.name)
-    others = {file: [n for n in alike[file.with_suffix("")] if n != file.name] for file in files}
-    return {
-        file: f"{file}: has the name of {', '.join(names)} but for the suffix, and shapes are "
-        "named without; keep one of them"
-        for file, names in others.items()
-        if names
-    }
+    for file in files:
+        if others := ", ".join(n for n in alike[file.with_suffix("")] if n != file.name):
+            advice = "and shapes are named without; keep one of them"
+            reasons[file] = f"{file}: has the name of {others} but for the suffix, {advice}"
+    return reasons
 
 
 def read(file, n_points=2048, seed=0):
@@ -385,7 +383,7 @@ def _in_processes(files, n_points, seed, workers):
 
 def _attempt(file, n_points, seed, parent=None):
     if parent is not None:
-        _end_with(parent)
+        end_with(parent)
     try:
         return file, read(file, n_points, seed), None
     except ValueError as error:
@@ -398,8 +396,8 @@ def _attempt(file, n_points, seed, parent=None):
 
 
 @cache
-def _end_with(parent):
-    """Let this process end when the one that started it does, also when that is killed."""
+def end_with(parent):
+    """Let this process end when the one that started it (its id) does, even if that is killed."""
 
     def watch():
         while os.getppid() == parent:

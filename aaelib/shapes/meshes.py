@@ -37,7 +37,6 @@ _UNREAD = re.compile(
 )
 # In 3MF: the attribute that names an object's part, and the transform that changes nothing.
 _PART = "{http://schemas.microsoft.com/3dmanufacturing/production/2015/06}path"
-_CORNERS = "v1", "v2", "v3"
 _STAY = "1 0 0 0 1 0 0 0 1 0 0 0"
 
 
@@ -226,7 +225,7 @@ def _3mf(content, path):
         if mesh is None:
             return joined(part, objects[part, index].iterfind("{*}components/{*}component"))
         vertices = [[v.get(axis) for axis in "xyz"] for v in mesh.iter("{*}vertex")]
-        faces = [[t.get(corner) for corner in _CORNERS] for t in mesh.iter("{*}triangle")]
+        faces = [[t.get(v) for v in ("v1", "v2", "v3")] for t in mesh.iter("{*}triangle")]
         return np.array(vertices, float), np.array(faces, int)
 
     def joined(part, elements):

@@ -323,8 +323,7 @@ class SocketSurface:
         ValueError
             If `thickness` is out of range, or such a wall would cross itself.
         """
-        n_angles, n_heights = self.vertices.shape[:2]
-        brim = np.arange(1, n_angles + 1) * (n_heights - 1)
+        brim = _vertex_indices(*self.vertices.shape[:2])[:, -1]
         return thicken(self.mesh(), brim, thickness)
 
 

@@ -96,13 +96,10 @@ def load_corpus(source="auto", n_points=2048, limit=None, n_per_family=40, seed=
     # ModelNet40 contains ModelNet10: never both.
     if found := _found(source, "ModelNet", "ModelNet40*", "ModelNet10*"):
         parts = [load_clouds(folder, n_points, limit, seed) for folder in found]
-        points = np.concatenate([part.points for part in parts])
-        return Shapes(
-            normalize(points, "unit-sphere")[0],
-            np.concatenate([part.names for part in parts]),
-            np.concatenate([part.kinds for part in parts]),
-            " + ".join(folder.name for folder in found),
-        )
+        arrays = [(part.points, part.names, part.kinds) for part in parts]
+        points, names, kinds = map(np.concatenate, zip(*arrays, strict=True))
+        source = " + ".join(folder.name for folder in found)
+        return Shapes(normalize(points, "unit-sphere")[0], names, kinds, source)
     points, labels = corpus.generate(n_per_family, n_points=n_points, seed=seed)
     names = np.array([f"{label}_{i:04d}" for i, label in enumerate(labels)])
     return Shapes(points, names, labels, BUNDLED_CORPUS)
@@ -140,10 +137,8 @@ def _sockets_of(folder, kinds, limit, sealed, only_published):
         found = f"{len(others)} of {len(shapes)} sockets are not those of SocketSSM"
         raise ValueError(f"{folder}: {found}, such as {others[0]}; take them out")
     shapes = shapes[np.isin([file.stem for file in shapes.files], SEALED) == sealed]
-    if unknown := sorted(set(shapes.kinds.tolist()) - set(KINDS)):
-        what = (
-            f"{', '.join(map(repr, unknown))} is no kind of socket, and what is there is left out"
-        )
+    if unknown := ", ".join(map(repr, sorted(set(shapes.kinds.tolist()) - set(KINDS)))):
+        what = f"{unknown} is no kind of socket, and what is there is left out"
         advice = "sub-folders are TT (transtibial) and TF (transfemoral): rename them"
         warnings.warn(f"{folder}: {what}; {advice}", stacklevel=3)
     if not np.isin(shapes.kinds, kinds).any():

@@ -2,15 +2,14 @@
 
 import io
 import os
-import threading
-import time
 import warnings
 from contextlib import redirect_stderr
-from functools import cache
 
 import tensorflow as tf
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from tqdm.auto import tqdm
+
+from ..shapes.folders import end_with
 
 
 def side_by_side(function, tasks, seconds, what):
@@ -65,21 +64,8 @@ def _here(i, function, task):
 
 def _call(i, function, task):
     """Call a function in a process of its own: on one thread, with no bars, warnings returned."""
-    _end_with_parent()
+    end_with(os.getppid())
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     with redirect_stderr(io.StringIO()), warnings.catch_warnings(record=True) as seen:
         return i, function(*task), [str(each.message) for each in seen]
-
-
-@cache
-def _end_with_parent():
-    """End this process when the one that started it has, even if that was killed."""
-    parent = os.getppid()
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
