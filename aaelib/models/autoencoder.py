@@ -364,9 +364,12 @@ class AdversarialAutoencoder(InMillimetres, keras.Model):
 
 def _in_batches(function, *arrays, size=64):
     """Apply a function of tensors to arrays, a batch of rows at a time."""
+    count = len(arrays[0])
+    if not count:
+        raise ValueError("there are no shapes to work on; give one or more")
     batches = (
         [tf.constant(array[i : i + size], tf.float32) for array in arrays]
-        for i in range(0, len(arrays[0]), size)
+        for i in range(0, count, size)
     )
     return np.concatenate([function(*batch).numpy() for batch in batches])
 

@@ -85,6 +85,8 @@ def reading(path, readers):
     Raises the errors of `found`, and a ValueError that names the file if it holds something else.
     """
     path = found(path)
+    if path.suffix not in readers or not path.is_file():
+        raise ValueError(f"{path} is no model; accepted: a file .keras, or .npz of export_weights")
     try:
         archives.check_zip(path)
         return readers[path.suffix](path)
