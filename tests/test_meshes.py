@@ -304,3 +304,103 @@ def test_decimal_commas_are_named(tmp_path, suffix):
     (tmp_path / f"a.{suffix}").write_text(content.replace(".5", ",5"))
     with pytest.raises(ValueError, match=rf"a\.{suffix}: .*decimal commas"):
         meshes.read(tmp_path / f"a.{suffix}")
+
+
+def test_a_3mf_begins_with_the_part_that_it_names(tmp_path):
+    relations = (
+        "<Relationships xmlns='http://schemas.openxmlformats.org/package/2006/relationships'>"
+    )
+    relations += (
+        "<Relationship Type='http://schemas.microsoft.com/3dmanufacturing/2013/01/3dmodel' "
+    )
+    relations += "Target='/3D/main.model'/></Relationships>"
+    with zipfile.ZipFile(tmp_path / "a.3mf", "w") as archive:
+        archive.writestr("_rels/.rels", relations)
+        archive.writestr("3D/backup.model", MODEL.format("meter", tetrahedron(5), BUILD))
+        archive.writestr("3D/main.model", MODEL.format("millimeter", tetrahedron(3), BUILD))
+    np.testing.assert_allclose(meshes.read(tmp_path / "a.3mf").extents, 3)
+
+
+BOX = trimesh.creation.box((10, 20, 30))
+BOX_V, BOX_F = lines("v", BOX.vertices), lines("f", BOX.faces + 1)
+OFF_V = "".join(f"{x} {y} {z}\n" for x, y, z in BOX.vertices)
+OFF_F = "".join(f"3 {a} {b} {c}\n" for a, b, c in BOX.faces)
+SOLID = BOX.export(file_type="stl_ascii")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BOX_V + "# saved from C:\\scans\\\n" + BOX_F,
+        BOX_V + "usemtl a\\\n" + BOX_F,
+        "g a\u2028v 1 2 3\n" + BOX_V + BOX_F,
+        "# page\x0c\n g x\x0bv 9 9 9\n" + BOX_V + BOX_F,
+        (BOX_V + BOX_F).replace("\n", "\r"),
+    ],
+    ids=["comment", "material", "line separator", "form feed", "carriage returns"],
+)
+def test_lines_of_an_obj_end_where_other_programs_end_them(tmp_path, text):
+    (tmp_path / "a.obj").write_bytes(text.encode())
+    assert meshes.read(tmp_path / "a.obj").area == pytest.approx(BOX.area)
+
+
+TREE = json.loads(gltf())
+FACE_9 = tetrahedron(1).replace("v1='0'", "v1='9'", 1) + tetrahedron(1).replace("id='1'", "id='2'")
+TWO = "<build><item objectid='1'/><item objectid='2'/></build>"
+BEAMS = tetrahedron(1).replace("</mesh>", "<beamlattice/></mesh>")
+NEEDS_V = MODEL.replace(
+    "<model", "<model requiredextensions='v' xmlns:v='http://a/volumetric/1'", 1
+)
+
+
+def changed(**entries):
+    return json.dumps(TREE | entries)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("two.stl", SOLID + SOLID[: len(SOLID) // 2], "cut off"),
+        ("flat.obj", "v 0 0\nv 1 0\nv 0 1\nv 1 1\nv 2 0\nv 2 2\nf 1 2 3\n", "2 numbers each"),
+        ("line.obj", BOX_V + "f 1 2\n" + BOX_F, "a face of 2 corners"),
+        ("flat.off", "OFF\n3 1 0\n0 0\n1 0\n0 1\n3 0 1 2\n", "2 numbers each"),
+        ("a.off", f"OFF\n8 12 0\n{OFF_V}{OFF_F.replace('3 ', '-3 ', 1)}", "corners"),
+        ("b.off", f"OFF\n8 13 0\n{OFF_V}{OFF_F}2 0 1\n", "a face of 2 corners"),
+        ("c.off", f"OFF\n8\n12\n0\n{OFF_V}{OFF_F}", "in one line"),
+        ("d.off", f"OFF\n8 12 0\n{OFF_V.replace(chr(10), ' ')}{OFF_F}", "in a line of its own"),
+        ("cr.stl", SOLID.replace("\n", "\r"), "CR alone"),
+        ("wide.obj", (BOX_V + BOX_F).encode("utf-32"), "neither UTF-8 nor UTF-16"),
+        ("off.obj", f"OFF\n8 12 0\n{OFF_V}{OFF_F}", "no vertices"),
+        ("surface.obj", BOX_V + "surf 0 1 0 1 1 2 3 4\n", "other surfaces are not read"),
+        ("fans.ply", "ply\nformat ascii 1.0\nelement trifans 1\n", "trifans is not read"),
+        ("a.gltf", changed(extensionsRequired=["KHR_unknown_geometry"]), "KHR_unknown_geometry"),
+        ("b.gltf", changed(nodes=[{"mesh": 0, "extensions": {"EXT_mesh_gpu_instancing": {}}}]),
+         "instancing is not read"),
+        ("c.gltf", changed(accessors=[TREE["accessors"][0] | {"sparse": {"count": 1}}]), "sparse"),
+        ("d.gltf", changed(meshes=[TREE["meshes"][0] | {"weights": [1.0]}]), "weights"),
+        ("e.gltf", "\ufeff" + gltf(), "byte order mark"),
+        ("9.3mf", MODEL.format("inch", FACE_9, TWO), "not among its 4"),
+        ("beams.3mf", MODEL.format("inch", BEAMS, BUILD), "beam lattices are not read"),
+        ("needs.3mf", NEEDS_V.format("inch", tetrahedron(1), BUILD), "volumetric/1 is not read"),
+        ("none.3mf", MODEL.format("inch", tetrahedron(1), ""), "builds nothing"),
+        ("gone.3mf", MODEL.format("inch", tetrahedron(1), BUILD.replace("'1'", "'7'")), "object 7"),
+        ("other.3mf", MODEL.format("inch", "<object id='1'><shape/></object>", BUILD), "neither"),
+    ],
+    ids=lambda each: each if isinstance(each, str) and len(each) < 12 and "." in each else "",
+)  # fmt: skip
+def test_what_would_be_read_as_another_mesh_is_refused_by_its_name(
+    tmp_path, name, content, message
+):
+    file = tmp_path / name
+    if file.suffix == ".3mf":
+        write_3mf(file, **{"3dmodel": content})
+    else:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=rf"{name}: .*{message}"):
+        meshes.read(file)
+
+
+def test_lines_beside_a_surface_of_gltf_are_left_out(tmp_path):
+    part = TREE["meshes"][0]["primitives"][0]
+    (tmp_path / "a.gltf").write_text(changed(meshes=[{"primitives": [part, part | {"mode": 1}]}]))
+    assert meshes.read(tmp_path / "a.gltf").area == pytest.approx(0.5)

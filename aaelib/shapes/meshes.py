@@ -33,8 +33,12 @@ _PLY_OTHERS = re.compile(
 # Trimesh leaves out such faces, or puts them elsewhere. 6: triangle fans.
 _UNREAD = re.compile(
     rb"KHR_draco_mesh_compression|EXT_meshopt_compression|KHR_mesh_quantization"
-    rb'|"mode"\s*:\s*6\b|element\s+tristrips'
+    rb'|EXT_mesh_gpu_instancing|"sparse"\s*:|"skin"\s*:|"weights"\s*:\s*\[[^]]*[1-9]'
+    rb'|"mode"\s*:\s*6\b|element\s+tri(?:strip|fan)s'
 )
+# Extensions of glTF and 3MF that a file may require without a change of its faces.
+_OF_LOOKS = re.compile("(KHR|EXT|MSFT)_(materials|texture|lights)|.*/(production|material)/")
+_NUMBERS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 # In 3MF: the attribute that names an object's part, and the transform that changes nothing.
 _PART = "{http://schemas.microsoft.com/3dmanufacturing/production/2015/06}path"
 _STAY = "1 0 0 0 1 0 0 0 1 0 0 0"
@@ -77,10 +81,7 @@ def read(path):
         if unread := _UNREAD.search(content, 0, 10**7):
             raise ValueError(f"{unread[0].decode()} is not read; write plain triangles")
         vertices, faces = _READERS.get(path.suffix.lower(), _other)(content, path)
-        if len(faces) and (vertices.shape[1], faces.shape[1]) != (3, 3):
-            raise ValueError(f"{vertices.shape} vertices, {faces.shape} faces")
-        if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
-            raise ValueError(f"faces of vertices that are not among its {len(vertices)}")
+        _check_faces(vertices, faces)
     except MemoryError as error:
         advice = "close other programs, or take a mesh with fewer faces"
         raise ValueError(f"{path}: too large for the free memory; {advice}") from error
@@ -88,10 +89,20 @@ def read(path):
         what = " ".join(f"{type(error).__name__}: {error}".split())
         if path.suffix.lower() in _READERS and re.search(rb"[\s\d]\d*,\d+\s", content):
             what = f"numbers with decimal commas? Write points; {what}"
+        if b"\r" in content[:1000] and b"\n" not in content[:1000]:
+            what = f"lines that end in CR alone? Let them end in LF; {what}"
         advice = f"accepted: {', '.join(sorted(SUFFIXES))}; write the file again, or take it out"
         what = f"not a mesh that trimesh can read ({what[:200]})"
         raise ValueError(f"{path}: {what}; {advice}") from error
     return trimesh.Trimesh(vertices, faces, process=False)
+
+
+def _check_faces(vertices, faces):
+    """Raise a ValueError unless faces (n, 3) are of vertices (m, 3): before parts are joined."""
+    if len(faces) and (vertices.shape[1], faces.shape[1]) != (3, 3):
+        raise ValueError(f"{vertices.shape} vertices, {faces.shape} faces")
+    if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
+        raise ValueError(f"faces of vertices that are not among its {len(vertices)}")
 
 
 # Formats --------------------------------------------------------------------------------------
@@ -99,54 +110,85 @@ def read(path):
 
 def _other(content, path):
     if path.suffix.lower() in (".gltf", ".glb"):
-        archives.check(path, 12 * _gltf_numbers(content))
+        _check_gltf(content, path)
     scene = trimesh.load_scene(path, process=False, skip_materials=True)
-    # A scene may show a part many times over.
-    parts = (scene.geometry[scene.graph[node][1]] for node in scene.graph.nodes_geometry)
+    # Lines and points have no surface. A scene may show a part many times over.
+    parts = [scene.geometry[scene.graph[node][1]] for node in scene.graph.nodes_geometry]
+    parts = [part for part in parts if hasattr(part, "faces")]
     archives.check(path, 12 * sum(len(part.faces) for part in parts))
+    for part in parts:
+        _check_faces(part.vertices, part.faces)
     mesh = scene.to_mesh()
     return mesh.vertices, mesh.faces
 
 
-def _gltf_numbers(content):
-    """Count the elements that all parts of a glTF file take from its accessors."""
+def _check_gltf(content, path):
+    """Raise a ValueError if a glTF file declares more than it holds, or needs what is not read."""
+    if content[:3] == b"\xef\xbb\xbf":
+        raise ValueError("it begins with a byte order mark, which glTF must not; save it without")
     if content[:4] == b"glTF":
         content = content[20 : 20 + int.from_bytes(content[12:16], "little")]
     tree = json.loads(content)
+    _check_extensions(tree.get("extensionsRequired", ()))
     parts = [part for mesh in tree.get("meshes", ()) for part in mesh["primitives"]]
     used = [i for part in parts for i in (part.get("indices"), *part["attributes"].values())]
-    return sum(tree["accessors"][i]["count"] for i in used if i is not None)
+    used = [tree["accessors"][i] for i in used if i is not None]
+    archives.check(path, 4 * sum(_NUMBERS[each["type"]] * each["count"] for each in used))
+
+
+def _check_extensions(required):
+    if unread := [name for name in required if not _OF_LOOKS.match(name)]:
+        raise ValueError(f"its extension {unread[0]} is not read; write plain triangles")
 
 
 def _text(content):
     """Decode a file with any byte order mark; what is not UTF-8 can only be in comments."""
     is_wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-    return content.decode("utf-16" if is_wide else "utf-8-sig", errors="replace")
+    text = content.decode("utf-16" if is_wide else "utf-8-sig", errors="replace")
+    if "\0" in text:
+        raise ValueError("its text is neither UTF-8 nor UTF-16 that begins with its mark")
+    return text
+
+
+def _lines(text):
+    """Words of each line, without comments; `str.splitlines` would split at other characters."""
+    return [line.split("#")[0].split() for line in re.split(r"\r\n|\r|\n", text)]
 
 
 def _obj(content, _):
-    vertices, polygons = [], []
-    for line in re.sub(r"\\\r?\n", " ", _text(content)).splitlines():
-        key, *words = line.split("#")[0].split() or [""]
+    vertices, polygons, others, row = [], [], set(), []
+    for line in _lines(_text(content)):
+        row += line
+        key = row[0] if row else ""
+        if key in ("v", "f") and row[-1].endswith("\\"):  # the next line goes on
+            row[-1:] = row[-1][:-1].split()
+            continue
         if key == "v":
-            vertices.append(words[:3])
+            vertices.append(row[1:4])
         elif key == "f":
-            corners = [int(word.split("/")[0]) for word in words]
+            corners = [int(word.split("/")[0]) for word in row[1:]]
             # Counted from 1, or back from the last vertex so far.
             polygons.append([c - 1 if c >= 0 else len(vertices) + c for c in corners])
+        else:
+            others.add(key)
+        row = []
+    if not polygons and (others & {"surf", "curv", "t"} or not vertices):
+        raise ValueError("it has no vertices (v) and faces (f); other surfaces are not read")
     return _triangulated(vertices, polygons)
 
 
 def _off(content, _):
-    text = re.sub(r"#[^\n]*", "", _text(content))
+    text = re.sub(r"#[^\r\n]*", "", _text(content))
     header = _OFF_HEADER.match(text)
     if header is None:
-        raise ValueError("does not begin with OFF and the numbers of vertices and faces")
+        message = "does not begin with OFF, and the numbers of vertices and faces in one line"
+        raise ValueError(message)
     n_vertices, n_faces = map(int, header.groups())
-    rows = [words for line in text[header.end() :].splitlines() if (words := line.split())]
+    rows = [words for words in _lines(text[header.end() :]) if words]
     faces = rows[n_vertices : n_vertices + n_faces]
     if len(faces) < n_faces or any(len(row) <= int(row[0]) for row in faces):
-        raise ValueError(f"cut off after {len(rows)} of {n_vertices + n_faces} lines")
+        declared = f"{n_vertices} vertices and {n_faces} faces, each in a line of its own"
+        raise ValueError(f"cut off? It declares {declared}, and has {len(rows)} lines")
     polygons = [[int(word) for word in row[1 : 1 + int(row[0])]] for row in faces]
     return _triangulated([row[:3] for row in rows[:n_vertices]], polygons)
 
@@ -165,7 +207,7 @@ def _ply(content, _):
         polygons = face["data"][next(name for name in names if name[0] != "_")]
         polygons = (polygons["f1"] if polygons.dtype.names else polygons).tolist()
     # Of a text that was cut off, trimesh takes the faces that are there.
-    if len(polygons) < face["length"] or min(map(len, polygons), default=3) < 3:
+    if len(polygons) < face["length"]:
         raise ValueError(f"cut off after {len(polygons)} of {face['length']} faces")
     return _triangulated(found.get("vertices", []), polygons)
 
@@ -200,6 +242,10 @@ def _stl(content, path):
     mesh = trimesh.load_mesh(io.BytesIO(content[:end]), file_type="stl", process=False)
     if not len(mesh.faces):
         raise ValueError("neither a whole binary STL file nor one in text with any facets")
+    # Of a text whose last solid was cut off, trimesh leaves that out.
+    corners = len(re.findall(rb"(?im)^\s*vertex\s", content)) if end > len(content) else 0
+    if corners > 3 * len(mesh.faces):
+        raise ValueError(f"cut off? It has {corners} corners of {len(mesh.faces)} whole facets")
     return mesh.vertices, mesh.faces
 
 
@@ -212,6 +258,10 @@ def _3mf(content, path):
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = [name for name in archive.namelist() if name.lower().endswith(".model")]
         models = {f"/{name}": etree.fromstring(archive.read(name)) for name in names}
+        root = _root_of_3mf(archive)
+    for model in models.values():
+        required = model.get("requiredextensions", "").split()
+        _check_extensions([model.nsmap.get(prefix, prefix) for prefix in required])
     objects = {
         (part, each.get("id")): each
         for part, model in models.items()
@@ -221,26 +271,46 @@ def _3mf(content, path):
     @cache
     def made(part, index):
         """Make an object: the triangles of its own, or of its components."""
+        if (part, index) not in objects:
+            raise ValueError(f"{part} has no object {index}")
         mesh = objects[part, index].find("{*}mesh")
+        nested = objects[part, index].find("{*}components")
+        if mesh is None and nested is None:
+            raise ValueError(f"object {index} of {part} is neither a mesh nor its components")
         if mesh is None:
-            return joined(part, objects[part, index].iterfind("{*}components/{*}component"))
+            return joined(part, nested)
+        if mesh.find("{*}beamlattice") is not None:
+            raise ValueError("beam lattices are not read; write plain triangles")
         vertices = [[v.get(axis) for axis in "xyz"] for v in mesh.iter("{*}vertex")]
         faces = [[t.get(v) for v in ("v1", "v2", "v3")] for t in mesh.iter("{*}triangle")]
-        return np.array(vertices, float), np.array(faces, int)
+        vertices, faces = np.array(vertices, float), np.array(faces, int)
+        _check_faces(vertices, faces)
+        return vertices, faces
 
     def joined(part, elements):
         parts = []
-        for each in elements:
+        for each in elements.iterfind("{*}*"):
             vertices, faces = made(each.get(_PART, part), each.get("objectid"))
             turn = np.array(each.get("transform", _STAY).split(), float).reshape(4, 3)
             parts.append((vertices @ turn[:3] + turn[3], faces))
         archives.check(path, 12 * sum(len(array) for pair in parts for array in pair))
         return trimesh.util.append_faces(*zip(*parts, strict=True))
 
-    part = next(name for name in models if models[name].find("{*}build/{*}item") is not None)
-    vertices, faces = joined(part, models[part].iterfind("{*}build/{*}item"))
-    unit = models[part].get("unit", "millimeter")
+    build = models[root].find("{*}build") if root in models else None
+    if build is None or not len(build):
+        raise ValueError(f"{root} builds nothing")
+    vertices, faces = joined(root, build)
+    unit = models[root].get("unit", "millimeter")
     return vertices * trimesh.units.unit_conversion(unit, "mm"), faces
+
+
+def _root_of_3mf(archive):
+    """The part that a 3MF file says to begin with."""
+    if "_rels/.rels" in archive.namelist():
+        for each in etree.fromstring(archive.read("_rels/.rels")):
+            if each.get("Type", "").endswith("/3dmodel"):
+                return "/" + each.get("Target").lstrip("/")
+    return "/3D/3dmodel.model"
 
 
 _READERS = {".3mf": _3mf, ".obj": _obj, ".off": _off, ".ply": _ply, ".stl": _stl}
@@ -251,10 +321,15 @@ _READERS = {".3mf": _3mf, ".obj": _obj, ".off": _off, ".ply": _ply, ".stl": _stl
 
 def _triangulated(vertices, polygons):
     """Triangulate polygons: a fan from the first corner, or ears where a fan would fold."""
-    vertices = np.array(vertices, float).reshape(-1, 3)
+    vertices = np.array(vertices, float)
+    if vertices.shape[1:] != (3,) and len(vertices):
+        raise ValueError(f"its vertices have {vertices.shape[1]} numbers each, not three")
+    if (fewest := min(map(len, polygons), default=3)) < 3:
+        raise ValueError(f"a face of {fewest} corners; three or more are needed")
+    vertices = vertices.reshape(-1, 3)
     fans = [(p[0], *pair) for p in polygons for pair in pairwise(p[1:])]
     fans = np.array(fans, int).reshape(-1, 3)
-    owners = np.repeat(np.arange(len(polygons)), [max(len(p) - 2, 0) for p in polygons])
+    owners = np.repeat(np.arange(len(polygons)), [len(p) - 2 for p in polygons])
     normals = trimesh.triangles.cross(vertices[fans])
     totals = np.stack([np.bincount(owners, axis) for axis in normals.T], axis=1)[owners]
     folded = np.einsum("ij,ij->i", normals, totals) < -1e-9 * (totals**2).sum(axis=1)
