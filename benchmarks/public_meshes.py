@@ -33,7 +33,9 @@ def outcome(file):
     other = _facts(lambda: _Other(*point_cloud_utils.load_mesh_vf(str(file))))
     if ours is None or other is None:
         return OUTCOMES[1 + (other is not None) + 2 * (ours is not None)]
-    return "agree" if np.allclose(ours, other, rtol=1e-5) else "differ"
+    # Quads that are not flat have one area for each diagonal.
+    alike = np.isclose(ours[0], other[0], rtol=2e-3) and np.allclose(ours[1:], other[1:], rtol=1e-5)
+    return "agree" if alike else "differ"
 
 
 _Other = collections.namedtuple("Mesh", ("vertices", "faces"))
