@@ -322,9 +322,10 @@ def _told_fit(found, kind):
     """What a fit is like, as HTML."""
     (low, high), off = found.worst_region()
     wide = "too wide" if off > 0 else "too tight"
+    errors = tables.limb(found).rename_axis(None).to_html(float_format="{:.2f}".format, border=0)
     return (
         f"Found ({messages.leg(kind, found.side)}); it is A now. Error of the gap, mm, from socket "
-        f"to limb and back: {tables.limb(found).to_html(float_format='{:.2f}'.format)}"
+        f"to limb and back: {errors}"
         f"The model alone is most off {low} to {high} mm above the distal end: {abs(off):.1f} mm "
         f"{wide}. A smooth displacement that the model does not know, {found.displacement:.1f} mm "
         f"on average, follows there; a slider leaves it out. The brim reaches {found.covered:.0%} "

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import trimesh
 from scipy.optimize import least_squares
 from scipy.spatial import cKDTree
@@ -101,14 +102,12 @@ class LimbFit:
         """
         off = self.model_gap - self.clearance
         heights = self.model_surface.vertices[..., 2]
-        bands = ((heights - heights.min()) // 30).astype(int)
-        quarters = np.arange(len(off))[:, None] * 4 // len(off)
-        there = np.isfinite(off)
-        regions = (4 * bands + quarters)[there]
-        counts = np.bincount(regions)
-        means = np.bincount(regions, off[there]) / np.maximum(counts, 1)
-        worst = (np.abs(means) * (counts > 0.3 * counts.max())).argmax()
-        return (30 * (worst // 4), 30 * (worst // 4) + 30), float(means[worst])
+        bands = 30 * ((heights - heights.min()) // 30).astype(int)
+        quarters = np.repeat(np.arange(len(off)) * 4 // len(off), off.shape[1])
+        regions = pd.Series(off.ravel()).groupby([bands.ravel(), quarters])
+        means = regions.mean()[regions.count() > 0.3 * regions.count().max()]
+        low, quarter = means.abs().idxmax()
+        return (low, low + 30), float(means[low, quarter])
 
 
 def align(limb):

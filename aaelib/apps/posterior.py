@@ -111,8 +111,7 @@ class Posterior:
     @cached_property
     def likelier(self):
         """Indices of the draws of the likelier kind."""
-        names, counts = np.unique(self.kinds, return_counts=True)
-        return np.flatnonzero(self.kinds == names[counts.argmax()])
+        return np.flatnonzero(self.kinds == pd.Series(self.kinds).mode()[0])
 
     @cached_property
     def mean(self):
