@@ -256,11 +256,7 @@ def fit_sizes(aae, wanted, nearest=False, draws=None):
     """
     check_has_size(aae)
     targets = targets_for(wanted)
-    draws = draws or population(aae)
-    sizes = np.array([measured(surface, targets.names) for surface in draws.surfaces])
-    if not nearest:
-        check_plausible(targets, sizes)
-    found = [fitted(aae, targets, draws, sizes, kind) for kind in np.unique(draws.kinds)]
+    found = fitted(aae, targets, draws or population(aae), nearest).values()
     return min(found, key=lambda each: each[0])[1]
 
 
@@ -270,14 +266,24 @@ def middle_of(aae, draws, kind):
     return mean - within_kind(aae) @ mean
 
 
-def fitted(aae, targets, draws, sizes, kind):
-    """Cost of a kind's most plausible socket, and its `Design`; `sizes` are those of the draws."""
-    std, middle = aae.recipe.prior_std, middle_of(aae, draws, kind)
-    misses = np.where(draws.kinds == kind, (targets.misses(sizes) ** 2).sum(axis=1), np.inf)
-    first = middle + within_kind(aae) @ draws.codes[misses.argmin()]
-    code, surface = _solve(aae, targets, first, middle)
+def fitted(aae, targets, draws, nearest=False):
+    """Kind -> cost of its most plausible socket, and the `Design`; errors are of `fit_sizes`."""
+    sizes = np.array([measured(surface, targets.names) for surface in draws.surfaces])
+    if not nearest:
+        check_plausible(targets, sizes)
+    misses, found = (targets.misses(sizes) ** 2).sum(axis=1), {}
+    for kind in np.unique(draws.kinds):
+        middle = middle_of(aae, draws, kind)
+        start = draws.codes[np.where(draws.kinds == kind, misses, np.inf).argmin()]
+        code, surface = _solve(aae, targets, middle + within_kind(aae) @ start, middle)
+        found[kind] = _designed(code, surface, targets, code - middle, aae.recipe.prior_std)
+    return found
+
+
+def _designed(code, surface, targets, away, std=1.0):
+    """Cost of a socket that is so far `away` from the most plausible one, and its `Design`."""
     sizes = measured(surface, targets.names)
-    cost = (((code - middle) / std) ** 2).sum() + (targets.misses(sizes) ** 2).sum()
+    cost = ((away / std) ** 2).sum() + (targets.misses(sizes) ** 2).sum()
     distance = float(np.sqrt(np.mean((code / std) ** 2)))
     return cost, Design(code, surface, targets.shortfalls(sizes), distance)
 
@@ -434,10 +440,7 @@ def conditional(model, targets):
         before, sizes = sizes, sizes_of(weights)
         if np.all(np.abs(sizes - before) < _AGREEMENT * targets.tolerances):
             break
-    cost = (weights**2).sum() + (targets.misses(sizes) ** 2).sum()
-    distance = float(np.sqrt(np.mean(weights**2)))
-    made = Design(weights, model.surface(weights), targets.shortfalls(sizes), distance)
-    return cost, made, slopes
+    return *_designed(weights, model.surface(weights), targets, weights), slopes
 
 
 def _most_plausible(sizes_of, slopes, targets, start, middle):
@@ -563,6 +566,12 @@ def measured(surface, names):
     if unknown:
         raise ValueError(f"no measurement is called {unknown[0]!r}; there are {known}")
     return np.array([sizes[name] for name in names], float)
+
+
+def below_brim(surface, names):
+    """Names of sizes, without heights of perimeters that a surface does not reach."""
+    brim = surface.heights()["brim_height_min_mm"]
+    return [name for name in names if isinstance(name, str) or name < brim]
 
 
 def tolerance(name, value):

@@ -1,7 +1,7 @@
 function render({ model, el }) {
   const button = document.createElement("button");
   button.className = "jupyter-button widget-button aaelib-download";
-  button.textContent = model.get("label");
+  button.textContent = "Download";
   button.onclick = () => model.send("make");
   model.on("msg:custom", (message, buffers) => {
     const url = URL.createObjectURL(new Blob(buffers, { type: "application/octet-stream" }));

@@ -28,12 +28,11 @@ from ..shapes import folders, meshes, printing, sources
 from ..shapes.places import published_folders
 from ..shapes.sockets import SocketSurface, check_sockets, vertex_values
 from ..study import figures
-from . import completion, design, limb_scans, limbs, posterior
-from .messages import HINT, PLAUSIBLE, WELCOME, leg, reporting
+from ..study.templating import render
+from . import completion, design, limb_scans, limbs, messages, posterior, tables
 
 HEAT_MM = 10.0  # ends of the heat map's scale
 _CANDIDATES = 3  # known sockets whose walls are compared with the one that is shown
-_SQUARE = np.array([[-1, 1, 1, -1], [-1, -1, 1, 1]])
 _OUTLINES = {"A": "#c8553d", "B": "#3d5a80"}
 
 # As `design.attribute_directions` counts kinds: 1 from one to the other, TT the larger.
@@ -41,25 +40,6 @@ _SLIDERS = design.SLIDERS | {"kind": ("kind, TF to TT", 1, 1, 0.05)}
 _PLAIN, _FROM_START, _FROM_LIMB = "plain", "distance from A", "gap minus the wanted one"
 _OPEN = "undecided by ± mm, 90 %"
 _NEXT = ("volume_mm3", "brim_height_mean_mm", 30.0, 60.0, 90.0, 120.0, 150.0)  # may be measured
-_HOW_TO_WANT = (
-    "A size a line, in mm: <code>length_mm: 250</code>, or the perimeter at a height above the "
-    "distal end, <code>60: 310</code>."
-)
-_HOW_TO_LIMB = (
-    "The scan of a residual limb: STL, PLY or OBJ, in any unit and position. The clearance, mm, is "
-    "the gap from limb to socket."
-)
-_HOW_TO_COMPLETE = (
-    "The scan of a socket's inner surface, its brim about upwards: STL, PLY, OBJ or NPY, mm. It "
-    "may be tilted, of either leg, noisy, and parts may be missing. The socket that is found "
-    "follows what is there; the rest is as the model has it."
-)
-_NO_PROSTHETIST = (
-    "<small>A socket in use is not an even gap away from the limb: a prosthetist presses it in "
-    "where the limb bears load and relieves it elsewhere. That is not done here; Jordaan et al. "
-    "(2025, arXiv:2507.16818) learn it from 118 pairs of limbs and sockets.</small>"
-)
-_CLEARANCES = {"distal end": 3.0, "wall": 3.0, "brim": 3.0}
 _LIMB, _CUT = "#c9a27e", "#555555"
 
 
@@ -278,16 +258,12 @@ class Link(anywidget.AnyWidget):
 
     _esm = Path(__file__).with_name("link.js")
     state = traitlets.Unicode().tag(sync=True)
-    picture = traitlets.Unicode("The socket in three dimensions, A and B as outlines").tag(
-        sync=True
-    )
 
 
 class DownloadButton(anywidget.AnyWidget):
     """A button that can make the browser save a file; a press of it is a message."""
 
     _esm = Path(__file__).with_name("download.js")
-    label = traitlets.Unicode("Download").tag(sync=True)
 
 
 def _empty_figure(mesh, extent):
@@ -304,8 +280,11 @@ def _empty_figure(mesh, extent):
     for colour in _OUTLINES.values():
         line = {"color": colour, "width": 2}
         gallery.add_scatter3d(mode="lines", line=line, opacity=0.5, showlegend=False)
-    for colour, opacity in ((_LIMB, 0.35), (_CUT, 0.3)):
-        gallery.add_mesh3d(color=colour, opacity=opacity, hoverinfo="skip", visible=False)
+    hidden = {"hoverinfo": "skip", "visible": False}
+    gallery.add_mesh3d(color=_LIMB, opacity=0.35, **hidden)
+    square = {"x": [-100, 100, 100, -100], "y": [-100, -100, 100, 100]}
+    square |= {"i": [0, 0], "j": [1, 2], "k": [2, 3]}
+    gallery.add_mesh3d(**square, color=_CUT, opacity=0.3, **hidden)
     axis = {"visible": True, "color": "#6b7780", "gridcolor": "#e6eaed", "showbackground": False}
     for name, title in {"x": "mm", "y": "mm", "z": "height, mm"}.items():
         gallery.layout.scene[f"{name}axis"].update(axis | {"title": {"text": title}})
@@ -339,22 +318,14 @@ def _as_file(name, content):
         yield path
 
 
-def _raised(error):
-    raise error
-
-
 def _told_fit(found, kind):
     """What a fit is like, as HTML."""
-    heads = ["mm", "mean", *(f"{share:.0%}" for share in list(found.errors)[1:])]
-    rows = [
-        [name, *(f"{each:.2f}" for each in errors.values())]
-        for name, errors in {"shown": found.errors, "model alone": found.model_errors}.items()
-    ]
     (low, high), off = found.worst_region()
     wide = "too wide" if off > 0 else "too tight"
+    errors = tables.limb(found).rename_axis(None).to_html(float_format="{:.2f}".format, border=0)
     return (
-        f"Found ({leg(kind, found.side)}); it is A now. Error of the gap, from socket to limb and "
-        f"back: {tabulate(rows, heads, tablefmt='unsafehtml', disable_numparse=True)}"
+        f"Found ({messages.leg(kind, found.side)}); it is A now. Error of the gap, mm, from socket "
+        f"to limb and back: {errors}"
         f"The model alone is most off {low} to {high} mm above the distal end: {abs(off):.1f} mm "
         f"{wide}. A smooth displacement that the model does not know, {found.displacement:.1f} mm "
         f"on average, follows there; a slider leaves it out. The brim reaches {found.covered:.0%} "
@@ -372,8 +343,7 @@ def _sizes_table(sizes, start):
     """Measurements, and their differences from those of A, as HTML."""
     rows = [
         [title, f"{sizes[name] / unit:.0f}", f"{(sizes[name] - start[name]) / unit:+z.0f}"]
-        for name, (title, unit, *_) in _SLIDERS.items()
-        if name in sizes
+        for name, (title, unit, *_) in design.SLIDERS.items()
     ]
     rows.append([f"<b>{each}</b>" for each in ("height, mm", "perimeter, mm", "area, cm²")])
     sections = sizes["heights_mm"], sizes["perimeters_mm"], np.divide(sizes["areas_mm2"], 100)
@@ -384,19 +354,11 @@ def _sizes_table(sizes, start):
 
 def _plausible(share, name, distance):
     """How ordinary a socket is, and the known one nearest to it, as HTML."""
-    words = next(words for least, words in PLAUSIBLE if share > least)
+    words = next(words for least, words in messages.PLAUSIBLE if share > least)
     farther = "fewer than 0.1" if share < 0.001 else f"{100 * share:.{int(share < 0.1)}f}"
-    colours = "#5b8e4d 0 80%, #c39b34 95%, #c8553d 99%"
-    marker = f"left: {100 * (1 - share):.1f}%; top: -4px; width: 2px; height: 18px"
-    return (
-        f"<h4>Is it plausible?</h4>{words}: {farther} % of the model's own draws lie farther from "
-        'its average.<div aria-hidden="true"><div style="position: relative; height: 10px; '
-        f'margin: 10px 0 2px; background: linear-gradient(90deg, {colours})"><div style="position: '
-        f'absolute; background: #222; {marker}"></div></div><div style="display: flex; '
-        'justify-content: space-between"><small>average</small><small>far out</small></div></div>'
-        f"<p>The nearest known socket is {html.escape(name)}: its wall is {distance:.1f} mm "
-        "away on average.</p>"
-    )
+    known = {"name": name, "distance": f"{distance:.1f}"}
+    left = f"{100 * (1 - share):.1f}"
+    return render("plausible.html.j2", words=words, farther=farther, left=left, **known)
 
 
 class Explorer:
@@ -422,7 +384,7 @@ class Explorer:
         labelled = (draws, kinds) if len(set(kinds)) == 2 else None
         self._socket = partial(Socket, aae, labelled)
         self.real, self._known = cache(self._encode), Known(aae, shapes)
-        self._outlined = self._scanned = self._scan = self._given = None
+        self._scan = self._given = None
         self._cancelled = Event()
         self.position = Position(self.real(0), self.real(len(shapes) - 1))
         self._make_controls(with_kind=labelled is not None)
@@ -473,7 +435,7 @@ class Explorer:
         self.undo = self._button("Undo", self._undo)
         self.reset = self._button("Back to A", self._reset)
         self.link = Link()
-        follow = self._reacting(self._follow)
+        follow = self._reacting(lambda message: self.restore(str(message["at"])))
         self.link.on_msg(lambda _, message, __: follow(message))
         self.download = DownloadButton()
         self.download.on_msg(self._reacting(self._download))
@@ -483,20 +445,17 @@ class Explorer:
         plain = {"accept": ".stl,.ply,.obj", "layout": {}, "style": {}}
         self.limb = self._control(widgets.FileUpload, "Limb scan", self._upload, **plain)
         self.example = self._button("Try an example", self._read_example)
-        self.unit = self._control(menu, "unit", self._change_unit)
+        self.unit = self._control(menu, "unit", lambda change: self._read(change["new"]))
         ends = {"min": limb_scans.LENGTHS[0], "max": limb_scans.LENGTHS[1], "step": 1}
         self.cut = self._control(slider, "cut at, mm", self._move_cut, **ends)
         self.side = self._control(menu, "leg", options=["either", *limbs.SIDES])
-        most = {"min": -limbs.MAX_CLEARANCE, "max": limbs.MAX_CLEARANCE, "step": 0.5}
-        self.clearances = [
-            self._control(number, f"{name}, mm", value=value, **most)
-            for name, value in _CLEARANCES.items()
-        ]
+        gap = {"min": -limbs.MAX_CLEARANCE, "max": limbs.MAX_CLEARANCE, "step": 0.5, "value": 3}
+        regions = "distal end", "wall", "brim"
+        self.clearances = [self._control(number, f"{name}, mm", **gap) for name in regions]
         self.follow = self._button("Find its socket", self._fit_limb)
         self.cancel = self._button("Cancel", lambda _: self._cancelled.set())
-        self.done = self._control(widgets.FloatProgress, "", max=1, layout={"width": "96%"})
-        self.ready = [self.unit, self.cut, self.follow]
-        for widget in (*self.ready, self.cancel):
+        self.done = self._control(widgets.FloatProgress, "", max=1)
+        for widget in (self.unit, self.cut, self.follow, self.cancel):
             widget.disabled = True
 
     def _control(self, kind, title, react=None, **options):
@@ -513,7 +472,7 @@ class Explorer:
         return button
 
     def _reacting(self, react):
-        reported = reporting(react, self.message)
+        reported = messages.reporting(react, self.message)
         return lambda change, *_: self._setting or reported(change)
 
     def _page(self):
@@ -523,16 +482,16 @@ class Explorer:
             "Change one size": self.changes.values(),
             "New sockets": (self.seed, self.sample),
             "Design by measurement": (
-                *(widgets.HTML(_HOW_TO_WANT), self.wanted, self.find, self.others),
+                *(widgets.HTML(messages.HOW_TO_WANT), self.wanted, self.find, self.others),
             ),
-            "Complete a scan": (widgets.HTML(_HOW_TO_COMPLETE), self.scanned),
+            "Complete a scan": (widgets.HTML(messages.HOW_TO_COMPLETE), self.scanned),
             "Design for a limb": (
-                widgets.HTML(_HOW_TO_LIMB),
+                widgets.HTML(messages.HOW_TO_LIMB),
                 widgets.HBox([self.limb, self.example]),
                 *(self.unit, self.cut, self.side, *self.clearances),
                 widgets.HBox([self.follow, self.cancel]),
                 self.done,
-                widgets.HTML(_NO_PROSTHETIST),
+                widgets.HTML(messages.NO_PROSTHETIST),
             ),
             "Take home": (self.thickness, self.format, self.download),
         }
@@ -541,7 +500,7 @@ class Explorer:
         move = widgets.HBox([self.undo, self.reset, self.link])
         look = widgets.HBox([self.colour, self.points, self.outlines])
         source = f"Known sockets: {html.escape(self.shapes.source)}."
-        heading = f"<h2>Walk through the space of sockets</h2>{WELCOME} {HINT}"
+        heading = f"<h2>Walk through the space of sockets</h2>{messages.WELCOME} {messages.HINT}"
         main = widgets.AppLayout(
             left_sidebar=widgets.VBox([move, self.message, accordion]),
             center=widgets.VBox([self.figure, look]),
@@ -563,8 +522,7 @@ class Explorer:
             for end in (position.start, position.end)
         ]
         state = {"a": ends[0], "b": ends[1], "share": position.share, "by": position.changes}
-        state |= {"left": True} if position.left else {}
-        return json.dumps(state, separators=(",", ":"))
+        return json.dumps(state | {"left": position.left}, separators=(",", ":"))
 
     def restore(self, link):
         """
@@ -595,9 +553,6 @@ class Explorer:
             raise ValueError(f"a code has {self.aae.recipe.code_size} numbers")
         return self._socket(code)
 
-    def _follow(self, message):
-        self.restore(str(message["at"]))
-
     # Moving -----------------------------------------------------------------------------------
 
     def _go(self, position, remember=True):
@@ -625,7 +580,12 @@ class Explorer:
         if list(self.colour.options) != shown:
             self.colour.options = shown
             self.colour.value = shown[-1] if shown[2:] else _PLAIN
-        self._set_others(position)
+        names = [("the most plausible", -1)]
+        if position.undecided:
+            chosen = position.undecided.chosen
+            names += [(f"alternative {i + 1}", int(index)) for i, index in enumerate(chosen)]
+        self.others.options, self.others.disabled = names, not position.undecided
+        self.others.value = position.other
         self._setting = False
 
     def _choose(self, change):
@@ -663,31 +623,20 @@ class Explorer:
         left_open = posterior.given_sizes(self.aae, wanted, draws=self._population)
         found = left_open.best
         self._start_at(found.code, undecided=left_open)
-        off = ", ".join(
-            f"{html.escape(name if isinstance(name, str) else f'at {name:g} mm')} {-lack:+.1f}"
-            for name, lack in found.shortfalls.items()
-        )
-        brim = left_open.mean.heights()["brim_height_min_mm"]
-        names = [each for each in _NEXT if isinstance(each, str) or each < brim]
-        names = [each for each in names if each not in wanted]
+        lacks = found.shortfalls.items()
+        off = ", ".join(f"{design.label(name)} {-lack:+.1f}" for name, lack in lacks)
+        there = design.below_brim(left_open.mean, _NEXT)
+        names = [each for each in there if each not in wanted]
         said = (
             f"Found; it is A now. Beyond what was wanted, mm: {off}.<br>Other sockets have these "
             "sizes, too: the list has eight of them, and colours show where the wall is uncertain. "
             "What the model itself gets wrong is not in these colours."
         )
-        for name, share in [*left_open.next_measurement(names).items()][:1]:
+        if names:
+            name, share = next(iter(left_open.next_measurement(names).items()))
             said += f" What to measure next: {design.label(name)}, which would remove {share:.0%} "
             said += "of that uncertainty."
         return said
-
-    def _set_others(self, position):
-        """List the sockets that have the wanted sizes as well."""
-        names = [("the most plausible", -1)]
-        if position.undecided:
-            chosen = position.undecided.chosen
-            names += [(f"alternative {i + 1}", int(index)) for i, index in enumerate(chosen)]
-        self.others.options, self.others.disabled = names, not position.undecided
-        self.others.value = position.other
 
     def _choose_other(self, change):
         left_open, index = self.position.undecided, change["new"]
@@ -704,12 +653,12 @@ class Explorer:
         found = completion.complete(self.aae, points, self._encoder_of_scans, path.name)
         is_left, scan = found.side == "left", None
         if mesh is not None and len(mesh.faces):
-            vertices = trimesh.transform_points(mesh.vertices, np.linalg.inv(found.motion))
-            vertices = vertices * [1, -1 if is_left else 1, 1]
-            vertices -= [0, 0, found.surface.vertices[..., 2].min()]
-            scan = shown_mesh(trimesh.Trimesh(vertices, mesh.faces, process=False))
+            mirror = np.diag([1, -1 if is_left else 1, 1, 1])
+            mesh.apply_transform(mirror @ np.linalg.inv(found.motion))
+            mesh.apply_translation([0, 0, -found.surface.vertices[..., 2].min()])
+            scan = shown_mesh(mesh)
         self._start_at(found.code, left=is_left, scan=scan)
-        return f"Found ({leg(found.kind, found.side)}); it is A now."
+        return f"Found ({messages.leg(found.kind, found.side)}); it is A now."
 
     # Limbs ------------------------------------------------------------------------------------
 
@@ -722,22 +671,18 @@ class Explorer:
         self._given = limb_scans.EXAMPLE.name, limb_scans.EXAMPLE.read_bytes()
         return self._read()
 
-    def _change_unit(self, change):
-        return self._read(change["new"])
-
     def _read(self, unit=None):
         """Read the scan that was given, and show it upright."""
         name, content = self._given
         with _as_file(name, content) as path:
-            scan = limbs.read_scan(path, unit)
+            scan = limb_scans.read_scan(path, unit)
         self._scan = scan
         self._setting = True
         self.unit.options, self.unit.value = scan.units, scan.unit
         self.cut.max = max(round(scan.length), self.cut.min)
         self.cut.value = round(scan.proposed_cut)
         self._setting = False
-        for widget in self.ready:
-            widget.disabled = False
+        self.unit.disabled = self.cut.disabled = False
         self.follow.disabled = not self.cancel.disabled  # one search at a time
         self._show_scan()
         said = [f"{html.escape(name)}: {scan.length:.0f} mm long, in {scan.unit}.", *scan.notes]
@@ -765,44 +710,30 @@ class Explorer:
             if self._cancelled.is_set():
                 raise RuntimeError("cancelled; nothing has changed")
 
-        def find():
-            wanted = {"side": None if side == "either" else side, "progress": progress}
-            return limbs.fit_limb(self.aae, limb, clearance, **wanted)
+        wanted = {"side": None if side == "either" else side, "progress": progress}
+        find = partial(limbs.fit_limb, self.aae, limb, clearance, **wanted)
+
+        def show(search):
+            self._set_busy(False)
+            return self._show_fit(limb, search.result())
 
         self._cancelled.clear()
-        self._in_background(find, partial(self._show_fit, limb))
-        return "Looking for the socket ..." if not self.cancel.disabled else self.message.value
-
-    def _in_background(self, work, react):
-        """Work in a thread, so that the page can be used and the work cancelled; then react."""
-
-        def attempt():
-            try:
-                return partial(react, work())
-            except Exception as error:
-                return partial(_raised, error)
-            finally:
-                self.done.value = 0
-
-        async def wait():
-            finish = await asyncio.to_thread(attempt)
-            self._set_busy(False)
-            self._reacting(lambda _: finish())(None)
-
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # no page, so nothing else to do
-            self._reacting(lambda _: attempt()())(None)
-            return
+            return self._show_fit(limb, find())
         self._set_busy(True)
-        self._working = loop.create_task(wait())
+        # In a thread, so that the page can be used and the search cancelled.
+        self._working = loop.create_task(asyncio.to_thread(find))
+        self._working.add_done_callback(self._reacting(show))
+        return "Looking for the socket ..."
 
     def _set_busy(self, busy):
         self.follow.disabled, self.cancel.disabled = busy, not busy
+        self.done.value = 0
 
     def _show_fit(self, limb, found):
-        vertices = trimesh.transform_points(limb.vertices, found.placement)
-        scan = shown_mesh(trimesh.Trimesh(vertices, limb.faces, process=False))
+        scan = shown_mesh(limb.copy().apply_transform(found.placement))
         self._start_at(found.code, limb=found, left=found.side == "left", scan=scan)
         return _told_fit(found, design.kinds_of(self.aae, found.code[None])[0])
 
@@ -832,11 +763,9 @@ class Explorer:
         mesh, points, *outlines, scan, plane = self.figure.data
         self.figure.layout.coloraxis.showscale = colour != _PLAIN
         with_points = self.points.value and not position.limb
-        ends = position.start, position.end, position.left
         with self.figure.batch_update():
             _place(mesh, vertices)
-            if mesh.intensity is None or np.any(mesh.intensity != values):
-                mesh.intensity = values.astype(np.float32)
+            mesh.intensity = values.astype(np.float32)
             # A limb that has no socket yet is seen through A.
             mesh.opacity = 0.2 if position.scan and not position.limb else 1
             points.visible = with_points
@@ -844,25 +773,21 @@ class Explorer:
                 low = position.surface.vertices[..., 2].min()
                 cloud = position.socket.cloud * [1, -1 if position.left else 1, 1]
                 _place(points, cloud - [0, 0, low])
-            for end, outline in zip(ends[:2], outlines, strict=True):
+            for end, outline in zip((position.start, position.end), outlines, strict=True):
                 outline.visible = self.outlines.value
-                if self._outlined != ends:
-                    _place(outline, _outline(position.of_leg(end.template.surface)))
+                _place(outline, _outline(position.of_leg(end.template.surface)))
             self._paint_limb(scan, plane)
-        self._outlined = ends
 
     def _paint_limb(self, scan, plane):
         position = self.position
         scan.visible, plane.visible = position.scan is not None, position.cut is not None
-        if position.scan is not self._scanned and position.scan:
+        if position.scan:
             vertices, faces = position.scan
             low = position.limb.surface.vertices[..., 2].min() if position.limb else 0
             _place(scan, vertices - [0, 0, low])
             scan.i, scan.j, scan.k = np.ascontiguousarray(faces.T, dtype=np.int32)
-            self._scanned = position.scan
         if position.cut:
-            x, y, z = 100 * _SQUARE[0], 100 * _SQUARE[1], np.full(4, position.cut)
-            plane.x, plane.y, plane.z, plane.i, plane.j, plane.k = x, y, z, [0, 0], [1, 2], [2, 3]
+            plane.z = np.full(4, position.cut)
 
     def _download(self, _):
         with TemporaryDirectory() as folder:

@@ -256,24 +256,23 @@ def _opened(mesh, notes):
     Open a closed scan at its upper end: the flat one, where it was cut off, or else the wider one.
     """
     axis = _spread(mesh)[1][:, 2]
-    along, centers = mesh.vertices @ axis, mesh.triangles_center @ axis
-    length, ends = np.ptp(along), []
-    for sign in (1, -1):
-        below = sign * (along.max() if sign > 0 else along.min()) - sign * centers
+    length, ends = np.ptp(mesh.vertices @ axis), []
+    for way in (axis, -axis):
+        below = (mesh.vertices @ way).max() - mesh.triangles_center @ way
         capped = (below < 0.03 * length) & (np.abs(mesh.face_normals @ axis) > 0.97)
         around = mesh.area_faces[below < 0.2 * length].sum()
-        ends.append((mesh.area_faces[capped].sum() / around, around, sign))
+        ends.append((mesh.area_faces[capped].sum() / around, around, way))
     flat = [end for end in ends if end[0] > 0.2]
-    top = max(flat) if len(flat) == 1 else max(ends, key=lambda end: end[1])
-    if len(flat) != 1 and ends[0][1] < _ALIKE * ends[1][1] and ends[1][1] < _ALIKE * ends[0][1]:
+    narrower, wider = sorted(ends, key=lambda end: end[1])
+    if len(flat) != 1 and wider[1] < _ALIKE * narrower[1]:
         raise ValueError(
             "a closed surface whose ends are alike; remove the faces that close it where the limb "
             "was cut off from the body in the scan"
         )
-    sign, share = top[2], 0.02 if flat else 0.1
-    highest = sign * (along.max() if sign > 0 else along.min())
+    _, _, way = flat[0] if len(flat) == 1 else wider
+    height = (mesh.vertices @ way).max() - (0.02 if flat else 0.1) * length
     notes.append(f"closed at both ends; the {'flat' if flat else 'wider'} one was opened")
-    return mesh.slice_plane(sign * axis * (highest - share * length), -sign * axis)
+    return mesh.slice_plane(height * way, -way)
 
 
 def opening(mesh):
@@ -287,7 +286,7 @@ def opening(mesh):
         raise ValueError("a closed surface; remove the faces that close it where the scan ends")
     center = centers[girths.argmax()]
     variances, axes = _spread(mesh)
-    axis = trimesh.unitize(center - np.average(mesh.triangles_center, 0, mesh.area_faces))
+    axis = trimesh.unitize(center - mesh.centroid)
     if variances[2] > _SIDE * variances[1] and abs(axis @ axes[:, 2]) < np.sqrt(0.5):
         around = f"the largest opening, {girths.max():.4g} around,"
         raise ValueError(f"{around} is at the side; fill it, and open the limb's upper end")
@@ -301,13 +300,11 @@ def _units(mesh, center):
     """Units in which a scan is of a limb's size, that of the likeliest width first."""
     length = np.linalg.norm(mesh.vertices - center, axis=1).max()
     width = _width(mesh)
-
-    def is_limb(factor):
-        return (
-            LENGTHS[0] <= factor * length <= LENGTHS[1] and WIDTHS[0] <= factor * width <= WIDTHS[1]
-        )
-
-    found = [unit for unit, factor in UNITS.items() if is_limb(factor)]
+    found = [
+        unit
+        for unit, factor in UNITS.items()
+        if LENGTHS[0] <= factor * length <= LENGTHS[1] and WIDTHS[0] <= factor * width <= WIDTHS[1]
+    ]
     if not found:
         raise ValueError(
             f"{length:.4g} long from its opening to its end and {width:.4g} wide; in no unit "

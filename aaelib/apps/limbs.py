@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import trimesh
 from scipy.optimize import least_squares
 from scipy.spatial import cKDTree
@@ -15,9 +16,9 @@ from ..models import in_numpy
 from ..shapes import meshes
 from ..shapes.sockets import SocketSurface, node_values, vertex_values
 from . import design
-from .limb_scans import border_edges, load_limb, opening, read_scan
+from .limb_scans import border_edges, load_limb, opening
 
-__all__ = ["LimbFit", "align", "fit_limb", "load_limb", "read_scan", "signed_gaps"]
+__all__ = ["LimbFit", "align", "fit_limb", "load_limb", "signed_gaps"]
 
 MAX_CLEARANCE = 20.0  # mm; liners have 3 to 9
 SIDES = ("right", "left")
@@ -101,14 +102,12 @@ class LimbFit:
         """
         off = self.model_gap - self.clearance
         heights = self.model_surface.vertices[..., 2]
-        bands = ((heights - heights.min()) // 30).astype(int)
-        quarters = np.arange(len(off))[:, None] * 4 // len(off)
-        there = np.isfinite(off)
-        regions = (4 * bands + quarters)[there]
-        counts = np.bincount(regions)
-        means = np.bincount(regions, off[there]) / np.maximum(counts, 1)
-        worst = (np.abs(means) * (counts > 0.3 * counts.max())).argmax()
-        return (30 * (worst // 4), 30 * (worst // 4) + 30), float(means[worst])
+        bands = 30 * ((heights - heights.min()) // 30).astype(int)
+        quarters = np.repeat(np.arange(len(off)) * 4 // len(off), off.shape[1])
+        regions = pd.Series(off.ravel()).groupby([bands.ravel(), quarters])
+        means = regions.mean()[regions.count() > 0.3 * regions.count().max()]
+        low, quarter = means.abs().idxmax()
+        return (low, low + 30), float(means[low, quarter])
 
 
 def align(limb):
@@ -118,10 +117,8 @@ def align(limb):
     The axis, from the centroid of the surface to that of the opening's border, becomes z. Unlike a
     principal axis it tells up from down, and it exists for limbs as wide as they are long.
     """
-    center = opening(limb)
-    centroid = np.average(limb.triangles_center, axis=0, weights=limb.area_faces)
-    motion = trimesh.geometry.align_vectors(center - centroid, [0, 0, 1])
-    motion[:3, 3] = -motion[:3, :3] @ centroid
+    motion = trimesh.geometry.align_vectors(opening(limb) - limb.centroid, [0, 0, 1])
+    motion[:3, 3] = -motion[:3, :3] @ limb.centroid
     return motion
 
 
@@ -194,6 +191,7 @@ class _Clearance:
 # Fitting --------------------------------------------------------------------------------------
 
 
+@threadpool_limits.wrap(limits=1)  # matrices are small: threads would wait for each other
 def fit_limb(aae, limb, clearance=0.0, kind=None, side=None, progress=lambda share: None):
     """
     Find the socket that follows a limb at a given distance.
@@ -244,17 +242,12 @@ def fit_limb(aae, limb, clearance=0.0, kind=None, side=None, progress=lambda sha
     clearance = _Clearance(clearance)
     if side not in (None, *SIDES):
         raise ValueError(f"side is {side!r}; accepted: {', '.join(SIDES)}, None")
-    with threadpool_limits(1):  # matrices are small: threads would wait for each other
-        return _fitted(aae, limb, clearance, kind, side, progress)
-
-
-def _fitted(aae, limb, clearance, kind, side, progress):
     means = design.mean_codes(aae, kind)
     alignment = align(limb)
-    aligned = limb.copy().apply_transform(alignment)
     aae = in_numpy.of(aae)
     sides = SIDES if side is None else (side,)
-    walls = {each: _Wall(_mirrored(aligned) if each == "left" else aligned) for each in sides}
+    mirrors = {"right": np.eye(4), "left": np.diag([1.0, -1, 1, 1])}
+    walls = {each: _Wall(limb.copy().apply_transform(mirrors[each] @ alignment)) for each in sides}
     found = [
         _Registration(aae, *mean, walls[each], clearance, each) for each in sides for mean in means
     ]
@@ -270,19 +263,14 @@ def _fitted(aae, limb, clearance, kind, side, progress):
     covered = (levels[:, -1].mean() - limb_levels.min()) / np.ptp(limb_levels)
     surfaces = [surface, model_surface]
     maps = [wanted, gap, model_gap]
+    mirror = mirrors[best.side]
     if best.side == "left":
-        mirror = np.diag([1.0, -1, 1, 1])
-        motion = mirror @ motion @ mirror
         surfaces = [each.mirrored() for each in surfaces]
         maps = [each[-np.arange(len(each))] for each in maps]
+    placement = mirror @ motion @ mirror @ alignment
     progress(1)
-    found = code, best.side, *surfaces, motion @ alignment, *maps, errors, model_errors
+    found = code, best.side, *surfaces, placement, *maps, errors, model_errors
     return LimbFit(*found, float(moves.mean()), float(covered))
-
-
-def _mirrored(mesh):
-    """The mirror image of a mesh, y for -y, its normals outwards."""
-    return trimesh.Trimesh(mesh.vertices * [1, -1, 1], mesh.faces[:, ::-1], process=False)
 
 
 def _best(registrations, progress):
@@ -292,13 +280,12 @@ def _best(registrations, progress):
     for i, (each, turn) in enumerate(starts, start=1):
         firsts.append((each, each.solve(each.start(turn), n_steps=8, thin=_FEW_POINTS)))
         progress(0.5 * i / len(starts))
-    firsts = sorted(firsts, key=lambda pair: pair[1].cost)
-    # Kind and side are decided here.
-    firsts = [pair for pair in firsts if pair[0] is firsts[0][0]][:_BEST]
-    seconds = [(each, each.solve(first.x, n_steps=8)) for each, first in firsts]
+    firsts.sort(key=lambda pair: pair[1].cost)
+    best = firsts[0][0]  # kind and side are decided here
+    firsts = [first for each, first in firsts if each is best][:_BEST]
+    seconds = [best.solve(first.x, n_steps=8) for first in firsts]
     progress(0.6)
-    best, second = min(seconds, key=lambda pair: pair[1].cost)
-    unknowns = best.solve(second.x, n_steps=32).x
+    unknowns = best.solve(min(seconds, key=lambda found: found.cost).x, n_steps=32).x
     progress(0.8)
     motion = np.eye(4)
     motion[:3, :3] = best.rotation(unknowns).as_matrix().T
@@ -408,12 +395,10 @@ def _harmonics(n_angles, n_heights):
     """
     angles = 2 * np.pi * np.arange(n_angles)[:, None] / n_angles
     polar = np.pi * 0.75 * np.linspace(0, 1, n_heights)
-    orders = [(n, m) for n in range(_DEGREE + 1) for m in range(-n, n + 1)]
-    values = []
-    for n, m in orders:
-        wave = sph_harm_y(n, abs(m), polar, angles)
-        values.append(vertex_values(wave.imag if m < 0 else wave.real))
-    return np.stack(values, axis=1), np.array([n for n, _ in orders])
+    degrees, orders = np.transpose([(n, m) for n in range(_DEGREE + 1) for m in range(-n, n + 1)])
+    waves = [sph_harm_y(n, abs(m), polar, angles) for n, m in zip(degrees, orders, strict=True)]
+    waves = np.where(orders[:, None, None] < 0, np.imag(waves), np.real(waves))
+    return np.stack([vertex_values(wave) for wave in waves], axis=1), degrees
 
 
 def _displaced(surface, wall, clearance):
@@ -434,7 +419,7 @@ def _displaced(surface, wall, clearance):
         gaps, normals, there = wall.gaps(mesh.vertices + displacement[:, None] * directions)
         along = np.einsum("ij,ij->i", directions, normals) * (1 - (displacement / limit) ** 2)
         rows = (areas * there * along)[:, None] * basis
-        wanted = areas * there * (_wanted(surface, clearance) - gaps)
+        wanted = areas * there * (_wanted(mesh.vertices, surface, clearance) - gaps)
         weights += np.linalg.lstsq(
             np.vstack([rows, roughness]), np.append(wanted, -roughness @ weights)
         )[0]
@@ -451,30 +436,28 @@ def _vertex_areas(mesh):
 # Errors ---------------------------------------------------------------------------------------
 
 
-def _wanted(surface, clearance):
-    """Clearances at a surface's vertices, (n_vertices,)."""
-    levels = surface.mesh().vertices[:, 2]
-    return clearance.at(levels, levels.min(), surface.vertices[:, -1, 2].mean())
+def _wanted(points, surface, clearance):
+    """Clearances (n,) at the heights of points (n, 3) around a surface."""
+    levels = surface.vertices[..., 2]
+    return clearance.at(points[:, 2], levels.min(), levels[:, -1].mean())
 
 
 def _errors(surface, wall, clearance):
     """Gaps (angles, heights) at a socket's nodes, wanted ones, statistics of their difference."""
     mesh, grid = surface.mesh(), surface.vertices.shape[:2]
-    gaps, wanted = signed_gaps(mesh.vertices, wall.limb), _wanted(surface, clearance)
+    gaps = signed_gaps(mesh.vertices, wall.limb)
+    wanted = _wanted(mesh.vertices, surface, clearance)
     if not np.isfinite(gaps).any():
         raise ValueError("no part of the scan is beside the socket that was found: is it a limb?")
     samples = wall.samples[::8]
     back = -signed_gaps(samples, mesh)
-    levels = surface.vertices[..., 2]
-    wanted_back = clearance.at(samples[:, 2], levels.min(), levels[:, -1].mean())
-    off = np.abs(np.append(gaps - wanted, back - wanted_back))
+    off = np.abs(np.append(gaps - wanted, back - _wanted(samples, surface, clearance)))
     areas = _vertex_areas(mesh) * np.isfinite(gaps)
     # Samples of the limb stand for equal areas; each way counts half.
     there = np.isfinite(back) / max(np.isfinite(back).sum(), 1)
     weights = np.append(areas / areas.sum(), there)
     off, weights = off[weights > 0], weights[weights > 0]
-    order = off.argsort()
-    shares = np.cumsum(weights[order]) / weights.sum()
+    quantiles = np.quantile(off, _QUANTILES, weights=weights, method="inverted_cdf")
     errors = {"mean": float(np.average(off, weights=weights))}
-    errors |= {q: float(off[order][np.searchsorted(shares, q)]) for q in _QUANTILES}
+    errors |= dict(zip(_QUANTILES, quantiles.tolist(), strict=True))
     return node_values(gaps, *grid), node_values(wanted, *grid), errors

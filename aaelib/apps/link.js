@@ -30,7 +30,7 @@ function render({ model, el }) {
       if (label) handle.setAttribute("aria-label", label.textContent);
     }
     root.querySelector(".js-plotly-plot")?.setAttribute("role", "img");
-    root.querySelector(".js-plotly-plot")?.setAttribute("aria-label", model.get("picture"));
+    root.querySelector(".js-plotly-plot")?.setAttribute("aria-label", "The socket in three dimensions, A and B as outlines");
     root.querySelector(".aaelib-message")?.setAttribute("aria-live", "polite");
   };
   const watch = new MutationObserver(name);

@@ -18,12 +18,13 @@ _SIZES = "length_mm", "volume_mm3", "proximal_perimeter_mm"
 SLIDERS = {name: design.SLIDERS[name] for name in _SIZES}
 _MODES = 4  # numbers of the code that have a slider each
 _STEP = 0.25  # of squared distances from the prior's mean, in its variance
-_MOST_BYTES = 20_000_000
 
 
-def write(path, model="sockets", shapes=None):
+def write(path, model="sockets"):
     """
     Write the explorer as one HTML file that opens from a disk and asks no host for anything.
+
+    A and B can be the first 15 sockets of each kind that `load_sockets` has.
 
     The decoder's last kernel is stored in 8 bits: points are within 0.02 mm of those of
     `AdversarialAutoencoder.decode`. Surfaces move with the decoded points from one that is fitted
@@ -33,11 +34,9 @@ def write(path, model="sockets", shapes=None):
     Parameters
     ----------
     path : str or Path
-        The page; at most 20 MB.
+        The page.
     model : str or Path
         As `models.load` takes it: one with "dataset" normalization that tells kinds apart.
-    shapes : aaelib.shapes.Shapes, optional
-        Sockets that A and B can be; by default the first 15 of each kind that `load_sockets` has.
 
     Returns
     -------
@@ -46,21 +45,18 @@ def write(path, model="sockets", shapes=None):
     Raises
     ------
     ValueError
-        If the model's sockets have no size, it does not tell kinds apart, or the page is too large.
+        If the model's sockets have no size, or it does not tell kinds apart.
     """
     aae = in_numpy.load(model)
     design.check_has_size(aae)
     if not design.tells_kinds(aae):
         raise ValueError(f"{model} has no linear model for each kind of socket: a page needs them")
-    shapes = sources.load_sockets(limit=15) if shapes is None else shapes
+    shapes = sources.load_sockets(limit=15)
     data = json.dumps(_contents(aae, shapes)).replace("<", "\\u003c")
     words = {"welcome": WELCOME, "hint": HINT, "source": shapes.source}
     page = render("explorer.html.j2", data=data, plotly=get_plotlyjs(), **words)
-    page = page.encode()
-    if len(page) > _MOST_BYTES:
-        raise ValueError(f"the page of {model} would have {len(page) / 1e6:.0f} MB; at most 20 fit")
     with replacing(path) as temporary:
-        temporary.write_bytes(page)
+        temporary.write_bytes(page.encode())
     return path
 
 

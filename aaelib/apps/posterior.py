@@ -1,10 +1,10 @@
 """What sizes leave open: draws of all sockets that have them, and where these differ."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from scipy.special import logsumexp
 from sklearn.cluster import KMeans
 
@@ -39,28 +39,27 @@ class Misfit:
         off = np.array([_errors(*pair, self.names) for pair in pairs] or [[0.0] * len(self.names)])
         walls = [departures(made, [real])[0] for made, real in pairs]
         self.wall = float(np.sqrt(np.nanmean(np.square(walls)))) if pairs else 0.0
-        self.covariance = off.T @ off / len(off)
+        self.covariance = pd.DataFrame(off.T @ off / len(off), self.names, self.names)
 
     def __call__(self, names, others):
-        """Covariances (n_names, n_others) of errors of sizes; of a perimeter the nearest known."""
-        rows, columns = ([self._index(name) for name in each] for each in (names, others))
-        padded = np.pad(self.covariance, (0, 1))  # the last is of a size without known errors
-        return padded[np.ix_(rows, columns)]
+        """
+        Covariances (n_names, n_others) of errors of sizes; 0 where errors are not known.
 
-    def _index(self, name):
-        if isinstance(name, str):
-            return self.names.index(name) if name in self.names else -1
-        return len(design.ATTRIBUTES) + np.abs(_HEIGHTS - name).argmin()
+        A perimeter has those of the nearest one that is known.
+        """
+        rows, columns = ([_known(name) for name in each] for each in (names, others))
+        return self.covariance.reindex(rows, columns=columns, fill_value=0.0).to_numpy()
+
+
+def _known(name):
+    return name if isinstance(name, str) else _HEIGHTS[np.abs(_HEIGHTS - name).argmin()]
 
 
 def _errors(made, true, names):
     """True sizes minus those of the model's socket; 0 for perimeters above one of the brims."""
-    brim = min(each.measure()["brim_height_min_mm"] for each in (made, true))
-    there = [isinstance(name, str) or name < brim for name in names]
-    known = [name for name, is_there in zip(names, there, strict=True) if is_there]
-    found = np.zeros(len(names))
-    found[there] = design.measured(true, known) - design.measured(made, known)
-    return found
+    known = design.below_brim(made, design.below_brim(true, names))
+    off = design.measured(true, known) - design.measured(made, known)
+    return pd.Series(off, known).reindex(names, fill_value=0.0).to_numpy()
 
 
 def _standing(surface):
@@ -112,8 +111,7 @@ class Posterior:
     @cached_property
     def likelier(self):
         """Indices of the draws of the likelier kind."""
-        names, counts = np.unique(self.kinds, return_counts=True)
-        return np.flatnonzero(self.kinds == names[counts.argmax()])
+        return np.flatnonzero(self.kinds == pd.Series(self.kinds).mode()[0])
 
     @cached_property
     def mean(self):
@@ -125,7 +123,7 @@ class Posterior:
         """How far (n, n_vertices) outside of the mean surface the draws of its kind are, mm."""
         return departures(self.mean, [self.surfaces[i] for i in self.likelier])
 
-    def sizes(self, names, seed=0):
+    def sizes(self, names):
         """
         Sizes (n, n_names) of the draws, with what the model cannot follow.
 
@@ -137,13 +135,12 @@ class Posterior:
         drawn = np.array([design.measured(each, [*names, *told]) for each in self.surfaces])
         off = self.evidence.values - drawn[:, n:]
         spread = misfit(names, names) - gain @ misfit(told, names)
-        generator = np.random.default_rng(seed)
-        errors = generator.multivariate_normal(np.zeros(n), spread, len(off))
+        errors = np.random.default_rng(0).multivariate_normal(np.zeros(n), spread, len(off))
         return drawn[:, :n] + off @ gain.T + errors
 
-    def wall_draws(self, seed=0):
+    def wall_draws(self):
         """`walls`, with what the model cannot follow."""
-        errors = np.random.default_rng(seed).normal(size=self.walls.shape)
+        errors = np.random.default_rng(0).normal(size=self.walls.shape)
         return self.walls + self.evidence.misfit.wall * errors
 
     @cached_property
@@ -157,10 +154,10 @@ class Posterior:
         """Eight `alternatives`, found once."""
         return self.alternatives()
 
-    def alternatives(self, n=8, seed=0):
+    def alternatives(self, n=8):
         """Indices of `n` draws that stand for all, the commonest first (k-means)."""
         walls = np.stack([each.coarse().vertices.ravel() for each in self.surfaces])
-        found = KMeans(min(n, len(walls)), n_init=2, random_state=seed).fit(walls)
+        found = KMeans(min(n, len(walls)), n_init=2, random_state=0).fit(walls)
         nearest = found.transform(walls).argmin(axis=0)
         return nearest[np.argsort(-np.bincount(found.labels_))]
 
@@ -196,35 +193,35 @@ class Posterior:
 # Given sizes ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Evidence:
-    """The sizes that a socket is known to have, and how far they may be off."""
+    """
+    The sizes that a socket is known to have, and how far they may be off.
 
-    targets: design.Targets
-    misfit: Misfit
+    Parameters
+    ----------
+    wanted : dict
+        As for `design.fit_sizes`.
+    misfit : Misfit, optional
+        By default the model can follow every socket.
 
-    @cached_property
-    def told(self):
-        """Names of the sizes, without the brim, which only has a lower limit."""
-        pairs = zip(self.targets.names, self.targets.at_least, strict=True)
-        return [name for name, at_least in pairs if not at_least]
+    Attributes
+    ----------
+    told : list
+        Names of the sizes, without the brim, which only has a lower limit.
+    values, covariance : numpy.ndarray
+        Of these sizes, and of their differences from those of a code.
+    loosened : design.Targets
+        Targets whose tolerances have what the model cannot follow in them.
+    """
 
-    @cached_property
-    def values(self):
-        return self.targets.values[~self.targets.at_least]
-
-    @cached_property
-    def covariance(self):
-        """Of the differences between told sizes and those of a code."""
-        tolerances = self.targets.tolerances[~self.targets.at_least]
-        return np.diag(tolerances**2) + self.misfit(self.told, self.told)
-
-    @cached_property
-    def loosened(self):
-        """Targets whose tolerances have what the model cannot follow in them."""
-        tolerances = self.targets.tolerances.copy()
-        tolerances[~self.targets.at_least] = np.sqrt(np.diag(self.covariance))
-        return replace(self.targets, tolerances=tolerances)
+    def __init__(self, wanted, misfit=None):
+        self.targets, self.misfit = design.targets_for(wanted), misfit or Misfit()
+        exact, tolerances = ~self.targets.at_least, self.targets.tolerances.copy()
+        self.told = self.targets.names[: exact.sum()]
+        self.values = self.targets.values[exact]
+        self.covariance = np.diag(tolerances[exact] ** 2) + self.misfit(self.told, self.told)
+        tolerances[exact] = np.sqrt(np.diag(self.covariance))
+        self.loosened = replace(self.targets, tolerances=tolerances)
 
     def costs(self, sizes):
         """Twice the negative logarithm (n,) of the likelihood of sizes (n, n_targets)."""
@@ -236,10 +233,9 @@ class Evidence:
 
 def told(surface, heights):
     """A socket's length and its perimeters at heights below its brim, for `given_sizes`."""
-    sizes = surface.measure()
-    heights = [height for height in heights if height < sizes["brim_height_min_mm"]]
+    heights = design.below_brim(surface, heights)
     perimeters = dict(zip(heights, design.measured(surface, heights), strict=True))
-    return {"length_mm": sizes["length_mm"], "perimeters_mm": perimeters}
+    return {"length_mm": surface.heights()["length_mm"], "perimeters_mm": perimeters}
 
 
 def given_sizes(aae, wanted, n=200, seed=0, misfit=None, draws=None):
@@ -276,14 +272,11 @@ def given_sizes(aae, wanted, n=200, seed=0, misfit=None, draws=None):
     ValueError
         As `design.fit_sizes` does.
     """
-    evidence = Evidence(design.targets_for(wanted), misfit or Misfit())
+    evidence = Evidence(wanted, misfit)
     targets, draws = evidence.loosened, draws or design.population(aae)
-    sizes = np.array([design.measured(surface, targets.names) for surface in draws.surfaces])
-    design.check_plausible(targets, sizes)
     std, within, modes = aae.recipe.prior_std, design.within_kind(aae), []
-    for kind in np.unique(draws.kinds):
+    for kind, (cost, made) in design.fitted(aae, targets, draws).items():
         middle = design.middle_of(aae, draws, kind)
-        cost, made = design.fitted(aae, targets, draws, sizes, kind)
         template = design.Template(aae, made.code)
         slopes, share = template.slopes(made.code, targets.names), np.mean(draws.kinds == kind)
 
@@ -291,7 +284,8 @@ def given_sizes(aae, wanted, n=200, seed=0, misfit=None, draws=None):
             codes = np.float32(middle + std * numbers)
             return codes, template.surfaces(codes)
 
-        modes.append(_Mode(kind, share, cost, made, (made.code - middle) / std, slopes, decode))
+        numbers = (made.code - middle) / std
+        modes.append(_Mode(evidence, kind, share, cost, made, numbers, slopes, decode))
     return _drawn(modes, evidence, n, seed, within)
 
 
@@ -313,7 +307,7 @@ def given_sizes_linear(shape_models, wanted, n=200, seed=0, misfit=None):
     -------
     Posterior
     """
-    evidence = Evidence(design.targets_for(wanted), misfit or Misfit())
+    evidence = Evidence(wanted, misfit)
     modes = []
     for kind, model in shape_models.items():
         cost, made, slopes = design.conditional(model, evidence.loosened)
@@ -322,60 +316,48 @@ def given_sizes_linear(shape_models, wanted, n=200, seed=0, misfit=None):
             return np.float32(numbers), [model.surface(each) for each in numbers]
 
         share = 1 / len(shape_models)
-        modes.append(_Mode(kind, share, cost, made, made.code, slopes, decode))
+        modes.append(_Mode(evidence, kind, share, cost, made, made.code, slopes, decode))
     return _drawn(modes, evidence, n, seed)
 
 
-@dataclass(frozen=True)
 class _Mode:
     """
-    The most plausible socket of a kind, and what is around it.
+    The most plausible socket of a kind, and the Laplace approximation around it.
 
     `numbers` (n,) describe it in standard deviations of the prior, `slopes` (n_targets, n) are of
-    sizes by them, and `decode` gives codes and surfaces of numbers (n_draws, n).
+    sizes by them, and `decode` gives codes and surfaces of numbers (n_draws, n). `precision` (n, n)
+    is theirs, `log` the logarithm of the evidence.
     """
 
-    kind: str
-    share: float
-    cost: float
-    made: design.Design
-    numbers: np.ndarray
-    slopes: np.ndarray
-    decode: Callable
-
-    def precision(self, evidence):
-        """Of the numbers in the Laplace approximation, (n, n)."""
+    def __init__(self, evidence, kind, share, cost, made, numbers, slopes, decode):
+        self.kind, self.cost, self.made = kind, cost, made
+        self.numbers, self.decode = numbers, decode
         targets = evidence.targets
-        sizes = design.measured(self.made.surface, targets.names)
-        slopes = self.slopes[~targets.at_least]
-        found = np.eye(len(self.numbers)) + slopes.T @ np.linalg.solve(evidence.covariance, slopes)
-        short = targets.at_least & (targets.misses(sizes) < 0)
-        limits = self.slopes[short] / targets.tolerances[short, None]
-        return found + limits.T @ limits
+        exact = slopes[~targets.at_least]
+        misses = targets.misses(design.measured(made.surface, targets.names))
+        short = targets.at_least & (misses < 0)
+        limits = slopes[short] / targets.tolerances[short, None]
+        precision = np.eye(len(numbers)) + exact.T @ np.linalg.solve(evidence.covariance, exact)
+        self.precision = precision + limits.T @ limits
+        self.log = np.log(share) - (cost + np.linalg.slogdet(self.precision)[1]) / 2
 
 
 def _drawn(modes, evidence, n, seed, within=None):
     """Draw around the modes and choose by weight; without `within` sizes are linear in numbers."""
     generator = np.random.default_rng(seed)
-    precisions = [mode.precision(evidence) for mode in modes]
-    pairs = list(zip(modes, precisions, strict=True))
-    logs = [
-        np.log(mode.share) - (mode.cost + np.linalg.slogdet(precision)[1]) / 2
-        for mode, precision in pairs
-    ]
-    found = []
-    for (mode, precision), log in zip(pairs, logs, strict=True):
-        if log - max(logs) < np.log(_WORTH):
+    most, found = max(mode.log for mode in modes), []
+    for mode in modes:
+        if mode.log - most < np.log(_WORTH):
             continue
-        steps = generator.normal(size=(_PROPOSALS, len(precision)))
-        steps = np.linalg.solve(np.linalg.cholesky(precision).T, steps.T).T
+        steps = generator.normal(size=(_PROPOSALS, len(mode.numbers)))
+        steps = np.linalg.solve(np.linalg.cholesky(mode.precision).T, steps.T).T
         steps = steps if within is None else steps @ within
         numbers = mode.numbers + steps
         codes, surfaces = mode.decode(numbers)
-        weights = np.full(_PROPOSALS, log)
+        weights = np.full(_PROPOSALS, mode.log)
         if within is not None:
             sizes = [design.measured(each, evidence.targets.names) for each in surfaces]
-            proposed = np.einsum("ni,ij,nj->n", steps, precision, steps)
+            proposed = np.einsum("ni,ij,nj->n", steps, mode.precision, steps)
             costs = (numbers**2).sum(axis=1) + evidence.costs(np.array(sizes))
             weights += (mode.cost + proposed - costs) / 2
         found += zip(codes, surfaces, [mode.kind] * len(codes), weights, strict=True)

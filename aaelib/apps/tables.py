@@ -72,9 +72,8 @@ def made_to_measure(aae, shape_models, surfaces):
     """
     draws, rows = design.population(aae), []
     for i, surface in enumerate(tqdm(surfaces, desc="designs", leave=False)):
-        sizes = surface.measure()
-        perimeters = dict(zip(sizes["heights_mm"], sizes["perimeters_mm"], strict=True))
-        wanted = {"length_mm": sizes["length_mm"], "perimeters_mm": perimeters}
+        wanted = told(surface, surface.measure()["heights_mm"])
+        perimeters = wanted["perimeters_mm"]
         found = {
             NETWORK: design.fit_sizes(aae, wanted, nearest=True, draws=draws),
             SHAPE_MODEL: design.condition_on_sizes(shape_models, wanted),
@@ -135,8 +134,7 @@ def left_open(aae, shape_models, misfit, surfaces):
                 shape_models, wanted, _DRAWS, misfit=misfit[SHAPE_MODEL]
             ),
         }
-        brim = surface.measure()["brim_height_min_mm"]
-        names = [name for name in UNTOLD if isinstance(name, str) or name < brim]
+        names = design.below_brim(surface, UNTOLD)
         real = design.measured(surface, names)
         for model, each in found.items():
             drawn, walls = each.sizes(names), each.wall_draws()
