@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from ..metrics.reconstruction import reconstruction_chamfer
 from ..models import recipes, training
 from ..models.code import digest_of
 from ..models.files import load
@@ -22,7 +23,7 @@ from ..shapes.shape_model import ShapeModel, transported
 from ..shapes.sources import KINDS
 from ..shapes.writing import replacing
 from . import baselines, evaluation
-from .evaluation import Unseen, measure_once
+from .evaluation import Unseen
 from .side_by_side import n_processes, side_by_side
 
 
@@ -181,12 +182,10 @@ def runs(study, listed=None):
     list of (Study, Condition)
         Split by split.
     """
-    varied = (
-        {}
-        if listed
-        else {c.name: c for values in ablations(study).values() for c in values.values()}
-    )
-    listed = listed or CONDITIONS
+    varied = {}
+    if not listed:
+        listed = CONDITIONS
+        varied = {c.name: c for values in ablations(study).values() for c in values.values()}
     return [
         (each, condition)
         for each in study.splits()
@@ -324,19 +323,13 @@ def split_corpus(study, corpus):
 
 def pretrain(study, corpus, condition=FACTORS[-1]):
     """Train the networks that a condition starts from, or find them trained; return the `Run`."""
-    if not pretrained_path(study, condition).exists():
-        steps = study["pretraining"]["epochs"] * study["pretraining"]["steps_per_epoch"]
-        batch_size = study["pretraining"]["batch_size"]
-        seconds = steps * training.step_seconds(study_recipe(study, condition), batch_size)
-        _announce(f"{steps:,} steps of pre-training", seconds)
-    return training.train(
-        corpus,
-        split_corpus(study, corpus),
-        study_recipe(study, condition),
-        Start(scale=1.0),  # the corpus is in unit spheres already
-        training.Settings(seed=study["splits"][0], **study["pretraining"]),
-        pretrained_path(study, condition),
-    )
+    path, recipe = pretrained_path(study, condition), study_recipe(study, condition)
+    settings = training.Settings(seed=study["splits"][0], **study["pretraining"])
+    if not path.exists():
+        seconds = settings.n_steps * training.step_seconds(recipe, settings.batch_size)
+        _announce(f"{settings.n_steps:,} steps of pre-training", seconds)
+    begun = Start(scale=1.0)  # the corpus is in unit spheres already
+    return training.train(corpus, split_corpus(study, corpus), recipe, begun, settings, path)
 
 
 def pretrained_path(study, condition=FACTORS[-1]):
@@ -376,26 +369,21 @@ def train(study, condition):
 def train_all(study, listed=None):
     """Say how long it takes, then train and evaluate `runs`: {(condition, split): `Run`}."""
     listed = runs(study, listed)
-    new = [(each, condition) for each, condition in listed if not path_of(each, condition).exists()]
+    new = [study_recipe(*run) for run in listed if not path_of(*run).exists()]
     # Of a step in one of the processes, all of which are busy.
-    steps = [(recipe, study["transfer"]["batch_size"]) for recipe in _recipes(new)]
+    steps = [(recipe, study["transfer"]["batch_size"]) for recipe in dict.fromkeys(new)]
     taken = side_by_side(training.step_seconds, steps, [1.0] * len(steps), "steps, to time them")
-    taken, seconds = dict(zip(_recipes(new), taken, strict=True)), []
+    taken, seconds = dict(zip(dict.fromkeys(new), taken, strict=True)), []
     for each, condition in listed:
         counts, each.source = budget(study, condition), study.source
         # Pre-training is done already.
         n_steps = sum(counts.values()) - condition.transferred * counts["steps_before"]
-        is_new = (each, condition) in new
+        is_new = not path_of(each, condition).exists()
         seconds.append(is_new and n_steps * taken[study_recipe(study, condition)])
     if new:
         _announce(f"{len(new)} models to train", sum(seconds) / n_processes(len(listed)))
     done = side_by_side(_train_and_evaluate, listed, seconds, "runs")
     return {(c.name, each.seed): run for (each, c), run in zip(listed, done, strict=True)}
-
-
-def _recipes(listed):
-    """The recipes of runs, each once."""
-    return [*dict.fromkeys(study_recipe(each, condition) for each, condition in listed)]
 
 
 def _train_and_evaluate(study, condition):
@@ -446,16 +434,30 @@ def evaluate(study, condition, trained=True):
     Returns
     -------
     dict of str to numpy.ndarray
-        As `evaluation.measure_once` gives it, and of `CONDITIONS` with ``trained_chamfer``, of the
-        sockets that the model learnt from, and ``validation_chamfer``.
+        What `evaluation.measure` gives; of `CONDITIONS` and `ORIGINAL` also the mean errors of the
+        sockets that the model learnt from (``trained_chamfer``) and of validation sockets
+        (``validation_chamfer``), and the divergence of samples from these (``validation_jsd``).
     """
-    others = {}
+    unseen, seeds, others = unseen_sockets(study), draw_seeds(study), {}
     if trained and condition.name in CONDITIONS | ORIGINAL:
         shapes, _, split = study.load_sockets()
         others["trained"] = shapes.points[socket_sets(study)[condition.sockets]]
         others["validation"] = shapes.points[split["validation"]]
     path = path_of(study, condition) if trained else before_training(study, condition)
-    return measure_once(path, unseen_sockets(study), draw_seeds(study), others)
+
+    def measured():
+        aae = load(path)
+        found = evaluation.measure(aae, unseen, seeds)
+        for name, points in others.items():
+            errors = reconstruction_chamfer(points, aae.reconstruct(points))
+            found[f"{name}_chamfer"] = errors.mean()
+        if others:
+            found["validation_jsd"] = training.prior_jsd(aae, others["validation"])
+        return found
+
+    code = digest_of(evaluation.__name__)
+    key = [card_of(path).get("fingerprint"), code, unseen.key, list(seeds), others]
+    return evaluation.once(path.with_suffix(".evaluation.npz"), key, measured)
 
 
 def evaluate_all(study, listed=None):
@@ -544,13 +546,10 @@ def on_validation(study, trained, listed=None):
         for name, condition in (listed or CONDITIONS).items():
             run, found = trained[name, each.seed], evaluate(each, condition)
             accuracy = run.history.val_discriminator_accuracy[run.best_epoch]
-            rows.append(
-                {"condition": name, "split": each.seed}
-                | budget(study, condition)
-                | {"best_epoch": run.best_epoch}
-                | {key: float(found[key]) for key in ("trained_chamfer", "validation_chamfer")}
-                | {"gap": float(found["validation_chamfer"] / found["trained_chamfer"])}
-                | {"validation_jsd": float(found["validation_jsd"])}
-                | {"discriminator_accuracy": accuracy}
-            )
+            row = {"condition": name, "split": each.seed} | budget(study, condition)
+            row["best_epoch"] = run.best_epoch
+            row |= {key: float(found[key]) for key in ("trained_chamfer", "validation_chamfer")}
+            row["gap"] = row["validation_chamfer"] / row["trained_chamfer"]
+            row["validation_jsd"] = float(found["validation_jsd"])
+            rows.append(row | {"discriminator_accuracy": accuracy})
     return pd.DataFrame(rows)

@@ -13,10 +13,6 @@ from ..metrics.generative import (
     one_nearest_neighbor_accuracy_of,
 )
 from ..metrics.reconstruction import reconstruction_chamfer, reconstruction_errors, surface_distance
-from ..models.code import digest_of
-from ..models.files import load
-from ..models.runs import card_of
-from ..models.training import prior_jsd
 from ..shapes.clouds import normalize
 from ..shapes.writing import replacing
 from .even import EvenSockets
@@ -32,12 +28,7 @@ METRICS = {
     "jsd": ("JSD", "lower"),
     "one_nn_accuracy": ("1-NN accuracy", 0.5),
 }
-GENERATIVE = {
-    "minimum_matching_distance": "fidelity",
-    "coverage": "coverage",
-    "jensen_shannon_divergence": "jsd",
-    "one_nearest_neighbor_accuracy": "one_nn_accuracy",
-}
+GENERATIVE = "fidelity", "coverage", "jsd", "one_nn_accuracy"
 
 
 class Unseen:
@@ -118,7 +109,7 @@ class Unseen:
         unknown = dict.fromkeys(found, np.full(len(self), np.nan))
         first = unknown if one_pass is None else self._errors(one_pass)
         found |= {"one_pass_chamfer": first["chamfer"], "one_pass_mm": first["surface_mm"]}
-        found |= {name: np.array([each[name] for each in scores]) for name in GENERATIVE.values()}
+        found |= {name: np.array([each[name] for each in scores]) for name in GENERATIVE}
         if self.emd_points and len(draws):
             found |= self.even.evaluate(reconstruction, draws[0])
         return found
@@ -173,11 +164,9 @@ def measure(aae, unseen, seeds):
     codes = aae.encode(unseen.points)
     reconstruction = aae.reconstruct(unseen.points, codes=codes)
     draws = [aae.sample(unseen.drawn * len(unseen), seed) for seed in seeds]
-    kept = {"codes": codes, "reconstruction": reconstruction, "one_pass_codes": first}
-    if draws:
-        kept["samples"] = draws[0]
-    one_pass = aae.reconstruct(unseen.points, codes=first)
-    return unseen.evaluate(reconstruction, draws, one_pass) | kept
+    found = unseen.evaluate(reconstruction, draws, aae.reconstruct(unseen.points, codes=first))
+    found |= {"codes": codes, "reconstruction": reconstruction, "one_pass_codes": first}
+    return found | ({"samples": draws[0]} if draws else {})
 
 
 def once(file, key, measured):
@@ -191,41 +180,3 @@ def once(file, key, measured):
     with replacing(file) as temporary:
         np.savez(temporary, key=key, **found)
     return found
-
-
-def measure_once(path, unseen, seeds, others):
-    """
-    Evaluate a saved model, and keep what is found beside it (`.evaluation.npz`).
-
-    If that file is of the same model, shapes, draws and code, it is read, and the model is not
-    loaded.
-
-    Parameters
-    ----------
-    path : Path
-        A model with a card.
-    unseen, seeds
-        As for `measure`.
-    others : dict
-        Name -> (n, n_points, 3) further clouds to reconstruct, mm.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        What `measure` gives; for each of `others` the mean error of reconstruction
-        (``<name>_chamfer``); and the divergence of samples from the "validation" clouds, if there
-        are any (``validation_jsd``).
-    """
-
-    def measured():
-        aae = load(path)
-        found = measure(aae, unseen, seeds)
-        for name, points in others.items():
-            errors = reconstruction_chamfer(points, aae.reconstruct(points))
-            found[f"{name}_chamfer"] = errors.mean()
-        if "validation" in others:
-            found["validation_jsd"] = prior_jsd(aae, others["validation"])
-        return found
-
-    key = [card_of(path).get("fingerprint"), digest_of(__name__), unseen.key, list(seeds), others]
-    return once(path.with_suffix(".evaluation.npz"), key, measured)

@@ -167,7 +167,7 @@ def generators(drawn, reference):
         name: generative_metrics(normalize(clouds, "unit-sphere")[0], reference)
         for name, clouds in drawn.items()
     }
-    return pd.DataFrame(rows).T.rename(columns=GENERATIVE).rename_axis("drawn")
+    return pd.DataFrame(rows).T.set_axis(GENERATIVE, axis=1).rename_axis("drawn")
 
 
 # Comparison -----------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def summary_of_draws(evaluated):
 
     def draws(runs, metric):
         values = runs[0][metric]
-        return values if metric in GENERATIVE.values() else [_mean(values)]
+        return values if metric in GENERATIVE else [_mean(values)]
 
     return _means_and_sds(evaluated, METRICS, draws)
 
