@@ -307,7 +307,7 @@ def _beside(unseen, shapes, mine, index):
         [*(Path(shape).name for shape in shapes.names[index]), *labels],
         len(index),
         colors,
-        colorbar_title=unit,
+        unit=unit,
         # A few points are much farther off than the rest: they may saturate.
         color_range=(0, float(np.percentile(np.concatenate(colors), 99))),
     )
