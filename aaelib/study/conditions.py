@@ -5,7 +5,6 @@ import re
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import joblib
 import numpy as np
@@ -21,7 +20,7 @@ from ..models.runs import card_of, fingerprint
 from ..models.starts import Start
 from ..shapes.shape_model import ShapeModel, transported
 from ..shapes.sources import KINDS
-from ..shapes.writing import replacing
+from ..shapes.writing import write_whole
 from . import baselines, evaluation
 from .evaluation import Unseen
 from .side_by_side import n_processes, side_by_side
@@ -77,8 +76,6 @@ def _slug(name):
     return re.sub(r"\W+", "_", name)
 
 
-_shape_model_start = partial(Condition, start="shape models")
-
 # The paper's question: what do augmentation and transfer bring?
 FACTORS = (
     Condition("neither", augmented=False),
@@ -91,8 +88,8 @@ FACTORS = (
 # How else to spend the same 51 scans and the same time; and all sockets that may be trained on.
 OTHERS = (
     Condition("original recipe", original=True),
-    _shape_model_start("shape-model start"),
-    _shape_model_start("all training sockets", sockets="training"),
+    Condition("shape-model start", start="shape models"),
+    Condition("all training sockets", sockets="training", start="shape models"),
 )
 BEST = OTHERS[-1].name
 # What shape-model starts are before they are trained: linear within each kind of socket.
@@ -136,13 +133,13 @@ def ablations(study):
     for layer in study["frozen_to"]:
         name, kept = f"frozen to {layer}", {"encoder": layer}
         frozen[f"encoder to {layer}"] = Condition(name, transferred=True, frozen=kept)
-    sizes = {study_recipe(study).code_size: CONDITIONS["shape-model start"]}
+    started, sets = CONDITIONS["shape-model start"], socket_sets(study)
+    sizes = {study_recipe(study).code_size: started}
     for size in study["code_sizes"]:
-        sizes[size] = _shape_model_start(f"code size {size}", changes={"code_size": size})
-    sets, names = socket_sets(study), [f"{n} scans" for n in study["few_scans"]]
-    numbers = {len(sets[name]): _shape_model_start(name, sockets=name) for name in names}
-    numbers[len(sets["scans"])] = CONDITIONS["shape-model start"]
-    numbers[len(sets["training"])] = CONDITIONS[BEST]
+        sizes[size] = replace(started, name=f"code size {size}", changes={"code_size": size})
+    names = [f"{n} scans" for n in study["few_scans"]]
+    numbers = {len(sets[name]): replace(started, name=name, sockets=name) for name in names}
+    numbers |= {len(sets["scans"]): started, len(sets["training"]): CONDITIONS[BEST]}
     pushed = {"critic": CONDITIONS["augmentation"]}
     for name, changes in study["pushed_by"].items():
         pushed[name] = Condition(f"pushed by {name}", changes=changes)
@@ -267,8 +264,7 @@ def made_once(path, made_from):
         note.unlink(missing_ok=True)  # of another file, which goes now
     yield is_new
     if is_new:
-        with replacing(note) as temporary:
-            temporary.write_text(json.dumps({"fingerprint": known_by}))
+        write_whole(note, json.dumps({"fingerprint": known_by}))
 
 
 def load_shape_models(study, sockets="scans"):
@@ -296,15 +292,10 @@ def before_training(study, condition):
     shapes, _, split = study.load_sockets()
     learnt, recipe = shapes[socket_sets(study)[condition.sockets]], study_recipe(study, condition)
     validation = shapes[split["validation"]]
-    begun = Start(
-        frozen=condition.frozen,
-        decoder="shape models",
-        shape_models=tuple(load_shape_models(study, condition.sockets).values()),
-        steps=study["shape_model_start"]["steps"],
-        limit=study["transfer"]["limit"],
-    )
-    path = path_of(study, condition, trained=False)
-    settings = training.Settings(seed=study.seed)
+    models = tuple(load_shape_models(study, condition.sockets).values())
+    steps, limit = study["shape_model_start"]["steps"], study["transfer"]["limit"]
+    begun = Start(decoder="shape models", shape_models=models, steps=steps, limit=limit)
+    path, settings = path_of(study, condition, trained=False), training.Settings(seed=study.seed)
     known_by = fingerprint([learnt, validation], recipe, begun, settings, {})
     with made_once(path, known_by) as is_new:
         if is_new:
@@ -350,20 +341,16 @@ def start(study, condition):
 def train(study, condition):
     """Train one condition on the study's split, or find it trained; return its `Run`."""
     shapes, _, split = study.load_sockets()
-    shape_models = load_shape_models(study, condition.sockets) if condition.augmented else {}
-    settings = dict(study["transfer"])
+    parts = {part: split[part] for part in ("validation", "test")}
+    parts = {"training": socket_sets(study)[condition.sockets]} | parts
+    drawn = load_shape_models(study, condition.sockets) if condition.augmented else {}
+    settings = study["transfer"] | {"shape_models": tuple(drawn.values()), "seed": study.seed}
     if condition.original:
         settings |= {name: value for name, value in study["original"].items() if name != "changes"}
-    parts = {part: split[part] for part in ("validation", "test")}
-    return training.train(
-        shapes,
-        {"training": socket_sets(study)[condition.sockets], **parts},
-        study_recipe(study, condition),
-        start(study, condition),
-        training.Settings(shape_models=tuple(shape_models.values()), seed=study.seed, **settings),
-        path_of(study, condition),
-        {"source": study.source, "condition": condition.name, "start": condition.start},
-    )
+    settings, recipe = training.Settings(**settings), study_recipe(study, condition)
+    about = {"source": study.source, "condition": condition.name, "start": condition.start}
+    begun, path = start(study, condition), path_of(study, condition)
+    return training.train(shapes, parts, recipe, begun, settings, path, about)
 
 
 def train_all(study, listed=None):
@@ -472,12 +459,12 @@ def evaluate_all(study, listed=None):
     listed = runs(study, listed)
     begun = [(each, c, False) for each, c in listed if c.name in BEFORE]
     of_runs = side_by_side(evaluate, listed + begun, [1.0] * len(listed + begun), "evaluation")
-    baseline = [(each, name) for name in baselines.NAMES for each in study.splits()]
-    of_names = side_by_side(evaluate_baseline, baseline, [1.0] * len(baseline), "baselines")
+    others = [(each, name) for name in baselines.NAMES for each in study.splits()]
+    of_others = side_by_side(evaluate_baseline, others, [1.0] * len(others), "baselines")
+    names = [c.name for _, c in listed] + [BEFORE[c.name] for _, c, _ in begun]
+    names += [name for _, name in others]
     found = {}
-    for (_, c, *start), result in zip(listed + begun, of_runs, strict=True):
-        found.setdefault(BEFORE[c.name] if start else c.name, []).append(result)
-    for (_, name), result in zip(baseline, of_names, strict=True):
+    for name, result in zip(names, of_runs + of_others, strict=True):
         found.setdefault(name, []).append(result)
     return found
 

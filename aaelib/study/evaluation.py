@@ -5,13 +5,8 @@ from functools import cached_property
 import joblib
 import numpy as np
 
+from ..metrics import generative
 from ..metrics.distances import pairwise_chamfer
-from ..metrics.generative import (
-    coverage_of,
-    jensen_shannon_divergence,
-    minimum_matching_distance_of,
-    one_nearest_neighbor_accuracy_of,
-)
 from ..metrics.reconstruction import reconstruction_chamfer, reconstruction_errors, surface_distance
 from ..shapes.clouds import normalize
 from ..shapes.writing import replacing
@@ -124,16 +119,18 @@ class Unseen:
         n = len(self)
         if not len(draw) or len(draw) % n:
             raise ValueError(f"a draw of {len(draw)} shapes for {n} test sockets; draw a multiple")
-        generated = normalize(draw, "unit-sphere")[0]
-        between = pairwise_chamfer(generated, self.reference)
-        accuracies = []
-        for part in np.split(np.arange(len(draw)), len(draw) // n):
-            within = pairwise_chamfer(generated[part])
-            accuracies.append(one_nearest_neighbor_accuracy_of(within, between[part], self.within))
+        drawn = normalize(draw, "unit-sphere")[0]
+        between = pairwise_chamfer(drawn, self.reference)
+        accuracies = [
+            generative.one_nearest_neighbor_accuracy_of(
+                pairwise_chamfer(drawn[part : part + n]), between[part : part + n], self.within
+            )
+            for part in range(0, len(drawn), n)
+        ]
         return {
-            "fidelity": minimum_matching_distance_of(between),
-            "coverage": coverage_of(between),
-            "jsd": jensen_shannon_divergence(generated, self.reference),
+            "fidelity": generative.minimum_matching_distance_of(between),
+            "coverage": generative.coverage_of(between),
+            "jsd": generative.jensen_shannon_divergence(drawn, self.reference),
             "one_nn_accuracy": np.mean(accuracies),
         }
 

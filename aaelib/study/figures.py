@@ -16,7 +16,7 @@ import trimesh
 from plotly.offline import get_plotlyjs
 from scipy.spatial import KDTree
 
-from ..shapes.writing import replacing
+from ..shapes.writing import write_whole
 from .templating import render
 
 # Transtibial is teal and transfemoral orange in every figure; other series take the next colours.
@@ -259,16 +259,15 @@ def calibration(shares, spreads):
     figure.add_hline(1, line=_DOTTED, **second)
     figure.update_xaxes(title_text="level of the region", **first)
     figure.update_xaxes(title_text="number of the code", **second)
-    figure.update_yaxes(matches=None, showticklabels=True, title_text=None)
+    figure.update_yaxes(title_text=None, matches=None, showticklabels=True)
     return figure.update_yaxes(rangemode="tozero")
 
 
 def trade_off(frame):
     """Error against plausibility, by the noise of refinement (`checks.trade_off`)."""
     titles = {"inside_95": "share of codes in the prior's 95 % region", "surface_mm": "error, mm"}
-    figure, _ = _panels(
-        px.line, frame, height=300, x="inside_95", y="surface_mm", markers=True, labels=titles
-    )
+    drawn = {"x": "inside_95", "y": "surface_mm", "markers": True, "labels": titles}
+    figure, _ = _panels(px.line, frame, height=300, **drawn)
     is_chosen = ~frame.index.str[0].str.isdigit()
     symbols = np.where(is_chosen, "diamond", "circle")
     notes = frame.noise.map("noise {:.0e}".format)
@@ -306,9 +305,8 @@ def bars_with_baselines(table, metrics, baselines):
     colors = _colors(table.index.difference(baselines))
     colors |= dict.fromkeys(baselines, BASELINE_COLOR)
     options = {"data": data, "panel": "metric", "height": 60 + 30 * len(table), "y": "model"}
-    figure, places = _panels(
-        px.bar, **options, x="value", error_x="sd", color="model", color_discrete_map=colors
-    )
+    colored = {"color": "model", "color_discrete_map": colors}
+    figure, places = _panels(px.bar, **options, x="value", error_x="sd", **colored)
     figure.update_traces(error_x={"color": INK, "thickness": 1.2, "width": 3}, width=0.62)
     # Written beyond the error bar, which a bar's own text would run into.
     texts, _ = _panels(px.scatter, **options, x="end", text="text")
@@ -352,7 +350,8 @@ def _curves(tables, series, x, titles, **options):
     Line for each of some tables, a panel for each of their columns.
 
     `series` is what a table stands for, `x` its index, and `titles` has column -> title of its
-    panel. Returns the figure, where the panels are (`_panels`), and each "metric" and "value" drawn.
+    panel. Returns the figure, where the panels are (`_panels`), and what is drawn, in columns
+    "metric" and "value".
     """
     data = pd.concat(tables, names=[series, x]).rename(columns=titles).reset_index()
     shown = [title for title in titles.values() if title in data]
@@ -425,15 +424,9 @@ def differences(frame):
     """
     wrapped = ["<br>".join(textwrap.wrap(claim, 32)) for claim in frame.index]
     data = frame.assign(name=wrapped).reset_index(drop=True)
-    figure, places = _intervals(
-        data,
-        "metric",
-        columns=2,
-        color="answer",
-        color_discrete_map=_ANSWER_COLORS,
-        symbol="answer",
-        symbol_map=_ANSWER_SYMBOLS,
-    )
+    colors = {"color": "answer", "color_discrete_map": _ANSWER_COLORS}
+    symbols = {"symbol": "answer", "symbol_map": _ANSWER_SYMBOLS}
+    figure, places = _intervals(data, "metric", columns=2, **colors, **symbols)
     for metric, rows in data.groupby("metric", sort=False):
         where, numbers = places[metric], rows[["mean", "low", "high"]]
         is_far = rows["mean"].abs() > 4 * numbers.abs().max(axis=1).median()
@@ -513,16 +506,9 @@ def _panels(draw, data, panel=None, height=250, columns=3, **options):
     inside = rows * height + (rows - 1) * _GAP
     if "color" in options:
         options.setdefault("color_discrete_map", _colors(data[options["color"]]))
-    figure = draw(
-        data,
-        facet_col=panel,
-        facet_col_wrap=per_row,
-        facet_col_spacing=0.2 / per_row,
-        facet_row_spacing=_GAP / inside,
-        template=_template(),
-        height=inside + 132,
-        **options,
-    )
+    spacing = {"facet_col_spacing": 0.2 / per_row, "facet_row_spacing": _GAP / inside}
+    look = {"template": _template(), "height": inside + 132}
+    figure = draw(data, facet_col=panel, facet_col_wrap=per_row, **spacing, **look, **options)
     figure.for_each_annotation(lambda note: note.update(text=note.text.removeprefix(f"{panel}=")))
     figure.update_xaxes(matches=None, showticklabels=True).update_layout(legend_title_text=None)
     # plotly express counts rows from the bottom.
@@ -535,17 +521,9 @@ def _panels(draw, data, panel=None, height=250, columns=3, **options):
 def _intervals(data, panel, **options):
     """Points with intervals: of each "name" in `data` its "mean", from "low" to "high"."""
     names = list(data["name"].unique())
-    figure, places = _panels(
-        px.scatter,
-        data.assign(above=data["high"] - data["mean"], below=data["mean"] - data["low"]),
-        panel,
-        60 + 34 * len(names),
-        x="mean",
-        y="name",
-        error_x="above",
-        error_x_minus="below",
-        **options,
-    )
+    data = data.assign(above=data["high"] - data["mean"], below=data["mean"] - data["low"])
+    drawn = {"x": "mean", "y": "name", "error_x": "above", "error_x_minus": "below"}
+    figure, places = _panels(px.scatter, data, panel, 60 + 34 * len(names), **drawn, **options)
     figure.update_traces(error_x={"thickness": 2, "width": 5}, marker_size=11)
     figure.update_xaxes(title_text=None, exponentformat="none", nticks=5, zeroline=False)
     return _list(figure, names), places
@@ -601,16 +579,14 @@ def write_html(fig, path):
     # No button that sends a figure's data to an outside host: shapes may be of patients.
     config = {"displaylogo": False, "responsive": True, "showSendToCloud": False}
     library = share_plotly(Path(path).parent)
-    with replacing(path) as temporary:
-        fig.write_html(temporary, include_plotlyjs=library.name, config=config, auto_play=False)
+    write_whole(path, fig.to_html(config, auto_play=False, include_plotlyjs=library.name))
 
 
 def share_plotly(folder):
     """Write plotly.min.js into a folder, unless it is there, and return its path."""
     library, script = Path(folder) / "plotly.min.js", get_plotlyjs().encode()
     if not library.exists() or library.read_bytes() != script:
-        with replacing(library) as temporary:
-            temporary.write_bytes(script)
+        write_whole(library, script)
     return library
 
 
@@ -788,14 +764,10 @@ def _prior(xy):
     yield go.Scatter(x=x, y=y, mode="markers", name="prior", marker=marker, hoverinfo="skip")
     angles = np.linspace(0, 2 * np.pi, 121)
     circle = np.column_stack([np.cos(angles), np.sin(angles)])
+    line = {"color": BASELINE_COLOR, "width": 1}
+    outline = {"mode": "lines", "line": line, "showlegend": False}
     to_ellipse = np.linalg.cholesky(np.cov(xy.T)).T
     for share in (0.5, 0.9, 0.99):
         ring = xy.mean(axis=0) + np.sqrt(-2 * np.log(1 - share)) * circle @ to_ellipse
-        yield go.Scatter(
-            x=ring[:, 0],
-            y=ring[:, 1],
-            mode="lines",
-            line={"color": BASELINE_COLOR, "width": 1},
-            hovertemplate=f"{share:.0%} of the prior<extra></extra>",
-            showlegend=False,
-        )
+        hover = f"{share:.0%} of the prior<extra></extra>"
+        yield go.Scatter(x=ring[:, 0], y=ring[:, 1], **outline, hovertemplate=hover)
