@@ -1,9 +1,7 @@
 """The study's conditions and ablations: each a recipe, a start, settings and sockets."""
 
-import json
 import re
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import joblib
@@ -20,9 +18,8 @@ from ..models.runs import card_of, fingerprint
 from ..models.starts import Start
 from ..shapes.shape_model import ShapeModel, transported
 from ..shapes.sources import KINDS
-from ..shapes.writing import write_whole
 from . import baselines, evaluation
-from .evaluation import Unseen
+from .evaluation import Unseen, made_once, once
 from .side_by_side import n_processes, side_by_side
 
 
@@ -255,18 +252,6 @@ def _fit_shape_model(study, sockets, kind):
             transported(some, shapes.points[chosen], n_points, seed=study.seed).save(path)
 
 
-@contextmanager
-def made_once(path, made_from):
-    """Whether a file is to be made, as it is not there or was made from something else."""
-    note, known_by = path.with_suffix(".json"), joblib.hash(made_from)
-    is_new = card_of(path).get("fingerprint") != known_by
-    if is_new:
-        note.unlink(missing_ok=True)  # of another file, which goes now
-    yield is_new
-    if is_new:
-        write_whole(note, json.dumps({"fingerprint": known_by}))
-
-
 def load_shape_models(study, sockets="scans"):
     """
     Kind -> shape model of a set of sockets, with the correspondence of their clouds.
@@ -444,7 +429,7 @@ def evaluate(study, condition, trained=True):
 
     code = digest_of(evaluation.__name__)
     key = [card_of(path).get("fingerprint"), code, unseen.key, list(seeds), others]
-    return evaluation.once(path.with_suffix(".evaluation.npz"), key, measured)
+    return once(path.with_suffix(".evaluation.npz"), key, measured)
 
 
 def evaluate_all(study, listed=None):
@@ -477,7 +462,7 @@ def evaluate_baseline(study, name):
     key = [code, unseen.key, *socket_sets(study).values(), size, list(seeds)]
     made = baselines.of_study(unseen, *known, size, seeds)[name]
     file = study.model_path(f"{_slug(name)}_{study.seed}").with_suffix(".evaluation.npz")
-    return evaluation.once(file, key, lambda: unseen.evaluate(*made()))
+    return once(file, key, lambda: unseen.evaluate(*made()))
 
 
 def budget(study, condition):
@@ -501,11 +486,9 @@ def budget(study, condition):
     if condition.start == "shape models":
         before = study["shape_model_start"]["steps"]
     length = study["original" if condition.original else "transfer"]
-    return {
-        "steps_before": before,
-        "steps": length["epochs"] * length["steps_per_epoch"],
-        "steps_after": study_recipe(study, condition).finetuning_steps,
-    }
+    steps = length["epochs"] * length["steps_per_epoch"]
+    after = study_recipe(study, condition).finetuning_steps
+    return {"steps_before": before, "steps": steps, "steps_after": after}
 
 
 def on_validation(study, trained, listed=None):

@@ -1,5 +1,7 @@
 """The one evaluation: what contenders reconstruct and generate on unseen shapes."""
 
+import json
+from contextlib import contextmanager
 from functools import cached_property
 
 import joblib
@@ -8,8 +10,9 @@ import numpy as np
 from ..metrics import generative
 from ..metrics.distances import pairwise_chamfer
 from ..metrics.reconstruction import reconstruction_chamfer, reconstruction_errors, surface_distance
+from ..models.runs import card_of
 from ..shapes.clouds import normalize
-from ..shapes.writing import replacing
+from ..shapes.writing import replacing, write_whole
 from .even import EvenSockets
 
 # Column -> its title, and which way is better or the value that is best.
@@ -166,14 +169,24 @@ def measure(aae, unseen, seeds):
     return found | ({"samples": draws[0]} if draws else {})
 
 
+@contextmanager
+def made_once(path, made_from):
+    """Whether a file is to be made, as it is not there or was made from something else."""
+    note, known_by = path.with_suffix(".json"), joblib.hash(made_from)
+    is_new = card_of(path).get("fingerprint") != known_by
+    if is_new:
+        note.unlink(missing_ok=True)  # of another file, which goes now
+    yield is_new
+    if is_new:
+        write_whole(note, json.dumps({"fingerprint": known_by}))
+
+
 def once(file, key, measured):
     """Results (`.npz`) of a function without arguments, which is called once for each key."""
-    key = joblib.hash(key)
-    if file.exists():
-        with np.load(file, allow_pickle=False) as kept:
-            if str(kept["key"]) == key:
-                return {name: kept[name] for name in kept if name != "key"}
-    found = measured()
-    with replacing(file) as temporary:
-        np.savez(temporary, key=key, **found)
-    return found
+    with made_once(file, key) as is_new:
+        if is_new:
+            found = measured()
+            with replacing(file) as temporary:
+                np.savez(temporary, **found)
+    with np.load(file, allow_pickle=False) as kept:
+        return dict(kept)

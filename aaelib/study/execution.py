@@ -95,11 +95,10 @@ def made_from(script, folder):
         if word in code:
             # Notebooks show the name of a user's folder: under another name they run again.
             found[f"shapes of {word}"] = digest(os.environ.get(word, ""), _content(folders()))
-    for name in re.findall(r"(?m)^#  *reads: (.*)$", header):
-        for read in name.split():
-            upstream = _record(folder / f"{read}.ipynb").get("made_from", {})
-            # What only its readers see of a notebook changes no result.
-            found[read] = digest(json.dumps(upstream | {"its text": None}, sort_keys=True))
+    for read in " ".join(re.findall(r"(?m)^#  *reads: (.*)$", header)).split():
+        upstream = _record(folder / f"{read}.ipynb").get("made_from", {})
+        # What only its readers see of a notebook changes no result.
+        found[read] = digest(json.dumps(upstream | {"its text": None}, sort_keys=True))
     return found
 
 
