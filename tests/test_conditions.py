@@ -267,10 +267,10 @@ def test_an_evaluation_is_what_the_model_does_and_is_made_once(made, trained, mo
     np.testing.assert_equal({name: evaluated[0][name] for name in expected}, expected)
     # A second time nothing is trained, refined or loaded; another model has a card of its own.
     request.getfixturevalue("idle")
-    monkeypatch.setattr(evaluation, "load", None)
+    monkeypatch.setattr(conditions, "load", None)
     again = [conditions.evaluate(made, condition, each) for each in kinds]
     np.testing.assert_equal(again, evaluated)
-    monkeypatch.setattr(evaluation, "card_of", lambda path: {"fingerprint": "another"})
+    monkeypatch.setattr(conditions, "card_of", lambda path: {"fingerprint": "another"})
     with pytest.raises(TypeError):
         conditions.evaluate(made, condition)
 

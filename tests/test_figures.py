@@ -101,7 +101,7 @@ def test_a_number_stays_with_its_point_on_a_scale_that_is_centred_where_it_has_b
     clouds, capsule
 ):
     heights = [cloud[:, 2] for cloud in clouds]
-    figure = figures.cloud_gallery(clouds, color=heights, colorbar_title="mm", color_range=(-9, 9))
+    figure = figures.cloud_gallery(clouds, color=heights, unit="mm", color_range=(-9, 9))
     for trace in figure.data:
         z, color = array(trace.z), array(trace.marker.color)
         np.testing.assert_allclose(color - color.mean(), z - z.mean(), atol=1e-3)

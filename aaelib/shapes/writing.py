@@ -64,6 +64,12 @@ def replacing(path):
             temporary.unlink()
 
 
+def write_whole(path, content):
+    """Write a text (UTF-8) or bytes as `replacing` does."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 def write_array(file, array):
     """
     Write an array as a `.npy` file.

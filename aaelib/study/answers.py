@@ -17,6 +17,7 @@ REGISTRY = METRICS | even.METRICS
 _CLEARLY = 0.9  # a distance from the prior is lower by a tenth or more, as no interval decides
 
 _QUESTION = ("chamfer", "one_pass_chamfer", "jsd", "one_nn_accuracy")
+_INTERACTION = {BOTH: 1, AUGMENTATION: -1, TRANSFER: -1, NEITHER: 1}
 _EVEN = ("two_way_mm", "emd_mm", "one_nn_chamfer", "one_nn_emd")
 
 
@@ -32,11 +33,7 @@ def of_factors(neither, augmentation, transfer, both, metrics):
 
 CLAIMS = (
     *of_factors(NEITHER, AUGMENTATION, TRANSFER, BOTH, _QUESTION),
-    (
-        "together more than the sum",
-        {BOTH: 1, AUGMENTATION: -1, TRANSFER: -1, NEITHER: 1},
-        ("chamfer", "one_pass_chamfer"),
-    ),
+    ("together more than the sum", _INTERACTION, _QUESTION[:2]),
     ("a shape-model start beats augmentation", {START: 1, AUGMENTATION: -1}, _EVEN),
     ("training adds to the shape models, scans", {START: 1, BEFORE[START]: -1}, _EVEN),
     ("training adds to the shape models, all sockets", {BEST: 1, BEFORE[BEST]: -1}, _EVEN),
@@ -71,12 +68,9 @@ def find(study, evaluated):
     pushed = conditions.ablations(study).get("pushed to the prior by", {}).values()
     names = dict.fromkeys([*(c.name for c in FACTORS), BEST, *(c.name for c in pushed)])
     codes = {name: evaluated[name] for name in names}
-    return Findings(
-        tables.summary(evaluated, REGISTRY),
-        tables.claims(evaluated, CLAIMS, REGISTRY),
-        codes,
-        tables.prior_checks(codes, conditions.study_recipe(study).prior_std),
-    )
+    table, claims = tables.summary(evaluated, REGISTRY), tables.claims(evaluated, CLAIMS, REGISTRY)
+    prior = tables.prior_checks(codes, conditions.study_recipe(study).prior_std)
+    return Findings(table, claims, codes, prior)
 
 
 def chart(table):
@@ -95,6 +89,7 @@ def paper_beside(found):
     told = table.one_nn_accuracy[BOTH]
     of_transfer = claims.loc[["transfer helps, alone", "transfer helps, with augmentation"]]
     is_error = of_transfer.metric.isin([REGISTRY[metric][0] for metric in _QUESTION[:2]])
+    errors, samples = of_transfer.answer[is_error], of_transfer.answer[~is_error]
     rows = [
         (
             "The least reconstruction error is 0.00124, by augmentation and transfer together.",
@@ -103,16 +98,8 @@ def paper_beside(found):
             f"by '{least}'",
             least == BOTH,
         ),
-        (
-            "Transfer improves reconstruction.",
-            "highlights",
-            *_counted(of_transfer[is_error].answer),
-        ),
-        (
-            "Transfer improves generation.",
-            "highlights",
-            *_counted(of_transfer[~is_error].answer),
-        ),
+        ("Transfer improves reconstruction.", "highlights", *_counted(errors)),
+        ("Transfer improves generation.", "highlights", *_counted(samples)),
         (
             "Transfer regularizes the latent space.",
             "highlights",
@@ -139,19 +126,9 @@ def _counted(answers):
 
 def sentences(found):
     """The answer (`Findings`) in six sentences."""
-    text = render(
-        "answers.md.j2",
-        change=partial(tables.change, found.table),
-        said=partial(tables.answers, found.claims),
-        table=found.table,
-        inside=found.prior.inside_95[f"{BEST}, refined"],
-        real=baselines.NEAREST,
-        all_sockets=BEST,
-        untrained=BEFORE[BEST],
-        neither=NEITHER,
-        augmentation=AUGMENTATION,
-        transfer=TRANSFER,
-        both=BOTH,
-        start=START,
-    )
+    roles = {"neither": NEITHER, "augmentation": AUGMENTATION, "transfer": TRANSFER, "both": BOTH}
+    roles |= {"start": START, "all_sockets": BEST, "untrained": BEFORE[BEST]}
+    roles |= {"real": baselines.NEAREST, "inside": found.prior.inside_95[f"{BEST}, refined"]}
+    change, said = partial(tables.change, found.table), partial(tables.answers, found.claims)
+    text = render("answers.md.j2", table=found.table, change=change, said=said, **roles)
     return text.splitlines()

@@ -3,7 +3,7 @@
 from ..models.exported import export_weights
 from ..models.files import load
 from ..models.runs import card_of
-from ..shapes.writing import replacing
+from ..shapes.writing import write_whole
 from . import tables
 from .baselines import NEAREST
 from .conditions import BEFORE, BEST, CONDITIONS, budget, path_of, study_recipe, unseen_sockets
@@ -37,21 +37,14 @@ def write_cards(study, measured, evaluated):
     }
     metrics = with_spread(tables.summary_of_draws(shown))
     metrics = metrics.join(with_spread(tables.by_kind(kinds, shown))).T.rename_axis("")
-    source = card_of(path_of(study, best))["source"]
-    sockets = render(
-        "card_sockets.md.j2",
-        profile=study.profile,
-        recipe=study_recipe(study, best),
-        source=source.split(",")[0],
-        n={part: len(index) for part, index in study.load_sockets()[2].items()},
-        steps=budget(study, best),
-        metrics=metrics.to_markdown(disable_numparse=True),
-    )
-    corpus = card_of(study.model_path("pretrained"))["source"]
-    pretrained = render(
-        "card_pretrained.md.j2", profile=study.profile, recipe=study_recipe(study), corpus=corpus
-    )
+    about = {"source": card_of(path_of(study, best))["source"].split(",")[0]}
+    about |= {"recipe": study_recipe(study, best), "steps": budget(study, best)}
+    about["n"] = {part: len(index) for part, index in study.load_sockets()[2].items()}
+    about["metrics"] = metrics.to_markdown(disable_numparse=True)
+    sockets = render("card_sockets.md.j2", profile=study.profile, **about)
+    about = {"recipe": study_recipe(study)}
+    about["corpus"] = card_of(study.model_path("pretrained"))["source"]
+    pretrained = render("card_pretrained.md.j2", profile=study.profile, **about)
     for name, text in {"sockets": sockets, "pretrained": pretrained}.items():
-        with replacing(weights_path(study, name).with_suffix(".md")) as temporary:
-            temporary.write_text(text + "\n")
+        write_whole(weights_path(study, name).with_suffix(".md"), text + "\n")
     return sockets + "\n"

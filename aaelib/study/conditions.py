@@ -1,17 +1,15 @@
 """The study's conditions and ablations: each a recipe, a start, settings and sockets."""
 
-import json
 import re
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import joblib
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from ..metrics.reconstruction import reconstruction_chamfer
 from ..models import recipes, training
 from ..models.code import digest_of
 from ..models.files import load
@@ -20,9 +18,8 @@ from ..models.runs import card_of, fingerprint
 from ..models.starts import Start
 from ..shapes.shape_model import ShapeModel, transported
 from ..shapes.sources import KINDS
-from ..shapes.writing import replacing
 from . import baselines, evaluation
-from .evaluation import Unseen, measure_once
+from .evaluation import Unseen, made_once, once
 from .side_by_side import n_processes, side_by_side
 
 
@@ -76,8 +73,6 @@ def _slug(name):
     return re.sub(r"\W+", "_", name)
 
 
-_shape_model_start = partial(Condition, start="shape models")
-
 # The paper's question: what do augmentation and transfer bring?
 FACTORS = (
     Condition("neither", augmented=False),
@@ -90,8 +85,8 @@ FACTORS = (
 # How else to spend the same 51 scans and the same time; and all sockets that may be trained on.
 OTHERS = (
     Condition("original recipe", original=True),
-    _shape_model_start("shape-model start"),
-    _shape_model_start("all training sockets", sockets="training"),
+    Condition("shape-model start", start="shape models"),
+    Condition("all training sockets", sockets="training", start="shape models"),
 )
 BEST = OTHERS[-1].name
 # What shape-model starts are before they are trained: linear within each kind of socket.
@@ -135,13 +130,13 @@ def ablations(study):
     for layer in study["frozen_to"]:
         name, kept = f"frozen to {layer}", {"encoder": layer}
         frozen[f"encoder to {layer}"] = Condition(name, transferred=True, frozen=kept)
-    sizes = {study_recipe(study).code_size: CONDITIONS["shape-model start"]}
+    started, sets = CONDITIONS["shape-model start"], socket_sets(study)
+    sizes = {study_recipe(study).code_size: started}
     for size in study["code_sizes"]:
-        sizes[size] = _shape_model_start(f"code size {size}", changes={"code_size": size})
-    sets, names = socket_sets(study), [f"{n} scans" for n in study["few_scans"]]
-    numbers = {len(sets[name]): _shape_model_start(name, sockets=name) for name in names}
-    numbers[len(sets["scans"])] = CONDITIONS["shape-model start"]
-    numbers[len(sets["training"])] = CONDITIONS[BEST]
+        sizes[size] = replace(started, name=f"code size {size}", changes={"code_size": size})
+    names = [f"{n} scans" for n in study["few_scans"]]
+    numbers = {len(sets[name]): replace(started, name=name, sockets=name) for name in names}
+    numbers |= {len(sets["scans"]): started, len(sets["training"]): CONDITIONS[BEST]}
     pushed = {"critic": CONDITIONS["augmentation"]}
     for name, changes in study["pushed_by"].items():
         pushed[name] = Condition(f"pushed by {name}", changes=changes)
@@ -181,12 +176,10 @@ def runs(study, listed=None):
     list of (Study, Condition)
         Split by split.
     """
-    varied = (
-        {}
-        if listed
-        else {c.name: c for values in ablations(study).values() for c in values.values()}
-    )
-    listed = listed or CONDITIONS
+    varied = {}
+    if not listed:
+        listed = CONDITIONS
+        varied = {c.name: c for values in ablations(study).values() for c in values.values()}
     return [
         (each, condition)
         for each in study.splits()
@@ -259,19 +252,6 @@ def _fit_shape_model(study, sockets, kind):
             transported(some, shapes.points[chosen], n_points, seed=study.seed).save(path)
 
 
-@contextmanager
-def made_once(path, made_from):
-    """Whether a file is to be made, as it is not there or was made from something else."""
-    note, known_by = path.with_suffix(".json"), joblib.hash(made_from)
-    is_new = card_of(path).get("fingerprint") != known_by
-    if is_new:
-        note.unlink(missing_ok=True)  # of another file, which goes now
-    yield is_new
-    if is_new:
-        with replacing(note) as temporary:
-            temporary.write_text(json.dumps({"fingerprint": known_by}))
-
-
 def load_shape_models(study, sockets="scans"):
     """
     Kind -> shape model of a set of sockets, with the correspondence of their clouds.
@@ -297,15 +277,10 @@ def before_training(study, condition):
     shapes, _, split = study.load_sockets()
     learnt, recipe = shapes[socket_sets(study)[condition.sockets]], study_recipe(study, condition)
     validation = shapes[split["validation"]]
-    begun = Start(
-        frozen=condition.frozen,
-        decoder="shape models",
-        shape_models=tuple(load_shape_models(study, condition.sockets).values()),
-        steps=study["shape_model_start"]["steps"],
-        limit=study["transfer"]["limit"],
-    )
-    path = path_of(study, condition, trained=False)
-    settings = training.Settings(seed=study.seed)
+    models = tuple(load_shape_models(study, condition.sockets).values())
+    steps, limit = study["shape_model_start"]["steps"], study["transfer"]["limit"]
+    begun = Start(decoder="shape models", shape_models=models, steps=steps, limit=limit)
+    path, settings = path_of(study, condition, trained=False), training.Settings(seed=study.seed)
     known_by = fingerprint([learnt, validation], recipe, begun, settings, {})
     with made_once(path, known_by) as is_new:
         if is_new:
@@ -324,19 +299,13 @@ def split_corpus(study, corpus):
 
 def pretrain(study, corpus, condition=FACTORS[-1]):
     """Train the networks that a condition starts from, or find them trained; return the `Run`."""
-    if not pretrained_path(study, condition).exists():
-        steps = study["pretraining"]["epochs"] * study["pretraining"]["steps_per_epoch"]
-        batch_size = study["pretraining"]["batch_size"]
-        seconds = steps * training.step_seconds(study_recipe(study, condition), batch_size)
-        _announce(f"{steps:,} steps of pre-training", seconds)
-    return training.train(
-        corpus,
-        split_corpus(study, corpus),
-        study_recipe(study, condition),
-        Start(scale=1.0),  # the corpus is in unit spheres already
-        training.Settings(seed=study["splits"][0], **study["pretraining"]),
-        pretrained_path(study, condition),
-    )
+    path, recipe = pretrained_path(study, condition), study_recipe(study, condition)
+    settings = training.Settings(seed=study["splits"][0], **study["pretraining"])
+    if not path.exists():
+        seconds = settings.n_steps * training.step_seconds(recipe, settings.batch_size)
+        _announce(f"{settings.n_steps:,} steps of pre-training", seconds)
+    begun = Start(scale=1.0)  # the corpus is in unit spheres already
+    return training.train(corpus, split_corpus(study, corpus), recipe, begun, settings, path)
 
 
 def pretrained_path(study, condition=FACTORS[-1]):
@@ -357,45 +326,36 @@ def start(study, condition):
 def train(study, condition):
     """Train one condition on the study's split, or find it trained; return its `Run`."""
     shapes, _, split = study.load_sockets()
-    shape_models = load_shape_models(study, condition.sockets) if condition.augmented else {}
-    settings = dict(study["transfer"])
+    parts = {part: split[part] for part in ("validation", "test")}
+    parts = {"training": socket_sets(study)[condition.sockets]} | parts
+    drawn = load_shape_models(study, condition.sockets) if condition.augmented else {}
+    settings = study["transfer"] | {"shape_models": tuple(drawn.values()), "seed": study.seed}
     if condition.original:
         settings |= {name: value for name, value in study["original"].items() if name != "changes"}
-    parts = {part: split[part] for part in ("validation", "test")}
-    return training.train(
-        shapes,
-        {"training": socket_sets(study)[condition.sockets], **parts},
-        study_recipe(study, condition),
-        start(study, condition),
-        training.Settings(shape_models=tuple(shape_models.values()), seed=study.seed, **settings),
-        path_of(study, condition),
-        {"source": study.source, "condition": condition.name, "start": condition.start},
-    )
+    settings, recipe = training.Settings(**settings), study_recipe(study, condition)
+    about = {"source": study.source, "condition": condition.name, "start": condition.start}
+    begun, path = start(study, condition), path_of(study, condition)
+    return training.train(shapes, parts, recipe, begun, settings, path, about)
 
 
 def train_all(study, listed=None):
     """Say how long it takes, then train and evaluate `runs`: {(condition, split): `Run`}."""
     listed = runs(study, listed)
-    new = [(each, condition) for each, condition in listed if not path_of(each, condition).exists()]
+    new = [study_recipe(*run) for run in listed if not path_of(*run).exists()]
     # Of a step in one of the processes, all of which are busy.
-    steps = [(recipe, study["transfer"]["batch_size"]) for recipe in _recipes(new)]
+    steps = [(recipe, study["transfer"]["batch_size"]) for recipe in dict.fromkeys(new)]
     taken = side_by_side(training.step_seconds, steps, [1.0] * len(steps), "steps, to time them")
-    taken, seconds = dict(zip(_recipes(new), taken, strict=True)), []
+    taken, seconds = dict(zip(dict.fromkeys(new), taken, strict=True)), []
     for each, condition in listed:
         counts, each.source = budget(study, condition), study.source
         # Pre-training is done already.
         n_steps = sum(counts.values()) - condition.transferred * counts["steps_before"]
-        is_new = (each, condition) in new
+        is_new = not path_of(each, condition).exists()
         seconds.append(is_new and n_steps * taken[study_recipe(study, condition)])
     if new:
         _announce(f"{len(new)} models to train", sum(seconds) / n_processes(len(listed)))
     done = side_by_side(_train_and_evaluate, listed, seconds, "runs")
     return {(c.name, each.seed): run for (each, c), run in zip(listed, done, strict=True)}
-
-
-def _recipes(listed):
-    """The recipes of runs, each once."""
-    return [*dict.fromkeys(study_recipe(each, condition) for each, condition in listed)]
 
 
 def _train_and_evaluate(study, condition):
@@ -446,16 +406,30 @@ def evaluate(study, condition, trained=True):
     Returns
     -------
     dict of str to numpy.ndarray
-        As `evaluation.measure_once` gives it, and of `CONDITIONS` with ``trained_chamfer``, of the
-        sockets that the model learnt from, and ``validation_chamfer``.
+        What `evaluation.measure` gives; of `CONDITIONS` and `ORIGINAL` also the mean errors of the
+        sockets that the model learnt from (``trained_chamfer``) and of validation sockets
+        (``validation_chamfer``), and the divergence of samples from these (``validation_jsd``).
     """
-    others = {}
+    unseen, seeds, others = unseen_sockets(study), draw_seeds(study), {}
     if trained and condition.name in CONDITIONS | ORIGINAL:
         shapes, _, split = study.load_sockets()
         others["trained"] = shapes.points[socket_sets(study)[condition.sockets]]
         others["validation"] = shapes.points[split["validation"]]
     path = path_of(study, condition) if trained else before_training(study, condition)
-    return measure_once(path, unseen_sockets(study), draw_seeds(study), others)
+
+    def measured():
+        aae = load(path)
+        found = evaluation.measure(aae, unseen, seeds)
+        for name, points in others.items():
+            errors = reconstruction_chamfer(points, aae.reconstruct(points))
+            found[f"{name}_chamfer"] = errors.mean()
+        if others:
+            found["validation_jsd"] = training.prior_jsd(aae, others["validation"])
+        return found
+
+    code = digest_of(evaluation.__name__)
+    key = [card_of(path).get("fingerprint"), code, unseen.key, list(seeds), others]
+    return once(path.with_suffix(".evaluation.npz"), key, measured)
 
 
 def evaluate_all(study, listed=None):
@@ -470,12 +444,12 @@ def evaluate_all(study, listed=None):
     listed = runs(study, listed)
     begun = [(each, c, False) for each, c in listed if c.name in BEFORE]
     of_runs = side_by_side(evaluate, listed + begun, [1.0] * len(listed + begun), "evaluation")
-    baseline = [(each, name) for name in baselines.NAMES for each in study.splits()]
-    of_names = side_by_side(evaluate_baseline, baseline, [1.0] * len(baseline), "baselines")
+    others = [(each, name) for name in baselines.NAMES for each in study.splits()]
+    of_others = side_by_side(evaluate_baseline, others, [1.0] * len(others), "baselines")
+    names = [c.name for _, c in listed] + [BEFORE[c.name] for _, c, _ in begun]
+    names += [name for _, name in others]
     found = {}
-    for (_, c, *start), result in zip(listed + begun, of_runs, strict=True):
-        found.setdefault(BEFORE[c.name] if start else c.name, []).append(result)
-    for (_, name), result in zip(baseline, of_names, strict=True):
+    for name, result in zip(names, of_runs + of_others, strict=True):
         found.setdefault(name, []).append(result)
     return found
 
@@ -488,7 +462,7 @@ def evaluate_baseline(study, name):
     key = [code, unseen.key, *socket_sets(study).values(), size, list(seeds)]
     made = baselines.of_study(unseen, *known, size, seeds)[name]
     file = study.model_path(f"{_slug(name)}_{study.seed}").with_suffix(".evaluation.npz")
-    return evaluation.once(file, key, lambda: unseen.evaluate(*made()))
+    return once(file, key, lambda: unseen.evaluate(*made()))
 
 
 def budget(study, condition):
@@ -512,11 +486,9 @@ def budget(study, condition):
     if condition.start == "shape models":
         before = study["shape_model_start"]["steps"]
     length = study["original" if condition.original else "transfer"]
-    return {
-        "steps_before": before,
-        "steps": length["epochs"] * length["steps_per_epoch"],
-        "steps_after": study_recipe(study, condition).finetuning_steps,
-    }
+    steps = length["epochs"] * length["steps_per_epoch"]
+    after = study_recipe(study, condition).finetuning_steps
+    return {"steps_before": before, "steps": steps, "steps_after": after}
 
 
 def on_validation(study, trained, listed=None):
@@ -544,13 +516,10 @@ def on_validation(study, trained, listed=None):
         for name, condition in (listed or CONDITIONS).items():
             run, found = trained[name, each.seed], evaluate(each, condition)
             accuracy = run.history.val_discriminator_accuracy[run.best_epoch]
-            rows.append(
-                {"condition": name, "split": each.seed}
-                | budget(study, condition)
-                | {"best_epoch": run.best_epoch}
-                | {key: float(found[key]) for key in ("trained_chamfer", "validation_chamfer")}
-                | {"gap": float(found["validation_chamfer"] / found["trained_chamfer"])}
-                | {"validation_jsd": float(found["validation_jsd"])}
-                | {"discriminator_accuracy": accuracy}
-            )
+            row = {"condition": name, "split": each.seed} | budget(study, condition)
+            row["best_epoch"] = run.best_epoch
+            row |= {key: float(found[key]) for key in ("trained_chamfer", "validation_chamfer")}
+            row["gap"] = row["validation_chamfer"] / row["trained_chamfer"]
+            row["validation_jsd"] = float(found["validation_jsd"])
+            rows.append(row | {"discriminator_accuracy": accuracy})
     return pd.DataFrame(rows)

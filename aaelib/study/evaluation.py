@@ -1,24 +1,18 @@
 """The one evaluation: what contenders reconstruct and generate on unseen shapes."""
 
+import json
+from contextlib import contextmanager
 from functools import cached_property
 
 import joblib
 import numpy as np
 
+from ..metrics import generative
 from ..metrics.distances import pairwise_chamfer
-from ..metrics.generative import (
-    coverage_of,
-    jensen_shannon_divergence,
-    minimum_matching_distance_of,
-    one_nearest_neighbor_accuracy_of,
-)
 from ..metrics.reconstruction import reconstruction_chamfer, reconstruction_errors, surface_distance
-from ..models.code import digest_of
-from ..models.files import load
 from ..models.runs import card_of
-from ..models.training import prior_jsd
 from ..shapes.clouds import normalize
-from ..shapes.writing import replacing
+from ..shapes.writing import replacing, write_whole
 from .even import EvenSockets
 
 # Column -> its title, and which way is better or the value that is best.
@@ -32,12 +26,7 @@ METRICS = {
     "jsd": ("JSD", "lower"),
     "one_nn_accuracy": ("1-NN accuracy", 0.5),
 }
-GENERATIVE = {
-    "minimum_matching_distance": "fidelity",
-    "coverage": "coverage",
-    "jensen_shannon_divergence": "jsd",
-    "one_nearest_neighbor_accuracy": "one_nn_accuracy",
-}
+GENERATIVE = "fidelity", "coverage", "jsd", "one_nn_accuracy"
 
 
 class Unseen:
@@ -118,7 +107,7 @@ class Unseen:
         unknown = dict.fromkeys(found, np.full(len(self), np.nan))
         first = unknown if one_pass is None else self._errors(one_pass)
         found |= {"one_pass_chamfer": first["chamfer"], "one_pass_mm": first["surface_mm"]}
-        found |= {name: np.array([each[name] for each in scores]) for name in GENERATIVE.values()}
+        found |= {name: np.array([each[name] for each in scores]) for name in GENERATIVE}
         if self.emd_points and len(draws):
             found |= self.even.evaluate(reconstruction, draws[0])
         return found
@@ -133,16 +122,18 @@ class Unseen:
         n = len(self)
         if not len(draw) or len(draw) % n:
             raise ValueError(f"a draw of {len(draw)} shapes for {n} test sockets; draw a multiple")
-        generated = normalize(draw, "unit-sphere")[0]
-        between = pairwise_chamfer(generated, self.reference)
-        accuracies = []
-        for part in np.split(np.arange(len(draw)), len(draw) // n):
-            within = pairwise_chamfer(generated[part])
-            accuracies.append(one_nearest_neighbor_accuracy_of(within, between[part], self.within))
+        drawn = normalize(draw, "unit-sphere")[0]
+        between = pairwise_chamfer(drawn, self.reference)
+        accuracies = [
+            generative.one_nearest_neighbor_accuracy_of(
+                pairwise_chamfer(drawn[part : part + n]), between[part : part + n], self.within
+            )
+            for part in range(0, len(drawn), n)
+        ]
         return {
-            "fidelity": minimum_matching_distance_of(between),
-            "coverage": coverage_of(between),
-            "jsd": jensen_shannon_divergence(generated, self.reference),
+            "fidelity": generative.minimum_matching_distance_of(between),
+            "coverage": generative.coverage_of(between),
+            "jsd": generative.jensen_shannon_divergence(drawn, self.reference),
             "one_nn_accuracy": np.mean(accuracies),
         }
 
@@ -173,59 +164,29 @@ def measure(aae, unseen, seeds):
     codes = aae.encode(unseen.points)
     reconstruction = aae.reconstruct(unseen.points, codes=codes)
     draws = [aae.sample(unseen.drawn * len(unseen), seed) for seed in seeds]
-    kept = {"codes": codes, "reconstruction": reconstruction, "one_pass_codes": first}
-    if draws:
-        kept["samples"] = draws[0]
-    one_pass = aae.reconstruct(unseen.points, codes=first)
-    return unseen.evaluate(reconstruction, draws, one_pass) | kept
+    found = unseen.evaluate(reconstruction, draws, aae.reconstruct(unseen.points, codes=first))
+    found |= {"codes": codes, "reconstruction": reconstruction, "one_pass_codes": first}
+    return found | ({"samples": draws[0]} if draws else {})
+
+
+@contextmanager
+def made_once(path, made_from):
+    """Whether a file is to be made, as it is not there or was made from something else."""
+    note, known_by = path.with_suffix(".json"), joblib.hash(made_from)
+    is_new = card_of(path).get("fingerprint") != known_by
+    if is_new:
+        note.unlink(missing_ok=True)  # of another file, which goes now
+    yield is_new
+    if is_new:
+        write_whole(note, json.dumps({"fingerprint": known_by}))
 
 
 def once(file, key, measured):
     """Results (`.npz`) of a function without arguments, which is called once for each key."""
-    key = joblib.hash(key)
-    if file.exists():
-        with np.load(file, allow_pickle=False) as kept:
-            if str(kept["key"]) == key:
-                return {name: kept[name] for name in kept if name != "key"}
-    found = measured()
-    with replacing(file) as temporary:
-        np.savez(temporary, key=key, **found)
-    return found
-
-
-def measure_once(path, unseen, seeds, others):
-    """
-    Evaluate a saved model, and keep what is found beside it (`.evaluation.npz`).
-
-    If that file is of the same model, shapes, draws and code, it is read, and the model is not
-    loaded.
-
-    Parameters
-    ----------
-    path : Path
-        A model with a card.
-    unseen, seeds
-        As for `measure`.
-    others : dict
-        Name -> (n, n_points, 3) further clouds to reconstruct, mm.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        What `measure` gives; for each of `others` the mean error of reconstruction
-        (``<name>_chamfer``); and the divergence of samples from the "validation" clouds, if there
-        are any (``validation_jsd``).
-    """
-
-    def measured():
-        aae = load(path)
-        found = measure(aae, unseen, seeds)
-        for name, points in others.items():
-            errors = reconstruction_chamfer(points, aae.reconstruct(points))
-            found[f"{name}_chamfer"] = errors.mean()
-        if "validation" in others:
-            found["validation_jsd"] = prior_jsd(aae, others["validation"])
-        return found
-
-    key = [card_of(path).get("fingerprint"), digest_of(__name__), unseen.key, list(seeds), others]
-    return once(path.with_suffix(".evaluation.npz"), key, measured)
+    with made_once(file, key) as is_new:
+        if is_new:
+            found = measured()
+            with replacing(file) as temporary:
+                np.savez(temporary, **found)
+    with np.load(file, allow_pickle=False) as kept:
+        return dict(kept)

@@ -15,18 +15,7 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 from tqdm.auto import tqdm
 
-from ..metrics.distances import (
-    chamfer_distance,
-    earth_movers_distance,
-    nearest_earth_movers_distance,
-    pairwise_chamfer,
-)
-from ..metrics.generative import (
-    coverage_of,
-    jensen_shannon_divergence,
-    minimum_matching_distance_of,
-    one_nearest_neighbor_accuracy_of,
-)
+from ..metrics import distances, generative
 from ..metrics.reconstruction import surface_distance
 from ..shapes.clouds import normalize
 from ..shapes.sockets import SocketSurface
@@ -54,13 +43,13 @@ GENERATION = {
 }
 METRICS = RECONSTRUCTION | GENERATION
 
-# What `SocketSurface.measure` calls a size -> the column of its distribution.
-_SIZES = {
-    "length_mm": "length_w1_mm",
-    "volume_mm3": "volume_w1_percent",
-    "distal_perimeter_mm": "distal_perimeter_w1_mm",
-    "proximal_perimeter_mm": "proximal_perimeter_w1_mm",
+_PAIRWISE = {
+    "chamfer_mm2": distances.pairwise_chamfer,
+    "emd_mm": distances.nearest_earth_movers_distance,
 }
+_LENGTHS = "length", "distal_perimeter", "proximal_perimeter"
+# What `SocketSurface.measure` calls a size -> the column of its distribution.
+_SIZES = {f"{name}_mm": f"{name}_w1_mm" for name in _LENGTHS} | {"volume_mm3": "volume_w1_percent"}
 
 
 class EvenSockets:
@@ -179,8 +168,8 @@ class EvenSockets:
         pairs = tqdm(range(len(self)), desc="two-way distances", leave=False)
         both = np.stack([_two_way(self, others, i) for i in pairs])
         return {
-            "chamfer_mm2": chamfer_distance(self.points, others.points),
-            "emd_mm": earth_movers_distance(self.emd_points, others.emd_points),
+            "chamfer_mm2": distances.chamfer_distance(self.points, others.points),
+            "emd_mm": distances.earth_movers_distance(self.emd_points, others.emd_points),
             "two_way_mm": both.mean(axis=1),
             "two_way_95_mm": np.quantile(both, 0.95, axis=1),
         }
@@ -191,22 +180,18 @@ class EvenSockets:
         for name, pairwise in _PAIRWISE.items():
             between = pairwise(samples._centred[name], self._centred[name])
             short = name.split("_")[0]
-            found[f"mmd_{name}"] = minimum_matching_distance_of(between)
-            found[f"coverage_{short}"] = coverage_of(between)
-            found[f"one_nn_{short}"] = one_nearest_neighbor_accuracy_of(
+            found[f"mmd_{name}"] = generative.minimum_matching_distance_of(between)
+            found[f"coverage_{short}"] = generative.coverage_of(between)
+            found[f"one_nn_{short}"] = generative.one_nearest_neighbor_accuracy_of(
                 samples._within[name], between, self._within[name]
             )
         scale = normalize(self.points)[1].scale
-        found["jsd_one_scale"] = jensen_shannon_divergence(
-            *(np.clip(each._centred["chamfer_mm2"] / scale, -1, 1) for each in (samples, self))
-        )
+        scaled = [np.clip(each._centred["chamfer_mm2"] / scale, -1, 1) for each in (samples, self)]
+        found["jsd_one_scale"] = generative.jensen_shannon_divergence(*scaled)
         for size, column in _SIZES.items():
             unit = self.sizes[size].mean() / 100 if column.endswith("percent") else 1
             found[column] = wasserstein_distance(samples.sizes[size], self.sizes[size]) / unit
         return {name: np.array([value]) for name, value in found.items()}
-
-
-_PAIRWISE = {"chamfer_mm2": pairwise_chamfer, "emd_mm": nearest_earth_movers_distance}
 
 
 def _surface(socket):

@@ -1,7 +1,6 @@
 """Execute the study's notebooks, each when what it is made from has changed."""
 
 import ast
-import hashlib
 import json
 import os
 import re
@@ -12,12 +11,13 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
+import joblib
 import yaml
 
 from ..models.code import digest, digest_of, statements
 from ..shapes.folders import digest_of_file, name_of, walk
 from ..shapes.places import BUNDLE, DATA, NOTEBOOKS, RESULTS, ROOT, published_folders
-from ..shapes.writing import locked, replacing
+from ..shapes.writing import locked, replacing, write_whole
 
 
 def _own_shapes():
@@ -65,8 +65,8 @@ def run(name, profile, say=print):
     changed = [what for what in sorted({*before, *now}) if before.get(what) != now.get(what)]
     say(f"{name}: {', '.join(changed) if before else 'not executed yet'}")
     execute(script, executed, profile)
-    with replacing(executed.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps({"commit": commit(), "made_from": now}, indent=1))
+    record = json.dumps({"commit": commit(), "made_from": now}, indent=1)
+    write_whole(executed.with_suffix(".json"), record)
 
 
 def made_from(script, folder):
@@ -95,11 +95,10 @@ def made_from(script, folder):
         if word in code:
             # Notebooks show the name of a user's folder: under another name they run again.
             found[f"shapes of {word}"] = digest(os.environ.get(word, ""), _content(folders()))
-    for name in re.findall(r"(?m)^#  *reads: (.*)$", header):
-        for read in name.split():
-            upstream = _record(folder / f"{read}.ipynb").get("made_from", {})
-            # What only its readers see of a notebook changes no result.
-            found[read] = digest(json.dumps(upstream | {"its text": None}, sort_keys=True))
+    for read in " ".join(re.findall(r"(?m)^#  *reads: (.*)$", header)).split():
+        upstream = _record(folder / f"{read}.ipynb").get("made_from", {})
+        # What only its readers see of a notebook changes no result.
+        found[read] = digest(json.dumps(upstream | {"its text": None}, sort_keys=True))
     return found
 
 
@@ -134,12 +133,12 @@ def _imported(code):
 
 def _content(folders):
     """Digest of the names and the content of all files in folders."""
-    found = hashlib.sha256()
-    for folder in folders:
-        for file in sorted(filter(Path.is_file, walk(folder))):
-            name = name_of(folder) / file.relative_to(folder)
-            found.update(os.fsencode(f"{name} {digest_of_file(file)}\n"))
-    return found.hexdigest()
+    content = [
+        (str(name_of(folder) / file.relative_to(folder)), digest_of_file(file))
+        for folder in folders
+        for file in sorted(filter(Path.is_file, walk(folder)))
+    ]
+    return joblib.hash(content)
 
 
 def commit():
@@ -160,18 +159,17 @@ def synchronize(script):
     Give a script and the ``.ipynb`` beside it the cells of whichever was edited.
 
     The ``.ipynb``, whose outputs stay, has in its metadata what both were when they last agreed.
-    Without that, the newer one counts.
 
     Raises
     ------
     ValueError
-        If both were edited, and not in the same way.
+        If both were edited, and not in the same way, or that metadata is gone.
     """
     stored = script.with_suffix(".ipynb")
     if not stored.exists():
         return
     notebook = json.loads(stored.read_text(encoding="utf-8"))
-    agreed, now = notebook["metadata"].get("pair"), _pair(script, notebook)
+    agreed, now = notebook["metadata"].get("pair", [None, None]), _pair(script, notebook)
     if now == agreed:
         return
     import jupytext
@@ -180,22 +178,18 @@ def synchronize(script):
 
     ours, theirs = jupytext.read(script), nbformat.read(stored, as_version=4)
     if _cells(ours) != _cells(theirs):
-        newer = stored.stat().st_mtime > script.stat().st_mtime
-        edited = [mine != before for mine, before in zip(now, agreed or now, strict=True)]
-        if all(edited):
+        if now[0] == agreed[0]:
+            written = nbformat.from_dict(theirs | {"metadata": ours.metadata})
+            write_whole(script, jupytext.writes(written, fmt="py:percent"))
+        elif now[1] == agreed[1]:
+            theirs = combine_inputs_with_outputs(ours, theirs)
+        else:
             raise ValueError(
                 f"{script} and {stored.name} were both edited: undo the changes of one, as with "
                 "`git checkout`, then run again"
             )
-        if edited[1] or (newer and not agreed):
-            with replacing(script) as temporary:
-                written = nbformat.from_dict(theirs | {"metadata": ours.metadata})
-                jupytext.write(written, temporary, fmt="py:percent")
-        else:
-            theirs = combine_inputs_with_outputs(ours, theirs)
     theirs.metadata["pair"] = _pair(script, theirs)
-    with replacing(stored) as temporary:
-        nbformat.write(theirs, temporary)
+    write_whole(stored, nbformat.writes(theirs) + "\n")
 
 
 def create(script):
@@ -260,23 +254,18 @@ def execute(notebook, output, profile):
     class ThisPython(AsyncKernelManager):
         kernel_spec = KernelSpec(**get_kernel_dict())
 
+    # ipykernel warns at every start that local sockets are not encrypted. TensorFlow logs at
+    # import, whatever its level of logging: that goes to the terminal.
+    options = ["--log-level=ERROR", "--IPKernelApp.capture_fd_output=False"]
+    kernel = {"kernel_name": "python3", "language": "python", "extra_arguments": options}
+    kernel["kernel_manager_class"] = ThisPython
     output = Path(output).resolve()
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     source = jupytext.read(notebook)
     with locked(output), replacing(output) as temporary, _cleaned_up_on_sigterm():
         try:
-            papermill.execute_notebook(
-                source,
-                temporary,
-                parameters={"profile": profile},
-                kernel_name="python3",
-                kernel_manager_class=ThisPython,
-                language="python",
-                cwd=ROOT,
-                # ipykernel warns at every start that local sockets are not encrypted. TensorFlow
-                # logs at import, whatever its level of logging: that goes to the terminal.
-                extra_arguments=["--log-level=ERROR", "--IPKernelApp.capture_fd_output=False"],
-            )
+            parameters = {"profile": profile}
+            papermill.execute_notebook(source, temporary, parameters, cwd=ROOT, **kernel)
         except OSError:
             raise  # the notebook itself may be half written
         except BaseException as error:

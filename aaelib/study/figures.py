@@ -16,7 +16,7 @@ import trimesh
 from plotly.offline import get_plotlyjs
 from scipy.spatial import KDTree
 
-from ..shapes.writing import replacing
+from ..shapes.writing import write_whole
 from .templating import render
 
 # Transtibial is teal and transfemoral orange in every figure; other series take the next colours.
@@ -30,11 +30,7 @@ SEQUENTIAL = ["#bfccd4", "#ecc78a", "#e2914f", "#c24f39", "#7a1f2d"]
 DIVERGING = ["#2a5d8f", "#8db6d3", "#f1f1ee", "#e5a983", "#a8402f"]
 
 # Colours that colour-blind readers can tell apart, and symbols for prints in grey.
-_ANSWER_COLORS = {
-    "supported": DIVERGING[0],
-    "contradicted": DIVERGING[-1],
-    "undecided": FAINT,
-}
+_ANSWER_COLORS = {"supported": DIVERGING[0], "contradicted": DIVERGING[-1], "undecided": FAINT}
 _ANSWER_SYMBOLS = dict(zip(_ANSWER_COLORS, ("circle", "x", "diamond-open"), strict=True))
 
 POINTS_SHOWN = 1000  # of a cloud at most, to keep a figure small
@@ -45,15 +41,14 @@ _ELEVATION, _AZIMUTH = np.radians([22.0, -62.0])  # of the camera
 
 _DOTTED = {"color": INK, "width": 1, "dash": "dot"}
 _LOG_AXIS = {"type": "log", "dtick": "D2", "tickformat": "~g"}
+_LIGHTING = {"ambient": 0.38, "diffuse": 0.62, "specular": 0.08, "roughness": 0.5, "fresnel": 0.1}
 _LABEL, _TICKS = {"size": 12, "color": FAINT}, {"size": 11, "color": FAINT}
 
 
 # Galleries ---------------------------------------------------------------------------------------
 
 
-def cloud_gallery(
-    clouds, titles=None, columns=5, color=None, colorbar_title=None, color_range=None
-):
+def cloud_gallery(clouds, titles=None, columns=5, color=None, unit=None, color_range=None):
     """
     Point clouds side by side in one 3D view, upright, at one scale.
 
@@ -67,8 +62,8 @@ def cloud_gallery(
         Clouds in a row.
     color : sequence of str or of ndarray of shape (n_points,), optional
         A colour for each cloud, or a number for each of its points, such as an error in mm.
-    colorbar_title : str, optional
-        What the numbers are, with their unit.
+    unit : str, optional
+        Title of the colour scale: the unit of the numbers, or what they are.
     color_range : tuple of float, optional
         (low, high) of the colour scale, by default the range of the numbers.
     """
@@ -77,7 +72,7 @@ def cloud_gallery(
     count = int(np.clip(5500 / len(clouds), 500, POINTS_SHOWN))
     kept = [_evenly_spread(cloud, count) for cloud in clouds]
     thinned = [cloud[keep] for cloud, keep in zip(clouds, kept, strict=True)]
-    figure, points = _gallery(thinned, titles, columns, values, colorbar_title, color_range)
+    figure, points = _gallery(thinned, titles, columns, values, unit, color_range)
     for xyz, paint, keep in zip(points, color, kept, strict=True):
         figure.add_trace(_cloud(xyz, paint if values is None else paint[keep]))
     return figure
@@ -104,9 +99,7 @@ def reconstructions(unseen, measured):
     return cloud_gallery(clouds, labels, 5, errors, "mm", (0, 5))
 
 
-def mesh_gallery(
-    meshes, titles=None, columns=5, intensities=None, colorbar_title=None, color_range=None
-):
+def mesh_gallery(meshes, titles=None, columns=5, intensities=None, unit=None, color_range=None):
     """
     Surfaces side by side in one 3D view, upright, at one scale.
 
@@ -116,11 +109,11 @@ def mesh_gallery(
         Vertices of shape (n_vertices, 3) in one unit, z up; faces of shape (n_faces, 3).
     intensities : sequence of ndarray of shape (n_vertices,), optional
         A number for each vertex. A range with both signs gets a diverging scale, centred on 0.
-    titles, columns, colorbar_title, color_range
+    titles, columns, unit, color_range
         As for `cloud_gallery`.
     """
     vertices, faces = zip(*[_vertices_and_faces(mesh) for mesh in meshes], strict=True)
-    figure, points = _gallery(vertices, titles, columns, intensities, colorbar_title, color_range)
+    figure, points = _gallery(vertices, titles, columns, intensities, unit, color_range)
     intensities = [None] * len(meshes) if intensities is None else intensities
     for xyz, triangles, values in zip(points, faces, intensities, strict=True):
         figure.add_trace(_surface(xyz, triangles, values))
@@ -197,15 +190,10 @@ def training_curves(histories, columns, best):
     best : dict of str -> int
         Run -> the epoch that was selected, which gets a marker.
     """
-    runs = pd.concat(histories, names=["run", "epoch"]).rename(columns=columns).reset_index()
-    shown = [title for title in columns.values() if title in runs]
-    data = runs.melt(["run", "epoch"], shown, var_name="metric").dropna()
-    figure, places = _panels(px.line, data, "metric", x="epoch", y="value", color="run")
+    figure, places, data = _curves(histories, "run", "epoch", columns)
     for trace in figure.data:
         sizes = 10 * (trace.x == best.get(trace.name))
         trace.update(mode="lines+markers", marker={"size": sizes, "opacity": 1, "line_width": 0})
-    figure.update_xaxes(title_text="epoch")
-    figure.update_yaxes(title_text=None, matches=None, showticklabels=True)
     for metric, values in data.groupby("metric").value:
         if _spans_decades(values):
             figure.update_yaxes(_LOG_AXIS, **places[metric])
@@ -271,16 +259,15 @@ def calibration(shares, spreads):
     figure.add_hline(1, line=_DOTTED, **second)
     figure.update_xaxes(title_text="level of the region", **first)
     figure.update_xaxes(title_text="number of the code", **second)
-    figure.update_yaxes(matches=None, showticklabels=True, title_text=None)
+    figure.update_yaxes(title_text=None, matches=None, showticklabels=True)
     return figure.update_yaxes(rangemode="tozero")
 
 
 def trade_off(frame):
     """Error against plausibility, by the noise of refinement (`checks.trade_off`)."""
     titles = {"inside_95": "share of codes in the prior's 95 % region", "surface_mm": "error, mm"}
-    figure, _ = _panels(
-        px.line, frame, height=300, x="inside_95", y="surface_mm", markers=True, labels=titles
-    )
+    drawn = {"x": "inside_95", "y": "surface_mm", "markers": True, "labels": titles}
+    figure, _ = _panels(px.line, frame, height=300, **drawn)
     is_chosen = ~frame.index.str[0].str.isdigit()
     symbols = np.where(is_chosen, "diamond", "circle")
     notes = frame.noise.map("noise {:.0e}".format)
@@ -318,9 +305,8 @@ def bars_with_baselines(table, metrics, baselines):
     colors = _colors(table.index.difference(baselines))
     colors |= dict.fromkeys(baselines, BASELINE_COLOR)
     options = {"data": data, "panel": "metric", "height": 60 + 30 * len(table), "y": "model"}
-    figure, places = _panels(
-        px.bar, **options, x="value", error_x="sd", color="model", color_discrete_map=colors
-    )
+    colored = {"color": "model", "color_discrete_map": colors}
+    figure, places = _panels(px.bar, **options, x="value", error_x="sd", **colored)
     figure.update_traces(error_x={"color": INK, "thickness": 1.2, "width": 3}, width=0.62)
     # Written beyond the error bar, which a bar's own text would run into.
     texts, _ = _panels(px.scatter, **options, x="end", text="text")
@@ -348,11 +334,7 @@ def compactness(measures, published):
     """
     titles = {"compactness": "compactness, share of variance"}
     titles |= {column: f"{column}, mm" for column in ("generalization", "specificity")}
-    data = pd.concat(measures, names=["kind", "modes"]).rename(columns=titles).reset_index()
-    data = data.melt(["kind", "modes"], list(titles.values())).dropna()
-    lines = {"x": "modes", "y": "value", "color": "kind", "markers": True}
-    figure, places = _panels(px.line, data, "variable", **lines)
-    figure.update_yaxes(title_text=None, matches=None, showticklabels=True)
+    figure, places, _ = _curves(measures, "kind", "modes", titles, markers=True)
     for kind, values in published.items():
         color = {"color": KIND_COLORS[kind]}
         for column, value in values.items():
@@ -361,6 +343,23 @@ def compactness(measures, published):
             where = places[titles[column]]
             figure.add_hline(value, line=_DOTTED | color, annotation=note, **where)
     return figure
+
+
+def _curves(tables, series, x, titles, **options):
+    """
+    Line for each of some tables, a panel for each of their columns.
+
+    `series` is what a table stands for, `x` its index, and `titles` has column -> title of its
+    panel. Returns the figure, where the panels are (`_panels`), and what is drawn, in columns
+    "metric" and "value".
+    """
+    data = pd.concat(tables, names=[series, x]).rename(columns=titles).reset_index()
+    shown = [title for title in titles.values() if title in data]
+    data = data.melt([series, x], shown, var_name="metric").dropna()
+    figure, places = _panels(px.line, data, "metric", x=x, y="value", color=series, **options)
+    figure.update_xaxes(title_text=x)
+    figure.update_yaxes(title_text=None, matches=None, showticklabels=True)
+    return figure, places, data
 
 
 def learning_curve(frame, x, series, y, ylabel, marks):
@@ -425,15 +424,9 @@ def differences(frame):
     """
     wrapped = ["<br>".join(textwrap.wrap(claim, 32)) for claim in frame.index]
     data = frame.assign(name=wrapped).reset_index(drop=True)
-    figure, places = _intervals(
-        data,
-        "metric",
-        columns=2,
-        color="answer",
-        color_discrete_map=_ANSWER_COLORS,
-        symbol="answer",
-        symbol_map=_ANSWER_SYMBOLS,
-    )
+    colors = {"color": "answer", "color_discrete_map": _ANSWER_COLORS}
+    symbols = {"symbol": "answer", "symbol_map": _ANSWER_SYMBOLS}
+    figure, places = _intervals(data, "metric", columns=2, **colors, **symbols)
     for metric, rows in data.groupby("metric", sort=False):
         where, numbers = places[metric], rows[["mean", "low", "high"]]
         is_far = rows["mean"].abs() > 4 * numbers.abs().max(axis=1).median()
@@ -513,16 +506,9 @@ def _panels(draw, data, panel=None, height=250, columns=3, **options):
     inside = rows * height + (rows - 1) * _GAP
     if "color" in options:
         options.setdefault("color_discrete_map", _colors(data[options["color"]]))
-    figure = draw(
-        data,
-        facet_col=panel,
-        facet_col_wrap=per_row,
-        facet_col_spacing=0.2 / per_row,
-        facet_row_spacing=_GAP / inside,
-        template=_template(),
-        height=inside + 132,
-        **options,
-    )
+    spacing = {"facet_col_spacing": 0.2 / per_row, "facet_row_spacing": _GAP / inside}
+    look = {"template": _template(), "height": inside + 132}
+    figure = draw(data, facet_col=panel, facet_col_wrap=per_row, **spacing, **look, **options)
     figure.for_each_annotation(lambda note: note.update(text=note.text.removeprefix(f"{panel}=")))
     figure.update_xaxes(matches=None, showticklabels=True).update_layout(legend_title_text=None)
     # plotly express counts rows from the bottom.
@@ -535,17 +521,9 @@ def _panels(draw, data, panel=None, height=250, columns=3, **options):
 def _intervals(data, panel, **options):
     """Points with intervals: of each "name" in `data` its "mean", from "low" to "high"."""
     names = list(data["name"].unique())
-    figure, places = _panels(
-        px.scatter,
-        data.assign(above=data["high"] - data["mean"], below=data["mean"] - data["low"]),
-        panel,
-        60 + 34 * len(names),
-        x="mean",
-        y="name",
-        error_x="above",
-        error_x_minus="below",
-        **options,
-    )
+    data = data.assign(above=data["high"] - data["mean"], below=data["mean"] - data["low"])
+    drawn = {"x": "mean", "y": "name", "error_x": "above", "error_x_minus": "below"}
+    figure, places = _panels(px.scatter, data, panel, 60 + 34 * len(names), **drawn, **options)
     figure.update_traces(error_x={"thickness": 2, "width": 5}, marker_size=11)
     figure.update_xaxes(title_text=None, exponentformat="none", nticks=5, zeroline=False)
     return _list(figure, names), places
@@ -601,23 +579,21 @@ def write_html(fig, path):
     # No button that sends a figure's data to an outside host: shapes may be of patients.
     config = {"displaylogo": False, "responsive": True, "showSendToCloud": False}
     library = share_plotly(Path(path).parent)
-    with replacing(path) as temporary:
-        fig.write_html(temporary, include_plotlyjs=library.name, config=config, auto_play=False)
+    write_whole(path, fig.to_html(config, auto_play=False, include_plotlyjs=library.name))
 
 
 def share_plotly(folder):
     """Write plotly.min.js into a folder, unless it is there, and return its path."""
     library, script = Path(folder) / "plotly.min.js", get_plotlyjs().encode()
     if not library.exists() or library.read_bytes() != script:
-        with replacing(library) as temporary:
-            temporary.write_bytes(script)
+        write_whole(library, script)
     return library
 
 
 # Parts -------------------------------------------------------------------------------------------
 
 
-def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, color_range=None):
+def _gallery(shapes, titles=None, columns=1, values=None, unit=None, color_range=None):
     """An empty scene with places for the shapes in a grid, and the shapes, each at its place."""
     shapes = [_centred(shape) for shape in shapes]
     titles = _plain(() if titles is None else titles)
@@ -638,15 +614,13 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
     half = np.abs(np.concatenate([*points, feet[: len(titles)]]) - centre).max(axis=0)
     half = np.maximum(half, 1e-3 * half.max())  # a flat shape still needs a range
     figure = go.Figure(layout={"template": _template(), "height": round(rows * (height + caption))})
-    figure.update_layout(margin={"l": 0, "r": side, "t": 0, "b": 0, "autoexpand": False})
+    figure.layout.margin = {"l": 0, "r": side, "t": 0, "b": 0, "autoexpand": False}
     eye = np.array([cos * np.cos(_AZIMUTH), cos * np.sin(_AZIMUTH), sin])
-    camera = {"eye": _xyz(eye), "up": {"x": 0, "y": 0, "z": 1}}
     # An orthographic camera shows 2 units of `aspectratio` in the height of the scene.
     figure.layout.scene = {
         "aspectmode": "manual",
         "aspectratio": _xyz(4 * half * scale / figure.layout.height),
-        "camera": camera | {"projection": {"type": "orthographic"}},
-        "dragmode": "turntable",
+        "camera": {"eye": _xyz(eye), "projection": {"type": "orthographic"}},
     }
     for axis, low, high in zip("xyz", centre - half, centre + half, strict=True):
         figure.layout.scene[f"{axis}axis"] = {"visible": False, "range": [float(low), float(high)]}
@@ -659,7 +633,7 @@ def _gallery(shapes, titles=None, columns=1, values=None, colorbar_title=None, c
             for text, foot in zip(titles, feet, strict=True)
         ]
     if values is not None:
-        figure.layout.coloraxis = _coloraxis(values, colorbar_title, color_range)
+        figure.layout.coloraxis = _coloraxis(values, unit, color_range)
     return figure, points
 
 
@@ -744,20 +718,13 @@ def _tinted(xyz, color):
 def _surface(xyz, faces, values=None):
     """A mesh of one colour, or coloured by a number for each vertex on the figure's scale."""
     i, j, k = np.ascontiguousarray(faces.T)
-    lighting = {"ambient": 0.38, "diffuse": 0.62, "specular": 0.08, "roughness": 0.5}
     paint = {"color": SURFACE_COLOR}
     if values is not None:
         paint = {"intensity": np.asarray(values, np.float32), "coloraxis": "coloraxis"}
-    return go.Mesh3d(
-        **_xyz(xyz),
-        **{"i": i, "j": j, "k": k},
-        **paint,
-        lighting=lighting | {"fresnel": 0.1},
-        # plotly lights a surface from the side opposite to the position that it is given.
-        lightposition={"x": 47_000, "y": 67_000, "z": -57_000},
-        hoverinfo="skip",
-        showlegend=False,
-    )
+    # plotly lights a surface from the side opposite to the position that it is given.
+    light = {"lighting": _LIGHTING, "lightposition": {"x": 47_000, "y": 67_000, "z": -57_000}}
+    shown = {"hoverinfo": "skip", "showlegend": False}
+    return go.Mesh3d(**_xyz(xyz), i=i, j=j, k=k, **paint, **light, **shown)
 
 
 def _coloraxis(values, title, limits):
@@ -797,14 +764,10 @@ def _prior(xy):
     yield go.Scatter(x=x, y=y, mode="markers", name="prior", marker=marker, hoverinfo="skip")
     angles = np.linspace(0, 2 * np.pi, 121)
     circle = np.column_stack([np.cos(angles), np.sin(angles)])
+    line = {"color": BASELINE_COLOR, "width": 1}
+    outline = {"mode": "lines", "line": line, "showlegend": False}
     to_ellipse = np.linalg.cholesky(np.cov(xy.T)).T
     for share in (0.5, 0.9, 0.99):
         ring = xy.mean(axis=0) + np.sqrt(-2 * np.log(1 - share)) * circle @ to_ellipse
-        yield go.Scatter(
-            x=ring[:, 0],
-            y=ring[:, 1],
-            mode="lines",
-            line={"color": BASELINE_COLOR, "width": 1},
-            hovertemplate=f"{share:.0%} of the prior<extra></extra>",
-            showlegend=False,
-        )
+        hover = f"{share:.0%} of the prior<extra></extra>"
+        yield go.Scatter(x=ring[:, 0], y=ring[:, 1], **outline, hovertemplate=hover)

@@ -15,7 +15,7 @@ from ..models.runs import load_with_card
 from ..shapes import folders
 from ..shapes.sockets import check_sockets, fit_surfaces
 from ..shapes.sources import KINDS
-from ..shapes.writing import locked, replacing, without_formulas
+from ..shapes.writing import locked, without_formulas, write_whole
 from . import baselines, evaluation, figures, tables
 from .baselines import Known
 from .selection import TRAINED_PER_SHAPE, select
@@ -23,6 +23,18 @@ from .spread import with_spread
 from .templating import render
 
 NEAREST = "nearest training shape"
+
+_CAPTIONS = {
+    "comparison": "The table as bars; error bars are standard deviations over draws.",
+    "errors": "The share of shapes that are reconstructed within each distance.",
+    "memory": "How near to a training shape samples are, and shapes that were not trained on. "
+    "Copies rise at 0.",
+    "reconstructions": "Shapes (top) from the best to the worst reconstructed, and "
+    "reconstructions, {what}.",
+    "worst": "The worst cases (top) and their reconstructions, {what}.",
+    "interpolation": "From one shape's code to another's, of the two that are farthest apart.",
+    "samples": "The first samples of the prior, {unit}.",
+}
 
 
 @dataclass(frozen=True)
@@ -76,20 +88,14 @@ class Evaluation:
         Path
             The page.
         """
-        page = render(
-            "evaluation.html.j2",
-            found=self,
-            by_class=with_spread(self.by_class),
-            memory=pd.DataFrame(self.memorising, [""]),
-            figures={
-                name: render("figure.html.j2", figure=each.to_json())
-                for name, each in self.figures.items()
-            },
-            baselines=baselines,
-            nearest=NEAREST,
-            per_shape=TRAINED_PER_SHAPE,
-            plotly=get_plotlyjs(),
-        )
+        shown = {"by_class": with_spread(self.by_class)}
+        shown["memory"] = pd.DataFrame(self.memorising, [""])
+        shown["figures"] = {
+            name: render("figure.html.j2", figure=each.to_json())
+            for name, each in self.figures.items()
+        }
+        about = {"baselines": baselines, "nearest": NEAREST, "per_shape": TRAINED_PER_SHAPE}
+        page = render("evaluation.html.j2", found=self, plotly=get_plotlyjs(), **about, **shown)
         numbers = self.about | {"memorising": self.memorising}
         for name in ("metrics", "by_class"):
             # What is missing is None, which JSON can say.
@@ -102,9 +108,8 @@ class Evaluation:
         }
         with locked(Path(folder) / "index.html"):  # all three are of one evaluation
             for name, text in texts.items():
-                with replacing(Path(folder) / name) as temporary:
-                    # The model's path may be no UTF-8.
-                    temporary.write_text(text, "utf-8", errors="backslashreplace")
+                # The model's path may be no UTF-8.
+                write_whole(Path(folder) / name, text.encode(errors="backslashreplace"))
         return Path(folder) / "index.html"
 
     def draw(self, folder):
@@ -117,8 +122,7 @@ class Evaluation:
         for name, each in self.figures.items():
             if picture := figures.to_png(each):
                 drawn.append(Path(folder, "pictures", f"{name}.png"))
-                with replacing(drawn[-1]) as temporary:
-                    temporary.write_bytes(picture)
+                write_whole(drawn[-1], picture)
         return drawn
 
 
@@ -182,29 +186,19 @@ def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, 
         near = {f"samples of {name}": of_samples, "shapes it was not trained on": of_new}
     metrics = tables.summary_of_draws(evaluated).dropna(axis=1, how="all")
     errors = {"class": chosen.kinds, "chamfer": mine["chamfer"], "surface_mm": mine["surface_mm"]}
-    drawn = _charts(metrics, evaluated, near) | _pictures(aae, chosen, unseen, mine)
+    about = {"model": name, "recipe": aae.recipe.name, "code_size": code_size}
+    about |= {"which": found.which, "n": len(chosen), "drawn": unseen.drawn}
+    about |= {"n_trained": found.n_trained, "n_compared": len(trained), "folder": shapes.folder}
+    about |= {"source": shapes.source, "trained_on": card.get("source")}
+    about |= {"sockets": sockets, "seeds": seeds}
     return Evaluation(
         metrics=metrics,
         by_class=tables.by_kind([chosen.kinds], evaluated).T.dropna(how="all"),
         errors=pd.DataFrame(errors, pd.Index(chosen.names, name="shape")).dropna(axis=1, how="all"),
         memorising=baselines.memorising(*near.values()) if near else {},
-        figures={key: figure for key, (figure, _) in drawn.items()},
-        captions={key: caption for key, (_, caption) in drawn.items()},
-        about={
-            "model": name,
-            "recipe": aae.recipe.name,
-            "code_size": code_size,
-            "which": found.which,
-            "n": len(chosen),
-            "drawn": unseen.drawn,
-            "n_trained": found.n_trained,
-            "n_compared": len(trained),
-            "folder": shapes.folder,
-            "source": shapes.source,
-            "trained_on": card.get("source"),
-            "sockets": sockets,
-            "seeds": seeds,
-        },
+        figures=_figures(aae, chosen, unseen, evaluated, metrics, near),
+        captions=_captions(aae, unseen),
+        about=about,
     )
 
 
@@ -235,60 +229,40 @@ def _sampled_anew(files, unseen, seeds):
     return first, np.reshape(others, (len(seeds), -1, *shape[1:]))
 
 
-def _charts(metrics, evaluated, near):
-    """Name -> (figure, caption) of curves and bars."""
+def _figures(aae, shapes, unseen, evaluated, metrics, near):
+    """Name -> figure: charts, then shapes of the model, which comes first in `evaluated`."""
     errors = {row: runs[0]["chamfer"] for row, runs in evaluated.items()}
-    bars = figures.bars_with_baselines(metrics, evaluation.METRICS, metrics.index[1:])
-    label = "Chamfer distance of the reconstruction (unit sphere)"
+    label = "Chamfer distance {} (unit sphere)"
     charts = {
-        "comparison": (bars, "The table as bars; error bars are standard deviations over draws."),
-        "errors": (
-            figures.nearest_histogram(errors, label),
-            "The share of shapes that are reconstructed within each distance.",
-        ),
+        "comparison": figures.bars_with_baselines(metrics, evaluation.METRICS, metrics.index[1:]),
+        "errors": figures.nearest_histogram(errors, label.format("of the reconstruction")),
     }
     if near:
-        label = "Chamfer distance to the nearest training shape (unit sphere)"
-        charts["memory"] = (
-            figures.nearest_histogram(near, label),
-            "How near to a training shape samples are, and shapes that were not trained on. Copies "
-            "rise at 0.",
-        )
-    return charts
-
-
-def _pictures(aae, shapes, unseen, mine):
-    """Name -> (figure, caption) of shapes."""
+        nearest = label.format("to the nearest training shape")
+        charts["memory"] = figures.nearest_histogram(near, nearest)
+    [mine], *_ = evaluated.values()
     order = np.argsort(mine["chamfer" if unseen.surfaces is None else "surface_mm"])
     some = order[np.linspace(0, len(order) - 1, min(5, len(order))).round().astype(int)]
-    what = (
-        "coloured by distance to each other; Chamfer distance (unit sphere) below each"
-        if unseen.surfaces is None
-        else "coloured by distance to the socket's surface, mm; mean error below each"
-    )
     ends = list(np.unravel_index(unseen.within.argmax(), unseen.within.shape))
     between = aae.decode(latent.interpolate(*mine["codes"][ends], 5))
     first, last = (Path(end).name for end in shapes.names[ends])
-    sized = aae.recipe.normalization == "dataset"
-    unit = "in the unit of the folder's files" if sized else "without a size: in the unit sphere"
-    return {
-        "reconstructions": (
-            _beside(unseen, shapes, mine, some),
-            f"Shapes (top) from the best to the worst reconstructed, and reconstructions, {what}.",
-        ),
-        "worst": (
-            _beside(unseen, shapes, mine, order[::-1][:2]),
-            f"The worst cases (top) and their reconstructions, {what}.",
-        ),
-        "interpolation": (
-            figures.cloud_gallery(between, [first, "25 %", "50 %", "75 %", last]),
-            "From one shape's code to another's, of the two that are farthest apart.",
-        ),
-        "samples": (
-            figures.cloud_gallery(mine["samples"][:25]),
-            f"The first samples of the prior, {unit}.",
-        ),
+    return charts | {
+        "reconstructions": _beside(unseen, shapes, mine, some),
+        "worst": _beside(unseen, shapes, mine, order[::-1][:2]),
+        "interpolation": figures.cloud_gallery(between, [first, "25 %", "50 %", "75 %", last]),
+        "samples": figures.cloud_gallery(mine["samples"][:25]),
     }
+
+
+def _captions(aae, unseen):
+    """Name -> what the figure shows."""
+    what = "coloured by distance to each other; Chamfer distance (unit sphere) below each"
+    if unseen.surfaces is not None:
+        what = "coloured by distance to the socket's surface, mm; mean error below each"
+    unit = "without a size: in the unit sphere"
+    if aae.recipe.normalization == "dataset":
+        unit = "in the unit of the folder's files"
+    return {name: text.format(what=what, unit=unit) for name, text in _CAPTIONS.items()}
 
 
 def _beside(unseen, shapes, mine, index):
@@ -302,12 +276,7 @@ def _beside(unseen, shapes, mine, index):
     else:
         colors = unseen.point_errors(clouds, [*index, *index])
         labels, unit = [f"{mine['surface_mm'][i]:.1f} mm" for i in index], "mm"
-    return figures.cloud_gallery(
-        clouds,
-        [*(Path(shape).name for shape in shapes.names[index]), *labels],
-        len(index),
-        colors,
-        colorbar_title=unit,
-        # A few points are much farther off than the rest: they may saturate.
-        color_range=(0, float(np.percentile(np.concatenate(colors), 99))),
-    )
+    titles = [*(Path(shape).name for shape in shapes.names[index]), *labels]
+    # A few points are much farther off than the rest: they may saturate.
+    limit = float(np.percentile(np.concatenate(colors), 99))
+    return figures.cloud_gallery(clouds, titles, len(index), colors, unit, (0, limit))

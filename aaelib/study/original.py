@@ -111,14 +111,8 @@ def sentences(table, epochs, pretrained):
     """
     errors, curve = table.chamfer[list(ORIGINAL)], pretrained.history.val_chamfer
     half = len(curve) // 2
-    text = render(
-        "original.md.j2",
-        errors=errors,
-        medians=epochs["median"],
-        moved=(epochs.most / epochs.least).median(),
-        apart=errors.max() / errors.min(),
-        one_pass=table.one_pass_chamfer[COMPACT],
-        refined=table.chamfer[COMPACT],
-        late=curve[half:].median() / curve[: max(half, 1)].median() - 1,
-    )
-    return text.splitlines()
+    late = curve[half:].median() / curve[: max(half, 1)].median() - 1
+    moved, apart = (epochs.most / epochs.least).median(), errors.max() / errors.min()
+    found = {"errors": errors, "medians": epochs["median"], "moved": moved, "apart": apart}
+    compact = {"one_pass": table.one_pass_chamfer[COMPACT], "refined": table.chamfer[COMPACT]}
+    return render("original.md.j2", **found, **compact, late=late).splitlines()

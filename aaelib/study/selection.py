@@ -89,13 +89,9 @@ def select(card, shapes, everything=False, limit=200, seed=0):
     if earlier := card.get("weights_from"):
         which += f"; it started from the weights of {Path(earlier).name}, which may have seen them"
     chosen, trained = _drawn(shapes, chosen, limit, seed), np.flatnonzero(known["training"])
-    return Selection(
-        chosen,
-        which,
-        is_new=~(known["training"] | namesakes)[chosen],
-        trained=_drawn(shapes, trained, TRAINED_PER_SHAPE * limit, seed),
-        n_trained=len(trained),
-    )
+    is_new = ~(known["training"] | namesakes)[chosen]
+    some = _drawn(shapes, trained, TRAINED_PER_SHAPE * limit, seed)
+    return Selection(chosen, which, is_new, some, len(trained))
 
 
 def _known(split, shapes, is_its_folder):

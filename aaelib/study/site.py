@@ -12,7 +12,8 @@ from pathlib import Path
 import pooch
 
 from ..shapes.places import NOTEBOOKS, ROOT
-from ..shapes.writing import locked, replacing
+from ..shapes.writing import locked, write_whole
+from .figures import share_plotly
 from .templating import TEMPLATES, render
 
 DOCS = ROOT / "docs"
@@ -48,8 +49,6 @@ def build(results):
     RuntimeError
         If Sphinx can't write the pages; the message is Sphinx's.
     """
-    from .figures import share_plotly
-
     results = Path(results).resolve()
     work, site = results / ".site", results / "site"
     with locked(site):
@@ -79,8 +78,8 @@ def build(results):
         shutil.rmtree(site, ignore_errors=True)
         os.replace(work / "html", site)
         shutil.rmtree(work)
-    with replacing(results / "index.html") as temporary:
-        temporary.write_text('<meta http-equiv="refresh" content="0; url=site/index.html">\n')
+    lead = '<meta http-equiv="refresh" content="0; url=site/index.html">\n'
+    write_whole(results / "index.html", lead)
     return site / "index.html"
 
 
@@ -110,26 +109,24 @@ class Page:
         for cell in code:
             cell.outputs = _shown(cell.outputs)
         texts = [o.data["text/markdown"] for c in code for o in c.outputs if _is_text(o)]
-        self.title = notebook.cells[0].source.partition("\n")[0].strip("# ") or path.stem
+        first = notebook.cells[0]
+        self.title = first.source.partition("\n")[0].strip("# ") or path.stem
         self.conclusion = next((text for text in texts if text.startswith("- ")), "")
         self.data = sorted({found[1] for text in texts if (found := _DATA.search(text))})
         self.figures, self.tables, self.live, self.pictures = {}, {}, {}, {}
-        captions = {found["name"]: found for text in texts if (found := _CAPTION.search(text))}
-        for name, found in captions.items():
+        for found in filter(None, map(_CAPTION.search, texts)):
             kind = self.tables if found["table"] else self.figures
-            kind[name] = _DATA.sub("", found["caption"]).strip()
+            kind[found["name"]] = _DATA.sub("", found["caption"]).strip()
         for cell in code:
             tags = set(cell.metadata.get("tags", []))
             is_setup = tags & {"parameters", "injected-parameters"}
             cell.metadata.tags = ["remove-cell" if is_setup else "hide-input"]
             for output in cell.outputs:
                 self._show(output, cell.id)
-        data = "<br>".join(self.data)
-        first = notebook.cells[0]
-        first.source = re.sub(r"(\A# .*)", rf'\1\n\n<p class="data">{data}</p>', first.source)
-        for cell in code:
             anchor = nbformat.v4.new_markdown_cell(f'<a id="cell-{cell.id}"></a>')
             notebook.cells.insert(notebook.cells.index(cell), anchor)
+        data = "<br>".join(self.data)
+        first.source = re.sub(r"(\A# .*)", rf'\1\n\n<p class="data">{data}</p>', first.source)
         nbformat.write(notebook, source / f"{self.name}.ipynb")
 
     def _show(self, output, cell):
@@ -148,14 +145,10 @@ class Page:
             picture.parent.mkdir(exist_ok=True)
             picture.write_bytes(b64decode(data["image/png"]))
             self.pictures[name] = f"_static/figures/{name}.png"
-        self.live[name] = render(
-            "figure.html.j2",
-            figure=json.dumps(data[PLOTLY]) if PLOTLY in data else None,
-            name=name,
-            caption=self.figures.get(name, ""),
-            picture=self.pictures.get(name),
-            cell=f"{self.name}.html#cell-{cell}",
-        )
+        figure = json.dumps(data[PLOTLY]) if PLOTLY in data else None
+        about = {"caption": self.figures.get(name, ""), "picture": self.pictures.get(name)}
+        link = f"{self.name}.html#cell-{cell}"
+        self.live[name] = render("figure.html.j2", name=name, figure=figure, cell=link, **about)
         here = self.live[name].replace('src="_static', 'src="../_static')
         return here.replace(f'href="{self.name}.html', 'href="')
 
@@ -208,15 +201,13 @@ def store(executed, stored):
                     f"{executed}: a figure of {cell.source[:60]!r} has no static picture; install "
                     "Chrome or Chromium and execute it again, in a profile with `pictures: true`"
                 )
-    text = nbformat.writes(source) + "\n"
-    size = len(text.encode())
-    if size > MAX_STORED_BYTES:
+    text = (nbformat.writes(source) + "\n").encode()
+    if len(text) > MAX_STORED_BYTES:
         raise ValueError(
-            f"{stored} would have {size / 1e6:.1f} MB with its outputs; at most "
+            f"{stored} would have {len(text) / 1e6:.1f} MB with its outputs; at most "
             f"{MAX_STORED_BYTES / 1e6:.0f} MB are stored: let its figures show less data"
         )
-    with replacing(stored) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_whole(stored, text)
 
 
 def update_readme(readme, results):
@@ -234,8 +225,7 @@ def update_readme(readme, results):
                 f"{readme} shows {image}, but there is no {picture}: write the site where there is "
                 "Chrome or Chromium to draw pictures"
             )
-        with replacing(readme.parent / image) as temporary:
-            shutil.copyfile(picture, temporary)
+        write_whole(readme.parent / image, picture.read_bytes())
     include(readme, results)
 
 
@@ -258,8 +248,7 @@ def include(readme, folder, word="include"):
         rf"(?P<start><!-- {word} (?P<path>\S+)(?: (?P<lines>\d+))? -->).*?(?P<end><!-- end -->)"
     )
     text = re.sub(pattern, included, readme.read_text(encoding="utf-8"), flags=re.DOTALL)
-    with replacing(readme) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_whole(readme, text)
 
 
 def store_weights(run, stored):
@@ -270,11 +259,9 @@ def store_weights(run, stored):
     """
     for file in sorted(run.glob("[!.]*.npz")):
         for each in filter(Path.exists, (file, file.with_suffix(".md"))):
-            with replacing(stored / each.name) as temporary:
-                shutil.copyfile(each, temporary)
-    files = sorted(stored.glob("[!.]*.npz"))
-    with replacing(stored / "registry.txt") as temporary:
-        temporary.write_text("".join(f"{f.name} {pooch.file_hash(str(f))}\n" for f in files))
+            write_whole(stored / each.name, each.read_bytes())
+    sums = [f"{f.name} {pooch.file_hash(str(f))}\n" for f in sorted(stored.glob("[!.]*.npz"))]
+    write_whole(stored / "registry.txt", "".join(sums))
 
 
 def _shown(outputs):

@@ -29,9 +29,8 @@ def _spread(mean, sd):
         return "-"
     if abs(mean) < 1e-5:  # the rounding of single precision
         return "0"
-    if np.isnan(sd) or sd == 0:  # what is set does not vary
-        sd = np.nan
-    if np.isnan(sd) and float(mean).is_integer():
+    varies = sd > 0  # not NaN; and what is set does not vary
+    if not varies and float(mean).is_integer():
         return f"{mean:.0f}"
     places = max(0, 2 - int(np.floor(np.log10(abs(mean)))))
-    return f"{mean:.{places}f}" + ("" if np.isnan(sd) else f" ± {sd:.{places}f}")
+    return f"{mean:.{places}f}" + (f" ± {sd:.{places}f}" if varies else "")

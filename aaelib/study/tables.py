@@ -91,18 +91,12 @@ def shape_model_curves(model, surfaces, n_modes, n_samples=100, seed=0):
     pandas.DataFrame
         Indexed by the number of modes; errors in mm with their standard deviations (`..._sd`).
     """
-    left_out = generalization(surfaces, n_modes)
     drawn = specificity(model, surfaces, n_modes, n_samples, seed)
-    return pd.DataFrame(
-        {
-            "compactness": model.compactness()[np.array(n_modes) - 1],
-            "generalization": left_out.mean(axis=0),
-            "generalization_sd": left_out.std(axis=0),
-            "specificity": drawn.mean(axis=0),
-            "specificity_sd": drawn.std(axis=0),
-        },
-        index=pd.Index(n_modes, name="modes"),
-    )
+    found = {"compactness": model.compactness()[np.array(n_modes) - 1]}
+    of_all = {"generalization": generalization(surfaces, n_modes), "specificity": drawn}
+    for name, errors in of_all.items():
+        found |= {name: errors.mean(axis=0), f"{name}_sd": errors.std(axis=0)}
+    return pd.DataFrame(found, index=pd.Index(n_modes, name="modes"))
 
 
 def shape_models(curves, models, unseen):
@@ -130,20 +124,17 @@ def shape_models(curves, models, unseen):
             surface_distance(cloud, model.reconstruct(surface).mesh()).mean()
             for cloud, surface in zip(*unseen[kind], strict=True)
         ]
-        rows[kind] = {
+        row = {
             "sockets": model.n_surfaces_,
             "modes": last.name,
             "compactness": last.compactness,
             "modes_for_95_percent": int(np.searchsorted(model.compactness(), 0.95) + 1),
-            "generalization_mm": last.generalization,
-            "generalization_mm_sd": last.generalization_sd,
-            "published_generalization_mm": PUBLISHED[kind]["generalization"],
-            "specificity_mm": last.specificity,
-            "specificity_mm_sd": last.specificity_sd,
-            "published_specificity_mm": PUBLISHED[kind]["specificity"],
-            "unseen_surface_mm": np.mean(distances),
-            "unseen_surface_mm_sd": np.std(distances),
         }
+        for name, published in PUBLISHED[kind].items():
+            row |= {f"{name}_mm": last[name], f"{name}_mm_sd": last[f"{name}_sd"]}
+            row[f"published_{name}_mm"] = published
+        row |= {"unseen_surface_mm": np.mean(distances), "unseen_surface_mm_sd": np.std(distances)}
+        rows[kind] = row
     return pd.DataFrame(rows).T.rename_axis("kind")
 
 
@@ -167,7 +158,7 @@ def generators(drawn, reference):
         name: generative_metrics(normalize(clouds, "unit-sphere")[0], reference)
         for name, clouds in drawn.items()
     }
-    return pd.DataFrame(rows).T.rename(columns=GENERATIVE).rename_axis("drawn")
+    return pd.DataFrame(rows).T.set_axis(GENERATIVE, axis=1).rename_axis("drawn")
 
 
 # Comparison -----------------------------------------------------------------------------------
@@ -215,7 +206,7 @@ def summary_of_draws(evaluated):
 
     def draws(runs, metric):
         values = runs[0][metric]
-        return values if metric in GENERATIVE.values() else [_mean(values)]
+        return values if metric in GENERATIVE else [_mean(values)]
 
     return _means_and_sds(evaluated, METRICS, draws)
 
@@ -405,10 +396,8 @@ def calibration(evaluated, prior_std):
         shares += [(name, level, share) for level, share in found]
         squares = np.sqrt(np.mean((codes / prior_std) ** 2, axis=0))
         spreads += [(name, i, square) for i, square in enumerate(squares, start=1)]
-    return (
-        pd.DataFrame(shares, columns=["model", "level", "share"]),
-        pd.DataFrame(spreads, columns=["model", "number", "square"]),
-    )
+    shares = pd.DataFrame(shares, columns=["model", "level", "share"])
+    return shares, pd.DataFrame(spreads, columns=["model", "number", "square"])
 
 
 # What was learnt ------------------------------------------------------------------------------

@@ -1,19 +1,17 @@
 """Compare the tables of a run with those of a stored one, cell by cell."""
 
 import math
-import shutil
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
 import yaml
 from pydantic import ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ..shapes.sources import BUNDLED_CORPUS, BUNDLED_SOCKETS
-from ..shapes.writing import replacing
+from ..shapes.writing import write_whole
 
 # Columns that `Study.table` adds, and what to do where they differ. They are not cells of a table.
 PROVENANCE = {
@@ -65,8 +63,8 @@ class Tolerance:
 
     def allows(self, reference, fresh):
         """Whether two numbers (NaN: the cell is a text or empty) are near enough."""
-        share = np.isclose(fresh, reference, rtol=self.relative, atol=0)
-        return self.any or share or np.isclose(fresh, reference, rtol=0, atol=self.absolute)
+        allowed = max(self.relative * abs(reference), self.absolute)
+        return self.any or abs(fresh - reference) <= allowed
 
     def __str__(self):
         stated = [f"{100 * self.relative:g} %"] * bool(self.relative)
@@ -105,8 +103,7 @@ def reference_of(tables, references, profile):
     It is named after the profile, with ``-stand-ins`` after it if all shapes of the run were
     bundled ones.
     """
-    tables = [pd.read_csv(file, dtype=str) for file in _files(tables)]
-    sources = {text for table in tables for text in table["source"]}
+    sources = [s for file in _files(tables) for s in pd.read_csv(file, dtype=str)["source"]]
     stand_ins = sources and all(s.startswith((BUNDLED_SOCKETS, BUNDLED_CORPUS)) for s in sources)
     return Path(references) / (profile + STAND_INS if stand_ins else profile)
 
@@ -206,12 +203,10 @@ def _compare_tables(table, fresh, reference, tolerances):
     numbers = cells.apply(pd.to_numeric, errors="coerce")
     cells["difference"] = numbers["fresh"] - numbers["reference"]
     cells["relative_difference"] = cells["difference"] / numbers["reference"].abs()
-    pairs = numbers.itertuples(index=False)
-    for ((row, column), cell), pair in zip(cells.iterrows(), pairs, strict=True):
+    for ((row, column), cell), pair in zip(cells.iterrows(), numbers.to_numpy(), strict=True):
         rule = next((t for t in tolerances if t.fits(table, row, column)), EXACT)
-        verdict = "within tolerance" if rule.allows(*pair) else "moved"
-        record = {"row": row, "column": column, "tolerance": str(rule), "verdict": verdict}
-        records.append(record | cell.to_dict())
+        record = {"row": row, "column": column, "tolerance": str(rule)} | cell.to_dict()
+        records.append(record | {"verdict": "within tolerance" if rule.allows(*pair) else "moved"})
     return [{"table": table} | record for record in records], reference.size
 
 
@@ -282,16 +277,14 @@ def _line(difference):
 
 def write(differences, path):
     """Write all differences as CSV."""
-    with replacing(path) as temporary:
-        differences.to_csv(temporary, index=False)
+    write_whole(path, differences.to_csv(index=False))
 
 
 def store(tables, reference):
     """Replace the tables of a reference by those of a run, if the run has any."""
     files = _files(tables)
     for file in files:
-        with replacing(Path(reference) / file.name) as temporary:
-            shutil.copyfile(file, temporary)
+        write_whole(Path(reference) / file.name, file.read_bytes())
     kept = {file.name for file in files}
     for old in _files(reference):
         if kept and old.name not in kept:

@@ -13,7 +13,7 @@ from ..shapes.folders import Shapes, name_of
 from ..shapes.places import NOTEBOOKS, ROOT
 from ..shapes.sockets import SocketSurface
 from ..shapes.splits import split_sockets
-from ..shapes.writing import replacing
+from ..shapes.writing import replacing, write_whole
 from . import figures
 from .spread import with_spread
 
@@ -144,9 +144,8 @@ class Study:
             of columns `x` and `x_sd`, and no columns that are empty.
         """
         folder = self.folder / "tables"
-        with replacing(folder / f"{name}.csv") as temporary:
-            known = {"source": self.source, "profile": self.profile, "splits": len(self["splits"])}
-            frame.assign(**known).to_csv(temporary)
+        known = {"source": self.source, "profile": self.profile, "splits": len(self["splits"])}
+        write_whole(folder / f"{name}.csv", frame.assign(**known).to_csv())
         if caption is None:
             return
         shown = frame.dropna(axis="columns", how="all")
@@ -154,8 +153,7 @@ class Study:
             shown = with_spread(shown)
         text = shown.to_markdown(floatfmt=".4g")
         text += f"\n\n**{name}.** {caption} *{self.provenance}*"
-        with replacing(folder / f"{name}.md") as temporary:
-            temporary.write_text(text + "\n")
+        write_whole(folder / f"{name}.md", text + "\n")
         display(Markdown(text))
 
     def figure(self, name, figure, caption, live=True):
@@ -192,6 +190,5 @@ class Study:
         """Write and show conclusions: sentences made from the numbers of this run."""
         text = "\n".join(f"- {sentence}" for sentence in sentences)
         text += f"\n\n*{self.provenance}*"
-        with replacing(self.folder / "conclusions" / f"{self.notebook}.md") as temporary:
-            temporary.write_text(text + "\n")
+        write_whole(self.folder / "conclusions" / f"{self.notebook}.md", text + "\n")
         display(Markdown(text))
