@@ -159,17 +159,21 @@ def synchronize(script):
     Give a script and the ``.ipynb`` beside it the cells of whichever was edited.
 
     The ``.ipynb``, whose outputs stay, has in its metadata what both were when they last agreed.
+    Without that, the newer one counts.
 
     Raises
     ------
     ValueError
-        If both were edited, and not in the same way, or that metadata is gone.
+        If both were edited, and not in the same way.
     """
     stored = script.with_suffix(".ipynb")
     if not stored.exists():
         return
     notebook = json.loads(stored.read_text(encoding="utf-8"))
-    agreed, now = notebook["metadata"].get("pair", [None, None]), _pair(script, notebook)
+    agreed, now = notebook["metadata"].get("pair"), _pair(script, notebook)
+    if agreed is None:
+        is_newer = stored.stat().st_mtime > script.stat().st_mtime
+        agreed = [now[0], None] if is_newer else [None, now[1]]
     if now == agreed:
         return
     import jupytext
