@@ -366,6 +366,20 @@ def test_a_closed_wall_for_a_socket(tmp_path, thickness, says):
     file = printing.export(socket(wave=3, tilt=10), tmp_path / "a.stl", thickness)
     with pytest.raises(ValueError, match=says.replace("a:", r"a\.stl:")):
         outputs.export(file, tmp_path / "a.csv")
+    with pytest.raises(ValueError, match="a closed wall"):
+        outputs.export(file, tmp_path / "a.csv", unit="mm")
+
+
+def test_a_lid_on_a_socket_is_no_brim(tmp_path):
+    mesh = socket().mesh()
+    rim = mesh.edges[trimesh.grouping.group_rows(mesh.edges_sorted, require_count=1)]
+    middle = np.append(mesh.vertices, [mesh.vertices[rim[:, 0]].mean(axis=0)], axis=0)
+    lid = np.column_stack([rim[:, ::-1], np.full(len(rim), len(mesh.vertices))])
+    closed = trimesh.Trimesh(middle, np.vstack([mesh.faces, lid]))
+    assert closed.is_watertight
+    closed.export(tmp_path / "a.stl")
+    with pytest.raises(ValueError, match=r"a\.stl: closed at its brim"):
+        outputs.export(tmp_path / "a.stl", tmp_path / "a.csv")
 
 
 @row("a folder of sockets of an unknown kind")

@@ -207,6 +207,14 @@ def test_a_model_without_an_encoder_of_scans_searches_from_its_means(truths):
     assert (found.side, found.kind) == (SIDES[scanned.is_left], "TT")
 
 
+def test_a_closed_wall_is_no_scan(truths):
+    surface = SocketSurface.from_points(truths["TT"].points)
+    wall = trimesh.sample.sample_surface(surface.shell(4.0), 2048, seed=0)[0]
+    aae = in_numpy.load("sockets")
+    with pytest.raises(ValueError, match="a closed wall, it seems"):
+        completion.complete(aae, wall, scans.ScanEncoder.load(aae), "wall.stl")
+
+
 def test_errors_of_the_truth_are_none(truths):
     truth = truths["TT"]
     scanned = truth.scan(CUT, 0)

@@ -83,7 +83,17 @@ def test_the_state_of_a_run_with_other_settings_is_kept_aside(tmp_path):
         with pytest.warns(UserWarning, match="run.resume-before"):
             runs.put_aside(folder, "now")
         assert runs.State(folder, "now").epoch == 0
-    assert runs.State(aside, "before").epoch == 2
+    # What was put aside before is kept beside it.
+    assert runs.State(aside, "older").epoch == 1
+    assert runs.State(aside.with_name("run.resume-before1"), "before").epoch == 2
+
+
+@pytest.mark.parametrize("text", ["not json", "[]", "{}"])
+def test_a_state_that_is_none_is_named(tmp_path, text):
+    (tmp_path / "run.resume").mkdir()
+    (tmp_path / "run.resume" / "state.json").write_text(text)
+    with pytest.raises(ValueError, match=r"state\.json is no state of a run"):
+        runs.put_aside(tmp_path / "run.resume", "now")
 
 
 # Notebooks

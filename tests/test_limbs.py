@@ -237,6 +237,20 @@ def test_surfaces_that_are_no_limb_are_refused(load, mesh, said):
         load(mesh)
 
 
+def test_a_wall_is_no_limb_and_what_was_left_out_is_told_with_a_refusal(load):
+    with pytest.raises(ValueError, match="a closed wall, it seems"):
+        load(socket(wave=3, tilt=10).shell(4.0))
+    box = trimesh.creation.box((900, 900, 300)).apply_translation([0, 0, -200])
+    with pytest.raises(ValueError, match=r"2 pieces, with .* of the area"):
+        load(trimesh.util.concatenate([CUP, box]))
+
+
+def test_a_window_at_the_side_of_a_short_limb_is_told(load):
+    limb = trimesh.creation.capsule(60, 60)
+    limb.update_faces(limb.triangles_center[:, 0] < 48)
+    assert "across its longest side" in told(load, limb)[1]
+
+
 def test_the_example_is_a_limb():
     scan = limb_scans.read_scan(limb_scans.EXAMPLE)
     assert (scan.unit, scan.notes) == ("mm", [])

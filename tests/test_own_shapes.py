@@ -1,5 +1,6 @@
 """Training on a folder of one's own: parts, starts, shape models, and what is refused."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from aaelib.apps import own_shapes
 from aaelib.models import AdversarialAutoencoder, files, recipes
 from aaelib.models.recipes import NETWORKS
 from aaelib.models.runs import card_of
+from aaelib.models.starts import Start
 from aaelib.models.transfer import start_from
 from aaelib.shapes import load_clouds
 from aaelib.study.model_report import evaluate
@@ -90,6 +92,26 @@ def test_codes_of_a_frozen_encoder_are_those_of_the_model_it_is_from(
     points = load_clouds(eggs, 128).points
     codes = (aae.encode(points, 0) for aae in (run.model, files.load(egg_model)))
     np.testing.assert_array_equal(*codes)
+
+
+@pytest.mark.parametrize("times", [1.3, 4.0])
+def test_codes_of_a_frozen_encoder_move_only_where_that_is_told(
+    eggs, egg_model, train_tiny, tmp_path, times
+):
+    for file in eggs.rglob("*.npy"):
+        np.save(tmp_path / file.name, times * np.load(file))
+    moves = warnings.catch_warnings()
+    if times > 2:
+        moves = pytest.warns(UserWarning, match=r"times as large .* does not keep its code")
+    with moves:
+        start = {"frozen": {"encoder": "codes"}}
+        run = train_tiny(tmp_path, tmp_path / "b.keras", start=start, weights_from=egg_model)
+    old = files.load(egg_model)
+    points = load_clouds(eggs, 128).points
+    same = np.array_equal(run.model.encode(points, 0), old.encode(points, 0))
+    assert same == (times < 2)
+    start = Start(old, frozen={"encoder": "codes"})
+    assert (start.begin(times * points, old.recipe).scale == old.scale) == (times < 2)
 
 
 # Shape models

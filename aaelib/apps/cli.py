@@ -291,7 +291,13 @@ def evaluate(
     shapes = load_clouds(folder, n_points)
     found = model_report.evaluate(model, shapes, draws, seed, everything, sockets, limit)
     typer.echo(
-        "\n".join([found.about["which"], found.table.T.to_markdown(), str(found.write(out))])
+        "\n".join(
+            [
+                found.about["which"],
+                found.table.T.to_markdown(),
+                f"{found.write(out)}{_passed(folder)}",
+            ]
+        )
     )
     found.draw(out)
 
@@ -321,6 +327,8 @@ def compare(
 
     found = comparison.compare(generated, reference, points, normalization)
     typer.echo(found.to_markdown())
+    for each in filter(Path.is_dir, (generated, reference)):
+        typer.echo(f"{each}{_passed(each)}")
 
 
 @_own()

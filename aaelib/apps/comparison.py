@@ -65,4 +65,6 @@ def compare(generated, reference, n_points=2048, normalization="unit-sphere"):
 def _read(path, n_points):
     if path.suffix.lower() == ".npy" and path.is_file():
         return as_points(folders.read_array(path), str(path))
+    if path.is_file() or path.suffix.lower() == ".npy":
+        raise ValueError(f"{path} is no .npy array; accepted: a folder, or an array in a .npy file")
     return folders.load_clouds(path, n_points).points

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from ..models import in_numpy
 from ..shapes.clouds import as_points, normals
 from ..shapes.scanning import positions
-from ..shapes.sockets import MIN_POINTS, SIZES, SocketSurface, unit_hint
+from ..shapes.sockets import MIN_POINTS, SIZES, SocketSurface, unit_hint, wall_hint
 from . import design
 
 _PRIOR = 0.01  # mm^2 of mean squared distance that one standard deviation of a code costs
@@ -152,7 +152,8 @@ def complete(aae, points, scans=None, name="the scan"):
     Raises
     ------
     ValueError
-        If the points are too few, not finite or not in mm, or the model's sockets have no size.
+        If the points are too few, not finite, not in mm or of a closed wall, or the model's sockets
+        have no size.
     """
     design.check_has_size(aae)
     points = as_points(points, name, ndim=2)
@@ -167,8 +168,11 @@ def complete(aae, points, scans=None, name="the scan"):
     else:
         found, _ = search(points, from_means(aae, points), FROM_MEANS)
     code, side = found.code.astype(np.float32), ("right", "left")[found.is_left]
-    kind = str(design.kinds_of(aae, code[None])[0])
-    return Completion(code, kind, side, design.decoded_surface(aae, code), found.motion)
+    kind, surface = str(design.kinds_of(aae, code[None])[0]), design.decoded_surface(aae, code)
+    there = (points - found.motion[:3, 3]) @ found.motion[:3, :3]
+    if wall := wall_hint(surface.mesh(), there):
+        raise ValueError(f"{name}: {wall}")
+    return Completion(code, kind, side, surface, found.motion)
 
 
 @threadpool_limits.wrap(limits=1)  # matrices are small: threads would wait for each other

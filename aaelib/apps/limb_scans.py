@@ -22,8 +22,10 @@ LONGEST, CUT = 320.0, 280.0  # mm; sockets reach no further, and where to cut wh
 _FLAT = 0.05  # thickness of a piece by its width: a table, no limb
 _WHOLE = 0.9  # of the area that is not flat: the limb, in one piece
 _SIDE = 2.0  # variance along a limb by that across it, of limbs surely longer than wide
+_PERHAPS_SIDE = 1.3  # of limbs that may be
 _OPENING = 1.2  # girth of an opening by the limb's width; that of a cylinder has 3.1
 _SECOND_OPENING = 0.5  # of the largest girth, from which on a hole is taken for an opening
+_THIN = 0.15  # of a wall between two surfaces, by the limb's width; that of a limb itself: 0.4
 _ALIKE = 1.1  # areas of two ends, of which none is more likely to be the upper one
 
 
@@ -137,12 +139,14 @@ def read_scan(path, unit=None):
         mesh = _limb_among(mesh, notes)
         mesh = _with_one_opening(mesh, notes)
         center = opening(mesh)
+        if _is_at_side(mesh, center, _PERHAPS_SIDE):
+            notes.append("its opening is across its longest side: is that where the limb goes on?")
         units = _units(mesh, center)
         unit = _chosen(unit, units, notes)
         mesh.apply_scale(UNITS[unit])
         tip, axis = _distal_end(mesh, UNITS[unit] * center)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {'; '.join([str(error), *notes])}") from None
     length = float(((mesh.vertices - tip) @ axis).max())
     if length > LONGEST:
         notes.append(f"{length:.0f} mm long, of which a socket takes the lowest {CUT:.0f}")
@@ -245,6 +249,8 @@ def _with_one_opening(mesh, notes):
         largest = f"{girths[is_hole].max():.3g} around in the file's unit"
         notes.append(f"{is_hole.sum()} holes were closed, the largest {largest}")
     if is_hole.all():
+        if 2 * abs(mesh.volume) < _THIN * _width(mesh) * mesh.area:
+            raise ValueError("a closed wall, it seems, with two sides; take the one on the skin")
         mesh = _opened(mesh, notes)
     if np.linalg.det(mesh.triangles - opening(mesh)).sum() < 0:
         mesh.invert()
@@ -285,12 +291,17 @@ def opening(mesh):
     if not len(edges):
         raise ValueError("a closed surface; remove the faces that close it where the scan ends")
     center = centers[girths.argmax()]
-    variances, axes = _spread(mesh)
-    axis = trimesh.unitize(center - mesh.centroid)
-    if variances[2] > _SIDE * variances[1] and abs(axis @ axes[:, 2]) < np.sqrt(0.5):
+    if _is_at_side(mesh, center, _SIDE):
         around = f"the largest opening, {girths.max():.4g} around,"
         raise ValueError(f"{around} is at the side; fill it, and open the limb's upper end")
     return center
+
+
+def _is_at_side(mesh, center, longer):
+    """Whether an opening is across the longest axis, and that is so much longer, by variance."""
+    variances, axes = _spread(mesh)
+    axis = trimesh.unitize(center - mesh.centroid)
+    return variances[2] > longer * variances[1] and abs(axis @ axes[:, 2]) < np.sqrt(0.5)
 
 
 # Units and ends -------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Shapes of one's own: what the command line adds to `models.train`."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def train(
         A model to start from; of "pretrained" the one that suits the recipe.
     up, unit : str, optional
         Of the shapes, see `clouds.place`. Sockets that look as if these were others than z and mm
-        are refused unless one is given, and so are closed walls.
+        are refused unless one is given. Closed walls are always refused.
 
     Returns
     -------
@@ -74,10 +75,13 @@ def train(
         check_sockets(shapes.points, shapes.files, refuse=not (up or unit))
     parts = splits.split(shapes.kinds, shares, settings.seed)
     training_shapes = shapes[parts["training"]]
-    # Codes that are frozen are those of shapes in the model's unit, unless it is quite another.
-    if model is not None and start.frozen.get("encoder") in _whole(model.encoder):
-        is_alike = 0.5 < normalize(training_shapes.points)[1].scale / model.scale < 2
-        start = replace(start, scale=model.scale if is_alike else None)
+    times = 1 if model is None else normalize(training_shapes.points)[1].scale / model.scale
+    if start.frozen.get("encoder") and not 0.5 < times < 2:
+        warnings.warn(
+            f"{folder}: these shapes are {times:.3g} times as large as those of {weights_from}, "
+            "and are scaled to them: a shape does not keep its code",
+            stacklevel=2,
+        )
     if share:
         fitted = shape_models(training_shapes, path.with_suffix(".shape_models"), settings.seed)
         defaults = {"linear_models": len(fitted)} | _AT_SHAPE_MODELS
@@ -98,11 +102,6 @@ def _to_start_from(name, recipe, networks):
         return not any(transfer.differences(model.recipe, recipe, each) for each in networks)
 
     return next(filter(suits, found), found[0])
-
-
-def _whole(network):
-    """The two ways to say that a network is frozen as a whole: by name, and by number."""
-    return network.layers[-1].name, sum(bool(layer.weights) for layer in network.layers)
 
 
 def shape_models(shapes, folder, seed):

@@ -6,6 +6,7 @@ import os
 import shutil
 import warnings
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import joblib
@@ -100,7 +101,11 @@ def fingerprint(parts, recipe, start, settings, card):
 
 def check_place(path):
     """Raise if what no run wrote would be replaced by one: before training, not after it."""
-    for suffix, mark in ((".keras", b""), (".csv", b"val_jsd"), (".json", b'"best_epoch"')):
+    for suffix, mark in (
+        (".keras", b"model.weights.h5"),
+        (".csv", b"val_jsd"),
+        (".json", b'"best_epoch"'),
+    ):
         file = path.with_suffix(suffix)
         refuse_folder(file)
         if file.exists() and mark not in file.read_bytes():
@@ -108,21 +113,31 @@ def check_place(path):
 
 
 def put_aside(folder, fingerprint):
-    """Move the state of a different run aside."""
+    """Move the state of a different run aside, beside those that were moved there before."""
     file = folder / "state.json"
     others = [f for f in folder.glob("[!.]*") if f.suffix != ".keras" and f != file]
     if others or folder.is_file():
         file = [*others, folder][0]
         raise FileExistsError(f"a file is in the place of a run's state: {file}; move it away")
-    if file.exists() and json.loads(file.read_text())["fingerprint"] != fingerprint:
-        aside = folder.with_name(f"{folder.name}-before")
-        shutil.rmtree(aside, ignore_errors=True)
+    if file.exists() and _read_state(file)["fingerprint"] != fingerprint:
+        names = (f"{folder.name}-before{number or ''}" for number in count())
+        aside = next(path for path in map(folder.with_name, names) if not path.exists())
         os.replace(folder, aside)
         warnings.warn(
             f"{folder} was of an unfinished run with other settings, code or data: it is {aside} "
             "now; to go on with that run, move it back and start it as before",
             stacklevel=4,  # the call of `train`
         )
+
+
+def _read_state(file):
+    """Fingerprint and history of a run that is not done."""
+    try:
+        state = json.loads(file.read_text())
+        return {"fingerprint": state["fingerprint"], "history": list(state["history"])}
+    except (ValueError, TypeError, KeyError) as error:
+        message = f"{file} is no state of a run ({error!r}); move its folder away to begin again"
+        raise ValueError(message) from error
 
 
 class State:
@@ -143,7 +158,7 @@ class State:
     def __init__(self, folder, fingerprint, first_selectable=0):
         self.folder, self.file = folder, folder / "state.json"
         self.fingerprint, self.first_selectable = fingerprint, first_selectable
-        self.history = json.loads(self.file.read_text())["history"] if self.file.exists() else []
+        self.history = _read_state(self.file)["history"] if self.file.exists() else []
 
     @property
     def epoch(self):

@@ -50,6 +50,8 @@ class Start:
         Bound of these draws' weights, standard deviations.
     scale : float, optional
         Millimetres of one normalized unit; by default the largest radius of the training shapes.
+        Where the encoder is taken and frozen as a whole, it is that of its model, so that codes do
+        not move, unless the shapes are of quite another size (half or twice).
 
     Raises
     ------
@@ -95,8 +97,7 @@ class Start:
         AdversarialAutoencoder
             Not compiled.
         """
-        scale = normalize(points)[1].scale if self.scale is None else self.scale
-        aae = AdversarialAutoencoder(recipe, scale, seed, self.frozen)
+        aae = AdversarialAutoencoder(recipe, self._scale_for(points), seed, self.frozen)
         if self.model is not None:
             transfer.start_from(aae, self.model, self.networks)
         if self.decoder == "shape models":
@@ -105,6 +106,16 @@ class Start:
             cloud = aae.normalize(points[:1])[0][0, : recipe.n_points]
             transfer.start_decoder_at(aae, cloud, learnt=self._takes_decoder)
         return aae
+
+    def _scale_for(self, points):
+        if self.scale is not None:
+            return self.scale
+        scale, kept = normalize(points)[1].scale, self.frozen.get("encoder")
+        if self.model is None or "encoder" not in self.networks or kept is None:
+            return scale
+        layers = [layer for layer in self.model.encoder.layers if layer.weights]
+        is_whole = kept in (self.model.encoder.layers[-1].name, len(layers))
+        return self.model.scale if is_whole and 0.5 < scale / self.model.scale < 2 else scale
 
 
 def _start_at_shape_models(aae, start, clouds, seed):

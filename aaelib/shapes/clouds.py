@@ -23,6 +23,8 @@ def as_points(points, name="points", ndim=3):
     if points.ndim != ndim or points.shape[-1] != 3 or points.size == 0:
         expected = "(n, n_points, 3); one cloud is points[None]" if ndim == 3 else "(n_points, 3)"
         raise ValueError(f"{name} has shape {points.shape}; expected {expected}")
+    if points.dtype.kind not in "fiub":
+        raise ValueError(f"{name} has the type {points.dtype}; expected real numbers")
     points = points.astype(float, copy=False)
     finite = np.isfinite(points).reshape(len(points), -1).all(axis=1)
     if not finite.all():
@@ -64,11 +66,12 @@ def place(points, up=None, unit=None):
     Returns
     -------
     numpy.ndarray
-        (..., 3) float32, mm.
+        (..., 3), mm; float64 if the points are, which may be far from the origin, or float32.
     """
+    precision = np.result_type(points, np.float32)
     sign, axis = (up or "z")[:-1], "xyz".index((up or "z")[-1])
     points = UNITS[unit or "mm"] * np.roll(np.asarray(points, float), 2 - axis, axis=-1)
-    return (points * [1, -1, -1] if sign else points).astype(np.float32)
+    return (points * [1, -1, -1] if sign else points).astype(precision)
 
 
 # Resampling -----------------------------------------------------------------------------------

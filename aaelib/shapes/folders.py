@@ -176,7 +176,9 @@ def find(folder, suffixes=None):
         raise ValueError(f"unknown suffixes {unknown}; accepted: {', '.join(sorted(SUFFIXES))}")
     files = sorted(file for file in walk(folder) if file.suffix.lower() in accepted)
     if not files:
-        raise FileNotFoundError(f"no shapes in {folder}; accepted: {', '.join(sorted(accepted))}")
+        there = passed_over(folder) or "nothing"
+        kinds = ", ".join(sorted(accepted))
+        raise FileNotFoundError(f"no shapes in {folder}, passed over: {there}; accepted: {kinds}")
     return files
 
 

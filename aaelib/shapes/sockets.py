@@ -35,19 +35,20 @@ _END = 0.1  # of the height: the part that counts as an end
 _INNER = 0.05  # of an end's points: those that may be nearer to the axis than its wall
 _WIDER = 1.2  # an end so many times as wide as the other is open; public sockets' lower one: 0.68
 _LONGER = 1.1  # a side of the box so many times the height is the long axis; public ones': 0.84
+_LIDDED = 0.4  # distance from the axis at the brim by that half way
 _BETWEEN = 0.3  # 10th percentile of distances from a surface by their median: of a wall 2 mm thick
 # or more over 0.33, of sockets at most 0.20, with 4 mm of noise 0.23
 
 
 def check_sockets(points, names, refuse=None):
     """
-    Warn of sockets that look as if they were in another unit than mm, or not upright, or walls.
+    Warn of sockets that look as if they were in another unit than mm, not upright, or closed.
 
     The size of a cloud (n_points, 3) is the longest side of its box, which is the long axis unless
     it is about as long as the height. The width of an end, a tenth of the height, is the 5th
     percentile of its points' distances from the axis: at the closed end some points are near the
-    axis, at the brim none. The points of a closed wall lie on both sides of a surface fitted to
-    them, and few are near it.
+    axis, at the brim none, unless a lid closes it. The points of a closed wall lie on both sides of
+    a surface fitted to them, and few are near it.
 
     Parameters
     ----------
@@ -55,11 +56,13 @@ def check_sockets(points, names, refuse=None):
     names : sequence
         Of the n sockets, for the message.
     refuse : bool, optional
-        Look for walls, too, which takes 0.1 s a socket, and raise a ValueError instead (True) or
-        warn (False).
+        Look for walls, too, which takes 0.1 s a socket and raises a ValueError. Others raise one
+        instead of the warning (True) or do not (False).
     """
     points = np.asarray(points, np.float64)
-    doubts = [_doubt(cloud, thorough=refuse is not None) for cloud in points]
+    doubts = [_doubt(cloud) for cloud in points]
+    if not any(doubts) and refuse is not None:
+        doubts, refuse = [_wall(cloud) for cloud in points], True
     if not any(doubts):
         return
     (name, doubt), *others = [each for each in zip(names, doubts, strict=True) if each[1]]
@@ -69,28 +72,40 @@ def check_sockets(points, names, refuse=None):
     warnings.warn(message, stacklevel=2)
 
 
-def _doubt(cloud, thorough):
+def _doubt(cloud):
     """Say what a cloud looks like that is no upright socket in mm, or nothing."""
     sizes = np.ptp(cloud, axis=0)
     if not SIZES[0] <= sizes.max() <= SIZES[1]:
         return unit_hint(sizes.max())
     axis = "xyz"[sizes.argmax()] if sizes.max() > _LONGER * sizes[2] else "z"
-    lower, upper = _end_widths(place(cloud, axis))
+    lower, upper, width = _end_widths(place(cloud, axis))
     if (up := "-" * bool(lower > (_WIDER if axis == "z" else 1) * upper) + axis) != "z":
         return (
             f"upside down or on its side, it seems: its brim is towards {up}, and sockets have "
             "their closed end at low z, their open brim at high z; turn it with "
             f"--up={up}, in Python with clouds.place(points, {up!r})"
         )
-    if thorough and len(cloud) >= MIN_POINTS:
-        mesh = SocketSurface.from_points(cloud, smoothing=0.1).mesh()
-        low, middle = np.quantile(nearest_on(mesh, cloud)[1], [0.1, 0.5])
-        if low > _BETWEEN * middle:
-            return (
-                f"a closed wall, it seems: its points lie {middle:.2g} mm inside and outside of "
-                "a surface; take the wall's inner surface alone"
-            )
+    if upper < _LIDDED * width:
+        return "closed at its brim, it seems, by a lid; take that off"
     return None
+
+
+def _wall(cloud):
+    """Say that the points of a socket are those of a wall's two sides, or nothing."""
+    if len(cloud) < MIN_POINTS:
+        return None
+    return wall_hint(SocketSurface.from_points(cloud, smoothing=0.1).mesh(), cloud)
+
+
+def wall_hint(mesh, points):
+    """Say that points lie on both sides of a surface fitted to them, or nothing."""
+    low, middle = np.quantile(nearest_on(mesh, points)[1], [0.1, 0.5])
+    if low <= _BETWEEN * middle:
+        return None
+    return (
+        f"a closed wall, it seems: its points lie {middle:.2g} mm inside and outside of a surface; "
+        "take the wall's inner surface alone"
+    )
 
 
 def unit_hint(size):
@@ -105,13 +120,13 @@ def unit_hint(size):
 
 
 def _end_widths(cloud):
-    """Measure how far from the axis the wall at the lower and at the upper end begins."""
+    """How far from the axis the wall begins at the lower and the upper end, and is half way."""
     x, y, z = cloud.T
     # Brims are lopsided: the axis is that of the half of the points between the ends.
     middle = np.abs(z - np.median(z)).argsort()[: len(z) // 2 + 1]
     distances = np.hypot(x - x[middle].mean(), y - y[middle].mean())
     ends = z <= z.min() + _END * np.ptp(z), z >= z.max() - _END * np.ptp(z)
-    return [np.quantile(distances[end], _INNER) for end in ends]
+    return *(np.quantile(distances[end], _INNER) for end in ends), np.median(distances[middle])
 
 
 @dataclass(frozen=True)
