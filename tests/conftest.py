@@ -50,6 +50,30 @@ def write_clouds(folder, clouds):
     return folder
 
 
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A data folder with the bundled default and nothing downloaded."""
+    from aaelib.shapes import downloads, places, sources
+
+    bundled, folder = sources.DATA, tmp_path / "data"
+    shutil.copytree(bundled / "sockets", folder / "sockets")
+    shutil.copy(bundled / "SocketSSM-registry.txt", folder)
+    monkeypatch.setattr(sources, "DATA", folder)
+    for module in (places, downloads):
+        monkeypatch.setattr(module, "DOWNLOADS", folder)
+    monkeypatch.delenv("AAELIB_DATA", raising=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, for the tests of pages."""
+    from benchmarks.page import chromium
+
+    with chromium() as launched:
+        yield launched
+
+
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory):
     """A run of `test_training.train` that nothing happened to."""

@@ -1,4 +1,4 @@
-"""Read-only checkouts, notebooks edited elsewhere or run in JupyterLab, and texts that changed."""
+"""Read-only checkouts, and notebooks run in JupyterLab."""
 
 import os
 import shutil
@@ -15,7 +15,6 @@ from test_execution import Pair
 from test_report import read
 
 from aaelib.apps import lab
-from aaelib.models import code
 from benchmarks.measure import free_ports
 from benchmarks.page import TOKEN, wait_for_answer
 
@@ -100,27 +99,3 @@ def test_jupyterlab_keeps_the_stored_output_of_a_cell_whose_text_stays(tmp_path)
     ran.cells[1].update(source="a = 5\na", execution_count=9, outputs=[])
     save()
     assert (ran.cells[1].execution_count, ran.cells[1].outputs) == (9, [])
-
-
-# What a text is part of ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("template", "module"),
-    [
-        ("card_sockets.md.j2", "cards"),
-        ("card_pretrained.md.j2", "cards"),
-        ("evaluation.html.j2", "model_report"),
-    ],
-)
-def test_a_changed_text_of_a_card_writes_the_card_again(tmp_path, monkeypatch, template, module):
-    def digests():
-        names = ("cards", "model_report", "figures", "tables")
-        return {(name, code.digest_of(f"aaelib.study.{name}")) for name in names}
-
-    shutil.copytree(ROOT / "aaelib", tmp_path / "aaelib")
-    monkeypatch.setattr(code, "_PACKAGE", tmp_path / "aaelib")
-    before = digests()
-    with (tmp_path / "aaelib/study/templates" / template).open("a") as text:
-        text.write("\nMore.\n")
-    assert [name for name, _ in digests() - before] == [module]

@@ -201,9 +201,7 @@ def test_the_sockets_are_shown_one_after_the_other_and_answers_recorded(blind, f
 
 
 @pytest.mark.parametrize(("assessor", "shown", "done"), [("a", 2, 3), ("b", 1, 0)])
-def test_an_assessor_goes_on_at_the_first_socket_without_an_answer(
-    blind, file, assessor, shown, done
-):
+def test_an_assessor_goes_on_where_answers_are_missing(blind, file, assessor, shown, done):
     for item in (1, 3, 4):
         assessment.record(file, blind, "a", item, "real", 3)
     message, progress, *_ = started(blind, file, assessor).children

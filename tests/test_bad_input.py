@@ -178,25 +178,20 @@ def test_a_link_that_leads_nowhere(folder, says):
     refuses(folder, says, "gone.npy", "self.off")
 
 
-READERS = pytest.mark.parametrize(
-    "read", [folders.load_clouds, lambda path: resampling.resample_tree(path, f"{path} clouds")]
-)
+# Row of the table -> the folders that are there.
+WITHOUT_SHAPES = {"a folder that is not there": [], "an empty folder": ["source"]}
+TESTED += WITHOUT_SHAPES
 
 
-@READERS
-@row("a folder that is not there")
-def test_a_folder_that_is_not_there(tmp_path, read, says):
-    with pytest.raises(FileNotFoundError, match=says):
-        read(tmp_path / "nowhere")
-
-
-@READERS
-@row("an empty folder")
-def test_an_empty_folder(tmp_path, read, says):
-    (tmp_path / "source").mkdir()
-    with pytest.raises(FileNotFoundError, match=says):
-        read(tmp_path / "source")
-    assert [file.name for file in tmp_path.iterdir()] == ["source"]
+@pytest.mark.parametrize("line", WITHOUT_SHAPES)
+def test_a_folder_that_is_not_there_or_empty(tmp_path, line):
+    for name in WITHOUT_SHAPES[line]:
+        (tmp_path / name).mkdir()
+    with pytest.raises(FileNotFoundError, match=pattern(line)):
+        folders.load_clouds(tmp_path / "source")
+    with pytest.raises(FileNotFoundError, match=pattern(line)):
+        resampling.resample_tree(tmp_path / "source", tmp_path / "clouds")
+    assert [file.name for file in tmp_path.iterdir()] == WITHOUT_SHAPES[line]
 
 
 @row("a mesh with degenerate faces, or edges of many faces")
@@ -346,17 +341,15 @@ def sockets(tmp_path, monkeypatch):
     return written
 
 
-@row("sockets in metres or inches")
-def test_sockets_in_another_unit(sockets, says):
-    sockets(0.001)
-    with pytest.warns(UserWarning, match=says.replace(r"0\.2", ".*")):
-        sources.load_sockets()
+# Row of the table -> what the points of a socket are multiplied by.
+ODD = {"sockets in metres or inches": 0.001, "a socket upside down or on its side": [1, -1, -1]}
+TESTED += ODD
 
 
-@row("a socket upside down or on its side")
-def test_a_socket_upside_down_or_on_its_side(sockets, says):
-    sockets([1, -1, -1])
-    with pytest.warns(UserWarning, match=says):
+@pytest.mark.parametrize("line", ODD)
+def test_sockets_in_another_unit_or_position_are_warned_of(sockets, line):
+    sockets(ODD[line])
+    with pytest.warns(UserWarning, match=pattern(line).replace(r"0\.2", ".*")):
         sources.load_sockets()
 
 

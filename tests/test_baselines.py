@@ -38,16 +38,6 @@ def test_a_scan_moved_and_scaled_is_its_own_nearest(clouds):
     np.testing.assert_allclose(chamfer_distance(seen / 200, found / 200), 0, atol=1e-8)
 
 
-def test_the_nearest_is_near_in_shape_not_in_size():
-    def cloud(*args, scale=1.0, **kwargs):
-        return scale * socket(*args, **kwargs).sample(200, seed=1)
-
-    # Among a socket of the same proportions, twice as large, and one as long but wider.
-    training = np.stack([cloud(200, 50, scale=2), cloud(200, 70)])
-    found = baselines.nearest(cloud(200, 50)[None], training)
-    np.testing.assert_allclose(found[0], training[0] / 2, atol=1e-2)
-
-
 # Copies
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -61,9 +62,7 @@ def test_the_version_is_told():
         (1, ["resample", "no-folder", "found"], "no-folder"),
     ],
 )
-def test_wrong_usage_exits_with_2_and_what_can_not_be_done_with_1_and_one_line(
-    exit_code, arguments, said, tmp_path, monkeypatch
-):
+def test_exit_codes_of_wrong_usage_and_failures(exit_code, arguments, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, error = run(*arguments)
     assert code == exit_code
@@ -74,13 +73,10 @@ def test_wrong_usage_exits_with_2_and_what_can_not_be_done_with_1_and_one_line(
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError, lambda: tf.errors.ResourceExhaustedError(None, None, "10 GB")]
+    "error", [MemoryError, tf.errors.ResourceExhaustedError(None, None, "10 GB")]
 )
 def test_want_of_memory_is_one_line_with_what_helps(error, monkeypatch):
-    def train(*_, **__):
-        raise error()
-
-    monkeypatch.setattr(own_shapes, "train", train)
+    monkeypatch.setattr(own_shapes, "train", mock.Mock(side_effect=error))
     code, _, said = run("train", "a", "b.keras")
     assert (code, said.count("\n")) == (1, 1)
     assert said.startswith("aaelib: out of memory: ")
@@ -89,16 +85,11 @@ def test_want_of_memory_is_one_line_with_what_helps(error, monkeypatch):
 
 def given_by(monkeypatch, *options):
     """What `own_shapes.train` is given by the options of a command."""
-    given = []
-
-    def diverge(*arguments, **settings):
-        given.extend((*arguments, settings))
-        raise FloatingPointError("epoch 3: the loss is not finite")
-
-    monkeypatch.setattr(own_shapes, "train", diverge)
+    train = mock.Mock(side_effect=FloatingPointError("epoch 3: the loss is not finite"))
+    monkeypatch.setattr(own_shapes, "train", train)
     said = run("train", "a", "b.keras", *options)
     assert said[::2] == (1, "aaelib: epoch 3: the loss is not finite\n")
-    return given
+    return [*train.call_args.args, train.call_args.kwargs]
 
 
 def test_sets_of_anybody_s_shapes_are_compared(tmp_path):

@@ -11,14 +11,6 @@ def chamfer(a, b):
     return (there**2).mean() + (back**2).mean()
 
 
-def test_clouds_are_centred_in_the_unit_sphere_and_touch_it():
-    points, labels = corpus.generate(2, n_points=128, seed=1)
-    assert points.dtype == np.float32
-    assert list(labels) == [name for name in corpus.FAMILIES for _ in range(2)]
-    np.testing.assert_allclose(points.mean(axis=1), 0, atol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(points, axis=-1).max(axis=-1), 1, atol=1e-5)
-
-
 @pytest.mark.parametrize("family", corpus.FAMILIES)
 def test_every_mesh_bounds_a_solid_in_three_dimensions(family):
     for index in range(12):
@@ -39,20 +31,9 @@ def test_shapes_of_a_family_differ_by_more_than_their_sampling(family):
     assert max(distances) > 3 * floor
 
 
-@pytest.mark.parametrize("family", ["bowl", "bucket", "vase", "funnel"])
-def test_vessels_are_open_at_the_top_and_a_funnel_is_open_at_both_ends(family):
-    mesh = corpus.draw_mesh(family, 3)[0]
-    down = mesh.ray.intersects_location([[1e-3, 2e-3, 100.0]], [[0, 0, -1.0]])[0]
-    if family == "funnel":
-        # A wall all around a hole is a torus.
-        assert (len(down), mesh.euler_number) == (0, 0)
-    else:
-        # Looking down the axis the first thing met is the floor, far below the rim.
-        assert down[:, 2].max() - mesh.bounds[0, 2] < 0.35 * mesh.extents[2]
-
-
 def test_shapes_depend_on_seed_and_index_and_not_on_other_shapes(monkeypatch):
     few, labels = corpus.generate(1, n_points=64, seed=2)
+    assert (few.dtype, list(labels)) == (np.float32, list(corpus.FAMILIES))
     other, _ = corpus.generate(1, n_points=64, seed=3)
     assert all(np.abs(a - b).max() > 1e-3 for a, b in zip(few, other, strict=True))
     monkeypatch.delitem(corpus.FAMILIES, "bowl")

@@ -12,24 +12,11 @@ from scipy.stats import kstest, truncnorm
 from aaelib.models.batches import batches as batches_of
 from aaelib.models.batches import draw_clouds
 from aaelib.models.training import Settings
-from aaelib.shapes import folders, places, sources
+from aaelib.shapes import folders, sources
 from aaelib.shapes.clouds import normalize
 from aaelib.shapes.shape_model import ShapeModel
 from aaelib.shapes.sockets import check_sockets
 from aaelib.shapes.splits import split_sockets
-
-BUNDLE = sources.DATA / "sockets"
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """A data folder with the bundled default and nothing downloaded."""
-    monkeypatch.setattr(sources, "DATA", tmp_path / "data")
-    monkeypatch.setattr(places, "DOWNLOADS", tmp_path / "data")
-    monkeypatch.delenv("AAELIB_DATA", raising=False)
-    shutil.copytree(BUNDLE, sources.DATA / "sockets")
-    shutil.copy(BUNDLE.parent / "SocketSSM-registry.txt", sources.DATA)
-    return sources.DATA
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +38,7 @@ def write(file, array=None):
 
 
 @pytest.mark.filterwarnings("ignore:.*upside down or on")
-def test_the_users_folder_comes_before_downloads_and_they_before_the_bundle(
-    home, tmp_path, monkeypatch
-):
+def test_the_users_folder_comes_first_and_then_downloads(home, tmp_path, monkeypatch):
     def found(**options):
         shapes = sources.load_sockets(**options)
         return shapes.source, [*shapes.names]
@@ -158,20 +143,6 @@ def test_a_folder_that_one_is_in_has_its_name_all_the_same(tmp_path, monkeypatch
         shapes = folders.load_clouds(path, n_points=10)
         assert [*shapes.kinds] == [kind]
     assert shapes.source == tmp_path.name
-
-
-def test_clouds_with_more_points_are_thinned_to_some_of_them(tmp_path):
-    # Half precision, as some corpora are kept in.
-    full = cloud(500).astype(np.float16)
-    write(tmp_path / "a.npy", full)
-    thinned, again, other = (
-        folders.load_clouds(tmp_path, 200, seed=s).points[0] for s in (1, 1, 2)
-    )
-    members = {tuple(point) for point in full.astype(np.float32)}
-    assert len({tuple(point) for point in thinned} & members) == 200
-    np.testing.assert_array_equal(thinned, again)
-    assert not np.array_equal(thinned, other)
-    np.testing.assert_array_equal(folders.load_clouds(tmp_path, 500).points[0], full)
 
 
 def test_a_limit_draws_some_of_each_class(tmp_path):

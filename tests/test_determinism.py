@@ -16,7 +16,7 @@ from test_training import train
 
 from aaelib.metrics import generative, reconstruction
 from aaelib.models import autoencoder, batches, recipes, training
-from aaelib.shapes import clouds, corpus
+from aaelib.shapes import corpus
 from aaelib.shapes.shape_model import ShapeModel
 
 SEED = 3
@@ -127,11 +127,3 @@ def test_batches_do_not_depend_on_how_many_are_made_at_once(monkeypatch, n_worke
     monkeypatch.setattr(tf.data.Dataset, "map", with_workers)
     np.testing.assert_array_equal(drawn_batches(), expected)
     assert made_by
-
-
-def test_points_of_a_mesh_do_not_depend_on_the_order_of_calls():
-    mesh = corpus.draw_mesh("bowl", 0)[0]
-    alone = clouds.resample(mesh, 100, seed=SEED)
-    clouds.resample(mesh, 50, seed=1)
-    np.random.seed(9)  # noqa: NPY002
-    np.testing.assert_array_equal(clouds.resample(mesh, 100, seed=SEED), alone)

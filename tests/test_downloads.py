@@ -17,9 +17,9 @@ import trimesh
 from analytic import socket
 from serving import serving
 
-from aaelib.shapes import downloads, places, sources
+from aaelib.shapes import downloads, sources
 
-BUNDLE = sources.DATA / "sockets"
+DATA = sources.DATA
 ADVICE = "files that came whole are kept.*run the same command again.*AAELIB_DATA"
 
 
@@ -43,18 +43,6 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setattr("pooch.core.time", types.SimpleNamespace(sleep=lambda seconds: None))
     with serving(tmp_path / "served") as served:
         yield served
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """A data folder with the bundled default and nothing downloaded."""
-    folder = tmp_path / "data"
-    monkeypatch.setattr(sources, "DATA", folder)
-    for module in (places, downloads):
-        monkeypatch.setattr(module, "DOWNLOADS", folder)
-    monkeypatch.delenv("AAELIB_DATA", raising=False)
-    shutil.copytree(BUNDLE, folder / "sockets")
-    return folder
 
 
 @pytest.fixture
@@ -98,7 +86,7 @@ def downloaded(home):
 
 
 def test_sealed_sockets_and_those_of_the_stored_run_are_all_published_ones():
-    lines = (BUNDLE.parent / "SocketSSM-registry.txt").read_text().splitlines()
+    lines = (DATA / "SocketSSM-registry.txt").read_text().splitlines()
     names, hashes = zip(*map(str.split, lines), strict=True)
     assert len(set(names)) == len(set(hashes)) == 200
     assert {len(found) for found in hashes} == {len("sha256:") + 64}
@@ -151,9 +139,7 @@ def test_files_that_have_come_are_not_asked_for_again(published, home):
         ("TF/invented.npy", 2048, False),
     ],
 )
-def test_sockets_have_the_name_of_the_published_ones_only_if_all_files_are(
-    published, home, name, n_points, published_still
-):
+def test_only_published_files_are_named_so(published, home, name, n_points, published_still):
     folder = downloads.download_sockets()
     (folder / "TT" / "b.npy").unlink()
     if name is not None:

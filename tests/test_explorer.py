@@ -109,22 +109,6 @@ def test_a_drawn_socket_is_that_of_its_seed(page, aae):
 # Showing
 
 
-def test_colours_tell_how_far_the_wall_is_from_a(page):
-    page.colour.value = "distance from A"
-    assert np.abs(page.figure.data[0].intensity).max() < 1e-3
-    page.changes["volume_mm3"].value = 200
-    assert page.figure.data[0].intensity.mean() > 0.3
-    page.colour.value = "plain"
-    assert not np.any(page.figure.data[0].intensity)
-
-
-def test_points_are_shown_on_request(page):
-    assert not page.figure.data[1].visible
-    page.points.value = True
-    assert page.figure.data[1].visible
-    assert len(page.figure.data[1].x) == 2048
-
-
 def test_departure_of_a_wider_cylinder_is_the_difference_of_the_radii():
     found = explorer.departure(socket(200, 54, wave=0), socket(200, 50, wave=0))
     middle = np.abs(socket(200, 54, wave=0).mesh().vertices[:, 2] - 120) < 40
@@ -385,13 +369,6 @@ def test_the_example_is_followed_and_its_leg_may_be_told(page):
     page.points.value = False
     page.side.value = "either"
     page.clearances[0].value = 3
-
-
-def test_without_a_scan_nothing_can_be_found(aae):
-    fresh = explorer.Explorer(aae, sources.load_sockets(source="bundled")[:2])
-    assert fresh.follow.disabled
-    assert fresh.cancel.disabled
-    assert fresh.unit.disabled
 
 
 # Taking home

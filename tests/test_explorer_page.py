@@ -8,7 +8,7 @@ import trimesh
 from analytic import socket
 from test_server import kernels
 
-from benchmarks.page import SIZES, Page, chromium, serving
+from benchmarks.page import SIZES, Page, serving
 
 pytestmark = pytest.mark.browser
 
@@ -19,12 +19,6 @@ def address():
         yield url
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as launched:
-        yield launched
-
-
 @pytest.fixture
 def page(browser, address):
     opened = Page(browser, address)
@@ -32,13 +26,6 @@ def page(browser, address):
     opened.page.close()
     assert opened.complaints == []
     assert opened.outside == []
-
-
-def test_a_socket_is_there_with_its_sizes(page):
-    vertices = page.vertices()
-    assert len(vertices) > 3000
-    assert 100 < np.ptp(vertices[:, 2]) < 500
-    assert "length, mm" in page.page.locator(SIZES).inner_text()
 
 
 def test_a_slider_makes_the_socket_longer_and_undo_shorter_again(page):

@@ -9,7 +9,7 @@ import trimesh
 from aaelib import models
 from aaelib.apps import design, page
 from aaelib.apps.explorer import plausibility
-from benchmarks.page import WatchedPage, chromium
+from benchmarks.page import WatchedPage
 
 pytestmark = pytest.mark.browser
 
@@ -22,12 +22,6 @@ def aae():
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     return page.write(tmp_path_factory.mktemp("page") / "explorer.html")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as launched:
-        yield launched
 
 
 @pytest.fixture

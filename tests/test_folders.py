@@ -148,9 +148,7 @@ def test_a_second_run_does_only_what_changed(source, target, tmp_path):
         np.testing.assert_array_equal(content(target)[cloud], resample(file, 64))
 
 
-def test_a_cloud_of_the_same_name_from_another_source_is_not_taken_for_its_own(
-    source, target, tmp_path
-):
+def test_a_cloud_of_this_name_from_another_source_is_replaced(source, target, tmp_path):
     other = write_mesh(tmp_path / "more" / "chair" / "train" / "0.off", 9)
     resampling.resample_tree(source, target, 64)
     done = resampling.resample_tree(tmp_path / "more", target, 64)
@@ -225,9 +223,7 @@ def test_a_cloud_goes_when_its_file_is_refused_and_is_left_over_when_it_is_gone(
 
 
 @pytest.mark.parametrize("suffix", ["off", "npy"])
-def test_a_file_that_its_disk_fails_to_give_ends_the_run_and_its_cloud_stays(
-    source, target, monkeypatch, suffix
-):
+def test_a_disk_that_fails_ends_the_run_and_the_cloud_stays(source, target, monkeypatch, suffix):
     np.save(source / "chair" / "train" / "other.npy", np.random.default_rng(0).normal(size=(64, 3)))
     before = resampling.resample_tree(source, target, 64)
     opened = Path.open
@@ -244,9 +240,7 @@ def test_a_file_that_its_disk_fails_to_give_ends_the_run_and_its_cloud_stays(
     assert all(cloud.exists() for cloud in before.written)
 
 
-def test_a_run_with_other_settings_that_was_cut_off_leaves_no_cloud_to_be_kept_by_mistake(
-    source, target, tmp_path, monkeypatch
-):
+def test_clouds_of_a_cut_off_run_are_kept_for_its_settings(source, target, tmp_path, monkeypatch):
     resampling.resample_tree(source, target, 64, seed=0)
     save, calls = writing.write_array, []
 
@@ -313,9 +307,7 @@ def test_two_runs_into_one_folder_are_refused(source, target, monkeypatch):
     assert len(resampling.resample_tree(source, target, 64).written) == 6
 
 
-def test_files_left_out_are_listed_until_they_are_repaired_and_formulas_are_quoted(
-    source, target, monkeypatch
-):
+def test_refused_files_are_listed_until_they_are_repaired(source, target, monkeypatch):
     monkeypatch.chdir(source.parent)
     source.rename("=1+2")
     bad = Path("=1+2/sofa/train/cut.off")

@@ -57,16 +57,17 @@ def make(*arguments, cwd=ROOT, **variables):
 
 # The pinned environment
 
+PROJECT = tomllib.loads(read("pyproject.toml"))["project"]
+
 
 def test_every_dependency_is_pinned_with_hashes_at_a_version_it_accepts():
-    project = tomllib.loads(read("pyproject.toml"))["project"]
     pins = locked()
     for name, pin in pins.items():
         first, *hashes = pin.splitlines()
         assert re.match(r"[\w.-]+(\[[\w,-]+\])?==[\w.!+]+ ", first), name
         assert hashes, name
         assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", line) for line in hashes), name
-    for line in project["dependencies"] + project["optional-dependencies"]["dev"]:
+    for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]:
         requirement = Requirement(line)
         pin = pins[canonicalize_name(requirement.name)]
         version = re.search(r"==([\w.!+]+)", pin).group(1)
@@ -78,8 +79,7 @@ def test_conda_installs_the_same_lock_and_the_citation_is_of_this_version():
     assert {"pip": ["-r requirements.lock"]} in dependencies
     assert "python=3.11" in dependencies
     citation = yaml.safe_load(read("CITATION.cff"))
-    project = tomllib.loads(read("pyproject.toml"))["project"]
-    assert [citation[key] == project[key] for key in ("version", "license")] == [True, True]
+    assert [citation[key] == PROJECT[key] for key in ("version", "license")] == [True, True]
     assert citation["preferred-citation"]["doi"] == "10.1016/j.displa.2022.102190"
 
 
@@ -252,8 +252,7 @@ def python(code):
 
 
 def test_what_is_imported_is_asked_for():
-    project = tomllib.loads(read("pyproject.toml"))["project"]
-    asked = {canonicalize_name(Requirement(each).name) for each in project["dependencies"]}
+    asked = {canonicalize_name(Requirement(each).name) for each in PROJECT["dependencies"]}
     imported = set()
     for file in (ROOT / "aaelib").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -314,37 +313,25 @@ def test_a_wrong_name_gets_one_line(arguments):
     assert result.stderr.count("\n") == 1
 
 
-def test_only_notebooks_that_ran_to_their_end_are_stored(tmp_path, monkeypatch):
-    for name in ("01_a.py", "02_b.py", "profiles/default.yaml"):
-        (tmp_path / "notebooks" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "notebooks" / name).touch()
-    run = tmp_path / "results/default/notebooks"
+@pytest.mark.parametrize(
+    ("profile", "ran", "stored"),
+    [
+        ("default", ["01_a", "02_b.failed", "99_gone"], ["01_a", "README", "default"]),
+        ("own", ["01_a", "04_d"], ["04_d", "own"]),
+    ],
+)
+def test_finished_notebooks_of_a_profile_are_stored(study, monkeypatch, profile, ran, stored):
+    notebooks, run = study.root / "notebooks", study.root / "results" / profile / "notebooks"
+    (notebooks / "profiles/own.yaml").touch()
+    (notebooks / "04_d.py").write_text("# jupyter:\n#   profile: own\n")
     run.mkdir(parents=True)
-    for name in ("01_a.ipynb", "02_b.failed.ipynb", "03_gone.ipynb"):
-        (run / name).touch()
-    stored = []
-    monkeypatch.setattr(cli, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(cli, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(site, "store", lambda executed, notebook: stored.append(notebook))
-    monkeypatch.setattr(site, "update_readme", lambda readme, results_dir: None)
-    assert CliRunner().invoke(cli.app, ["store"]).exit_code == 0
-    assert stored == [tmp_path / "notebooks/01_a.ipynb"]
-
-
-def test_of_a_profile_with_a_notebook_of_its_own_that_one_alone_is_stored(tmp_path, monkeypatch):
-    for name in ("notebooks/01_a.py", "notebooks/profiles/own.yaml"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "notebooks/02_b.py").write_text("# jupyter:\n#   profile: own\n")
-    run = tmp_path / "results/own/notebooks"
-    run.mkdir(parents=True)
-    for name in ("01_a.ipynb", "02_b.ipynb"):
-        (run / name).touch()
-    stored = []
-    monkeypatch.setattr(cli, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(cli, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(site, "store", lambda executed, notebook: stored.append(notebook.stem))
-    monkeypatch.setattr(site, "update_readme", lambda *_: stored.append("README"))
-    monkeypatch.setattr(cli, "reference", stored.append)
-    assert CliRunner().invoke(cli.app, ["store", "--profile", "own"]).exit_code == 0
-    assert stored == ["02_b", "own"]
+    for name in ran:
+        (run / f"{name}.ipynb").touch()
+    found = []
+    monkeypatch.setattr(cli, "NOTEBOOKS", notebooks)
+    monkeypatch.setattr(cli, "RESULTS", study.root / "results")
+    monkeypatch.setattr(site, "store", lambda executed, notebook: found.append(notebook.stem))
+    monkeypatch.setattr(site, "update_readme", lambda *_: found.append("README"))
+    monkeypatch.setattr(cli, "reference", found.append)
+    assert CliRunner().invoke(cli.app, ["store", "--profile", profile]).exit_code == 0
+    assert found == stored

@@ -50,36 +50,24 @@ def ply(encoding, more="float s\nproperty float t"):
     return header.encode() + body
 
 
-@pytest.mark.parametrize(
-    ("suffix", "content"),
-    [
-        ("obj", OBJ.encode("utf-8-sig")),
-        ("obj", OBJ.encode("utf-16")),
-        ("obj", OBJ.replace(" ", "\t", 100).replace("f ", "f\t").encode()),
-        ("obj", OBJ.replace("\n", "\r\n").replace(" ", " \\\r\n ", 9).encode()),
-        ("obj", TEXTURED.encode()),
-        ("obj", (VERTICES + lines("f", FACES - len(LIMB.vertices) - 1)).encode()),
-        ("off", COLOURED.encode("utf-8-sig")),
-        ("ply", ply("ascii")),
-        ("ply", ply("binary_little_endian")),
-        ("ply", b"\xef\xbb\xbf" + LIMB.export(file_type="ply", encoding="ascii")),
-    ],
-    ids=[
-        "mark",
-        "utf-16",
-        "tabs",
-        "continued",
-        "textured",
-        "relative",
-        "coloured",
-        "text",
-        "binary",
-        "ply mark",
-    ],
-)
-def test_a_mesh_is_read_whatever_else_its_file_holds(tmp_path, suffix, content):
-    (tmp_path / f"limb.{suffix}").write_bytes(content)
-    mesh = meshes.read(tmp_path / f"limb.{suffix}")
+WITH_MORE = {
+    "mark.obj": OBJ.encode("utf-8-sig"),
+    "utf-16.obj": OBJ.encode("utf-16"),
+    "tabs.obj": OBJ.replace(" ", "\t", 100).replace("f ", "f\t").encode(),
+    "continued.obj": OBJ.replace("\n", "\r\n").replace(" ", " \\\r\n ", 9).encode(),
+    "textured.obj": TEXTURED.encode(),
+    "relative.obj": (VERTICES + lines("f", FACES - len(LIMB.vertices) - 1)).encode(),
+    "coloured.off": COLOURED.encode("utf-8-sig"),
+    "text.ply": ply("ascii"),
+    "binary.ply": ply("binary_little_endian"),
+    "mark.ply": b"\xef\xbb\xbf" + LIMB.export(file_type="ply", encoding="ascii"),
+}
+
+
+@pytest.mark.parametrize("name", WITH_MORE)
+def test_a_mesh_is_read_whatever_else_its_file_holds(tmp_path, name):
+    (tmp_path / name).write_bytes(WITH_MORE[name])
+    mesh = meshes.read(tmp_path / name)
     np.testing.assert_allclose(mesh.triangles, LIMB.triangles, atol=1e-4)
 
 
@@ -205,17 +193,11 @@ def write_3mf(file, **models):
     return file
 
 
-@pytest.mark.parametrize(
-    ("unit", "mm"),
-    [
-        ("micron", 1e-3),
-        ("millimeter", 1),
-        ("centimeter", 10),
-        ("inch", 25.4),
-        ("foot", 304.8),
-        ("meter", 1e3),
-    ],
-)
+UNITS = {"micron": 1e-3, "millimeter": 1, "centimeter": 10}
+UNITS |= {"inch": 25.4, "foot": 304.8, "meter": 1e3}
+
+
+@pytest.mark.parametrize(("unit", "mm"), UNITS.items())
 def test_the_unit_that_a_3mf_states_is_used(tmp_path, unit, mm):
     model = MODEL.format(unit, tetrahedron(3), BUILD)
     mesh = meshes.read(write_3mf(tmp_path / "a.3mf", **{"3dmodel": model}))

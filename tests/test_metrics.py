@@ -7,6 +7,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import entropy
 
 from aaelib.metrics import reconstruction
+from aaelib.metrics.distances import chamfer_distance, earth_movers_distance, pairwise_chamfer
 from aaelib.metrics.generative import (
     coverage,
     generative_metrics,
@@ -16,6 +17,7 @@ from aaelib.metrics.generative import (
 )
 from aaelib.metrics.reconstruction import surface_distance
 
+DISTANCES = [chamfer_distance, pairwise_chamfer, earth_movers_distance]
 SET_METRICS = [
     coverage,
     jensen_shannon_divergence,
@@ -151,18 +153,18 @@ def test_surface_distance_to_a_box_is_known_inside_and_outside():
 # Bad input
 
 
-@pytest.mark.parametrize("metric", [*SET_METRICS, generative_metrics])
+@pytest.mark.parametrize("metric", [*SET_METRICS, generative_metrics, *DISTANCES])
 @pytest.mark.parametrize(
-    ("generated", "reference", "message"),
+    ("first", "second", "message"),
     [
-        (np.zeros((5, 3)), at(0), r"generated has shape \(5, 3\); expected \(n, n_points, 3\)"),
-        (at(0), np.zeros((0, 4, 3)), r"reference has shape \(0, 4, 3\)"),
-        (at(0), at(0, np.nan), r"reference has 1 entries that are not finite: \[1\]"),
+        (np.zeros((5, 3)), at(0), r"(generated|a) has shape \(5, 3\); expected \(n, n_points, 3\)"),
+        (at(0), np.zeros((0, 4, 3)), r"(reference|b) has shape \(0, 4, 3\)"),
+        (at(0, 1), at(0, np.nan), r"(reference|b) has 1 entries that are not finite: \[1\]"),
     ],
 )
-def test_metrics_name_the_argument_that_is_wrong(metric, generated, reference, message):
+def test_metrics_name_the_argument_that_is_wrong(metric, first, second, message):
     with pytest.raises(ValueError, match=message):
-        metric(generated, reference)
+        metric(first, second)
 
 
 def test_resolution_and_points_are_checked():

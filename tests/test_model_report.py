@@ -121,9 +121,7 @@ def test_an_evaluation_is_a_page_and_numbers(found, tmp_path):
     np.testing.assert_allclose(errors.chamfer, found.errors.chamfer)
 
 
-def test_names_are_neither_markup_of_a_page_nor_formulas_of_a_table(
-    egg_model, egg_shapes, tmp_path
-):
+def test_names_are_neither_markup_nor_formulas(egg_model, egg_shapes, tmp_path):
     name = "=1+2<img src=x>"
     few = egg_shapes[:3]
     few = replace(few, kinds=np.full(3, name), names=np.array([f"{name}{i}" for i in range(3)]))

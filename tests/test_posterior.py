@@ -21,6 +21,13 @@ def longer(capsules):
     return posterior.given_sizes(capsules, {"length_mm": 210}, n=1000)
 
 
+@pytest.fixture(scope="module")
+def linear():
+    """A shape model of capsules whose modes are the network's."""
+    weights = np.random.default_rng(0).normal(size=(30, 2))
+    return {"": ShapeModel.fit([capsule(w) for w in (*weights, *-weights)], 2)}
+
+
 def test_where_sizes_are_linear_draws_are_those_of_the_closed_form(longer):
     """
     One mode is the length, 20 mm a standard deviation; the other, the radius, is left open.
@@ -37,20 +44,13 @@ def test_where_sizes_are_linear_draws_are_those_of_the_closed_form(longer):
     assert longer.effective > 0.5
 
 
-def test_the_linear_baseline_agrees_with_the_network_where_that_is_linear(longer):
-    weights = np.random.default_rng(0).normal(size=(60, 2))
-    model = ShapeModel.fit([capsule(w) for w in (*weights, *-weights)], 2)
-    found = posterior.given_sizes_linear({"TT": model}, {"length_mm": 210}, n=1000)
+def test_the_linear_baseline_agrees_with_the_network_where_that_is_linear(longer, linear):
+    found = posterior.given_sizes_linear({"TT": linear[""]}, {"length_mm": 210}, n=1000)
     assert set(found.kinds) == {"TT"}
     for name in ("length_mm", "volume_mm3", 100.0):
         a, b = (each.sizes([name])[:, 0] for each in (longer, found))
         assert a.mean() == pytest.approx(b.mean(), rel=0.04)
         assert a.std() == pytest.approx(b.std(), rel=0.3)
-
-
-def test_what_is_told_is_met_within_its_tolerance(longer):
-    assert longer.sizes(["length_mm"]).mean() == pytest.approx(210, abs=0.5)
-    assert longer.sizes(["length_mm"]).std() < 2
 
 
 def test_the_wall_is_uncertain_where_it_can_move(longer):
@@ -119,24 +119,15 @@ def test_intervals_hold_the_truth_as_often_as_they_say(capsules):
         assert np.mean(np.array(inside) <= level) == pytest.approx(level, abs=0.14)
 
 
-def test_what_is_out_of_range_is_refused_as_by_a_design(capsules):
-    with pytest.raises(ValueError, match="length_mm is 900"):
-        posterior.given_sizes(capsules, {"length_mm": 900})
-    with pytest.raises(ValueError, match="nothing is wanted"):
-        posterior.given_sizes(capsules, {})
-
-
 def test_what_is_told_stays_below_the_brim():
     wanted = posterior.told(family()[0], [60.0, 1000.0])
     assert list(wanted["perimeters_mm"]) == [60.0]
 
 
-def test_a_table_counts_what_intervals_hold_and_a_figure_shows_what_is_left_open(capsules, longer):
-    weights = np.random.default_rng(0).normal(size=(30, 2))
-    model = {"": ShapeModel.fit([capsule(w) for w in (*weights, *-weights)], 2)}
+def test_intervals_are_counted_in_a_table_and_drawn_in_a_figure(capsules, longer, linear):
     none = dict.fromkeys((tables.NETWORK, tables.SHAPE_MODEL), posterior.Misfit())
     true = [design.decoded_surface(capsules, code) for code in capsules.draw_prior(3, 5)]
-    table = tables.left_open(capsules, model, none, true)
+    table = tables.left_open(capsules, linear, none, true)
     assert list(table.columns) == ["50%", "80%", "95%", "half", "n"]
     assert set(table.loc["network"].index) == {
         *("perimeter at 90 mm", "volume_mm3", "brim_height_mean_mm", "wall")
@@ -149,12 +140,10 @@ def test_a_table_counts_what_intervals_hold_and_a_figure_shows_what_is_left_open
     assert "90 %" in figure.layout.scene.annotations[0].text
 
 
-def test_misfits_of_a_model_that_follows_every_socket_are_small(capsules):
-    weights = np.random.default_rng(0).normal(size=(8, 2))
-    model = {"": ShapeModel.fit([capsule(w) for w in (*weights, *-weights)], 2)}
+def test_misfits_of_a_model_that_follows_every_socket_are_small(capsules, linear):
     codes = capsules.draw_prior(4, 2)
     true = [design.decoded_surface(capsules, code) for code in codes]
     shapes = Shapes(capsules.decode(codes), [f"{i}" for i in range(4)], [""] * 4, "made here")
-    found = tables.misfits(capsules, model, shapes, true)
+    found = tables.misfits(capsules, linear, shapes, true)
     assert set(found) == {tables.NETWORK, tables.SHAPE_MODEL}
     assert found[tables.NETWORK].wall < found[tables.SHAPE_MODEL].wall + 2 < 5

@@ -153,9 +153,7 @@ shapes = cloud_sets(n_points=st.integers(2, 15)).filter(with_size)
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @laws
 @given(clouds=shapes, scale=scales, move=moves)
-def test_normalisation_takes_away_place_and_size_and_gives_them_back(
-    normalization, clouds, scale, move
-):
+def test_place_and_size_are_taken_away_and_given_back(normalization, clouds, scale, move):
     moved = scale * clouds + move
     normalized, normalizer = normalize(moved, normalization)
     np.testing.assert_allclose(normalizer.undo(normalized), moved, rtol=1e-6, atol=1e-5 * scale)

@@ -1,11 +1,11 @@
 """Recipes by name and from files."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from aaelib.models.recipes import Recipe, recipe
+from aaelib.models.recipes import recipe
 
 
 def test_text_and_numpy_s_numbers_are_read_by_the_type_of_their_entry():
@@ -21,13 +21,6 @@ def test_text_and_numpy_s_numbers_are_read_by_the_type_of_their_entry():
     assert (read.autoencoder_rate, read.code_size) == (1e-3, 8)
     assert (read.encoder, read.decoder, read.encoder_points) == ((64, 128), (32,), None)
     assert (read.shared_pass, read.n_points, read.beta_1) == (False, 64, 0.5)
-
-
-def test_a_recipe_is_its_entries():
-    paper = recipe("paper")
-    assert Recipe(**asdict(paper)) == paper
-    assert hash(Recipe(**asdict(paper))) == hash(paper)
-    assert replace(paper, encoder=[64]) != paper
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aaelib.study import figures, site
-from benchmarks.page import WatchedPage, chromium
+from benchmarks.page import WatchedPage
 
 pytestmark = pytest.mark.browser
 
@@ -73,12 +73,6 @@ class Watched(WatchedPage):
             self.page.wait_for_function(ALL_SHOWN)
             most = max(most, self.page.evaluate("live()"))
         return most
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

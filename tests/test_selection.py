@@ -18,30 +18,28 @@ def shapes(points=POINTS, names=NAMES, folder="/here"):
     return Shapes(points, names, KINDS, "balls", folder)
 
 
-def test_shapes_that_the_model_has_not_seen_are_chosen():
-    found = select(CARD, shapes())
+UNSEEN = "the 5 of 16 shapes that the model was neither trained on nor selected by"
+COPIES = np.array([f"copy of {name}" for name in NAMES])
+BY_POINTS = " (as far as points and names tell)"
+KNOWN = {part: SPLIT[part] for part in ("training", "validation")}
+
+
+@pytest.mark.parametrize(
+    ("split", "given", "which"),
+    [
+        (SPLIT, shapes(), UNSEEN),
+        # Known by their points under any name in any folder.
+        (SPLIT, shapes(names=COPIES, folder="/there"), UNSEEN + BY_POINTS),
+        # Saved anew in their folder, known by their names: training and validation are enough.
+        (KNOWN, shapes(1.001 * POINTS), UNSEEN),
+    ],
+)
+def test_shapes_that_the_model_has_not_seen_are_chosen(split, given, which):
+    found = select(CARD | {"split": split}, given)
     assert list(found.chosen) == list(PARTS["test"])
+    assert list(found.trained) == list(PARTS["training"])
     assert found.is_new.all()
-    assert list(found.trained) == list(PARTS["training"])
-    assert found.which == (
-        "the 5 of 16 shapes that the model was neither trained on nor selected by"
-    )
-
-
-def test_a_shape_is_known_by_its_points_under_any_name_in_any_folder():
-    moved = shapes(names=np.array([f"copy of {name}" for name in NAMES]), folder="/there")
-    found = select(CARD, moved)
-    assert list(found.chosen) == list(PARTS["test"])
-    assert list(found.trained) == list(PARTS["training"])
-    assert found.which.endswith("nor selected by (as far as points and names tell)")
-
-
-def test_a_shape_that_is_saved_anew_in_its_folder_is_known_by_its_name():
-    # That the card names training and validation shapes is enough.
-    split = {part: SPLIT[part] for part in ("training", "validation")}
-    found = select(CARD | {"split": split}, shapes(1.001 * POINTS))
-    assert list(found.chosen) == list(PARTS["test"])
-    assert list(found.trained) == list(PARTS["training"])
+    assert found.which == which
 
 
 @pytest.mark.parametrize("folder", ["/there", ""])
@@ -49,10 +47,7 @@ def test_other_points_of_equal_names_in_another_folder_do_not_count_as_unseen(fo
     other = shapes(1.001 * POINTS, folder=folder)
     found = select(CARD, other)
     assert list(found.chosen) == list(PARTS["test"])
-    assert found.which == (
-        "the 5 of 16 shapes that the model was neither trained on nor selected by, without 11 that "
-        "have names of such (as far as points and names tell)"
-    )
+    assert found.which == f"{UNSEEN}, without 11 that have names of such{BY_POINTS}"
     assert found.n_trained == 0  # they are not known to be training shapes either
     every = select(CARD, other, everything=True)
     assert list(np.flatnonzero(every.is_new)) == list(PARTS["test"])

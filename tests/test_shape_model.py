@@ -63,12 +63,6 @@ def test_weights_of_a_surface_of_the_model_are_its_own_wherever_it_is(model):
     np.testing.assert_allclose(model.reconstruct(surface, 4).vertices, surface.vertices, atol=1e-6)
 
 
-def test_a_reconstruction_follows_a_moved_surface(model):
-    unseen, step = sockets(1, seed=99)[0], [10.0, -200.0, 3000.0]
-    still, found = (model.reconstruct(each, 3) for each in (unseen, moved(unseen, step)))
-    np.testing.assert_allclose(found.vertices, still.vertices + step, atol=1e-6)
-
-
 def test_a_reconstruction_is_nearer_to_the_surface_than_the_projection_of_its_vertices():
     # Where the vertices sit on the wall differs from socket to socket, as in fitted ones.
     def fine_sockets(n, seed):
@@ -120,17 +114,6 @@ def test_drawn_weights_are_truncated_normal(model):
     assert kstest(weights.ravel(), expected.cdf).pvalue > 0.001
     # One mode's weight tells nothing about another's.
     assert np.abs(np.corrcoef(weights.T) - np.eye(9)).max() < 5 / np.sqrt(2000)
-
-
-def test_points_of_the_basis_lie_on_the_surface_of_the_same_weights(model):
-    mean, modes = model.point_basis(n_points=100, n_patterns=3, seed=2)
-    assert (mean.shape, modes.shape) == ((3, 100, 3), (3, 9, 100, 3))
-    assert mean.dtype == modes.dtype == np.float32
-    for weights in model.draw_weights(3, seed=4):
-        mesh = model.surface(weights).mesh()
-        clouds = mean + np.tensordot(weights, modes, (0, 1))
-        distances = trimesh.proximity.closest_point(mesh, clouds.reshape(-1, 3))[1]
-        assert distances.max() < 1e-3
 
 
 def test_points_are_spread_evenly_on_the_template_where_there_is_one():

@@ -17,15 +17,12 @@ def differences():
 # Splits and their items
 
 
-def test_equal_errors_have_no_difference():
-    found = bootstrap(np.zeros((5, 40)))
-    assert (found.mean, found.low, found.high, found.p) == (0, 0, 0, 1)
-
-
-def test_the_interval_of_a_constant_shift_is_the_shift():
-    found = bootstrap(np.full((5, 40), -0.3))
-    assert [found.mean, found.low, found.high] == pytest.approx([-0.3] * 3)
-    assert found.p == 2 / 10_001  # no less than one resample in all, either way
+@pytest.mark.parametrize(("shift", "p"), [(0, 1), (-0.3, 2 / 10_001)])
+def test_the_interval_of_a_constant_shift_is_the_shift(shift, p):
+    """Its p-value is no less than that of one resample in all, either way."""
+    found = bootstrap(np.full((5, 40), shift))
+    assert [found.mean, found.low, found.high] == pytest.approx([shift] * 3)
+    assert found.p == p
 
 
 def test_of_one_split_it_is_student_s_interval_of_its_items(differences):

@@ -5,7 +5,6 @@ import pytest
 import trimesh
 from analytic import socket as capsule
 from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
 
 from aaelib.shapes.clouds import place, resample
 from aaelib.shapes.sockets import (
@@ -150,13 +149,6 @@ def test_moving_and_scaling_the_cloud_moves_and_scales_surface_and_measures(poin
         assert measures[name] == pytest.approx(1.5**power * expected[name], rel=1e-6)
 
 
-def test_turning_by_an_angle_of_the_grid_shifts_it_by_one(points, surface):
-    turn = Rotation.from_euler("z", 5, degrees=True)
-    turned = SocketSurface.from_points(turn.apply(points)).vertices.reshape(-1, 3)
-    expected = turn.apply(np.roll(surface.vertices, 1, axis=0).reshape(-1, 3))
-    np.testing.assert_allclose(turned, expected, atol=0.05)
-
-
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
@@ -248,20 +240,6 @@ def test_measures_of_a_capsule_are_known():
     assert measures.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(measures[name], value, rtol=0.003, err_msg=name)
-
-
-def test_sections_agree_with_trimesh(surface):
-    measures, mesh = surface.measure(), surface.mesh()
-    lowest = mesh.vertices[:, 2].min()
-    assert len(measures["heights_mm"]) >= 5
-    for height, perimeter, area in zip(
-        measures["heights_mm"], measures["perimeters_mm"], measures["areas_mm2"], strict=True
-    ):
-        section = mesh.section([0, 0, 1], [0, 0, lowest + height])
-        assert section.is_closed
-        planar, _ = section.to_2D()
-        assert perimeter == pytest.approx(section.length, rel=0.002)
-        assert area == pytest.approx(planar.area, rel=0.002)
 
 
 # Errors of reconstructions
