@@ -124,6 +124,15 @@ def test_shape_models_are_kept_and_found_again(cups, cup_model, train_cups, monk
     assert train_cups(cups, cup_model).card == card_of(cup_model)
 
 
+def test_shape_models_of_other_code_are_fitted_again(cups, tmp_path, monkeypatch):
+    fit = mock.Mock(wraps=own_shapes.transported)
+    monkeypatch.setattr(own_shapes, "transported", fit)
+    for version, n_fitted in (("0", 2), ("0", 2), ("1", 4)):
+        monkeypatch.setattr(own_shapes.code, "digest_of", mock.Mock(return_value=64 * version))
+        own_shapes.shape_models(load_clouds(cups, 128), tmp_path, seed=0)
+        assert fit.call_count == n_fitted
+
+
 def test_a_class_of_one_socket_has_no_shape_model(cups, tmp_path):
     shapes = load_clouds(cups, 128)
     one_tf = shapes[(shapes.kinds == "TT") | (np.cumsum(shapes.kinds == "TF") == 1)]
