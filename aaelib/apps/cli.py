@@ -328,7 +328,7 @@ def compare(
     found = comparison.compare(generated, reference, points, normalization)
     typer.echo(found.to_markdown())
     for each in filter(Path.is_dir, (generated, reference)):
-        typer.echo(f"{each}{_passed(each)}")
+        typer.echo(f"{each}{_passed(each)}", err=True)
 
 
 @_own()

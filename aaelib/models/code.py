@@ -50,7 +50,8 @@ def _text(module):
     """Name and statements of a module, and the texts of the templates that it names."""
     file = _file(module)
     source = file.read_text(encoding="utf-8")
-    templates = [file.parent / "templates" / name for name in _TEMPLATE.findall(source)]
+    names = _TEMPLATE.findall(source)
+    templates = [file for name in names for file in _PACKAGE.glob(f"*/templates/{name}")]
     return "\n".join([module, statements(source), *(t.read_text("utf-8") for t in templates)])
 
 

@@ -76,7 +76,14 @@ def export(folder, n_per_family, families, seed=0):
     -------
     Path
         The folder.
+
+    Raises
+    ------
+    ValueError
+        For an unknown family.
     """
+    if unknown := sorted(set(families) - FAMILIES.keys()):
+        raise ValueError(f"unknown families {unknown}; accepted: {', '.join(FAMILIES)}")
     for family in families:
         for index in range(n_per_family):
             file = Path(folder, family, f"{family}_{index:04d}.stl")

@@ -13,7 +13,6 @@ import pooch
 
 from ..shapes.places import NOTEBOOKS, ROOT
 from ..shapes.writing import locked, write_whole
-from .figures import share_plotly
 from .templating import TEMPLATES, render
 
 DOCS = ROOT / "docs"
@@ -49,6 +48,8 @@ def build(results):
     RuntimeError
         If Sphinx can't write the pages; the message is Sphinx's.
     """
+    from .figures import share_plotly
+
     results = Path(results).resolve()
     work, site = results / ".site", results / "site"
     with locked(site):
