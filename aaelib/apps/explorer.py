@@ -123,12 +123,10 @@ class Known:
         correspond, so the nearest few are those whose decoded points are nearest.
         """
         apart = np.linalg.norm(self.decoded - cloud[::16], axis=-1).mean(axis=-1)
-        mesh, found = surface.mesh(), []
-        for index in apart.argsort()[:_CANDIDATES]:
-            distances = meshes.nearest_on(mesh, self.clouds[index][::4])[1]
-            found.append((float(distances.mean()), str(self.names[index])))
-        distance, name = min(found)
-        return name, distance
+        few = apart.argsort()[:_CANDIDATES]
+        points = self.clouds[few, ::4].reshape(-1, 3)  # in one search: it sorts the faces first
+        distances = meshes.nearest_on(surface.mesh(), points)[1].reshape(len(few), -1).mean(axis=1)
+        return str(self.names[few[distances.argmin()]]), float(distances.min())
 
 
 def parse_sizes(text):

@@ -1,5 +1,6 @@
 """Texts and pages from the Jinja templates of `templates`."""
 
+import functools
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
@@ -9,6 +10,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def render(template, **values):
     """Fill in one of the templates; HTML in values is escaped on pages."""
+    return _templates().get_template(template).render(**values)
+
+
+@functools.cache
+def _templates():
     escape = select_autoescape(["html.j2"])
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=escape)
-    return environment.get_template(template).render(**values)
+    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=escape)
