@@ -503,6 +503,23 @@ def test_validation_in_batches_is_that_of_all_shapes_at_once(clouds):
     assert batches["code_spread"] == pytest.approx(spread, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("losses", "network"),
+    [
+        (("autoencoder",), "decoder"),
+        (("discriminator",), "discriminator"),
+        (("autoencoder", "generator"), "encoder"),
+    ],
+)
+def test_a_constant_rate_of_zero_leaves_a_network_as_it_is(clouds, losses, network):
+    model = compiled("compact", decay="constant", **{f"{loss}_rate": 0 for loss in losses})
+    weights = getattr(model, network).trainable_variables
+    before = [weight.numpy() for weight in weights]
+    model.fit(normalized(clouds)[:4], batch_size=2, verbose=0)
+    for one, other in zip(weights, before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_clouds_far_away_are_those_near_by(clouds):
     """In metres on a surveyor's grid, where float32 has steps of 0.5."""
     model, near = tiny(), clouds / np.float64(1000)

@@ -1,5 +1,6 @@
 """Training on a folder of one's own: parts, starts, shape models, and what is refused."""
 
+import re
 import warnings
 from pathlib import Path
 from unittest import mock
@@ -141,6 +142,28 @@ def test_a_class_of_one_socket_has_no_shape_model(cups, tmp_path):
 
 
 # Bad input
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "options"),
+    [
+        (lambda points: points / 25.4, "--unit inch", {"unit": "inch"}),
+        (lambda points: points / 1000, "--unit m", {"unit": "m"}),
+        (lambda points: points * [1, -1, -1], "--up=-z", {"up": "-z"}),
+        (lambda points: points[:, [1, 2, 0]], "--up=y", {"up": "y"}),
+    ],
+)
+def test_sockets_of_another_unit_or_axis_are_trained_on_only_when_that_is_said(
+    cups, train_tiny, begun, tmp_path, change, said, options
+):
+    for file in cups.rglob("*.npy"):
+        (tmp_path / "cups" / file.parent.name).mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "cups" / file.parent.name / file.name, change(np.load(file)))
+    with pytest.raises(ValueError, match=re.escape(said)):
+        train_tiny(tmp_path / "cups", tmp_path / "m.keras")
+    train_tiny(tmp_path / "cups", tmp_path / "m.keras", **options)
+    points = begun.call_args.args[0].points
+    np.testing.assert_allclose(points, load_clouds(cups, 128).points, atol=1e-3)
 
 
 @pytest.mark.parametrize(
