@@ -96,6 +96,7 @@ def sentences(frame):
     helps = "it is not shown to help"
     if ratio(frame, REFINED, LINEAR, 0.3)[2] < 1:
         helps = "its encoder gives the search a better start"
+    saves = ratio(frame, LINEAR_READ, LINEAR_FEW, 0.3)[2] < 1
     return (
         "**What is the autoencoder for?** For scans that are tilted, noisy, of either leg and "
         f"partly missing, {helps}. With 30 % missing, the search from what its encoder reads ends "
@@ -109,7 +110,7 @@ def sentences(frame):
         "30 % missing the network and the linear models from many starts end within "
         f"{_ALIKE} mm of each other. With nothing missing, of these two, "
         f"{_verdict(frame, REFINED, LINEAR_LONG, 0.0)}.",
-        "**In few steps** a start decides whether a search finds the right position. The linear "
+        f"**In few steps** a learnt start {'helps' if saves else 'is not shown to help'}. The linear "
         f"models, by one and the same search of {steps[0.3, LINEAR_READ]}, end at "
         f"{error[0.3, LINEAR_READ]} from the places that the encoder reads and at "
         f"{error[0.3, LINEAR_FEW]} from their means in every position "
