@@ -110,8 +110,8 @@ def sentences(frame):
         "30 % missing the network and the linear models from many starts end within "
         f"{_ALIKE} mm of each other. With nothing missing, of these two, "
         f"{_verdict(frame, REFINED, LINEAR_LONG, 0.0)}.",
-        f"**In few steps** a learnt start {'helps' if saves else 'is not shown to help'}. The linear "
-        f"models, by one and the same search of {steps[0.3, LINEAR_READ]}, end at "
+        f"**In few steps** a learnt start {'helps' if saves else 'is not shown to help'}. The "
+        f"linear models, by one and the same search of {steps[0.3, LINEAR_READ]}, end at "
         f"{error[0.3, LINEAR_READ]} from the places that the encoder reads and at "
         f"{error[0.3, LINEAR_FEW]} from their means in every position "
         f"({_verdict(frame, LINEAR_READ, LINEAR_FEW, 0.3)}); with {most:.0%} missing, at "
