@@ -42,7 +42,7 @@ _Other = collections.namedtuple("Mesh", ("vertices", "faces"))
 
 
 def _facts(read):
-    """Area and sizes of what is read; None if it is refused or has no faces."""
+    """Area and box of a mesh, or None if the reader fails or finds no faces."""
     try:
         with warnings.catch_warnings(action="ignore"):
             mesh = read()

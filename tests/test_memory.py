@@ -114,6 +114,12 @@ BOMBS = {
     "shape model.npz": lambda: npz(np.savez_compressed, mean=ZEROS[:60], modes=ZEROS[:60]),
     "cloud.npy": lambda: header((10**9, 3)) + bytes(600),
     "binary.ply": lambda: PLY.format("binary_little_endian", 10**9).encode() + bytes(600),
+    "mixed.ply": lambda: (
+        PLY.format("binary_little_endian", 2).replace("face 1", "face 1000000000").encode()
+        + bytes(24)
+        + np.array([3, 0, 0, 0, 4, 0, 0, 0, 0], "u1").repeat([1, 4, 4, 4, 1, 4, 4, 4, 4]).tobytes()
+        * 40_000
+    ),
     "text.ply": lambda: PLY.format("ascii", 10**9).encode() + b"0 0 0\n",
     "counts.stl": lambda: bytes(80) + struct.pack("<I", 10**9) + bytes(50),
     "counts.off": lambda: b"OFF\n1000000000 1 0\n0 0 0\n3 0 1 2\n",

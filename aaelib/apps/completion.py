@@ -248,16 +248,17 @@ def search(points, starts, stages):
         Steps that were taken with all points; four with a quarter of them count as one.
     """
     n_steps = 0
-    whole = {id(each.decoder): each.decoder for each in starts}
-    few = {key: each.of_points(slice(None, None, _FINE // _COARSE)) for key, each in whole.items()}
-    begun = [(replace(each, decoder=few[id(each.decoder)]), id(each.decoder)) for each in starts]
+    some = slice(None, None, _FINE // _COARSE)
+    few = {decoder: decoder.of_points(some) for decoder in {each.decoder for each in starts}}
+    whole = {thinned: decoder for decoder, thinned in few.items()}
+    begun = [replace(each, decoder=few[each.decoder]) for each in starts]
     for reach, steps, kept in stages:
         n_steps += len(begun) * steps * _COARSE / _FINE
-        looked = [(*_descend(points, each, steps, reach, _COARSE), key) for each, key in begun]
-        begun = [(each, key) for each, _, key in sorted(looked, key=lambda t: t[1])[:kept]]
+        looked = [_descend(points, each, steps, reach, _COARSE) for each in begun]
+        begun = [each for each, _ in sorted(looked, key=lambda pair: pair[1])[:kept]]
     found = []
-    for start, key in begun:
-        start = replace(start, decoder=whole[key])
+    for start in begun:
+        start = replace(start, decoder=whole[start.decoder])
         for reach, steps in _FINAL:
             start, energy = _descend(points, start, steps, reach, _FINE)
             n_steps += steps

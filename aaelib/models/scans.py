@@ -130,7 +130,7 @@ def _known_by(aae):
 
 def beside(aae, model):
     """
-    Load the `ScanEncoder` that belongs to a model; None if there is none.
+    Load the `ScanEncoder` beside a model's file, or return None if the file is missing.
 
     `model` is "sockets", or a path such as `own.npz`, whose encoder of scans is `own-scans.npz`.
     """

@@ -5,7 +5,6 @@ import json
 import re
 import warnings
 import zipfile
-from collections import defaultdict
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -213,20 +212,23 @@ def _ply(content, _):
 
 
 def _ply_of_mixed_faces(content):
-    """Read a binary PLY file row by row: trimesh takes all faces to have as many corners."""
-    file = io.BytesIO(content)
-    elements, columns = _parse_header(file)[0], defaultdict(list)
-    n_rows = sum(element["length"] for element in elements.values())
-    if n_rows > len(content):
-        raise ValueError(f"cut off: {n_rows} rows in {len(content)} bytes")
-    for name, element in elements.items():
-        for key, kind in list(element["properties"].items()) * element["length"]:
-            kind_of_count, _, kind = kind.rpartition(", ($LIST,)")
-            count = int(_numbers(file, kind_of_count, 1)[0]) if kind_of_count else 1
-            columns[name, key].append(_numbers(file, kind, count))
-    vertices = np.hstack([columns["vertex", axis] for axis in "xyz"])
-    key = next(key for name, key in columns if name == "face" and key[0] != "_")
-    return vertices, [corners.tolist() for corners in columns["face", key]]
+    """Read a binary PLY file with faces row by row: trimesh takes all to have as many corners."""
+    file, columns = io.BytesIO(content), {}
+    for name, element in _parse_header(file)[0].items():
+        properties, n_rows = element["properties"], element["length"]
+        if not any("$LIST" in kind for kind in properties.values()):
+            columns[name] = _numbers(file, np.dtype([*properties.items()]), n_rows)
+            continue
+        columns[name] = []
+        for _ in range(n_rows):
+            for key, kind in properties.items():
+                kind_of_count, _, kind = kind.rpartition(", ($LIST,)")
+                count = int(_numbers(file, kind_of_count, 1)[0]) if kind_of_count else 1
+                row = _numbers(file, kind, count)
+                if kind_of_count and key[0] != "_":
+                    columns[name].append(row.tolist())
+    vertices = np.stack([columns["vertex"][axis] for axis in "xyz"], axis=1)
+    return vertices, columns["face"]
 
 
 def _numbers(file, kind, count):
