@@ -216,6 +216,10 @@ def test_holes_are_closed_and_told(load):
 
 WINDOW = trimesh.creation.capsule(150, 50)
 WINDOW.update_faces(WINDOW.triangles_center[:, 0] < 40)
+# Three faces, each as long as the limb: none has its centroid near the end.
+TENT = trimesh.Trimesh(
+    [[0, 0, 0], [120, 0, 250], [-60, 104, 250], [-60, -104, 250]], [[0, 2, 1], [0, 3, 2], [0, 1, 3]]
+)
 FLAT = trimesh.Trimesh([[0, 0, 0], [99, 0, 0], [50, 0, 0]], [[0, 1, 2]])
 
 
@@ -226,6 +230,7 @@ FLAT = trimesh.Trimesh([[0, 0, 0], [99, 0, 0], [50, 0, 0]], [[0, 1, 2]])
         (trimesh.creation.capsule(150, 50), "a closed surface whose ends are alike"),
         (trimesh.PointCloud(CUP.vertices), "no faces"),
         (FLAT, "no faces"),
+        (TENT, "3 faces, too large to tell which way is up"),
         (CUP.copy().apply_scale(7), "14.. long .* in no unit"),
         (CUP.slice_plane([0, 0, 60], [0, 0, 1]), "two openings, .* fill the hole"),
         (WINDOW, r"the largest opening, .* is at the side"),

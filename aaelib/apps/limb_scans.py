@@ -220,7 +220,10 @@ def _openings(mesh):
 
 def _spread(mesh):
     """Variances (3,), ascending, of a surface about its centroid, and their axes (3, 3)."""
-    return np.linalg.eigh(np.cov(mesh.triangles_center.T, aweights=mesh.area_faces, ddof=0))
+    variances, axes = np.linalg.eigh(
+        np.cov(mesh.triangles_center.T, aweights=mesh.area_faces, ddof=0)
+    )
+    return variances.clip(min=0), axes  # rounding may leave that of something flat below 0
 
 
 def _width(mesh):
@@ -347,6 +350,11 @@ def _distal_end(mesh, center):
     away = np.linalg.norm(mesh.triangles_center - tip, axis=1)
     reach = min(CUT, away.max())
     near, far = away < 0.5 * reach, (away > 0.8 * reach) & (away < reach)
+    if not (near.any() and far.any()):
+        raise ValueError(
+            f"{len(mesh.faces)} faces, too large to tell which way is up; take the scan as it was "
+            "before it was simplified, or subdivide its faces"
+        )
     middle = [np.average(mesh.triangles_center[m], 0, mesh.area_faces[m]) for m in (near, far)]
     axis = trimesh.unitize(middle[1] - middle[0])
     # The lowest vertex of the axis, so that no height is below 0.
