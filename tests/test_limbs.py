@@ -214,6 +214,19 @@ def test_holes_are_closed_and_told(load):
     assert limb.is_winding_consistent
 
 
+def moebius(n=40):
+    """A band 80 mm wide, once around a circle of 100 mm and half a turn about itself."""
+    turn = np.repeat(np.linspace(0, 2 * np.pi, n, endpoint=False), 2)
+    across = np.tile([-40.0, 40.0], n)
+    away = 100 + across * np.cos(turn / 2)
+    vertices = [away * np.cos(turn), away * np.sin(turn), across * np.sin(turn / 2)]
+    rungs = np.vstack([np.arange(2 * n).reshape(n, 2), [[1, 0]]])
+    quads = np.hstack([rungs[:-1], rungs[1:]])
+    return trimesh.Trimesh(
+        np.transpose(vertices), np.vstack([quads[:, [0, 1, 2]], quads[:, [1, 3, 2]]])
+    )
+
+
 WINDOW = trimesh.creation.capsule(150, 50)
 WINDOW.update_faces(WINDOW.triangles_center[:, 0] < 40)
 # Three faces, each as long as the limb: none has its centroid near the end.
@@ -230,6 +243,7 @@ FLAT = trimesh.Trimesh([[0, 0, 0], [99, 0, 0], [50, 0, 0]], [[0, 1, 2]])
         (trimesh.creation.capsule(150, 50), "a closed surface whose ends are alike"),
         (trimesh.PointCloud(CUP.vertices), "no faces"),
         (FLAT, "no faces"),
+        (moebius(), "a surface with one side"),
         (TENT, "3 faces, too large to tell which way is up"),
         (CUP.copy().apply_scale(7), "14.. long .* in no unit"),
         (CUP.slice_plane([0, 0, 60], [0, 0, 1]), "two openings, .* fill the hole"),

@@ -190,6 +190,11 @@ def _limb_among(mesh, notes):
     mesh.remove_unreferenced_vertices()
     # As `trimesh.repair.fix_winding`, which walks the faces in Python: 30 s for 200,000 of them.
     mesh.faces = igl.bfs_orient(np.array(mesh.faces, np.int64))[0]
+    if not mesh.is_winding_consistent:
+        raise ValueError(
+            "a surface with one side, as a Moebius strip; remove the faces that join its inside "
+            "and its outside"
+        )
     return mesh
 
 
