@@ -47,6 +47,12 @@ def test_a_file_names_its_recipe(file):
     assert (recipe(file).name, recipe(file, name="mine").name) == ("3", "mine")
 
 
+# Each line is twice the one before: a kilobyte becomes 2^40 entries.
+MERGES = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{i + 1}: &a{i + 1} {{<<: [*a{i}, *a{i}]}}\n" for i in range(40)
+)
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -56,6 +62,9 @@ def test_a_file_names_its_recipe(file):
         ("self: 3\n", "self is 3: no such entry"),
         ("base: huge\n", "there is no 'huge'; accepted: .*'paper'"),
         ("encoder: 64, fast\n", r"encoder\.1 is ' fast': input should be a valid integer"),
+        (f"encoder: {101 * [8]}\n", r"encoder is .*: tuple should have at most 100 items"),
+        (MERGES, "could not determine a constructor for .*merge"),
+        ("[" * 50_000, "is 50,000 bytes, and a recipe 20,000 at most"),
         ("adversarial: never\n", "adversarial is 'never': input should be 'cross-entropy' or"),
     ],
 )

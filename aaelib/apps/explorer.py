@@ -18,7 +18,6 @@ import numpy as np
 import plotly.graph_objects as go
 import traitlets
 import trimesh
-import yaml
 from scipy.spatial import KDTree
 from scipy.stats import chi2
 from tabulate import tabulate
@@ -137,9 +136,10 @@ def parse_sizes(text):
     ``60: 310``; mm. Raises ValueError for lines of another form.
     """
     try:
-        wanted = yaml.safe_load("\n".join(map(str.strip, text.splitlines()))) or {}
-        return {name: float(value) for name, value in wanted.items()}
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        pairs = [line.split(":") for line in text.splitlines() if line.strip()]
+        sizes = {name.strip(): float(value) for name, value in pairs}
+        return {float(name) if name[:1].isdigit() else name: sizes[name] for name in sizes}
+    except ValueError as error:
         raise ValueError(
             f"{text!r} holds something other than sizes: type on each line a name or a height, a "
             "colon and millimetres, such as 'length_mm: 250' or '60: 310'"

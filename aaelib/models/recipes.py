@@ -16,6 +16,8 @@ ANY_DIRECTION = 0.05  # weight of the squared distance whatever its direction
 PROBE = 0.05  # step of finite differences, in standard deviations of the prior
 DAMPING, AFTER_FAILURE, AFTER_SUCCESS = 0.1, 4.0, 0.3
 
+_LARGEST = 20_000  # bytes of a recipe's file: PyYAML reads 20 kB a second in the worst case
+
 
 def _widths_in(text):
     """Split text of the command line, such as "64,128"."""
@@ -29,7 +31,9 @@ def _none_in(text):
 
 Points = Annotated[int, Field(ge=1, le=1_000_000)]
 Width = Annotated[int, Field(ge=1, le=100_000)]
-Widths = Annotated[tuple[Width, ...], Field(min_length=1), BeforeValidator(_widths_in)]
+Widths = Annotated[
+    tuple[Width, ...], Field(min_length=1, max_length=100), BeforeValidator(_widths_in)
+]
 Steps = Annotated[int, Field(ge=0, le=1_000_000)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -215,11 +219,20 @@ def recipe(source="compact", defaults=None, /, **changes):
         raise ValueError(f"recipe {source}: {error}") from None
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without merge keys (`<<`): each may double what is read, and so take all memory."""
+
+    def flatten_mapping(self, node):
+        """Leave them in; a value is made of no such key."""
+
+
 def _read(file):
     """Read entries from a YAML file."""
     text = file.read_bytes()
+    if len(text) > _LARGEST:
+        raise ValueError(f"{file} is {len(text):,} bytes, and a recipe {_LARGEST:,} at most")
     try:
-        return {str(key): value for key, value in yaml.safe_load(text).items()}
+        return {str(key): value for key, value in yaml.load(text, _Loader).items()}
     except Exception as error:  # values such as invalid dates raise errors of other types
         raise ValueError(
             f"{file} does not hold YAML with entries of a recipe, such as `code_size: 32`: {error}"
