@@ -1,5 +1,6 @@
 """The explorer without a browser: what its controls do to the socket that is shown."""
 
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import trimesh
 from analytic import socket
+from scipy.spatial import cKDTree
 
 from aaelib.apps import design, explorer
 from aaelib.models import autoencoder, in_numpy, recipes
@@ -268,6 +270,17 @@ def test_the_scan_of_a_socket_becomes_a_whole_one_of_its_leg(page):
     assert np.ptp(shown(page)[:, 2]) == pytest.approx(np.ptp(whole.vertices[:, 2]), abs=8)
     upload(page, "small.stl", trimesh.exchange.stl.export_stl(cut.apply_scale(0.001)), "scanned")
     assert "--unit m" in page.message.value
+
+
+def test_a_scan_of_points_is_shown_where_the_socket_is(page):
+    points = page.position.surface.mesh().sample(2000, seed=0)
+    content = io.BytesIO()
+    np.save(content, points)
+    upload(page, "points.npy", content.getvalue(), "scanned")
+    assert "it is A now" in page.message.value
+    distances = cKDTree(shown(page)).query(limb_trace(page))[0]
+    assert np.median(distances) < 4
+    assert np.ptp(limb_trace(page), axis=0) == pytest.approx(np.ptp(points, axis=0), abs=8)
 
 
 def limb_trace(page):

@@ -155,6 +155,15 @@ def shown_mesh(mesh, spacing=3.0):
     return mesh.vertices[kept], faces[~degenerate]
 
 
+def shown_points(points, n_most=1000):
+    """A small tetrahedron at each of some points, to draw them as a mesh: (vertices, faces)."""
+    some = points[:: len(points) // n_most + 1]
+    corners = [[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]
+    sides = [[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]]
+    faces = 4 * np.arange(len(some))[:, None, None] + sides
+    return (some[:, None] + corners).reshape(-1, 3), faces.reshape(-1, 3)
+
+
 # Where the explorer is ------------------------------------------------------------------------
 
 
@@ -205,7 +214,7 @@ class Position:
     left : bool
         The leg: sockets of codes are right ones, and their mirror images left ones.
     scan : (vertices, faces), optional
-        Of a limb, beside the socket; mm.
+        Of a limb or a socket, beside the socket; mm.
     cut : float, optional
         Where it would be cut, mm.
     """
@@ -646,16 +655,15 @@ class Explorer:
         upload = self.scanned.value[-1]
         with _as_file(upload["name"], bytes(upload["content"])) as path:
             points = folders.read_points(path)
-            mesh = None if path.suffix.lower() == ".npy" else meshes.read(path)
+            mesh = trimesh.Trimesh() if path.suffix.lower() == ".npy" else meshes.read(path)
         check_sockets(points[None], [path.name])
         found = completion.complete(self.aae, points, self._encoder_of_scans, path.name)
-        is_left, scan = found.side == "left", None
-        if mesh is not None and len(mesh.faces):
-            mirror = np.diag([1, -1 if is_left else 1, 1, 1])
-            mesh.apply_transform(mirror @ np.linalg.inv(found.motion))
-            mesh.apply_translation([0, 0, -found.surface.vertices[..., 2].min()])
-            scan = shown_mesh(mesh)
-        self._start_at(found.code, left=is_left, scan=scan)
+        is_left = found.side == "left"
+        upright = np.diag([1, -1 if is_left else 1, 1, 1]) @ np.linalg.inv(found.motion)
+        vertices, faces = shown_mesh(mesh) if len(mesh.faces) else shown_points(points)
+        vertices = trimesh.transform_points(vertices, upright)
+        vertices[:, 2] -= found.surface.vertices[..., 2].min()
+        self._start_at(found.code, left=is_left, scan=(vertices, faces))
         return f"Found ({messages.leg(found.kind, found.side)}); it is A now."
 
     # Limbs ------------------------------------------------------------------------------------
