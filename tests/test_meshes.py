@@ -327,6 +327,9 @@ def test_lines_of_an_obj_end_where_other_programs_end_them(tmp_path, text):
 
 
 TREE = json.loads(gltf())
+LISTS = polygon_file("ply", np.eye(3), [0, 1, 2]).replace(
+    "end_header", "property list uchar int a\n" * 501 + "end_header"
+)
 FACE_9 = tetrahedron(1).replace("v1='0'", "v1='9'", 1) + tetrahedron(1).replace("id='1'", "id='2'")
 TWO = "<build><item objectid='1'/><item objectid='2'/></build>"
 BEAMS = tetrahedron(1).replace("</mesh>", "<beamlattice/></mesh>")
@@ -355,6 +358,7 @@ def changed(**entries):
         ("off.obj", f"OFF\n8 12 0\n{OFF_V}{OFF_F}", "no vertices"),
         ("surface.obj", BOX_V + "surf 0 1 0 1 1 2 3 4\n", "other surfaces are not read"),
         ("fans.ply", "ply\nformat ascii 1.0\nelement trifans 1\n", "trifans is not read"),
+        ("lists.ply", LISTS, "properties"),
         ("a.gltf", changed(extensionsRequired=["KHR_unknown_geometry"]), "KHR_unknown_geometry"),
         ("b.gltf", changed(nodes=[{"mesh": 0, "extensions": {"EXT_mesh_gpu_instancing": {}}}]),
          "instancing is not read"),

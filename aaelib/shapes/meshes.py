@@ -24,6 +24,7 @@ SUFFIXES = frozenset(f".{name}" for name in mesh_formats() - {"dict", "dict64", 
 
 # ModelNet40 has files that run header and counts together: "OFF490 518 0".
 _OFF_HEADER = re.compile(r"\s*(?:ST)?C?N?OFF\s*(\d+)[ \t]+(\d+)(?:[ \t]+\d+)?[ \t\r]*\n")
+_PROPERTIES = 500  # of all elements of a PLY file
 # Texture coordinates, colours and edges: trimesh would make something of them.
 _PLY_OTHERS = re.compile(
     rb"(?m)^(element[ \t]+|property[ \t]+(?:list[ \t]+\S+[ \t]+|(?!list))\S+[ \t]+)"
@@ -194,6 +195,10 @@ def _off(content, _):
 
 def _ply(content, _):
     plain = _PLY_OTHERS.sub(rb"\1_", content.removeprefix(b"\xef\xbb\xbf"))
+    # Trimesh takes minutes for thousands of lists.
+    declared = plain.partition(b"end_header")[0].count(b"\nproperty")
+    if declared > _PROPERTIES:
+        raise ValueError(f"{declared} properties of elements; {_PROPERTIES} at most are read")
     try:
         found, polygons = load_ply(io.BytesIO(plain), skip_materials=True), []
     except ValueError as error:
