@@ -1,5 +1,6 @@
 """What a run comes to that is killed, finds no room to write, or is not alone."""
 
+import errno
 import functools
 import json
 import os
@@ -66,8 +67,25 @@ def test_a_run_killed_at_its_last_write_is_not_the_one_before(whole, finished, f
     killed = pytest.raises(KeyboardInterrupt)
     with after_call(runs.pd.DataFrame, "to_csv", 1, kill), killed:
         train(finished, seed=1)
+    # The card is the old one and the model the new one: none is told for the other.
+    assert json.loads(finished.with_suffix(".json").read_text()) == whole.card
+    assert runs.card_of(finished) == {}
     assert_same(train(finished), whole)
     assert fits == [0, 0]
+
+
+def test_a_model_that_cannot_be_moved_into_place_leaves_the_card_of_the_one_before(
+    whole, finished, monkeypatch
+):
+    def failing(source, target, replace=os.replace):
+        if target == finished:
+            raise OSError(errno.EIO, "the disk is broken", str(source))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match=r"not written, .* the disk is broken.*run\.keras"):
+        train(finished, seed=1)
+    assert runs.card_of(finished) == whole.card
 
 
 def test_the_state_of_a_run_with_other_settings_is_kept_aside(tmp_path):

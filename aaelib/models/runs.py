@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import joblib
 import pandas as pd
@@ -59,17 +60,27 @@ class Run:
 
 
 def card_of(path):
-    """The card beside a trained model, as a dict; empty without one."""
+    """The card beside a trained model, as a dict; empty without one, or if it is another run's."""
     file = path.with_suffix(".json")
     if not (file.exists() and path.exists()):
         return {}
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        card = dict(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{file} is no card of a model ({error}); move it away, and train again if the model "
             "is to have one"
         ) from error
+    return card if _written_by(path) in ("", card.get("fingerprint")) else {}
+
+
+def _written_by(path):
+    """Fingerprint of the run that wrote a model; empty if the file does not tell."""
+    try:
+        with ZipFile(path) as file:
+            return file.comment.decode(errors="replace")
+    except BadZipFile:
+        return ""
 
 
 def load_with_card(model):
@@ -194,8 +205,11 @@ class State:
         """Move the trained model into place; the card, which says that the run is done, is last."""
         final = self.folder / "final.keras"
         aae.save(final)
-        path.with_suffix(".json").unlink(missing_ok=True)  # of another run, whose model goes now
-        os.replace(final, path)
+        with replacing(path) as temporary:
+            os.replace(final, temporary)
+            # The card of the run before, which is still there, is not this model's.
+            with ZipFile(temporary, "a") as file:
+                file.comment = self.fingerprint.encode()
         with replacing(path.with_suffix(".csv")) as temporary:
             pd.DataFrame(self.history).set_index("epoch").to_csv(temporary)
         card = {"recipe": aae.recipe.name, "best_epoch": self.best, **card}
