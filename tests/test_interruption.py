@@ -67,7 +67,7 @@ def test_a_run_killed_at_its_last_write_is_not_the_one_before(whole, finished, f
     killed = pytest.raises(KeyboardInterrupt)
     with after_call(runs.pd.DataFrame, "to_csv", 1, kill), killed:
         train(finished, seed=1)
-    # The card is the old one and the model the new one: none is told for the other.
+    # The old card is still there, and does not count: the model is the new one.
     assert json.loads(finished.with_suffix(".json").read_text()) == whole.card
     assert runs.card_of(finished) == {}
     assert_same(train(finished), whole)

@@ -47,7 +47,7 @@ def test_a_file_names_its_recipe(file):
     assert (recipe(file).name, recipe(file, name="mine").name) == ("3", "mine")
 
 
-# Each line is twice the one before: a kilobyte becomes 2^40 entries.
+# Each line holds the one before twice: a kilobyte becomes 2^40 entries.
 MERGES = "a0: &a0 {x: 1}\n" + "".join(
     f"a{i + 1}: &a{i + 1} {{<<: [*a{i}, *a{i}]}}\n" for i in range(40)
 )

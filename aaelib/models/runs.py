@@ -60,7 +60,7 @@ class Run:
 
 
 def card_of(path):
-    """The card beside a trained model, as a dict; empty without one, or if it is another run's."""
+    """The card (a dict) of the run that wrote a model; empty if it is not beside the model."""
     file = path.with_suffix(".json")
     if not (file.exists() and path.exists()):
         return {}
