@@ -299,6 +299,25 @@ def means(matching, codes, trials=20):
     return np.mean(found), np.std(found) / np.sqrt(trials)
 
 
+def test_cross_entropies_of_scores_have_one_gradient_whatever_is_ready_first():
+    real, fake = tf.constant([[3.0], [-40.0], [0.2]]), tf.constant([[-1.0], [0.5], [50.0]])
+
+    @tf.function
+    def losses(real, fake):
+        values = adversarial.discriminator_loss("cross-entropy", real, fake)
+        deceived = adversarial.generator_loss("cross-entropy", fake)
+        return values, deceived, *tf.gradients(values, [real, fake]), *tf.gradients(deceived, fake)
+
+    right, wrong = np.log1p(np.exp(-fake.numpy())), np.log1p(np.exp(fake.numpy()))
+    found = losses(real, fake)
+    np.testing.assert_allclose(found[0], np.log1p(np.exp(-real)).mean() + wrong.mean(), rtol=1e-6)
+    np.testing.assert_allclose(found[1], right.mean(), rtol=1e-6)
+    np.testing.assert_allclose(found[-1], -1 / (1 + np.exp(fake)) / 3, rtol=1e-5)
+    # TensorFlow adds three terms or more in the order in which their memory is free.
+    operations = losses.get_concrete_function(real, fake).graph.get_operations()
+    assert all(len(each.inputs) <= 2 for each in operations if each.type == "AddN")
+
+
 @pytest.mark.parametrize("matching", ["mmd", "sliced Wasserstein"])
 def test_a_mismatch_is_least_for_draws_of_the_prior(matching):
     codes = tf.random.stateless_normal([256, 4], [9, 9], stddev=0.2)

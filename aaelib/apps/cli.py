@@ -104,6 +104,8 @@ Version = Annotated[bool, Option("--version", callback=_show_version, help="Say 
 def main(version: Version = False):
     # TensorFlow logs that there is no GPU as an error; what really fails raises an exception.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Matrices are small: threads would wait for each other, and longest where cores are busy.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.stdout.reconfigure(errors="backslashreplace")  # names of folders may be no UTF-8
 
 

@@ -2,23 +2,21 @@
 
 import tensorflow as tf
 
-_cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits
-
 
 def discriminator_loss(kind, real, fake):
     """Loss of scores of the prior's draws (`real`) and of codes (`fake`), see `Recipe`."""
     if kind == "wasserstein":
         return tf.reduce_mean(fake) - tf.reduce_mean(real)
-    return tf.reduce_mean(_cross_entropy(tf.ones_like(real), real)) + tf.reduce_mean(
-        _cross_entropy(tf.zeros_like(fake), fake)
-    )
+    # TensorFlow's own cross-entropy has a gradient of four terms, which are added in the order in which
+    # their memory is free: two runs would differ by rounding.
+    return tf.reduce_mean(tf.nn.softplus(-real)) + tf.reduce_mean(tf.nn.softplus(fake))
 
 
 def generator_loss(kind, fake):
     """Loss of the encoder, from the scores of its codes."""
     if kind == "wasserstein":
         return -tf.reduce_mean(fake)
-    return tf.reduce_mean(_cross_entropy(tf.ones_like(fake), fake))
+    return tf.reduce_mean(tf.nn.softplus(-fake))
 
 
 def mismatch(matching, codes, prior, prior_std, directions):

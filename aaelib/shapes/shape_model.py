@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from scipy.stats import truncnorm
 from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from . import archives
@@ -276,6 +277,7 @@ def _checked(n_modes, most):
     return n_modes
 
 
+@threadpool_limits.wrap(limits=1)  # it has threads of its own
 def transported(surfaces, clouds, n_points=2048, ranks=(4, 8, 12), seed=0):
     """
     Fit a shape model whose correspondence follows the density of clouds.
