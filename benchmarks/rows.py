@@ -101,12 +101,12 @@ def step(name, n_points=POINTS, batch=BATCH, **changes):
     return lambda: train_step(points)
 
 
-def original_step():
+def original_step(n_points=POINTS, batch=BATCH):
     import tensorflow as tf
 
     from .original import TrainingStep
 
-    points, original = tf.constant(sockets()), TrainingStep()
+    points, original = tf.constant(sockets(batch, n_points)), TrainingStep(n_points)
     return lambda: original(points)
 
 
@@ -503,6 +503,15 @@ GROWTH = {
     "original-batch": Growth(
         "Training step, original architecture, three updates", "cloud", "clouds in a batch",
         (8, 32, 128), lambda batch: step("paper", batch=batch), lambda batch: batch,
+    ),
+    # What fits in memory: it keeps the differences of all pairs of points.
+    "scheme-points": Growth(
+        "Training step, original scheme", "cloud", "points",
+        (512, 1024, 2048), original_step, lambda points: BATCH,
+    ),
+    "scheme-batch": Growth(
+        "Training step, original scheme", "cloud", "clouds in a batch",
+        (8, 32), lambda batch: original_step(batch=batch), lambda batch: batch,
     ),
     "chamfer-points": Growth(
         "Chamfer loss, forward and backward", "cloud", "points", (512, 1024, 2048, 4096, 8192),

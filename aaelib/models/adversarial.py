@@ -7,8 +7,8 @@ def discriminator_loss(kind, real, fake):
     """Loss of scores of the prior's draws (`real`) and of codes (`fake`), see `Recipe`."""
     if kind == "wasserstein":
         return tf.reduce_mean(fake) - tf.reduce_mean(real)
-    # TensorFlow's own cross-entropy has a gradient of four terms, which are added in the order in which
-    # their memory is free: two runs would differ by rounding.
+    # TensorFlow's own cross-entropy has a gradient of four terms, which are added in the order in
+    # which their memory is free: two runs would differ by rounding.
     return tf.reduce_mean(tf.nn.softplus(-real)) + tf.reduce_mean(tf.nn.softplus(fake))
 
 
