@@ -1,6 +1,7 @@
 """Scans that are spoilt, and the whole sockets that are found for them."""
 
 import json
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import trimesh
 from typer.testing import CliRunner
 
-from aaelib.apps import as_scanned, cli, completion, scan_report
+from aaelib.apps import as_scanned, cli, completion, posterior, scan_report
 from aaelib.metrics import surface_distance
 from aaelib.models import in_numpy, scans
 from aaelib.shapes import scanning, sources
@@ -84,7 +85,7 @@ def test_the_slope_is_that_of_the_energy(linear, drawn):
     for reach in (1e6, 20.0):
         _, slope, _ = completion._linearized(points, start, reach)
         for i in range(8, 14):
-            ends = [completion._moved(start, h * np.eye(len(slope))[i]) for h in (1e-6, -1e-6)]
+            ends = [completion.moved(start, h * np.eye(len(slope))[i]) for h in (1e-6, -1e-6)]
             plus, minus = (completion._linearized(points, end, reach)[0] for end in ends)
             assert (plus - minus) / 4e-6 == pytest.approx(slope[i], rel=0.05, abs=0.02)
 
@@ -227,6 +228,59 @@ def test_errors_of_the_truth_are_none(truths):
     moved[2, 3] += 10
     start = completion.Start(only, only.middle, only.middle, moved)
     assert truth.errors(scanned, start)[0] > 1
+
+
+# What a scan leaves open -----------------------------------------------------------------------
+
+
+def test_a_number_that_moves_nothing_has_the_priors_spread_and_the_radius_that_of_noise(drawn):
+    """Widened by what the model cannot follow, and by the noise: `completion.local`'s formula."""
+    out = drawn[0] * [1, 1, 0] / np.linalg.norm(drawn[0][:, :2], axis=1)[:, None]
+    radius = completion.Linear(drawn[0], [5 * out, 0 * out])
+    points = scanning.scan(drawn[0], Spoiling(noise=1.0), np.random.default_rng(0)).points
+    start = completion.turned(points, radius, radius.middle)[0]
+    start = completion.search(points, [start], ())[0]
+    variances = np.diag(np.linalg.inv(completion.local(points, start)[1]))
+    assert 1.44 < variances[1] < 1.44 + 0.5
+    assert 5 * np.sqrt(variances[0]) == pytest.approx(0.15, rel=0.3)  # mm
+    assert np.isfinite(variances).all()
+
+
+def test_a_scan_leaves_open_what_it_lacks(truths):
+    truth, aae = truths["TF"], in_numpy.load("sockets")
+    encoder = scans.ScanEncoder.load(aae)
+    scanned = truth.scan(replace(as_scanned.CASES[0.3], outliers=0.0), 4)
+    whole = completion.complete(aae, scanned.points, encoder)
+    begun = completion.begun(aae, scanned.points, encoder)
+    left, again = (posterior.given_scan(scanned.points, whole, *begun, n=60) for _ in range(2))
+    np.testing.assert_array_equal(left.uncertainty, again.uncertainty)
+    there, gone = truth.inside(scanned, left, whole.motion)
+    assert gone["half"] > 1.3 * there["half"]
+    assert there["95%"] > 0.8
+    assert gone["95%"] > 0.6
+    # Draws are where the scan is.
+    some = left.surfaces[left.chosen[1]].mesh().apply_transform(whole.motion)
+    assert np.median(surface_distance(scanned.points, some)) < 2
+    assert 0 < left.half_widths[0] < left.half_widths[1]
+    # Sizes of the draws, as of those given sizes: nothing was told.
+    assert left.sizes(["length_mm"]).std() > 0.5
+
+
+def test_intervals_of_completed_scans_are_told():
+    rows = [
+        {"split": split, "missing": 0.3, "model": model, "part": part}
+        | dict(zip(as_scanned.INSIDE, (0.5, 0.75 + split / 10, 0.9, half), strict=True))
+        for split, model in product((0, 1), as_scanned.OPEN)
+        for part, half in (("scanned", 1.0), ("missing", 2.5))
+    ]
+    frame = pd.DataFrame(rows)
+    table = scan_report.left_open(frame)
+    row = table.loc["30% missing, network, refined, missing part"]
+    assert row["80%"] == pytest.approx(0.8)
+    assert row["80%_sd"] == pytest.approx(0.1 / np.sqrt(2))
+    said = scan_report.open_sentence(frame)
+    assert "50, 80, 90 % of its missing part" in said
+    assert "± 2.5 mm and ± 1.0 mm" in said
 
 
 @pytest.fixture(scope="module")

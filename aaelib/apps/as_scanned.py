@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import trimesh
+from scipy.spatial import cKDTree
 
 from ..metrics import surface_distance
 from ..models import in_numpy, scan_training
@@ -17,18 +18,21 @@ from ..shapes.sockets import SocketSurface
 from ..study import cards, conditions
 from ..study.evaluation import once
 from ..study.side_by_side import side_by_side
-from . import design
+from . import design, posterior, tables
 from .completion import (
     FROM_MEANS,
     FROM_READ,
     THOROUGH,
+    Completion,
     Linear,
     Start,
     as_read,
+    begun,
     ranked,
     search,
     turned,
 )
+from .limbs import signed_gaps
 
 # How the scans are spoilt, by the share of the wall that is missing.
 CASES = {
@@ -43,6 +47,8 @@ NEAREST, ONE_PASS = "nearest training socket", "network, one pass"
 LINEAR, LINEAR_LONG = "linear, as long", "linear, many starts"
 LINEAR_FEW, LINEAR_READ = "linear, as few steps", "linear, from what is read"
 REFINED = "network, refined"
+CONTENDERS = NEAREST, LINEAR, LINEAR_LONG, LINEAR_FEW, ONE_PASS, REFINED, LINEAR_READ
+OPEN = REFINED, LINEAR  # whose posteriors are looked at
 
 _TRIED = 10  # training sockets that are moved to the scan, of those that are nearest at first
 _DENSE = 8192  # points of a socket of which a scan is drawn
@@ -86,6 +92,8 @@ class Contenders:
     ----------
     by_name : dict of str to function
         Of a scan (n, 3), mm, to the `completion.Start` that was found, and the steps taken.
+    begun : dict of str to function
+        Of a scan, where the search of `LINEAR` or `REFINED` begins, and its stages.
     """
 
     def __init__(self, study):
@@ -94,18 +102,19 @@ class Contenders:
         clouds = _training_clouds(study)
         clouds = clouds - clouds.mean(axis=1, keepdims=True)
         self.known = [Linear(cloud) for cloud in clouds]
-        models = conditions.load_shape_models(study, "training").values()
-        size = self.aae.recipe.code_size
-        self.linear = [Linear.of(model, size) for model in models]
+        models, size = conditions.load_shape_models(study, "training"), self.aae.recipe.code_size
+        self.linear = {kind: Linear.of(model, size) for kind, model in models.items()}
+        self.begun = {
+            LINEAR: lambda points: (self._linear(points), FROM_MEANS),
+            REFINED: lambda points: begun(self.aae, points, self.scans),
+        }
         self.by_name = {
             NEAREST: self._nearest,
-            LINEAR: lambda points: search(points, self._linear(points), FROM_MEANS),
+            LINEAR: lambda points: search(points, *self.begun[LINEAR](points)),
             LINEAR_LONG: lambda points: search(points, self._linear(points, (-1, 0, 1)), THOROUGH),
             LINEAR_FEW: lambda points: search(points, self._linear(points), FROM_READ),
             ONE_PASS: lambda points: (as_read(self.aae, points, self.scans)[0], 0),
-            REFINED: lambda points: search(
-                points, as_read(self.aae, points, self.scans), FROM_READ
-            ),
+            REFINED: lambda points: search(points, *self.begun[REFINED](points)),
             LINEAR_READ: lambda points: search(points, self._linear_as_read(points), FROM_READ),
         }
 
@@ -113,8 +122,8 @@ class Contenders:
         """Starts at the mean of each kind, its first weight, which is about the size, as given."""
         return [
             replace(start, code=first * np.eye(len(start.code))[0])
-            for each in self.linear
-            for start in turned(points, each, each.middle)
+            for kind, each in self.linear.items()
+            for start in turned(points, each, each.middle, kind=kind)
             for first in firsts
         ]
 
@@ -122,8 +131,7 @@ class Contenders:
         """Starts at the mean of the kind and in the place that the encoder reads."""
         found = []
         for start in as_read(self.aae, points, self.scans):
-            kind = design.kind_logits(self.aae, start.code[None])[0].argmax()
-            linear = self.linear[kind]
+            linear = self.linear[start.kind]
             found.append(Start(linear, linear.middle, linear.middle, start.motion))
         return found
 
@@ -176,6 +184,24 @@ class Truth:
         missing = there[scanned.missing[::4]]
         return both.mean(), np.quantile(both, 0.95), missing.mean() if len(missing) else np.nan
 
+    def inside(self, scanned, left, motion):
+        """
+        Count how often `posterior.given_scan`'s walls are where the true one is.
+
+        Returns two rows of `tables.inside`, for the part that was scanned and for the missing one
+        (NaN if nothing was); `motion` is of the completed socket.
+        """
+        back, points = np.linalg.inv(motion) @ scanned.motion, left.mean.mesh().vertices
+        wall = -signed_gaps(points, self.mesh.copy().apply_transform(back))
+        there = np.isfinite(wall) & np.isfinite(left.walls).all(axis=0)
+        nearest = cKDTree(trimesh.transform_points(self.points, back)).query(points)[1]
+        is_missing = scanned.missing[nearest]
+        parts = [there & ~is_missing, there & is_missing]
+        return [
+            tables.inside(left.walls[:, part], wall[part]) if part.any() else dict.fromkeys(INSIDE)
+            for part in parts
+        ]
+
 
 def tested(study):
     """The surfaces of the test sockets that are scanned, as many as the profile says."""
@@ -198,23 +224,71 @@ def evaluate(study):
     tasks = [(each, share) for each in study.splits() for share in study["as_scanned"]["missing"]]
     found = side_by_side(_evaluated, tasks, [1.0] * len(tasks), "scans")
     rows = []
-    for (each, missing), values in zip(tasks, found, strict=True):
-        for socket, name in np.ndindex(values["errors"].shape[:2]):
-            contender = str(values["contenders"][name])
-            row = dict(zip(COLUMNS, values["errors"][socket, name].tolist(), strict=True))
+    for (each, missing), errors in zip(tasks, found, strict=True):
+        for socket, i in np.ndindex(errors.shape[:2]):
+            row = dict(zip(COLUMNS, errors[socket, i].tolist(), strict=True))
             about = {"split": each.seed, "socket": socket, "missing": missing}
-            rows.append(about | {"contender": contender} | row)
+            rows.append(about | {"contender": CONTENDERS[i]} | row)
     frame = pd.DataFrame(rows)
     return frame.assign(failed=frame.mean_mm > FAILURE)
 
 
 COLUMNS = "mean_mm", "p95_mm", "missing_mm", "steps"
+INSIDE = *(f"{level:.0%}" for level in tables.LEVELS), "half"
 
 
 def _evaluated(study, missing):
     """Errors and steps (n_sockets, n_contenders, 4) of a case, or what an earlier call found."""
+
+    def errors(contenders, truth, scanned):
+        made = [contenders.by_name[name](scanned.points) for name in CONTENDERS]
+        return [(*truth.errors(scanned, start), steps) for start, steps in made]
+
+    return _of_scans(study, missing, "as_scanned", errors)
+
+
+def left_open(study):
+    """
+    Count how often the walls of unseen sockets are where completed scans leave them open.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each split, case, model (`REFINED`, `LINEAR`) and part ("scanned", "missing"), and
+        the means of `tables.inside` over scans: shares of the wall in the central intervals of
+        `posterior.given_scan`, and their mean half width, mm.
+    """
+    tasks = [(each, share) for each in study.splits() for share in study["as_scanned"]["missing"]]
+    found = side_by_side(_left_open, tasks, [1.0] * len(tasks), "what scans leave open")
+    rows = []
+    for (each, missing), counted in zip(tasks, found, strict=True):
+        for model, part in np.ndindex(counted.shape[1:3]):
+            about = {"split": each.seed, "missing": missing}
+            about |= {"model": OPEN[model], "part": ("scanned", "missing")[part]}
+            rows.append(about | dict(zip(INSIDE, counted[:, model, part].T, strict=True)))
+    return pd.DataFrame(rows).explode([*INSIDE]).dropna()
+
+
+def _left_open(study, missing):
+    """Numbers of `tables.inside` (n_sockets, 2 models, 2 parts, 4) of a case."""
+
+    def inside(contenders, truth, scanned):
+        rows = []
+        for model in OPEN:
+            starts, stages = contenders.begun[model](scanned.points)
+            whole = Completion.of(search(scanned.points, starts, stages)[0])
+            left = posterior.given_scan(scanned.points, whole, starts, stages, tables.DRAWS)
+            counted = truth.inside(scanned, left, whole.motion)
+            rows.append([[part[name] for name in INSIDE] for part in counted])
+        return rows
+
+    return _of_scans(study, missing, "left_open", inside)
+
+
+def _of_scans(study, missing, name, measure):
+    """What is measured at each scan of a case, an array, or what an earlier call found."""
     surfaces = tested(study)
-    file = study.model_path(f"as_scanned_{round(100 * missing)}_{study.seed}").with_suffix(
+    file = study.model_path(f"{name}_{round(100 * missing)}_{study.seed}").with_suffix(
         ".evaluation.npz"
     )
     encoder = scan_encoder_path(study)
@@ -222,15 +296,14 @@ def _evaluated(study, missing):
     key = [digest_of(__name__), made_from, [each.vertices for each in surfaces], CASES[missing]]
 
     def measured():
-        contenders, errors = Contenders(study), []
+        contenders, found = Contenders(study), []
         for i, surface in enumerate(surfaces):
             truth = Truth(surface)
             scanned = truth.scan(CASES[missing], (study.seed, i))
-            made = [each(scanned.points) for each in contenders.by_name.values()]
-            errors.append([(*truth.errors(scanned, start), steps) for start, steps in made])
-        return {"errors": np.array(errors), "contenders": np.array(list(contenders.by_name))}
+            found.append(measure(contenders, truth, scanned))
+        return {"found": np.array(found, float)}
 
-    return once(file, key, measured)
+    return once(file, key, measured)["found"]
 
 
 def export(study):

@@ -15,7 +15,7 @@ from typer import Argument, Option
 from typer.core import TyperCommand, TyperGroup
 
 from ..shapes.places import DATA, NOTEBOOKS, RESULTS, ROOT
-from .messages import leg, told
+from .messages import certainty, leg, told
 
 REFERENCE = ROOT / "tests" / "reference"
 WEIGHTS = DATA / "weights"
@@ -438,10 +438,10 @@ def complete(
     model
         'sockets', or a .keras or .npz file of a model of sockets.
     """
-    found, distance = _quietly("apps.outputs").complete(model, scan, out, thickness, up, unit)
+    found, distance, left = _quietly("apps.outputs").complete(model, scan, out, thickness, up, unit)
     typer.echo(
         f"{out}: a socket ({leg(found.kind, found.side)}); half of the scan's points are within "
-        f"{distance:.2f} mm of it"
+        f"{distance:.2f} mm of it. {certainty(*left.half_widths)}"
     )
 
 

@@ -25,7 +25,7 @@ from tabulate import tabulate
 from ..models import in_numpy, scans
 from ..shapes import folders, meshes, printing, sources
 from ..shapes.places import published_folders
-from ..shapes.sockets import SocketSurface, check_sockets, vertex_values
+from ..shapes.sockets import SocketSurface, check_sockets, node_values, vertex_values
 from ..study import figures
 from ..study.templating import render
 from . import completion, design, limb_scans, limbs, messages, posterior, tables
@@ -208,7 +208,7 @@ class Position:
     limb : LimbFit, optional
         Its socket is shown in place of the code's.
     undecided : Posterior, optional
-        Of the sizes that were wanted.
+        Of the sizes that were wanted, or of a scan.
     other : int
         Which of its draws is shown; -1 for its best socket.
     left : bool
@@ -648,7 +648,8 @@ class Explorer:
     def _choose_other(self, change):
         left_open, index = self.position.undecided, change["new"]
         code = left_open.best.code if index < 0 else left_open.codes[index]
-        self._start_at(code, undecided=left_open, other=index)
+        kept = {"left": self.position.left, "scan": self.position.scan}
+        self._start_at(code, undecided=left_open, other=index, **kept)
 
     def _complete(self, _):
         """Go to the whole socket of a scan that was given."""
@@ -663,8 +664,14 @@ class Explorer:
         vertices, faces = shown_mesh(mesh) if len(mesh.faces) else shown_points(points)
         vertices = trimesh.transform_points(vertices, upright)
         vertices[:, 2] -= found.surface.vertices[..., 2].min()
-        self._start_at(found.code, left=is_left, scan=(vertices, faces))
-        return f"Found ({messages.leg(found.kind, found.side)}); it is A now."
+        begun = completion.begun(self.aae, points, self._encoder_of_scans)
+        left_open = posterior.given_scan(points, found, *begun)
+        self._start_at(found.code, left=is_left, scan=(vertices, faces), undecided=left_open)
+        return (
+            f"Found ({messages.leg(found.kind, found.side)}); it is A now. "
+            f"{messages.certainty(*left_open.half_widths)} Colours show where; the list of sockets "
+            "made to measure has eight that fit the scan, too."
+        )
 
     # Limbs ------------------------------------------------------------------------------------
 
@@ -763,6 +770,9 @@ class Explorer:
             values = departure(position.surface, position.of_leg(position.start.template.surface))
         elif colour == _OPEN:
             values = position.undecided.uncertainty
+            if position.left:  # whose nodes go round the other way
+                grid = node_values(values, *position.surface.vertices.shape[:2])
+                values = vertex_values(grid[-np.arange(len(grid))])
         elif colour == _FROM_LIMB:
             off = position.limb.gap - position.limb.clearance
             values = np.nan_to_num(vertex_values(off))
@@ -773,7 +783,8 @@ class Explorer:
             _place(mesh, vertices)
             mesh.intensity = values.astype(np.float32)
             # A limb that has no socket yet is seen through A.
-            mesh.opacity = 0.2 if position.scan and not position.limb else 1
+            is_found = position.limb or position.undecided
+            mesh.opacity = 0.2 if position.scan and not is_found else 1
             points.visible = with_points
             if with_points:
                 low = position.surface.vertices[..., 2].min()

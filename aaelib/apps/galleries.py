@@ -60,7 +60,7 @@ def left_open(found, n=8):
     """
     chosen = found.alternatives(n)
     others = [found.surfaces[i].coarse() for i in chosen]
-    away = departures(found.mean.coarse(), others)
+    away = departures(found.mean.coarse(), others, stand=not found.in_place)
     values = [found.uncertainty, *np.nan_to_num(np.abs(away))]
     titles = ["± mm, 90 %", *(f"alternative {i + 1}" for i in range(len(chosen)))]
     meshes = [each.mesh() for each in (found.mean, *others)]

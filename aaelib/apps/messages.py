@@ -74,3 +74,11 @@ def reporting(react, message):
             message.value = f'<p role="alert"><b>{html.escape(told(error))}</b></p>'
 
     return reported
+
+
+def certainty(half, widest):
+    """How sure a posterior of a scan is of the wall (`Posterior.half_widths`), as a sentence."""
+    return (
+        f"Nine times of ten the true wall is within ± {half:.1f} mm over half of it, and within "
+        f"± {widest:.1f} mm where least is known."
+    )

@@ -15,6 +15,7 @@ from ..shapes.sockets import SocketSurface, check_sockets
 from ..shapes.writing import locked, replacing, write_array
 from ..study import figures
 from . import completion, design
+from .posterior import given_scan
 
 
 def generate(model, n, folder, seed=0, mesh=None, thickness=4.0, overwrite=False):
@@ -178,6 +179,8 @@ def complete(model, source, path, thickness=4.0, up=None, unit=None):
     completion.Completion
     distance : float
         Median distance of the scan's points from the socket, mm.
+    left : posterior.Posterior
+        What the scan leaves open.
 
     Raises
     ------
@@ -193,10 +196,12 @@ def complete(model, source, path, thickness=4.0, up=None, unit=None):
     aae = in_numpy.load(model)
     points = place(folders.read_points(Path(source)), up, unit)
     check_sockets(points[None], [source])
-    found = completion.complete(aae, points, scans.beside(aae, model), source)
+    encoder = scans.beside(aae, model)
+    found = completion.complete(aae, points, encoder, source)
     printing.write(found.surface, Path(path), thickness, found.motion)
     away = surface_distance(points, found.placed(found.surface.mesh()))
-    return found, float(np.median(away))
+    left = given_scan(points, found, *completion.begun(aae, points, encoder))
+    return found, float(np.median(away)), left
 
 
 def _write_shapes(aae, clouds, files, mesh, thickness, overwrite, page=None):

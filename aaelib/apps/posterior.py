@@ -5,11 +5,12 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import trimesh
 from scipy.special import logsumexp
 from sklearn.cluster import KMeans
 
 from ..shapes.sockets import SocketSurface
-from . import design
+from . import completion, design
 from .limbs import signed_gaps
 
 _HEIGHTS = 30.0 * np.arange(1, 9)  # mm, of perimeters whose errors are known
@@ -69,44 +70,49 @@ def _standing(surface):
     return SocketSurface(vertices - [*middle, vertices[..., 2].min()])
 
 
-def departures(surface, others):
+def departures(surface, others, stand=True):
     """
     How far (n, n_vertices) outside of a wall's vertices others are, mm; NaN above their brims.
 
-    All stand on the same ground, the middles of their lower halves on one axis.
+    Where they are, or on the same ground, the middles of their lower halves on one axis (`stand`).
     """
-    points = _standing(surface).mesh().vertices
-    return np.array([-signed_gaps(points, _standing(each.coarse()).mesh()) for each in others])
+    place = _standing if stand else lambda each: each
+    points = place(surface).mesh().vertices
+    return np.array([-signed_gaps(points, place(each.coarse()).mesh()) for each in others])
 
 
 @dataclass(frozen=True)
 class Posterior:
     """
-    Draws of sockets that have wanted sizes, see `given_sizes` and `given_sizes_linear`.
+    Draws of sockets, see `given_sizes`, `given_sizes_linear` and `given_scan`.
 
     Attributes
     ----------
     codes : list of numpy.ndarray
         (code_size,) float32 each, or weights (n_modes,) of shape models.
     surfaces : list of SocketSurface
-        Of the draws, mm; their nodes correspond.
+        Of the draws, mm; their nodes correspond. Those of a scan are where the most plausible
+        socket stands upright.
     kinds : numpy.ndarray
         (n,), "TT" or "TF", or "".
-    best : design.Design
+    best : design.Design or completion.Completion
         The most plausible socket.
     evidence : Evidence
-        What was told.
+        The sizes that were told.
     effective : float
         Effective number of the draws that were weighed, as a share of them, (0, 1]: near 1 the
         posterior is as the Laplace approximation has it.
+    in_place : bool
+        Whether walls are compared where they are, or on the same ground.
     """
 
     codes: list
     surfaces: list
     kinds: np.ndarray
-    best: design.Design
+    best: design.Design | completion.Completion
     evidence: "Evidence"
     effective: float
+    in_place: bool = False
 
     @cached_property
     def likelier(self):
@@ -121,7 +127,8 @@ class Posterior:
     @cached_property
     def walls(self):
         """How far (n, n_vertices) outside of the mean surface the draws of its kind are, mm."""
-        return departures(self.mean, [self.surfaces[i] for i in self.likelier])
+        some = [self.surfaces[i] for i in self.likelier]
+        return departures(self.mean, some, stand=not self.in_place)
 
     def sizes(self, names):
         """
@@ -148,6 +155,11 @@ class Posterior:
         """Half the width (n_vertices,), mm, of the intervals that hold 90 % of the walls."""
         low, high = np.nanquantile(self.wall_draws(), [0.05, 0.95], axis=0)
         return (high - low) / 2
+
+    @property
+    def half_widths(self):
+        """Median and 99th percentile of `uncertainty`, mm."""
+        return tuple(np.nanquantile(self.uncertainty, [0.5, 0.99]).tolist())
 
     @cached_property
     def chosen(self):
@@ -199,8 +211,8 @@ class Evidence:
 
     Parameters
     ----------
-    wanted : dict
-        As for `design.fit_sizes`.
+    wanted : dict, optional
+        As for `design.fit_sizes`; by default no size is known.
     misfit : Misfit, optional
         By default the model can follow every socket.
 
@@ -214,14 +226,30 @@ class Evidence:
         Targets whose tolerances have what the model cannot follow in them.
     """
 
-    def __init__(self, wanted, misfit=None):
-        self.targets, self.misfit = design.targets_for(wanted), misfit or Misfit()
+    def __init__(self, wanted=None, misfit=None):
+        none = design.Targets([], np.zeros(0), np.zeros(0), np.zeros(0, bool))
+        self.targets = none if wanted is None else design.targets_for(wanted)
+        self.misfit = misfit or Misfit()
         exact, tolerances = ~self.targets.at_least, self.targets.tolerances.copy()
         self.told = self.targets.names[: exact.sum()]
         self.values = self.targets.values[exact]
         self.covariance = np.diag(tolerances[exact] ** 2) + self.misfit(self.told, self.told)
         tolerances[exact] = np.sqrt(np.diag(self.covariance))
         self.loosened = replace(self.targets, tolerances=tolerances)
+
+    def precision(self, surface, slopes):
+        """
+        Of the numbers (n,) of a most plausible surface: the prior's, and what the sizes tell.
+
+        Numbers are in standard deviations of the prior, slopes (n_targets, n) of sizes by them.
+        """
+        targets = self.targets
+        exact = slopes[~targets.at_least]
+        misses = targets.misses(design.measured(surface, targets.names))
+        short = targets.at_least & (misses < 0)
+        limits = slopes[short] / targets.tolerances[short, None]
+        precision = np.eye(slopes.shape[1]) + exact.T @ np.linalg.solve(self.covariance, exact)
+        return precision + limits.T @ limits
 
     def costs(self, sizes):
         """Twice the negative logarithm (n,) of the likelihood of sizes (n, n_targets)."""
@@ -284,8 +312,8 @@ def given_sizes(aae, wanted, n=200, seed=0, misfit=None, draws=None):
             codes = np.float32(middle + std * numbers)
             return codes, template.surfaces(codes)
 
-        numbers = (made.code - middle) / std
-        modes.append(_Mode(evidence, kind, share, cost, made, numbers, slopes, decode))
+        numbers, precision = (made.code - middle) / std, evidence.precision(made.surface, slopes)
+        modes.append(_Mode(kind, share, cost, made, numbers, precision, decode))
     return _drawn(modes, evidence, n, seed, within)
 
 
@@ -315,35 +343,97 @@ def given_sizes_linear(shape_models, wanted, n=200, seed=0, misfit=None):
         def decode(numbers, model=model):
             return np.float32(numbers), [model.surface(each) for each in numbers]
 
-        share = 1 / len(shape_models)
-        modes.append(_Mode(evidence, kind, share, cost, made, made.code, slopes, decode))
+        share, precision = 1 / len(shape_models), evidence.precision(made.surface, slopes)
+        modes.append(_Mode(kind, share, cost, made, made.code, precision, decode))
     return _drawn(modes, evidence, n, seed)
 
 
+# Given a scan ---------------------------------------------------------------------------------
+
+
+def given_scan(points, whole, starts, stages, n=100, seed=0):
+    """
+    Draw whole sockets that a scan may be of, where the scan is.
+
+    Codes and places are drawn from the Laplace approximation of their posterior, see
+    `completion.local`. All are of the leg that was found; a kind has the share of its evidence.
+
+    Parameters
+    ----------
+    points : (n_points, 3) array
+        Of the scan, mm.
+    whole : completion.Completion
+        What was found for it.
+    starts, stages
+        Of the search that found it (`completion.begun`), to look for sockets of the other kinds.
+    n : int
+        How many.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    Posterior
+    """
+    others = {}
+    for start in starts:
+        if start.kind != whole.kind and start.is_left == whole.found.is_left:
+            others.setdefault(start.kind, []).append(start)
+    found = [completion.search(points, each, stages)[0] for each in others.values()]
+    upright, share = np.linalg.inv(whole.motion), 1 / (1 + len(found))
+    modes = [_mode_of_scan(points, each, upright, whole, share) for each in (whole.found, *found)]
+    return replace(_drawn(modes, Evidence(), n, seed), in_place=True)
+
+
+def _mode_of_scan(points, start, upright, whole, share):
+    cost, precision = completion.local(points, start)
+    template = design.Template(start.decoder, start.code)
+
+    def decode(steps):
+        moved = [completion.moved(start, step) for step in steps]
+        codes = np.float32([each.code for each in moved])
+        surfaces = [
+            SocketSurface(trimesh.transform_points(grid.reshape(-1, 3), motion).reshape(grid.shape))
+            for grid, motion in zip(
+                (each.vertices for each in template.surfaces(codes)),
+                upright @ [each.motion for each in moved],
+                strict=True,
+            )
+        ]
+        return codes, surfaces
+
+    return _Mode(start.kind, share, cost, whole, np.zeros(len(precision)), precision, decode)
+
+
+# Laplace approximations -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
 class _Mode:
     """
     The most plausible socket of a kind, and the Laplace approximation around it.
 
-    `numbers` (n,) describe it in standard deviations of the prior, `slopes` (n_targets, n) are of
-    sizes by them, and `decode` gives codes and surfaces of numbers (n_draws, n). `precision` (n, n)
-    is theirs, `log` the logarithm of the evidence.
+    `numbers` (n,) describe it in standard deviations of the prior, `precision` (n, n) is theirs,
+    and `decode` gives codes and surfaces of numbers (n_draws, n). `cost` is minus twice the
+    logarithm of its posterior density.
     """
 
-    def __init__(self, evidence, kind, share, cost, made, numbers, slopes, decode):
-        self.kind, self.cost, self.made = kind, cost, made
-        self.numbers, self.decode = numbers, decode
-        targets = evidence.targets
-        exact = slopes[~targets.at_least]
-        misses = targets.misses(design.measured(made.surface, targets.names))
-        short = targets.at_least & (misses < 0)
-        limits = slopes[short] / targets.tolerances[short, None]
-        precision = np.eye(len(numbers)) + exact.T @ np.linalg.solve(evidence.covariance, exact)
-        self.precision = precision + limits.T @ limits
-        self.log = np.log(share) - (cost + np.linalg.slogdet(self.precision)[1]) / 2
+    kind: str
+    share: float
+    cost: float
+    made: object
+    numbers: np.ndarray
+    precision: np.ndarray
+    decode: object
+
+    @property
+    def log(self):
+        """Logarithm of the evidence."""
+        return np.log(self.share) - (self.cost + np.linalg.slogdet(self.precision)[1]) / 2
 
 
 def _drawn(modes, evidence, n, seed, within=None):
-    """Draw around the modes and choose by weight; without `within` sizes are linear in numbers."""
+    """Draw around the modes and choose by weight; without `within` they are taken to be normal."""
     generator = np.random.default_rng(seed)
     most, found = max(mode.log for mode in modes), []
     for mode in modes:

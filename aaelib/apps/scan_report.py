@@ -5,10 +5,12 @@ import numpy as np
 from ..metrics import surface_distance
 from ..metrics.inference import bootstrap
 from ..study import figures
+from . import galleries
 from .as_scanned import (
     CASES,
     COLUMNS,
     FAILURE,
+    INSIDE,
     LINEAR,
     LINEAR_FEW,
     LINEAR_LONG,
@@ -20,6 +22,8 @@ from .as_scanned import (
     Truth,
     tested,
 )
+from .completion import Completion, search
+from .posterior import given_scan
 
 _ALIKE = 0.1  # mm
 SHOWN = NEAREST, LINEAR, LINEAR_READ, ONE_PASS, REFINED  # in the gallery
@@ -83,6 +87,42 @@ def gallery(study, missing=0.3):
         true = truths[which].mesh.copy().apply_transform(scans[which].motion)
         away.append(surface_distance(cloud, true))
     return figures.cloud_gallery(clouds, titles, len(some), away, "mm", (0, FAILURE))
+
+
+def left_open(frame):
+    """
+    Mean shares of the wall inside of intervals, from what `as_scanned.left_open` found.
+
+    A row for each case, model and part of the wall, each number with "_sd" over the splits.
+    """
+    grouped = frame.groupby(["missing", "model", "part"], sort=False)[[*INSIDE]]
+    found = grouped.mean().join(grouped.std().add_suffix("_sd"))
+    found = found[[name for each in INSIDE for name in (each, f"{each}_sd")]]
+    return found.set_index(found.index.map("{0[0]:.0%} missing, {0[1]}, {0[2]} part".format))
+
+
+def open_gallery(study, missing=0.3):
+    """Figure of what one scan of the first split leaves open, see `galleries.left_open`."""
+    made, surfaces = Contenders(study), tested(study)
+    middle = len(surfaces) // 2
+    points = Truth(surfaces[middle]).scan(CASES[missing], (study.seed, middle)).points
+    begun = made.begun[REFINED](points)
+    whole = Completion.of(search(points, *begun)[0])
+    return galleries.left_open(given_scan(points, whole, *begun), n=5)
+
+
+def open_sentence(frame):
+    """How often walls are where completed scans have them, from `as_scanned.left_open`."""
+    means = frame[frame.model == REFINED].groupby(["missing", "part"])[[*INSIDE]].mean()
+    inside = (100 * means[[*INSIDE[:-1]]]).round().astype(int).astype(str).agg(", ".join, axis=1)
+    most, half = max(frame.missing), means.half
+    return (
+        "**How sure is a completed scan?** With 30 % missing, intervals of 50, 80 and 95 % hold "
+        f"the true wall in {inside[0.3, 'missing']} % of its missing part and in "
+        f"{inside[0.3, 'scanned']} % of the rest. The intervals of 90 % are "
+        f"± {half[0.3, 'missing']:.1f} mm and ± {half[0.3, 'scanned']:.1f} mm wide on average. "
+        f"With {most:.0%} missing they hold {inside[most, 'missing']} % of the missing part."
+    )
 
 
 def sentences(frame):

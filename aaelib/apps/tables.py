@@ -15,7 +15,7 @@ NETWORK, SHAPE_MODEL = "network", "shape model"  # what makes sockets to measure
 
 # Numbers are heights of perimeters, mm. The length is always told.
 TOLD, UNTOLD = (60.0, 120.0), (90.0, "volume_mm3", "brim_height_mean_mm")
-LEVELS, _ENDS, _DRAWS = (0.5, 0.8, 0.95), (0.05, 0.95), 100
+LEVELS, _ENDS, DRAWS = (0.5, 0.8, 0.95), (0.05, 0.95), 100
 
 _THICKNESSES = (3.0, 4.0, 6.0)  # mm
 _NEAR = 0.3  # mm by which a wall's thickness may be off
@@ -129,9 +129,9 @@ def left_open(aae, shape_models, misfit, surfaces):
     for surface in tqdm(surfaces, desc="what sizes leave open", leave=False):
         wanted = told(surface, TOLD)
         found = {
-            NETWORK: given_sizes(aae, wanted, _DRAWS, misfit=misfit[NETWORK], draws=draws),
+            NETWORK: given_sizes(aae, wanted, DRAWS, misfit=misfit[NETWORK], draws=draws),
             SHAPE_MODEL: given_sizes_linear(
-                shape_models, wanted, _DRAWS, misfit=misfit[SHAPE_MODEL]
+                shape_models, wanted, DRAWS, misfit=misfit[SHAPE_MODEL]
             ),
         }
         names = design.below_brim(surface, UNTOLD)
@@ -142,18 +142,22 @@ def left_open(aae, shape_models, misfit, surfaces):
             there = np.isfinite(wall) & np.isfinite(walls).all(axis=0)
             parts = {name: (drawn[:, [i]], real[i]) for i, name in enumerate(names)}
             for name, (values, true) in (parts | {"wall": (walls[:, there], wall[there])}).items():
-                central = _central(values, true)
-                shares = {f"{level:.0%}": np.mean(central <= level) for level in LEVELS}
-                half = np.ptp(np.quantile(values, _ENDS, axis=0), axis=0).mean() / 2
                 label = name if isinstance(name, str) else f"perimeter at {name:g} mm"
-                rows.append({"model": model, "size": label} | shares | {"half": half})
+                rows.append({"model": model, "size": label} | inside(values, true))
     table = pd.DataFrame(rows).groupby(["model", "size"], sort=False)
     return table.mean().assign(n=table.size())
 
 
-def _central(drawn, real):
-    """Level of the smallest central interval of draws (n, ...) that holds a value (...)."""
-    return np.abs(2 * np.mean(drawn < real, axis=0) - 1)
+def inside(drawn, true):
+    """
+    Count how often central intervals of draws (n, n_values) hold true values (n_values,).
+
+    Returns a dict: "50%", "80%", "95%": the share that is inside; "half": mean half width at 90 %.
+    """
+    # The level of the smallest central interval that holds a value.
+    central = np.abs(2 * np.mean(drawn < true, axis=0) - 1)
+    shares = {f"{level:.0%}": np.mean(central <= level) for level in LEVELS}
+    return shares | {"half": np.ptp(np.quantile(drawn, _ENDS, axis=0), axis=0).mean() / 2}
 
 
 def _distance_between(a, b):
