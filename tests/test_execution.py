@@ -320,6 +320,21 @@ def test_a_new_notebook_gets_no_twin_and_is_saved_as_it_is(lab):
 # Executing ---------------------------------------------------------------------------------------
 
 
+def test_who_runs_a_notebook_sees_how_long_it_takes_and_its_bars(tmp_path, capfd):
+    code = (
+        "import sys\nfrom tqdm.auto import tqdm\nprint('about 5 min', file=sys.stderr)\n"
+        "for _ in tqdm(range(3), desc='runs'): pass"
+    )
+    notebook = write(tmp_path / "01.ipynb", new_code_cell(code))
+    execution.execute(notebook, tmp_path / "run" / "01.ipynb", "smoke")
+    shown = capfd.readouterr().err
+    assert "about 5 min" in shown
+    assert "runs: 100%" in shown
+    cells = read(tmp_path / "run" / "01.ipynb").cells
+    outputs = [each for cell in cells for each in cell.get("outputs", [])]
+    assert not any("runs" in str(each) for each in outputs)
+
+
 def test_a_script_runs_in_the_root_under_its_profile_by_this_python(tmp_path, monkeypatch):
     # Whatever else is called python3.
     spec = {"argv": ["false"], "display_name": "Another", "language": "python"}

@@ -224,6 +224,13 @@ def _cells(notebook):
 # Executing ------------------------------------------------------------------------------------
 
 
+# Nobody sees the widgets of a notebook that papermill executes: bars go to the terminal.
+_BARS = (
+    "import functools, sys, tqdm.auto;"
+    "tqdm.auto.tqdm = functools.partial(tqdm.std.tqdm, file=sys.__stderr__)"
+)
+
+
 def execute(notebook, output, profile):
     """
     Execute a notebook (``.ipynb`` or its jupytext pair) with papermill, in the project's root.
@@ -261,6 +268,7 @@ def execute(notebook, output, profile):
     # ipykernel warns at every start that local sockets are not encrypted. TensorFlow logs at
     # import, whatever its level of logging: that goes to the terminal.
     options = ["--log-level=ERROR", "--IPKernelApp.capture_fd_output=False"]
+    options.append(f"--IPKernelApp.exec_lines={_BARS}")
     kernel = {"kernel_name": "python3", "language": "python", "extra_arguments": options}
     kernel["kernel_manager_class"] = ThisPython
     output = Path(output).resolve()
@@ -269,7 +277,9 @@ def execute(notebook, output, profile):
     with locked(output), replacing(output) as temporary, _cleaned_up_on_sigterm():
         try:
             parameters = {"profile": profile}
-            papermill.execute_notebook(source, temporary, parameters, cwd=ROOT, **kernel)
+            papermill.execute_notebook(
+                source, temporary, parameters, cwd=ROOT, stderr_file=sys.stderr, **kernel
+            )
         except OSError:
             raise  # the notebook itself may be half written
         except BaseException as error:
