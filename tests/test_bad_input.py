@@ -5,6 +5,7 @@ import json
 import os
 import re
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -374,6 +375,33 @@ def test_a_lid_on_a_socket_is_no_brim(tmp_path, says):
     closed.export(tmp_path / "a.stl")
     with pytest.raises(ValueError, match=says):
         outputs.export(tmp_path / "a.stl", tmp_path / "a.csv")
+
+
+@row("a tilted socket")
+def test_a_tilted_socket(tmp_path, says):
+    for turn in ([1, 0, 0], [1, 1, 0]):
+        motion = trimesh.transformations.rotation_matrix(np.radians(45), turn)
+        socket(wave=3).mesh().apply_transform(motion).export(tmp_path / "a.stl")
+        with pytest.raises(ValueError, match=says):
+            outputs.export(tmp_path / "a.stl", tmp_path / "a.csv")
+    outputs.complete("sockets", tmp_path / "a.stl", tmp_path / "a.csv")
+
+
+@row("a tube, open at both ends, for a socket")
+def test_a_tube_for_a_socket(tmp_path, says):
+    mesh = socket().mesh()
+    mesh.slice_plane([0, 0, mesh.bounds[0, 2] + 60], [0, 0, 1]).export(tmp_path / "a.stl")
+    with pytest.raises(ValueError, match=says):
+        outputs.export(tmp_path / "a.stl", tmp_path / "a.csv")
+
+
+@row("a socket in a file with other things")
+def test_a_socket_in_a_file_with_other_things(tmp_path, says):
+    plate = trimesh.creation.box((90, 90, 5)).apply_translation([0, 0, -5])
+    trimesh.util.concatenate([socket().mesh(), plate]).export(tmp_path / "a.stl")
+    for write in (outputs.export, partial(outputs.complete, "sockets")):
+        with pytest.raises(ValueError, match=says):
+            write(tmp_path / "a.stl", tmp_path / "a.csv")
 
 
 @row("a folder of sockets of an unknown kind")

@@ -353,7 +353,6 @@ def changed(**entries):
         ("b.off", f"OFF\n8 13 0\n{OFF_V}{OFF_F}2 0 1\n", "a face of 2 corners"),
         ("c.off", f"OFF\n8\n12\n0\n{OFF_V}{OFF_F}", "in one line"),
         ("d.off", f"OFF\n8 12 0\n{OFF_V.replace(chr(10), ' ')}{OFF_F}", "in a line of its own"),
-        ("cr.stl", SOLID.replace("\n", "\r"), "CR alone"),
         ("wide.obj", (BOX_V + BOX_F).encode("utf-32"), "neither UTF-8 nor UTF-16"),
         ("off.obj", f"OFF\n8 12 0\n{OFF_V}{OFF_F}", "no vertices"),
         ("surface.obj", BOX_V + "surf 0 1 0 1 1 2 3 4\n", "other surfaces are not read"),
@@ -390,3 +389,79 @@ def test_lines_beside_a_surface_of_gltf_are_left_out(tmp_path):
     part = TREE["meshes"][0]["primitives"][0]
     (tmp_path / "a.gltf").write_text(changed(meshes=[{"primitives": [part, part | {"mode": 1}]}]))
     assert meshes.read(tmp_path / "a.gltf").area == pytest.approx(0.5)
+
+
+def facet(corners):
+    corners = "".join(f" vertex {' '.join(map(str, each))}" for each in corners)
+    return f"facet normal 0 0 1 outer loop{corners} endloop endfacet\n"
+
+
+SQUARES = [[(x, 0, 0), (x + 10, 0, 0), (x + 10, 10, 0), (x, 10, 0)] for x in (0, 10, 20)]
+GRID = [(x, y, 0) for y in (0, 1) for x in range(8)]
+# Two quads of the strip become a triangle and a pentagon: as many bytes.
+STRIP = [[0, 1, 9, 8], [1, 2, 9], [2, 3, 11, 10, 9]]
+STRIP += [[x, x + 1, x + 9, x + 8] for x in range(3, 7)]
+HEAD = "ply\nformat {} 1.0\ncomment C:\\\xfc end_header\nelement vertex {}\n"
+HEAD += "".join(f"property float {axis}\n" for axis in "xyz")
+HEAD += "\nelement face {}\nproperty list uchar int vertex_indices\nend_header\n"
+STRIP_PLY = HEAD.format("binary_little_endian", len(GRID), len(STRIP)).encode("latin-1") + b"".join(
+    [struct.pack("<3f", *v) for v in GRID]
+    + [struct.pack(f"<B{len(f)}i", len(f), *f) for f in STRIP]
+)
+BLANK = HEAD.format("ascii", 3, 1) + "\n0 0 0\n1 0 0\n\n0 1 0\n\n3 0 1 2\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "area"),
+    [
+        ("loops.stl", f"solid q\n{''.join(map(facet, SQUARES))}endsolid q", 300),
+        ("named.stl", f"solid vertex_group\n{facet(SQUARES[0])}endsolid vertex_group", 100),
+        ("cr.stl", SOLID.replace("\n", "\r"), BOX.area),
+        ("mixed.ply", STRIP_PLY, 7),
+        ("blank.ply", BLANK, 0.5),
+    ],
+)
+def test_what_the_format_allows_is_read(tmp_path, name, content, area):
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / name).write_bytes(content)
+    assert meshes.read(tmp_path / name).area == pytest.approx(area)
+
+
+def test_supports_and_what_is_not_printed_are_no_part_of_a_3mf(tmp_path):
+    objects = "".join(
+        tetrahedron(size).replace("id='1'", f"id='{i}'").replace("'model'", f"'{kind}'")
+        for i, size, kind in ((1, 1, "model"), (2, 5, "support"), (3, 7, "model"))
+    )
+    items = "<item objectid='1'/><item objectid='2'/><item objectid='3' printable='0'/>"
+    with zipfile.ZipFile(tmp_path / "a.3mf", "w") as archive:
+        # The name that is taken where none is stated, in other letters.
+        text = MODEL.format("millimeter", objects, f"<build>{items}</build>")
+        archive.writestr("3D/3DModel.model", text)
+    assert np.ptp(meshes.read(tmp_path / "a.3mf").vertices, axis=0) == pytest.approx([1, 1, 1])
+
+
+def test_numbers_beside_a_gltf_are_found_by_its_address_and_count(tmp_path):
+    corners = np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0]] * 3_000_000)
+    tree = json.loads(gltf(count=3))
+    tree["buffers"] = [{"uri": "my%20scan.bin", "byteLength": corners.nbytes}]
+    tree["bufferViews"] = [{"buffer": 0, "byteLength": corners.nbytes}]
+    tree["accessors"][0]["count"] = len(corners)
+    (tmp_path / "my scan.bin").write_bytes(corners.tobytes())
+    (tmp_path / "a.gltf").write_text(json.dumps(tree))
+    assert len(meshes.read(tmp_path / "a.gltf").faces) == 3_000_000
+    assert meshes.buffers_of(tmp_path / "a.gltf") == [tmp_path / "my scan.bin"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("box.zip", b"", ".zip is not read"),
+        ("box.xaml", b"", ".xaml is not read"),
+        ("few.stl", b" " * 80 + struct.pack("<I", 1) + bytes(150), "declares 1 facets, and has 3"),
+        ("seen.gltf", changed(nodes=[{"mesh": 0, "camera": 0}]).encode(), "take the camera out"),
+    ],
+)
+def test_what_would_be_read_in_part_is_refused(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        meshes.read(tmp_path / name)

@@ -132,6 +132,7 @@ def read_scan(path, unit=None):
         raise FileNotFoundError(f"no limb scan at {path}")
     if unit not in (None, *UNITS):
         raise ValueError(f"{path}: the unit is {unit!r}; accepted: {', '.join(UNITS)}")
+    unit = meshes.unit_of(path, unit)
     mesh, notes = _merged(meshes.read(path)), []
     if not len(mesh.faces):
         raise ValueError(f"{path}: no faces with an area; a limb is a surface of triangles")

@@ -9,13 +9,15 @@ from ..models import in_numpy, latent, scans
 from ..models.exported import SHIPPED, export_weights
 from ..models.files import load
 from ..models.runs import load_with_card
-from ..shapes import folders, printing
+from ..shapes import folders, meshes, printing
 from ..shapes.clouds import place
 from ..shapes.sockets import SocketSurface, check_sockets
 from ..shapes.writing import locked, replacing, write_array
 from ..study import figures
 from . import completion, design
 from .posterior import given_scan
+
+_PIECE = 0.02  # of a mesh's area: smaller pieces are crumbs
 
 
 def generate(model, n, folder, seed=0, mesh=None, thickness=4.0, overwrite=False):
@@ -152,7 +154,8 @@ def export(
     if is_model:
         export_weights(load(source), path)
         return path
-    points = place(folders.read(Path(source), n_points), up, unit)
+    _check_pieces(Path(source))
+    points = place(folders.read(Path(source), n_points), up, meshes.unit_of(source, unit))
     check_sockets(points[None], [source], refuse=not (up or unit))
     surface = SocketSurface.from_points(points, smoothing=smoothing)
     return printing.write(surface, path, thickness)
@@ -194,14 +197,25 @@ def complete(model, source, path, thickness=4.0, up=None, unit=None):
     """
     printing.checked_path(path, (*printing.FORMATS, ".csv"))
     aae = in_numpy.load(model)
-    points = place(folders.read_points(Path(source)), up, unit)
-    check_sockets(points[None], [source])
+    _check_pieces(Path(source))
+    points = place(folders.read_points(Path(source)), up, meshes.unit_of(source, unit))
+    check_sockets(points[None], [source], tilted=True)
     encoder = scans.beside(aae, model)
     found = completion.complete(aae, points, encoder, source)
     printing.write(found.surface, Path(path), thickness, found.motion)
     away = surface_distance(points, found.placed(found.surface.mesh()))
     left = given_scan(points, found, *completion.begun(aae, points, encoder))
     return found, float(np.median(away)), left
+
+
+def _check_pieces(source):
+    """Raise a ValueError if a mesh has several pieces, none of which is nearly all of it."""
+    if source.suffix.lower() == ".npy":
+        return
+    shares = meshes.shares_of_pieces(meshes.read(source))
+    if len(shares) > 1 and shares[1] > _PIECE:
+        told = ", ".join(f"{share:.0%}" for share in shares[shares > _PIECE][:5])
+        raise ValueError(f"{source}: pieces of {told} of its area; keep the socket alone")
 
 
 def _write_shapes(aae, clouds, files, mesh, thickness, overwrite, page=None):

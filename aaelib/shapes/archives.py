@@ -7,17 +7,17 @@ EXPANSION = 20  # times its own size that a file may declare; text of meshes pac
 SLACK = 20_000_000  # bytes that even the smallest file may declare
 
 
-def check(path, declared):
+def check(path, declared, *others):
     """
-    Raise a ValueError if a file declares far more than it can hold.
+    Raise a ValueError if a file declares far more than it can hold, with others that it names.
 
     Parameters
     ----------
-    path : str or Path
+    path, *others : str or Path
     declared : int
         Bytes, unpacked, as numbers in single precision.
     """
-    size = Path(path).stat().st_size
+    size = sum(Path(each).stat().st_size for each in (path, *others))
     if declared > EXPANSION * size + SLACK:
         raise ValueError(f"its {size:,} bytes declare {declared:,}, more than they can hold")
 

@@ -133,6 +133,8 @@ def digest(points):
 
 def digest_of_file(file):
     """Sha256 of a file's bytes, in hexadecimal digits; empty if it can't be read."""
+    if not os.path.isfile(file):  # a pipe would be waited for
+        return ""
     try:
         with open(file, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -271,6 +273,8 @@ def _fault(points, n_points):
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
         is_wide = points.ndim == 2 and points.shape[1] > 3  # by normals, colours
         advice = "keep points[:, :3]" if is_wide else "save one cloud in each file"
+        if points.ndim == 2 and len(points) == 3:
+            advice = "save points.T"
         found = f"{points.dtype} array of shape {points.shape}"
         return f"{found}, not (n_points, 3) of real numbers; {advice}"
     if len(points) < n_points:

@@ -2,12 +2,14 @@
 
 import io
 import json
+import posixpath
 import re
 import warnings
 import zipfile
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import unquote
 
 import igl
 import mapbox_earcut
@@ -19,11 +21,17 @@ from trimesh.exchange.ply import _parse_header, load_ply
 
 from . import archives
 
-# Formats of trimesh, without Python objects, a variant of STL, and points without faces.
-SUFFIXES = frozenset(f".{name}" for name in mesh_formats() - {"dict", "dict64", "stl_ascii", "xyz"})
+# Formats of trimesh, without Python objects, a variant of STL, points without faces, and two whose
+# readers lose or repeat parts.
+_NOT_READ = {"dict", "dict64", "stl_ascii", "xyz", "3dxml", "xaml"}
+SUFFIXES = frozenset(f".{name}" for name in mesh_formats() - _NOT_READ)
+STATED = frozenset({".3mf"})  # suffixes of files that state their unit
 
 # ModelNet40 has files that run header and counts together: "OFF490 518 0".
 _OFF_HEADER = re.compile(r"\s*(?:ST)?C?N?OFF\s*(\d+)[ \t]+(\d+)(?:[ \t]+\d+)?[ \t\r]*\n")
+# Comments may be in any encoding, and name what a header has.
+_PLY_COMMENT = re.compile(rb"(?m)^(?:(?:comment|obj_info)\b.*|[ \t\r]*)\n")
+_PLY_END = re.compile(rb"(?m)^end_header[ \t]*\r?\n")
 _PROPERTIES = 500  # of all elements of a PLY file
 # Texture coordinates, colours and edges: trimesh would make something of them.
 _PLY_OTHERS = re.compile(
@@ -75,6 +83,8 @@ def read(path):
     path = Path(path)
     content = b""
     try:
+        if path.suffix.lower() not in SUFFIXES:
+            raise ValueError(f"{path.suffix or 'a name without a suffix'} is not read")
         content = path.read_bytes()
         if zipfile.is_zipfile(path):
             archives.check_zip(path)
@@ -87,14 +97,20 @@ def read(path):
         raise ValueError(f"{path}: too large for the free memory; {advice}") from error
     except Exception as error:  # each of trimesh's readers raises what it likes
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        if path.suffix.lower() in _READERS and re.search(rb"[\s\d]\d*,\d+\s", content):
+        is_text = b"\0" not in content[:1000] and path.suffix.lower() in _READERS
+        if is_text and re.search(rb"[\s\d]\d*,\d+\s", content):
             what = f"numbers with decimal commas? Write points; {what}"
-        if b"\r" in content[:1000] and b"\n" not in content[:1000]:
+        if is_text and b"\r" in content[:1000] and b"\n" not in content[:1000]:
             what = f"lines that end in CR alone? Let them end in LF; {what}"
         advice = f"accepted: {', '.join(sorted(SUFFIXES))}; write the file again, or take it out"
         what = f"not a mesh that trimesh can read ({what[:200]})"
         raise ValueError(f"{path}: {what}; {advice}") from error
     return trimesh.Trimesh(vertices, faces, process=False)
+
+
+def unit_of(path, unit):
+    """The unit of what `read` gives, where a user says in which unit files are that state none."""
+    return "mm" if unit and Path(path).suffix.lower() in STATED else unit
 
 
 def _check_faces(vertices, faces):
@@ -111,15 +127,35 @@ def _check_faces(vertices, faces):
 def _other(content, path):
     if path.suffix.lower() in (".gltf", ".glb"):
         _check_gltf(content, path)
-    scene = trimesh.load_scene(path, process=False, skip_materials=True)
+    resolver = _Beside(path.parent.absolute())
+    scene = trimesh.load_scene(path, resolver=resolver, process=False, skip_materials=True)
     # Lines and points have no surface. A scene may show a part many times over.
     parts = [scene.geometry[scene.graph[node][1]] for node in scene.graph.nodes_geometry]
     parts = [part for part in parts if hasattr(part, "faces")]
-    archives.check(path, 12 * sum(len(part.faces) for part in parts))
+    archives.check(path, 12 * sum(len(part.faces) for part in parts), *buffers_of(path))
     for part in parts:
         _check_faces(part.vertices, part.faces)
     mesh = scene.to_mesh()
     return mesh.vertices, mesh.faces
+
+
+class _Beside(trimesh.resolvers.FilePathResolver):
+    """Finds files beside a glTF file, whose names are written there as in addresses."""
+
+    def get(self, name):
+        return super().get(unquote(name))
+
+
+def buffers_of(path):
+    """Files beside a glTF file that hold its numbers; of other files none."""
+    if path.suffix.lower() != ".gltf":
+        return []
+    try:
+        buffers = json.loads(path.read_bytes()).get("buffers", ())
+        names = [unquote(each.get("uri", "data:")) for each in buffers]
+    except (OSError, ValueError, AttributeError):  # `read` will say why
+        return []
+    return [path.parent / name for name in names if not name.startswith("data:")]
 
 
 def _check_gltf(content, path):
@@ -130,10 +166,14 @@ def _check_gltf(content, path):
         content = content[20 : 20 + int.from_bytes(content[12:16], "little")]
     tree = json.loads(content)
     _check_extensions(tree.get("extensionsRequired", ()))
+    cameras = [each.keys() for each in tree.get("nodes", ()) if "camera" in each]
+    if any(each & {"mesh", "children"} for each in cameras):
+        raise ValueError("a camera has a shape, which trimesh leaves out; take the camera out")
     parts = [part for mesh in tree.get("meshes", ()) for part in mesh["primitives"]]
-    used = [i for part in parts for i in (part.get("indices"), *part["attributes"].values())]
+    used = {i for part in parts for i in (part.get("indices"), *part["attributes"].values())}
     used = [tree["accessors"][i] for i in used if i is not None]
-    archives.check(path, 4 * sum(_NUMBERS[each["type"]] * each["count"] for each in used))
+    declared = 4 * sum(_NUMBERS[each["type"]] * each["count"] for each in used)
+    archives.check(path, declared, *buffers_of(path))
 
 
 def _check_extensions(required):
@@ -194,9 +234,15 @@ def _off(content, _):
 
 
 def _ply(content, _):
-    plain = _PLY_OTHERS.sub(rb"\1_", content.removeprefix(b"\xef\xbb\xbf"))
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    end = _PLY_END.search(content)
+    header, rows = (content[: end.end()], content[end.end() :]) if end else (content, b"")
+    header = _PLY_OTHERS.sub(rb"\1_", _PLY_COMMENT.sub(b"", header))
+    if b"\nformat ascii" in header:
+        rows = re.sub(rb"\n\s*\n", b"\n", rows.lstrip())
+    plain = header + rows
     # Trimesh takes minutes for thousands of lists.
-    declared = plain.partition(b"end_header")[0].count(b"\nproperty")
+    declared = header.count(b"\nproperty")
     if declared > _PROPERTIES:
         raise ValueError(f"{declared} properties of elements; {_PROPERTIES} at most are read")
     try:
@@ -206,6 +252,11 @@ def _ply(content, _):
             raise
         return _triangulated(*_ply_of_mixed_faces(plain))
     face = found["metadata"]["_ply_raw"].get("face", {"length": 0})
+    # Faces of other numbers of corners, in as many bytes, would be read out of step.
+    lists = getattr(face.get("data"), "dtype", np.dtype([]))
+    counts = [face["data"][name]["f0"] for name in lists.names or () if lists[name].names]
+    if any((each != each[0]).any() for each in counts):
+        return _triangulated(*_ply_of_mixed_faces(plain))
     if face["length"]:
         names = face["data"] if isinstance(face["data"], dict) else face["data"].dtype.names
         polygons = face["data"][next(name for name in names if name[0] != "_")]
@@ -243,17 +294,29 @@ def _numbers(file, kind, count):
 
 def _stl(content, path):
     end = 84 + 50 * int.from_bytes(content[80:84], "little")  # of a text, far beyond its end
+    if not 84 < end <= len(content):
+        is_text = b"\0" not in content or content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        return _stl_of_text(_text(content) if is_text else "")
     if 84 < end < len(content):
-        left_out = f"{len(content) - end} bytes after the last of {(end - 84) // 50} facets"
+        n_facets, n_more = (end - 84) // 50, len(content) - end
+        if n_more % 50 == 0:
+            raise ValueError(f"it declares {n_facets} facets, and has {n_facets + n_more // 50}")
+        left_out = f"{n_more} bytes after the last of {n_facets} facets"
         warnings.warn(f"{path}: {left_out} are left out", stacklevel=4)
     mesh = trimesh.load_mesh(io.BytesIO(content[:end]), file_type="stl", process=False)
-    if not len(mesh.faces):
-        raise ValueError("neither a whole binary STL file nor one in text with any facets")
-    # Of a text whose last solid was cut off, trimesh leaves that out.
-    corners = len(re.findall(rb"(?im)^\s*vertex\s", content)) if end > len(content) else 0
-    if corners > 3 * len(mesh.faces):
-        raise ValueError(f"cut off? It has {corners} corners of {len(mesh.faces)} whole facets")
     return mesh.vertices, mesh.faces
+
+
+def _stl_of_text(text):
+    loops = re.findall(r"(?is)\bouter\s+loop\b(.*?)\bendloop\b", text)
+    if not loops:
+        raise ValueError("neither a whole binary STL file nor one in text with any facets")
+    if re.search(r"(?i)\bfacet\b(?!.*\bendsolid\b)", " ".join(text.split())):
+        raise ValueError(f"cut off? No endsolid follows the last of {len(loops)} whole facets")
+    corners = [re.findall(r"(?i)\bvertex\s+(\S+)\s+(\S+)\s+(\S+)", loop) for loop in loops]
+    ends = np.cumsum([0, *map(len, corners)])
+    polygons = [[*range(*pair)] for pair in pairwise(ends.tolist())]
+    return _triangulated([corner for loop in corners for corner in loop], polygons)
 
 
 def _3mf(content, path):
@@ -264,7 +327,7 @@ def _3mf(content, path):
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = [name for name in archive.namelist() if name.lower().endswith(".model")]
-        models = {f"/{name}": etree.fromstring(archive.read(name)) for name in names}
+        models = {_part_name(name): etree.fromstring(archive.read(name)) for name in names}
         root = _root_of_3mf(archive)
     for model in models.values():
         required = model.get("requiredextensions", "").split()
@@ -297,13 +360,18 @@ def _3mf(content, path):
     def joined(part, elements):
         parts = []
         for each in elements.iterfind("{*}*"):
-            vertices, faces = made(each.get(_PART, part), each.get("objectid"))
+            made_of = objects.get((_part_name(each.get(_PART, part)), each.get("objectid")), {})
+            if "support" in made_of.get("type", "") or each.get("printable") == "0":
+                continue  # no part of the shape
+            vertices, faces = made(_part_name(each.get(_PART, part)), each.get("objectid"))
             turn = np.array(each.get("transform", _STAY).split(), float).reshape(4, 3)
             parts.append((vertices @ turn[:3] + turn[3], faces))
         archives.check(path, 12 * sum(len(array) for pair in parts for array in pair))
         return trimesh.util.append_faces(*zip(*parts, strict=True))
 
-    build = models[root].find("{*}build") if root in models else None
+    if root not in models:
+        raise ValueError(f"it has no part {root}, of which it is made")
+    build = models[root].find("{*}build")
     if build is None or not len(build):
         raise ValueError(f"{root} builds nothing")
     vertices, faces = joined(root, build)
@@ -316,8 +384,13 @@ def _root_of_3mf(archive):
     if "_rels/.rels" in archive.namelist():
         for each in etree.fromstring(archive.read("_rels/.rels")):
             if each.get("Type", "").endswith("/3dmodel"):
-                return "/" + each.get("Target").lstrip("/")
-    return "/3D/3dmodel.model"
+                return _part_name(each.get("Target"))
+    return _part_name("3D/3dmodel.model")
+
+
+def _part_name(name):
+    """The name of a part of a 3MF file, which may be written in several ways (ECMA-376, part 2)."""
+    return "/" + posixpath.normpath(unquote(name).lower()).lstrip("/")
 
 
 _READERS = {".3mf": _3mf, ".obj": _obj, ".off": _off, ".ply": _ply, ".stl": _stl}
@@ -353,6 +426,15 @@ def _ears(vertices, polygon):
     ends = np.array([len(polygon)], np.uint32)
     ears = mapbox_earcut.triangulate_float64(flat[:, :2].copy(), ends)
     return polygon[ears.reshape(-1, 3)]
+
+
+def shares_of_pieces(mesh):
+    """Shares (n_pieces,) of a mesh's area that its pieces have, the largest first."""
+    joined = mesh.copy()
+    joined.merge_vertices()
+    pieces = trimesh.graph.connected_component_labels(joined.face_adjacency, len(joined.faces))
+    areas = np.bincount(pieces, joined.area_faces)
+    return np.sort(areas / max(areas.sum(), 1e-300))[::-1]
 
 
 # Nearest points -----------------------------------------------------------------------------

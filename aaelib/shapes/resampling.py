@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from .clouds import place
 from .folders import clashes, digest_of_file, find, name_of, read_each, walk
+from .meshes import buffers_of, unit_of
 from .writing import locked, replacing, without_formulas, write_array
 
 RECORD = ".resampled"
@@ -134,7 +135,7 @@ def resample_tree(
         settings = f"aaelib {version('aaelib')}, {n_points} points, seed {seed}, {up}, {unit}"
         # Before a file is read: if it changes meanwhile, the next run reads it again.
         made_of = {
-            file: (settings, names[file], digest_of_file(file))
+            file: (settings, names[file], "".join(map(digest_of_file, [file, *buffers_of(file)])))
             for file in tqdm(usable, "comparing", leave=False, delay=1)
         }
         kept = [file for file in usable if _entry(clouds[file], made_of[file]) in known]
@@ -146,7 +147,7 @@ def resample_tree(
             if reason is None:
                 try:
                     with replacing(clouds[file]) as temporary:
-                        write_array(temporary, place(points, up, unit))
+                        write_array(temporary, place(points, up, unit_of(file, unit)))
                         # A line that a killed run left by half ends here.
                         record.write(b"\n" + _entry(temporary, made_of[file]) + b"\n")
                 except OSError as error:

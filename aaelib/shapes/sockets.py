@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
-from .clouds import UNITS, as_points, place, resample
+from .clouds import UNITS, as_points, normals, resample
 from .meshes import nearest_on
 from .printing import export, thicken
 
@@ -31,24 +31,25 @@ _STRAY = 3.0  # a point whose such neighbour is this many medians away is not of
 _BRIM_OVERSAMPLING = 5  # angles at which the brim is traced, per angle of the grid
 _BRIM_SMOOTHING = np.radians(2.0)  # standard deviation of the brim's Gaussian filter
 
-_END = 0.1  # of the height: the part that counts as an end
-_INNER = 0.05  # of an end's points: those that may be nearer to the axis than its wall
-_WIDER = 1.2  # an end so many times as wide as the other is open; public sockets' lower one: 0.68
-_LONGER = 1.1  # a side of the box so many times the height is the long axis; public ones': 0.84
-_LIDDED = 0.4  # distance from the axis at the brim by that half way
+_STRAYS = 0.01  # of the points at each end of a coordinate do not count for the box
+_CLOSED = 0.06  # mean of a closed surface's outward normals, at most; public sockets': 0.13
+_LONG = 1.3  # largest variance by the next, of a long socket; public ones': 1.35
+_NEAR_AXIS = 0.35  # of the median distance from it: of a closed end of many points some are nearer
+_MANY = 1000
+_UPRIGHT = 35.0  # degrees between the way up and a coordinate axis; public sockets': 20
 _BETWEEN = 0.3  # 10th percentile of distances from a surface by their median: of a wall 2 mm thick
 # or more over 0.33, of sockets at most 0.20, with 4 mm of noise 0.23
 
 
-def check_sockets(points, names, refuse=None):
+def check_sockets(points, names, refuse=None, tilted=False):
     """
     Warn of sockets that look as if they were in another unit than mm, not upright, or closed.
 
-    The size of a cloud (n_points, 3) is the longest side of its box, which is the long axis unless
-    it is about as long as the height. The width of an end, a tenth of the height, is the 5th
-    percentile of its points' distances from the axis: at the closed end some points are near the
-    axis, at the brim none, unless a lid closes it. The points of a closed wall lie on both sides of
-    a surface fitted to them, and few are near it.
+    The size of a cloud (n_points, 3) is the longest side of its box. An open cup's outward normals
+    add up to minus the area of its opening (a closed surface's to nothing): so they point away from
+    the brim. The way up is between that direction and the longest axis, which lopsided brims turn
+    to opposite sides. The points of a closed wall lie on both sides of a surface fitted to them,
+    and few are near it.
 
     Parameters
     ----------
@@ -58,9 +59,11 @@ def check_sockets(points, names, refuse=None):
     refuse : bool, optional
         Look for walls, too, which takes 0.1 s a socket and raises a ValueError. Others raise one
         instead of the warning (True) or do not (False).
+    tilted : bool
+        They may be tilted.
     """
     points = np.asarray(points, np.float64)
-    doubts = [_doubt(cloud) for cloud in points]
+    doubts = [_doubt(cloud, tilted) for cloud in points]
     if not any(doubts) and refuse is not None:
         doubts, refuse = [_wall(cloud) for cloud in points], True
     if not any(doubts):
@@ -72,22 +75,62 @@ def check_sockets(points, names, refuse=None):
     warnings.warn(message, stacklevel=2)
 
 
-def _doubt(cloud):
+def _doubt(cloud, tilted=False):
     """Say what a cloud looks like that is no upright socket in mm, or nothing."""
-    sizes = np.ptp(cloud, axis=0)
-    if not SIZES[0] <= sizes.max() <= SIZES[1]:
-        return unit_hint(sizes.max())
-    axis = "xyz"[sizes.argmax()] if sizes.max() > _LONGER * sizes[2] else "z"
-    lower, upper, width = _end_widths(place(cloud, axis))
-    if (up := "-" * bool(lower > (_WIDER if axis == "z" else 1) * upper) + axis) != "z":
-        return (
-            f"upside down or on its side, it seems: its brim is towards {up}, and sockets have "
-            "their closed end at low z, their open brim at high z; turn it with "
-            f"--up={up}, in Python with clouds.place(points, {up!r})"
-        )
-    if upper < _LIDDED * width:
+    cloud = _without_strays(cloud)
+    if not SIZES[0] <= (size := np.ptp(cloud, axis=0).max()) <= SIZES[1]:
+        return unit_hint(size)
+    if len(cloud) < MIN_POINTS:
+        return None
+    way, is_open = _way_up(cloud)
+    if not tilted and _is_tube(cloud, way):
+        return "open at both ends, it seems; a socket's distal end is closed"
+    if not is_open:
         return "closed at its brim, it seems, by a lid; take that off"
-    return None
+    axis = np.abs(way).argmax()
+    off, up = np.degrees(np.arccos(abs(way[axis]))), "-" * bool(way[axis] < 0) + "xyz"[axis]
+    if tilted and off > _UPRIGHT:
+        return None
+    if off > _UPRIGHT:
+        return (
+            f"tilted, it seems, by about {np.degrees(np.arccos(way[2])):.0f} degrees; turn it "
+            "upright, its long axis along z, or let aaelib complete find how it lies"
+        )
+    if up == "z":
+        return None
+    return (
+        f"upside down or on its side, it seems: its brim is towards {up}, and sockets have their "
+        f"closed end at low z, their open brim at high z; turn it with --up={up}, in Python with "
+        f"clouds.place(points, {up!r})"
+    )
+
+
+def _without_strays(cloud):
+    """The points of a cloud that are not far outside of the box of most."""
+    low, high = np.quantile(cloud, [_STRAYS, 1 - _STRAYS], axis=0)
+    margin = 0.1 * (high - low)
+    return cloud[((cloud >= low - margin) & (cloud <= high + margin)).all(axis=1)]
+
+
+def _way_up(cloud):
+    """Unit vector (3,) from a cloud's closed end to its brim, and whether it is open there."""
+    centered = cloud - cloud.mean(axis=0)
+    outwards = normals(centered[None].astype(np.float32))[0]
+    outwards *= np.sign(np.einsum("ij,ij->i", outwards, centered))[:, None]
+    mean = outwards.mean(axis=0, dtype=float)
+    is_open = np.linalg.norm(mean) > _CLOSED
+    variances, axes = np.linalg.eigh(np.cov(centered.T))
+    way, axis = -trimesh.unitize(mean), axes[:, 2]
+    if not is_open or variances[2] > _LONG * variances[1]:
+        way = trimesh.unitize(is_open * way + np.sign(way @ axis) * axis)
+    return way, is_open
+
+
+def _is_tube(cloud, axis):
+    """Whether none of many points is near the long axis, as some of a closed end are."""
+    centered = cloud - np.median(cloud, axis=0)
+    away = np.linalg.norm(centered - (centered @ axis)[:, None] * axis, axis=1)
+    return len(cloud) >= _MANY and away.min() > _NEAR_AXIS * np.median(away)
 
 
 def _wall(cloud):
@@ -117,16 +160,6 @@ def unit_hint(size):
     ]
     hint = f"multiply it by {', or by '.join(fitting)}" if fitting else "that fits no unit"
     return f"the longest side is {size:.3g}, and sockets have 100 to 800 mm: {hint}"
-
-
-def _end_widths(cloud):
-    """How far from the axis the wall begins at the lower and the upper end, and is half way."""
-    x, y, z = cloud.T
-    # Brims are lopsided: the axis is that of the half of the points between the ends.
-    middle = np.abs(z - np.median(z)).argsort()[: len(z) // 2 + 1]
-    distances = np.hypot(x - x[middle].mean(), y - y[middle].mean())
-    ends = z <= z.min() + _END * np.ptp(z), z >= z.max() - _END * np.ptp(z)
-    return *(np.quantile(distances[end], _INNER) for end in ends), np.median(distances[middle])
 
 
 @dataclass(frozen=True)
