@@ -1,5 +1,6 @@
 """The whole socket of a scan: a code and a place that agree with the scan's points."""
 
+import warnings
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -10,8 +11,9 @@ from threadpoolctl import threadpool_limits
 
 from ..models import in_numpy
 from ..shapes.clouds import as_points, normals
+from ..shapes.meshes import nearest_on
 from ..shapes.scanning import positions
-from ..shapes.sockets import MIN_POINTS, SIZES, SocketSurface, unit_hint, wall_hint
+from ..shapes.sockets import MIN_POINTS, SIZES, SocketSurface, surface_points, unit_hint, wall_hint
 from . import design
 
 _PRIOR = 0.01  # mm^2 of mean squared distance that one standard deviation of a code costs
@@ -23,6 +25,8 @@ _WITHOUT_STRAYS = 0.02, 0.98  # between these quantiles
 # Of the variance of a posterior: chosen on validation sockets, so that intervals hold the truth as
 # often as they say.
 _WIDENED = 1.44
+_MISFIT = 3.0  # mm, half of a scan's points at least so far from a socket: it is none
+_SEEN, _LITTLE = 15.0, 0.4  # mm from a point of the scan; share of a wall, below it a warning
 _FAR = 25.0  # mm, at which a rank no longer asks how far
 
 # What a search does before, with few points: reach, steps from each start, starts that go on.
@@ -159,6 +163,7 @@ def complete(aae, points, scans=None, name="the scan"):
     The most plausible code and the place are sought together (`search`), so that the socket is near
     the points that are there; what is missing is as the model's prior has it. With an encoder of
     scans the search starts at what that reads, otherwise at the mean of each kind, in many turns.
+    Points that are far from all others are left out before.
 
     Parameters
     ----------
@@ -178,8 +183,13 @@ def complete(aae, points, scans=None, name="the scan"):
     Raises
     ------
     ValueError
-        If the points are too few, not finite, not in mm or of a closed wall, or the model's sockets
-        have no size.
+        If the points are too few, not finite, not in mm, of a closed wall or of no socket, or the
+        model's sockets have no size.
+
+    Warns
+    -----
+    UserWarning
+        If less than 40 % of the socket that was found is in the scan.
     """
     design.check_has_size(aae)
     points = as_points(points, name, ndim=2)
@@ -188,11 +198,24 @@ def complete(aae, points, scans=None, name="the scan"):
     size = np.ptp(np.quantile(points, _WITHOUT_STRAYS, axis=0), axis=0).max()
     if not SIZES[0] / 2 <= size <= 2 * SIZES[1]:
         raise ValueError(f"{name}: {unit_hint(size)}")
-    aae = in_numpy.of(aae)
+    aae, points = in_numpy.of(aae), surface_points(points)[0]
+    points = np.random.default_rng(0).permutation(points)
     whole = Completion.of(search(points, *begun(aae, points, scans))[0])
-    there = (points - whole.motion[:3, 3]) @ whole.motion[:3, :3]
-    if wall := wall_hint(whole.surface.mesh(), there):
+    there, mesh = (points - whole.motion[:3, 3]) @ whole.motion[:3, :3], whole.surface.mesh()
+    if wall := wall_hint(mesh, there):
         raise ValueError(f"{name}: {wall}")
+    if (away := np.median(nearest_on(mesh, there)[1])) > _MISFIT:
+        raise ValueError(
+            f"{name}: no socket of the model follows it; half of its points are {away:.1f} mm or "
+            "more from the nearest. Is it a socket's inner surface, its brim about upwards?"
+        )
+    seen = np.mean(cKDTree(there).query(mesh.vertices)[0] < _SEEN)
+    if seen < _LITTLE:
+        warnings.warn(
+            f"{name}: only {seen:.0%} of the socket that was found is in the scan; kind, side and "
+            "all else are the model's guess",
+            stacklevel=2,
+        )
     return whole
 
 

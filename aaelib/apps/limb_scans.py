@@ -16,7 +16,7 @@ from ..shapes.places import DATA
 EXAMPLE = DATA / "limbs" / "transtibial.stl"
 LENGTHS = (80.0, 1200.0)  # mm; of scans, with all of the leg at most
 WIDTHS = (45.0, 230.0)  # mm; diameters of limbs
-_WIDTH = 110.0  # mm; of most
+_WIDTH, _LENGTH = 110.0, 270.0  # mm; of most
 LONGEST, CUT = 320.0, 280.0  # mm; sockets reach no further, and where to cut what does
 
 _FLAT = 0.05  # thickness of a piece by its width: a table, no limb
@@ -25,7 +25,12 @@ _SIDE = 2.0  # variance along a limb by that across it, of limbs surely longer t
 _PERHAPS_SIDE = 1.3  # of limbs that may be
 _OPENING = 1.2  # girth of an opening by the limb's width; that of a cylinder has 3.1
 _SECOND_OPENING = 0.5  # of the largest girth, from which on a hole is taken for an opening
+_SPIKE = 10.0  # shortest edge at a vertex by the median edge
 _THIN = 0.15  # of a wall between two surfaces, by the limb's width; that of a limb itself: 0.4
+_PLANE, _TABLE = 0.04, 0.3  # of the length, about an opening; of the area there
+_SHORT = 1.5  # length by width, of limbs whose farthest point may be at the side
+_BENT = np.radians(25.0)  # between the lower part of a limb and the 60 mm above, at a knee
+_CAP = 0.03  # of the area, from which on a plane at an end is where a limb was cut off
 _ALIKE = 1.1  # areas of two ends, of which none is more likely to be the upper one
 
 
@@ -46,6 +51,8 @@ class Scan:
         (3,), the distal end, and the way up from there.
     length : float
         From the tip along the axis.
+    straight : float
+        So far above the tip the limb is straight; inf if all of it is.
     notes : list of str
         What was changed, in words.
     """
@@ -56,11 +63,14 @@ class Scan:
     tip: np.ndarray
     axis: np.ndarray
     length: float
+    straight: float
     notes: list
 
     @property
     def proposed_cut(self):
         """Height above the tip, mm, at which to cut: the length where nothing is to be cut."""
+        if self.straight < self.length:
+            return max(min(self.straight, CUT), LENGTHS[0])
         return self.length if self.length <= LONGEST else CUT
 
     def cut(self, height=None):
@@ -137,7 +147,7 @@ def read_scan(path, unit=None):
     if not len(mesh.faces):
         raise ValueError(f"{path}: no faces with an area; a limb is a surface of triangles")
     try:
-        mesh = _limb_among(mesh, notes)
+        mesh = _limb_among(_without_spikes(mesh, notes), notes)
         mesh = _with_one_opening(mesh, notes)
         center = opening(mesh)
         if _is_at_side(mesh, center, _PERHAPS_SIDE):
@@ -145,13 +155,15 @@ def read_scan(path, unit=None):
         units = _units(mesh, center)
         unit = _chosen(unit, units, notes)
         mesh.apply_scale(UNITS[unit])
-        tip, axis = _distal_end(mesh, UNITS[unit] * center)
+        tip, axis, straight = _distal_end(mesh, UNITS[unit] * center)
     except ValueError as error:
         raise ValueError(f"{path}: {'; '.join([str(error), *notes])}") from None
     length = float(((mesh.vertices - tip) @ axis).max())
-    if length > LONGEST:
+    if straight < length:
+        notes.append(f"bent {straight:.0f} mm above its end, at the knee? A socket ends below")
+    elif length > LONGEST:
         notes.append(f"{length:.0f} mm long, of which a socket takes the lowest {CUT:.0f}")
-    return Scan(mesh, unit, units, tip, axis, length, notes)
+    return Scan(mesh, unit, units, tip, axis, length, straight, notes)
 
 
 # Pieces ---------------------------------------------------------------------------------------
@@ -169,6 +181,18 @@ def _merged(mesh):
     return mesh
 
 
+def _without_spikes(mesh, notes):
+    """Leave out the faces of vertices that are far from all that they are joined to."""
+    lengths, shortest = mesh.edges_unique_length, np.full(len(mesh.vertices), np.inf)
+    np.minimum.at(shortest, mesh.edges_unique.ravel(), np.repeat(lengths, 2))
+    is_spike = np.isfinite(shortest) & (shortest > _SPIKE * np.median(lengths))
+    if is_spike.any():
+        notes.append(f"{is_spike.sum()} vertices far from all others were left out: spikes")
+        mesh.update_faces(~is_spike[mesh.faces].any(axis=1))
+        mesh.remove_unreferenced_vertices()
+    return mesh
+
+
 def _limb_among(mesh, notes):
     """The piece that is not flat and has most of the area."""
     pieces = trimesh.graph.connected_component_labels(mesh.face_adjacency, len(mesh.faces))
@@ -182,8 +206,8 @@ def _limb_among(mesh, notes):
     limb = (large * solid).argmax()
     told = ", ".join(f"{share:.0%}" for share in np.sort(shares)[:-6:-1])
     told = f"{len(areas)} pieces, with {told} of the area"
-    if not solid[limb] > _WHOLE * solid.sum():
-        raise ValueError(f"{told}: none is the limb by itself; join them, or keep one of them")
+    if not solid[limb] > _WHOLE * solid[large].sum():
+        raise ValueError(f"{told}: none is the limb by itself; keep the limb alone")
     if len(areas) > 1:
         left_out = f"taken is the one with {shares[limb]:.0%}, left out are flat and small ones"
         notes.append(f"{told}: {left_out}")
@@ -257,13 +281,31 @@ def _with_one_opening(mesh, notes):
         mesh.remove_unreferenced_vertices()
         largest = f"{girths[is_hole].max():.3g} around in the file's unit"
         notes.append(f"{is_hole.sum()} holes were closed, the largest {largest}")
+    if not is_hole.all():
+        _check_no_table(mesh)
+    volume = np.linalg.det(mesh.triangles - mesh.centroid).sum() / 6
+    if not is_hole.all():  # with a fan over its opening
+        volume = np.linalg.det(mesh.triangles - opening(mesh)).sum() / 6
+    if 2 * abs(volume) < _THIN * _width(mesh) * mesh.area:
+        raise ValueError("a wall with two sides, it seems; take the one on the skin")
     if is_hole.all():
-        if 2 * abs(mesh.volume) < _THIN * _width(mesh) * mesh.area:
-            raise ValueError("a closed wall, it seems, with two sides; take the one on the skin")
         mesh = _opened(mesh, notes)
-    if np.linalg.det(mesh.triangles - opening(mesh)).sum() < 0:
+        volume = np.linalg.det(mesh.triangles - opening(mesh)).sum()
+    if volume < 0:
         mesh.invert()
     return mesh
+
+
+def _check_no_table(mesh):
+    """Raise a ValueError if much of the surface about its opening is in one plane, a table's."""
+    center = opening(mesh)
+    axis = trimesh.unitize(center - mesh.centroid)
+    away = np.abs((mesh.triangles_center - center) @ axis)
+    length = np.ptp(mesh.vertices @ axis)
+    in_plane = (away < _PLANE * length) & (np.abs(mesh.face_normals @ axis) > 0.95)
+    near = mesh.area_faces[away < 0.2 * length].sum()
+    if mesh.area_faces[in_plane].sum() > _TABLE * near:
+        raise ValueError("its largest opening is in a plane, a table it seems; cut that off")
 
 
 def _opened(mesh, notes):
@@ -272,6 +314,10 @@ def _opened(mesh, notes):
     """
     axis = _spread(mesh)[1][:, 2]
     length, ends = np.ptp(mesh.vertices @ axis), []
+    if (cap := _cap(mesh, length)) is not None:
+        way, height = cap
+        notes.append("closed at both ends; the flat one was opened")
+        return mesh.slice_plane((height - 0.02 * length) * way, -way)
     for way in (axis, -axis):
         below = (mesh.vertices @ way).max() - mesh.triangles_center @ way
         capped = (below < 0.03 * length) & (np.abs(mesh.face_normals @ axis) > 0.97)
@@ -288,6 +334,20 @@ def _opened(mesh, notes):
     height = (mesh.vertices @ way).max() - (0.02 if flat else 0.1) * length
     notes.append(f"closed at both ends; the {'flat' if flat else 'wider'} one was opened")
     return mesh.slice_plane(height * way, -way)
+
+
+def _cap(mesh, length):
+    """The outward normal (3,) of the one plane at an end of a closed surface, and its height."""
+    found = []
+    for facet in np.flatnonzero(mesh.facets_area > _CAP * mesh.area):
+        normal, corner = (
+            mesh.facets_normal[facet],
+            mesh.vertices[mesh.faces[mesh.facets[facet][0], 0]],
+        )
+        for way in (normal, -normal):
+            if (mesh.vertices @ way).max() < corner @ way + 1e-3 * length:
+                found.append((way, corner @ way))
+    return found[0] if len(found) == 1 else None
 
 
 def opening(mesh):
@@ -331,7 +391,8 @@ def _units(mesh, center):
             f"({', '.join(UNITS)}) is that a limb, which has {LENGTHS[0]:g} to {LENGTHS[1]:g} mm "
             f"and {WIDTHS[0]:g} to {WIDTHS[1]:g} mm"
         )
-    return sorted(found, key=lambda unit: abs(np.log(UNITS[unit] * width / _WIDTH)))
+    usual = np.log(_WIDTH / width), np.log(_LENGTH / length)
+    return sorted(found, key=lambda unit: sum(abs(np.log(UNITS[unit]) - each) for each in usual))
 
 
 def _chosen(unit, units, notes):
@@ -346,23 +407,56 @@ def _chosen(unit, units, notes):
 
 def _distal_end(mesh, center):
     """
-    The distal end (3,) of a limb in mm, and the way up from there (3,).
+    The distal end (3,) of a limb in mm, the way up from there (3,), and how far it is straight.
 
-    The end is the vertex farthest from the opening's centroid. The way up joins the middles of two
-    parts of the surface: that near the end, and that as far away as a socket reaches. So the thigh,
-    and a bent knee, do not change it.
+    The end is the vertex farthest from the opening's centroid, or of a limb hardly longer than wide
+    the lowest one. The way up joins the middles of two parts of the surface: that near the end, and
+    that as far away as a socket reaches, or as the limb is straight: so the thigh above a bent knee
+    does not change it.
     """
-    tip = mesh.vertices[np.linalg.norm(mesh.vertices - center, axis=1).argmax()]
+    axis = trimesh.unitize(center - mesh.centroid)
+    away = np.linalg.norm(mesh.vertices - center, axis=1)
+    if away.max() < _SHORT * _width(mesh):
+        tip = mesh.vertices[(mesh.vertices @ axis).argmin()]
+        return center + ((tip - center) @ axis) * axis, axis, np.inf
+    tip = mesh.vertices[away.argmax()]
     away = np.linalg.norm(mesh.triangles_center - tip, axis=1)
+
+    def way(reach):
+        parts = away < 0.5 * reach, (away > 0.8 * reach) & (away < reach)
+        if not all(part.any() for part in parts):
+            raise ValueError(
+                f"{len(mesh.faces)} faces, too large to tell which way is up; take the scan as it "
+                "was before it was simplified, or subdivide its faces"
+            )
+        low, high = (np.average(mesh.triangles_center[m], 0, mesh.area_faces[m]) for m in parts)
+        return trimesh.unitize(high - low)
+
     reach = min(CUT, away.max())
-    near, far = away < 0.5 * reach, (away > 0.8 * reach) & (away < reach)
-    if not (near.any() and far.any()):
-        raise ValueError(
-            f"{len(mesh.faces)} faces, too large to tell which way is up; take the scan as it was "
-            "before it was simplified, or subdivide its faces"
-        )
-    middle = [np.average(mesh.triangles_center[m], 0, mesh.area_faces[m]) for m in (near, far)]
-    axis = trimesh.unitize(middle[1] - middle[0])
+    straight = _straight(mesh, away, reach)
+    axis = way(min(reach, straight))
     # The lowest vertex of the axis, so that no height is below 0.
     lowest = ((mesh.vertices - tip) @ axis).min()
-    return tip + lowest * axis, axis
+    return tip + lowest * axis, axis, straight
+
+
+def _straight(mesh, away, reach):
+    """How far (mm) from a limb's end, by distances of its faces, it is straight; inf for all."""
+    tip = mesh.triangles_center[away.argmin()]
+    border = np.linalg.norm(mesh.vertices[border_edges(mesh)[:, 0]] - tip, axis=1)
+    rings = np.arange(20.0, min(reach, border.min()), 20.0)
+    if len(rings) < 8:
+        return np.inf
+    labels = np.digitize(away, rings)
+    areas = np.bincount(labels, mesh.area_faces, len(rings) + 1)[1:]
+    if not areas.all():  # faces larger than that
+        return np.inf
+    weighted = mesh.area_faces[:, None] * mesh.triangles_center
+    middles = np.stack([np.bincount(labels, each, len(rings) + 1)[1:] for each in weighted.T], 1)
+    middles /= areas[:, None]
+    # Next to the end, which may be at the side of a bent limb's axis, rings do not count.
+    for i in range(4, len(rings) - 3):
+        lower, upper = middles[i] - middles[2], middles[i + 3] - middles[i]
+        if trimesh.unitize(lower) @ trimesh.unitize(upper) < np.cos(_BENT):
+            return float(rings[i])
+    return np.inf

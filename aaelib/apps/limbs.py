@@ -21,7 +21,9 @@ from .limb_scans import border_edges, load_limb, opening
 __all__ = ["LimbFit", "align", "fit_limb", "load_limb", "signed_gaps"]
 
 MAX_CLEARANCE = 20.0  # mm; liners have 3 to 9
-SIDES = ("right", "left")
+_MIRRORS = {"right": np.eye(4), "left": np.diag([1.0, -1, 1, 1])}
+SIDES = tuple(_MIRRORS)
+_MISFIT = 5.0  # mm of the gap's mean error, from which on the socket is of no use
 
 _REGIONS = (0, 0.25, 0.75, 1)  # of the height up to the brim: distal end, wall, wall, brim
 _COVERED = 0.92  # of the limb's length, where the brim is wanted
@@ -235,8 +237,8 @@ def fit_limb(aae, limb, clearance=0.0, kind=None, side=None, progress=lambda sha
     Raises
     ------
     ValueError
-        If `limb` is not one, the clearance is out of range, or the model does not know the kind or
-        its sockets have no size.
+        If `limb` is not one, no socket follows it to 5 mm, the clearance is out of range, or the
+        model does not know the kind or its sockets have no size.
     """
     design.check_has_size(aae)
     clearance = _Clearance(clearance)
@@ -246,16 +248,28 @@ def fit_limb(aae, limb, clearance=0.0, kind=None, side=None, progress=lambda sha
     alignment = align(limb)
     aae = in_numpy.of(aae)
     sides = SIDES if side is None else (side,)
-    mirrors = {"right": np.eye(4), "left": np.diag([1.0, -1, 1, 1])}
-    walls = {each: _Wall(limb.copy().apply_transform(mirrors[each] @ alignment)) for each in sides}
+    walls = {each: _Wall(limb.copy().apply_transform(_MIRRORS[each] @ alignment)) for each in sides}
     found = [
         _Registration(aae, *mean, walls[each], clearance, each) for each in sides for mean in means
     ]
-    best, code, motion = _best(found, progress)
-    placed = best.wall.limb.copy().apply_transform(motion)
-    wall, model_surface = _Wall(placed), design.decoded_surface(aae, code)
+    fits = []
+    for best, code, motion in _best(found, progress):
+        fits.append(_fitted(best, design.decoded_surface(aae, code), code, motion, alignment))
+        if fits[-1].gap_error <= _MISFIT:
+            progress(1)
+            return fits[-1]
+    least = min(each.gap_error for each in fits)
+    raise ValueError(
+        f"no socket of the model follows this limb: {least:.0f} mm is the mean error of the gap at "
+        "best; is it a residual limb, cut where the socket ends?"
+    )
+
+
+def _fitted(best, model_surface, code, motion, alignment):
+    """The `LimbFit` of a registration, with its displacement and its errors."""
+    placed, clearance = best.wall.limb.copy().apply_transform(motion), best.clearance
+    wall = _Wall(placed)
     surface = _displaced(model_surface, wall, clearance)
-    progress(0.9)
     found = [_errors(each, wall, clearance) for each in (surface, model_surface)]
     (gap, wanted, errors), (model_gap, _, model_errors) = found
     moves = np.linalg.norm(surface.vertices - model_surface.vertices, axis=-1)
@@ -263,34 +277,38 @@ def fit_limb(aae, limb, clearance=0.0, kind=None, side=None, progress=lambda sha
     covered = (levels[:, -1].mean() - limb_levels.min()) / np.ptp(limb_levels)
     surfaces = [surface, model_surface]
     maps = [wanted, gap, model_gap]
-    mirror = mirrors[best.side]
+    mirror = _MIRRORS[best.side]
     if best.side == "left":
         surfaces = [each.mirrored() for each in surfaces]
         maps = [each[-np.arange(len(each))] for each in maps]
     placement = mirror @ motion @ mirror @ alignment
-    progress(1)
     found = code, best.side, *surfaces, placement, *maps, errors, model_errors
     return LimbFit(*found, float(moves.mean()), float(covered))
 
 
 def _best(registrations, progress):
-    """The best registration, its code, and the motion (4, 4) of its limb to the socket."""
+    """
+    Registrations, the best first, with their codes and the motions (4, 4) of limb to socket.
+
+    All are of the kind and the side of the best start.
+    """
     starts = list(product(registrations, np.radians(45.0 * np.arange(8))))
     firsts = []
     for i, (each, turn) in enumerate(starts, start=1):
         firsts.append((each, each.solve(each.start(turn), n_steps=8, thin=_FEW_POINTS)))
         progress(0.5 * i / len(starts))
     firsts.sort(key=lambda pair: pair[1].cost)
-    best = firsts[0][0]  # kind and side are decided here
+    best = firsts[0][0]
     firsts = [first for each, first in firsts if each is best][:_BEST]
     seconds = [best.solve(first.x, n_steps=8) for first in firsts]
     progress(0.6)
-    unknowns = best.solve(min(seconds, key=lambda found: found.cost).x, n_steps=32).x
-    progress(0.8)
-    motion = np.eye(4)
-    motion[:3, :3] = best.rotation(unknowns).as_matrix().T
-    motion[:3, 3] = -motion[:3, :3] @ unknowns[-3:]
-    return best, best.codes(unknowns), motion
+    for second in sorted(seconds, key=lambda found: found.cost):
+        unknowns = best.solve(second.x, n_steps=32).x
+        progress(0.8)
+        motion = np.eye(4)
+        motion[:3, :3] = best.rotation(unknowns).as_matrix().T
+        motion[:3, 3] = -motion[:3, :3] @ unknowns[-3:]
+        yield best, best.codes(unknowns), motion
 
 
 class _Registration:

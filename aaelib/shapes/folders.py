@@ -298,11 +298,13 @@ def read_points(file, least=100, n_points=4096):
         points = read_array(file)
     else:
         mesh = meshes.read(file)
-        points = resample(mesh, n_points) if len(mesh.faces) else np.asarray(mesh.vertices)
+        points, middle = np.asarray(mesh.vertices), mesh.bounds.mean(axis=0)
+        if len(mesh.faces):
+            points = middle + resample(mesh.apply_translation(-middle), n_points)
     if fault := _fault(points, least):
         raise ValueError(f"{file}: {fault}")
     # Points of an organized scan are stored row by row.
-    return in_single_precision(np.random.default_rng(0).permutation(points))
+    return np.random.default_rng(0).permutation(points).astype(float)
 
 
 def read_array(file):

@@ -228,7 +228,7 @@ class SocketSurface:
             If `points` have another shape, are too few or not finite, or are not spread around
             their long axis.
         """
-        points, spread = _surface_points(points)
+        points, spread = surface_points(points)
         capsule = _Capsule.around(points)
         angles, arcs, widths, heights = capsule.unroll(points)
         brim = _trace_brim(angles, arcs, _BALL * spread / capsule.radius)
@@ -557,7 +557,7 @@ def _geodesics(points, sources, lengths):
     return dijkstra(graph, directed=False, indices=n)[:n]
 
 
-def _surface_points(points):
+def surface_points(points):
     """
     Points of a surface, each once, in one order: those not far from all others.
 
