@@ -9,32 +9,27 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from analytic import ellipsoids
 
 from aaelib.models import adversarial, autoencoder, descent, networks, recipes
 from aaelib.models.draws import Draws
+from benchmarks.original import broadcast_chamfer, plain_transform
 
 N_POINTS = 200
+SMALL = {"n_points": N_POINTS, "decoder": (16,), "discriminator": (8,)}
 RECIPES = {
-    "compact": recipes.recipe(
-        "compact", n_points=N_POINTS, encoder=(16, 32), decoder=(16,), discriminator=(8,)
-    ),
-    "paper": recipes.recipe(
-        "paper", n_points=N_POINTS, code_size=6, decoder=(16,), discriminator=(8,)
-    ),
+    "compact": recipes.recipe("compact", SMALL, encoder=(16, 32)),
+    "paper": recipes.recipe("paper", SMALL, code_size=6),
 }
 
 
-def ellipsoids(count):
-    """Normalized ellipsoids of various lengths."""
-    rng = np.random.default_rng(0)
-    directions = rng.normal(size=(count, N_POINTS, 3))
-    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    return tf.constant(directions * rng.uniform(0.3, 1, size=(count, 1, 3)), tf.float32)
+def normalized_ellipsoids(count):
+    return tf.constant(ellipsoids(count, N_POINTS, 0.3, 1), tf.float32)
 
 
 @pytest.fixture
 def points():
-    return ellipsoids(5)
+    return normalized_ellipsoids(5)
 
 
 def model_of(name, **changes):
@@ -47,20 +42,6 @@ def model_of(name, **changes):
 
 
 # The plain formulas
-
-
-def plain_transform(net, points):
-    """A T-Net layer by layer, and its departure from an orthogonal transform."""
-    features = points
-    for layer in net.point_layers:
-        features = layer(features)
-    features = tf.reduce_max(features, axis=1)
-    for layer in net.global_layers:
-        features = layer(features)
-    channels = points.shape[-1]
-    matrix = tf.reshape(net.transform(features), (-1, channels, channels))
-    departure = matrix @ tf.transpose(matrix, (0, 2, 1)) - tf.eye(channels)
-    return points @ matrix, 1e-3 * tf.reduce_sum(departure**2) / 2
 
 
 def draws_of(model):
@@ -89,9 +70,8 @@ def plain_codes(model, points, part, noise=None):
 
 
 def plain_reconstruction(model, points, codes):
-    squared = tf.reduce_sum((points[:, :, None] - model.decoder(codes)[:, None]) ** 2, axis=-1)
     reduce = tf.reduce_mean if model.recipe.reduction == "mean" else tf.reduce_sum
-    chamfer = reduce(tf.reduce_min(squared, 1), -1) + reduce(tf.reduce_min(squared, 2), -1)
+    chamfer = broadcast_chamfer(points, model.decoder(codes), reduce)
     return model.recipe.reconstruction_weight * tf.reduce_mean(chamfer)
 
 
@@ -251,7 +231,7 @@ def on_two_replicas(folder):
     cpu, part = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
     tf.config.set_logical_device_configuration(cpu, [part, part])
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    found, points = {}, ellipsoids(6)
+    found, points = {}, normalized_ellipsoids(6)
     halves = strategy.experimental_distribute_values_from_function(
         lambda context: points[context.replica_id_in_sync_group :: 2]
     )
@@ -351,10 +331,9 @@ def test_with_a_distance_the_discriminator_only_watches(points, matching):
         model.compile()
         before = critic.get_weights()
         model.train_step(points)
-        assert any((a != b).any() for a, b in zip(critic.get_weights(), before, strict=True))
+        assert not all(map(np.array_equal, critic.get_weights(), before))
         after.append(model.encoder.get_weights())
-    for a, b in zip(*after, strict=True):
-        np.testing.assert_array_equal(a, b)
+    np.testing.assert_equal(*after)
 
 
 @pytest.mark.parametrize(
