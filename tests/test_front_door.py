@@ -18,7 +18,7 @@ import typer
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from typer.testing import CliRunner
+from test_cli import run as run_command
 
 from aaelib.apps import cli
 from aaelib.study import site
@@ -302,22 +302,6 @@ def test_no_file_names_a_path_of_one_machine():
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ["notebook", "99_unknown"],
-        ["notebook", "01_augmentation", "--profile", "unknown"],
-        ["site", "--profile", "unknown"],
-        ["store", "--profile", "unknown"],
-    ],
-)
-def test_a_wrong_name_gets_one_line(arguments):
-    result = CliRunner().invoke(cli.app, arguments)
-    assert result.exit_code == 1
-    assert re.match("aaelib: there is no .*: choose one of ", result.stderr)
-    assert result.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize(
     ("profile", "ran", "stored"),
     [
         ("default", ["01_a", "02_b.failed", "99_gone"], ["01_a", "README", "default"]),
@@ -337,5 +321,5 @@ def test_finished_notebooks_of_a_profile_are_stored(study, monkeypatch, profile,
     monkeypatch.setattr(site, "store", lambda executed, notebook: found.append(notebook.stem))
     monkeypatch.setattr(site, "update_readme", lambda *_: found.append("README"))
     monkeypatch.setattr(cli, "reference", found.append)
-    assert CliRunner().invoke(cli.app, ["store", "--profile", profile]).exit_code == 0
+    assert run_command("store", "--profile", profile)[0] == 0
     assert found == stored
