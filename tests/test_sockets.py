@@ -6,13 +6,9 @@ import trimesh
 from analytic import socket as capsule
 from scipy.spatial import cKDTree
 
+from aaelib.metrics import surface_distance
 from aaelib.shapes.clouds import place, resample
-from aaelib.shapes.sockets import (
-    SocketSurface,
-    check_sockets,
-    surface_errors,
-    vertex_values,
-)
+from aaelib.shapes.sockets import SocketSurface, check_sockets, surface_errors, vertex_values
 from aaelib.shapes.sources import load_sockets
 
 RADIUS = 50.0  # mm, of hemisphere and cylinder
@@ -84,7 +80,7 @@ def test_angles_are_equally_spaced_about_the_distal_pole(surface):
 def test_clouds_lie_on_their_surfaces():
     for cloud in [cup(wave=0.0), cup(flattening=1.0), *load_sockets(limit=1).points]:
         mesh = SocketSurface.from_points(cloud).mesh()
-        assert trimesh.proximity.closest_point(mesh, cloud)[1].mean() < 0.6
+        assert surface_distance(cloud, mesh).mean() < 0.6
         # The other way: no surface where there are no points. A point has about 3 mm around it.
         dense = trimesh.sample.sample_surface(mesh, 5000, seed=0)[0]
         assert cKDTree(cloud).query(dense)[0].mean() < 4
@@ -124,10 +120,8 @@ def test_a_lip_that_turns_down_is_followed():
     lipped = trimesh.creation.revolve(np.concatenate([bowl, lip]), sections=144)
     cloud = resample(lipped, 2048)
     surface = SocketSurface.from_points(cloud)
-    assert trimesh.proximity.closest_point(surface.mesh(), cloud)[1].mean() < 0.5
-    assert (
-        trimesh.proximity.closest_point(lipped, surface.vertices[::4].reshape(-1, 3))[1].max() < 4
-    )
+    assert surface_distance(cloud, surface.mesh()).mean() < 0.5
+    assert surface_distance(surface.vertices[::4].reshape(-1, 3), lipped).max() < 4
     # The brim is the end of the lip, at 170 mm, not its crest at 185 mm.
     assert surface.measure()["brim_height_mean_mm"] == pytest.approx(170, abs=4)
     assert surface.measure()["length_mm"] == pytest.approx(185, abs=2)
