@@ -49,6 +49,17 @@ def capsule(weights, wave=0.0):
     return SocketSurface(socket(wave=wave, **GRID).vertices + modes)
 
 
+def lipped(radius, length=150.0, down=20, n_angles=36):
+    """A capsule whose brim turns outwards and down in a half circle, and so many mm further."""
+    wall = socket(length, n_angles=n_angles, n_heights=30).vertices
+    turn, further = np.linspace(np.pi, 0, 16)[1:], np.arange(5, down + 1, 5)
+    rho = np.append(50 + radius * (1 + np.cos(turn)), np.full(len(further), 50 + 2 * radius))
+    z = np.append(length + radius * np.sin(turn), length - further)
+    angles = np.linspace(0, 2 * np.pi, n_angles, endpoint=False)[:, None]
+    lip = np.stack(np.broadcast_arrays(rho * np.cos(angles), rho * np.sin(angles), z), axis=-1)
+    return SocketSurface(np.concatenate([wall, lip], axis=1))
+
+
 def lidded(mesh):
     """Close a mesh at its brim by a lid."""
     rim = mesh.edges[trimesh.grouping.group_rows(mesh.edges_sorted, require_count=1)]

@@ -1,5 +1,6 @@
 """Facts of a socket's surface, on a capsule-shaped cup whose sizes are known."""
 
+import analytic
 import numpy as np
 import pytest
 import trimesh
@@ -113,11 +114,7 @@ def test_a_hole_in_the_cloud_is_closed_smoothly(points):
 def test_a_lip_that_turns_down_is_followed():
     # A half circle of radius 15 on top of the wall, outwards and down: a ray from any point of the
     # axis below meets wall or lip twice.
-    around = np.linspace(np.pi, 0, 40)
-    lip = np.stack([RADIUS + 15 + 15 * np.cos(around), 170 + 15 * np.sin(around)], axis=1)
-    dome = np.linspace(0, np.pi / 2, 40)
-    bowl = RADIUS * np.stack([np.sin(dome), 1 - np.cos(dome)], axis=1)
-    lipped = trimesh.creation.revolve(np.concatenate([bowl, lip]), sections=144)
+    lipped = analytic.lipped(15.0, 170.0, down=0, n_angles=144).mesh()
     cloud = resample(lipped, 2048)
     surface = SocketSurface.from_points(cloud)
     assert surface_distance(cloud, surface.mesh()).mean() < 0.5
@@ -242,12 +239,10 @@ def test_measures_of_a_capsule_are_known():
 @pytest.fixture(scope="module")
 def capsules():
     """A round cup, and clouds 2 mm outside and 2 mm inside of it."""
-    real = capsule(n_angles=72, n_heights=48)
-    normals = real.mesh().vertex_normals
-    clouds = []
+    real, clouds = capsule(**analytic.GRID), []
     for offset in (2.0, -2.0):
-        moved = trimesh.Trimesh(real.mesh().vertices + offset * normals, real.mesh().faces)
-        clouds.append(resample(moved, 2048))
+        moved = capsule(200 + offset, RADIUS + offset, **analytic.GRID).vertices
+        clouds.append(SocketSurface(moved - np.array([0, 0, offset])).sample())
     return real, np.stack(clouds)
 
 

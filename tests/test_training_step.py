@@ -69,13 +69,16 @@ def plain_codes(model, points, part, noise=None):
     return mean + std * draws.normal(tf.shape(mean), f"{noise or part} noise"), loss
 
 
-def plain_reconstruction(model, points, codes):
+def plain_reconstruction(model, points, part):
+    """With the transforms' loss."""
+    codes, departure = plain_codes(model, points, part)
     reduce = tf.reduce_mean if model.recipe.reduction == "mean" else tf.reduce_sum
     chamfer = broadcast_chamfer(points, model.decoder(codes), reduce)
-    return model.recipe.reconstruction_weight * tf.reduce_mean(chamfer)
+    return model.recipe.reconstruction_weight * tf.reduce_mean(chamfer) + departure
 
 
-def plain_deception(model, codes):
+def plain_deception(model, points, part):
+    codes, _ = plain_codes(model, points, part)
     loss = adversarial.generator_loss(model.recipe.adversarial, model.discriminator(codes))
     return model.recipe.generator_weight * loss
 
@@ -127,8 +130,9 @@ def descend(rate, *pairs):
             variable.assign_sub(rate * gradient)
 
 
-def criticise(model, rate, criticism):
-    descend(rate, (model.discriminator.trainable_variables, criticism))
+def criticise(model, rate, codes, i):
+    critic = model.discriminator.trainable_variables
+    descend(rate, (critic, lambda: plain_criticism(model, codes, i)))
 
 
 def plain_shared_step(model, points, rate):
@@ -137,40 +141,27 @@ def plain_shared_step(model, points, rate):
     codes, _ = plain_codes(model, points, "codes")
 
     def reconstruction():
-        drawn, departure = plain_codes(model, points, "codes")
-        return plain_reconstruction(model, points, drawn) + departure
+        return plain_reconstruction(model, points, "codes")
 
     def both():
-        return reconstruction() + plain_deception(model, plain_codes(model, points, "codes")[0])
+        return reconstruction() + plain_deception(model, points, "codes")
 
     descend(rate, (encoder, both), (decoder, reconstruction))
     model.autoencoder_optimizer.iterations.assign_add(1)  # what the noise to come depends on
     for i in range(model.recipe.critic_steps):
-        criticise(model, rate, lambda i=i: plain_criticism(model, codes, i))
+        criticise(model, rate, codes, i)
 
 
 def plain_three_steps(model, points, rate):
     """One update after the other, each from a pass of its own at the weights that it finds."""
     encoder, decoder = (net.trainable_variables for net in (model.encoder, model.decoder))
-
-    def reconstruction():
-        codes, departure = plain_codes(model, points, "autoencoder")
-        return plain_reconstruction(model, points, codes) + departure
-
-    descend(rate, (encoder + decoder, reconstruction))
+    descend(rate, (encoder + decoder, lambda: plain_reconstruction(model, points, "autoencoder")))
     model.autoencoder_optimizer.iterations.assign_add(1)  # what the noise to come depends on
-
-    def criticism(i):
+    for i in range(model.recipe.critic_steps):
         # Another noise, of the same part of each cloud.
         codes, _ = plain_codes(model, points, "generator", f"discriminator {i}")
-        return plain_criticism(model, codes, i)
-
-    def deception():
-        return plain_deception(model, plain_codes(model, points, "generator")[0])
-
-    for i in range(model.recipe.critic_steps):
-        criticise(model, rate, lambda i=i: criticism(i))
-    descend(rate, (encoder, deception))
+        criticise(model, rate, codes, i)
+    descend(rate, (encoder, lambda: plain_deception(model, points, "generator")))
 
 
 @pytest.mark.parametrize("name", ["compact", "paper"])
