@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -292,13 +291,6 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, target):
     np.testing.assert_equal(content(target), content(tmp_path / "at once"))
     assert len(workers) >= 2
     assert psutil.wait_procs(workers, timeout=60)[1] == []
-
-
-def test_two_runs_into_one_folder_are_refused(source, target, monkeypatch):
-    monkeypatch.setattr(resampling, "locked", partial(writing.locked, patience=0.1))
-    with writing.locked(target), pytest.raises(RuntimeError, match="in use by another process"):
-        resampling.resample_tree(source, target, 64)
-    assert len(resampling.resample_tree(source, target, 64).written) == 6
 
 
 def test_refused_files_are_listed_until_they_are_repaired(source, target, monkeypatch):

@@ -12,7 +12,6 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import jupytext
-import nbformat
 import pytest
 import typer
 import yaml
@@ -186,13 +185,9 @@ def test_what_is_missing_for_an_environment_is_named(study, python, uv, message)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_a_notebook_agrees_with_its_script_and_has_one_cell_of_parameters(script):
-    def cells(notebook):
-        return [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook]
-
-    stored = nbformat.read(script.with_suffix(".ipynb"), as_version=4)
-    assert cells(stored.cells) == cells(jupytext.read(script).cells), "run `make notebooks`"
-    assert sum("parameters" in tags for *_, tags in cells(stored.cells)) == 1
+def test_a_notebook_has_one_cell_of_parameters(script):
+    tags = [cell.metadata.get("tags", []) for cell in jupytext.read(script).cells]
+    assert sum("parameters" in each for each in tags) == 1
 
 
 # The README, and the pages that it leads to

@@ -1,6 +1,5 @@
 """A notebook's tagged cells, and how they are served: to this machine, and who has the token."""
 
-import json
 import os
 import re
 import signal
@@ -8,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
 from urllib.parse import urlsplit
 
 import jupytext
@@ -130,30 +128,6 @@ def test_pages_that_are_left_make_room_for_others_at_once(page):
             channels = f"ws://{urlsplit(address).netloc}/api/kernels/{kernel}/channels"
             create_connection(channels, header=token).close()
         assert len(kernels()) <= server.MOST_PAGES
-
-
-def request(connection, **metadata):
-    """Ask a kernel what it is; the type of its answer."""
-    header = {"msg_id": "1", "session": "1", "username": "", "version": "5.3"}
-    header["msg_type"] = "kernel_info_request"
-    message = {"header": header, "parent_header": {}, "content": {}, "channel": "shell"}
-    connection.send(json.dumps(message | {"metadata": metadata}))
-    while (answer := json.loads(connection.recv()))["channel"] != "shell":
-        pass
-    return answer["msg_type"]
-
-
-@pytest.mark.slow
-def test_40_mebibytes_arrive_and_a_kernel_that_is_killed_leaves_the_server_to_others(page):
-    with serving(page) as address:
-        token = {"Authorization": f"token {address.rpartition('=')[2]}"}
-        for _ in range(2):
-            status, kernel, _ = loaded(address)
-            assert status == 200
-            channels = f"ws://{urlsplit(address).netloc}/api/kernels/{kernel}/channels"
-            with closing(create_connection(channels, header=token, timeout=60)) as connection:
-                assert request(connection, scan="x" * 40 * 2**20) == "kernel_info_reply"
-                kernels()[0].kill()
 
 
 @pytest.mark.slow
