@@ -13,12 +13,10 @@ from keras import layers
 from aaelib.models import networks, recipes
 
 
-def broadcast_chamfer(a, b):
-    """Squared Chamfer distance, a sum over points, from a tensor of all differences."""
+def broadcast_chamfer(a, b, reduce=tf.reduce_sum):
+    """Squared Chamfer distance, a sum over points by default, from a tensor of all differences."""
     squared = tf.reduce_sum(tf.square(a[:, :, None] - b[:, None]), axis=-1)
-    return tf.reduce_sum(tf.reduce_min(squared, axis=2), axis=1) + tf.reduce_sum(
-        tf.reduce_min(squared, axis=1), axis=1
-    )
+    return sum(reduce(tf.reduce_min(squared, axis=axis), axis=1) for axis in (2, 1))
 
 
 def loop_over_pairs(a, b):
@@ -111,18 +109,24 @@ def _encoder(recipe):
     return keras.Model(points, [mean, std])
 
 
+def plain_transform(net, points):
+    """A transform net layer by layer at every point, and its departure from an orthogonal one."""
+    features = points
+    for layer in net.point_layers:
+        features = layer(features)
+    features = tf.reduce_max(features, axis=1)
+    for layer in net.global_layers:
+        features = layer(features)
+    channels = points.shape[-1]
+    matrix = tf.reshape(net.transform(features), (-1, channels, channels))
+    departure = tf.matmul(matrix, matrix, transpose_b=True) - tf.eye(channels)
+    return tf.matmul(points, matrix), 1e-3 * tf.nn.l2_loss(departure)
+
+
 class _Transform(networks.TNet):
-    """A transform net as it is written down: every layer at every point."""
+    """A transform net as it is written down."""
 
     def call(self, points):
-        features = points
-        for layer in self.point_layers:
-            features = layer(features)
-        features = tf.reduce_max(features, axis=1)
-        for layer in self.global_layers:
-            features = layer(features)
-        channels = points.shape[-1]
-        matrix = tf.reshape(self.transform(features), (-1, channels, channels))
-        departure = tf.matmul(matrix, matrix, transpose_b=True) - tf.eye(channels)
-        self.add_loss(1e-3 * tf.nn.l2_loss(departure))
-        return tf.matmul(points, matrix)
+        transformed, departure = plain_transform(self, points)
+        self.add_loss(departure)
+        return transformed

@@ -107,6 +107,11 @@ class WatchedPage:
         self.page.on("request", self._asked)
         self.page.goto(address)
 
+    def close(self):
+        """Close the page; gives what its browser complained of and what it asked of other hosts."""
+        self.page.close()
+        return self.complaints, self.outside
+
     def _heard(self, message):
         is_bad = message.type == "error" or "WebGL context" in message.text
         if is_bad and not any(part in message.text for part in HARMLESS):

@@ -1,6 +1,7 @@
-"""Sockets whose shape is known, for the tests: capsules with wavy walls, on small grids."""
+"""Shapes that are known, for the tests: capsules with wavy walls, on small grids; ellipsoids."""
 
 import numpy as np
+import trimesh
 
 from aaelib.shapes.sockets import SocketSurface
 
@@ -40,6 +41,43 @@ def sockets(n, seed=0, length=200.0, radius=50.0):
         socket(length * rng.uniform(0.8, 1.2), radius * rng.uniform(0.9, 1.1), *rng.normal(0, 5, 2))
         for _ in range(n)
     ]
+
+
+def capsule(weights, wave=0.0):
+    """A capsule of these modes, whose wall may have a wave that they have not."""
+    modes = np.tensordot(weights, CAPSULE_MODES, 1)
+    return SocketSurface(socket(wave=wave, **GRID).vertices + modes)
+
+
+def lipped(radius, length=150.0, down=20, n_angles=36):
+    """A capsule whose brim turns outwards and down in a half circle, and so many mm further."""
+    wall = socket(length, n_angles=n_angles, n_heights=30).vertices
+    turn, further = np.linspace(np.pi, 0, 16)[1:], np.arange(5, down + 1, 5)
+    rho = np.append(50 + radius * (1 + np.cos(turn)), np.full(len(further), 50 + 2 * radius))
+    z = np.append(length + radius * np.sin(turn), length - further)
+    angles = np.linspace(0, 2 * np.pi, n_angles, endpoint=False)[:, None]
+    lip = np.stack(np.broadcast_arrays(rho * np.cos(angles), rho * np.sin(angles), z), axis=-1)
+    return SocketSurface(np.concatenate([wall, lip], axis=1))
+
+
+def lidded(mesh):
+    """Close a mesh at its brim by a lid."""
+    rim = mesh.edges[trimesh.grouping.group_rows(mesh.edges_sorted, require_count=1)]
+    middle = mesh.vertices[rim[:, 0]].mean(axis=0)
+    lid = np.column_stack([rim[:, ::-1], np.full(len(rim), len(mesh.vertices))])
+    return trimesh.Trimesh(np.vstack([mesh.vertices, middle]), np.vstack([mesh.faces, lid]))
+
+
+def directions(rng, *shape):
+    """Random unit vectors."""
+    found = rng.normal(size=(*shape, 3))
+    return found / np.linalg.norm(found, axis=-1, keepdims=True)
+
+
+def ellipsoids(n, n_points, low, high, seed=0):
+    """Points of ellipsoids of random half-axes."""
+    rng = np.random.default_rng(seed)
+    return directions(rng, n, n_points) * rng.uniform(low, high, (n, 1, 3))
 
 
 def family(n=12, seed=0):

@@ -1,15 +1,16 @@
 """Folders of small shapes, and tiny models of them that are trained once for all tests."""
 
+import io
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-import trimesh
 from analytic import CAPSULE_MODES, CAPSULES, sockets
 
-from aaelib.models import autoencoder, recipes, transfer
-from aaelib.shapes.sockets import SocketSurface
+from aaelib.models import autoencoder, exported, files, in_numpy, recipes, transfer
+from aaelib.shapes.shape_model import ShapeModel
 
 TINY = {
     "n_points": 128,
@@ -40,6 +41,20 @@ def copy_checkout(root):
     )
     here = Path(__file__).resolve().parents[1]
     return Path(shutil.copytree(here, root, ignore=shutil.ignore_patterns(*left)))
+
+
+def zipped(members):
+    """A zip archive of these members, as bytes."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def coordinates(trace):
+    """Points (n, 3) of a trace of Plotly."""
+    return np.column_stack([trace.x, trace.y, trace.z])
 
 
 def write_clouds(folder, clouds):
@@ -123,14 +138,9 @@ def train_tiny():
     from aaelib.apps import own_shapes
 
     def train(folder, path, source="compact", changes=(), start=(), settings=(), **others):
-        return own_shapes.train(
-            folder,
-            path,
-            (source, TINY | dict(changes)),
-            dict(start),
-            BRIEF | dict(settings),
-            **{"shares": SHARES, "share": 0.0} | others,
-        )
+        recipe, settings = (source, TINY | dict(changes)), BRIEF | dict(settings)
+        options = {"shares": SHARES, "share": 0.0} | others
+        return own_shapes.train(folder, path, recipe, dict(start), settings, **options)
 
     return train
 
@@ -160,10 +170,33 @@ def cup_model(cups, train_cups, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """A folder with a tiny model as files of either kind."""
+    folder = tmp_path_factory.mktemp("saved")
+    model = autoencoder.AdversarialAutoencoder(recipes.recipe("compact", TINY))
+    model.compile()
+    model.save(folder / "model.keras")
+    exported.export_weights(model, folder / "model.npz")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def unit_model(eggs, train_tiny, tmp_path_factory):
     """The file of a model of shapes without sizes."""
     path = tmp_path_factory.mktemp("models") / "unit.keras"
     return train_tiny(eggs, path, changes={"normalization": "unit-sphere"}).path
+
+
+@pytest.fixture(scope="session")
+def shipped():
+    """The model of sockets that comes with the package."""
+    return files.load("sockets")
+
+
+@pytest.fixture(scope="session")
+def numpy_model():
+    """The same without TensorFlow."""
+    return in_numpy.load("sockets")
 
 
 @pytest.fixture(scope="session")
@@ -173,17 +206,7 @@ def capsules():
     settings = {"n_points": N_POINTS, "code_size": 2, "prior_std": PRIOR_STD, "linear_models": 1}
     recipe = recipes.recipe("compact", encoder_points=None, **layers, **settings)
     model = autoencoder.AdversarialAutoencoder(recipe, scale=SCALE, seed=0)
-    mesh = SocketSurface(CAPSULES).mesh()
-    found, _, triangles = trimesh.proximity.closest_point(
-        mesh, SocketSurface(CAPSULES).sample(N_POINTS)
-    )
-    weights = trimesh.triangles.points_to_barycentric(mesh.triangles[triangles], found)
-
-    def corresponding(vertices):
-        corners = SocketSurface(vertices).mesh().triangles[triangles]
-        return np.einsum("ij,ijk->ik", weights, corners) / SCALE
-
-    mean = corresponding(CAPSULES)
-    modes = np.stack([corresponding(mode) for mode in CAPSULE_MODES])
+    linear = ShapeModel(CAPSULES, np.stack(CAPSULE_MODES), np.array([1.0, 0.0]), 3)
+    mean, modes = (each[0] / SCALE for each in linear.point_basis(N_POINTS, n_patterns=1))
     transfer.start_decoder_at_models(model, [(mean - mean.mean(axis=0), modes)], [1.0])
     return model

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from analytic import socket, sockets
+from conftest import coordinates
 from ipywidgets.embed import dependency_state
 
 from aaelib.apps import assessment
@@ -176,8 +177,7 @@ def give(box, answer, score):
 
 
 def shown(box):
-    mesh = box.children[2].data[0]
-    return np.stack([mesh.x, mesh.y, mesh.z], axis=1)
+    return coordinates(box.children[2].data[0])
 
 
 def test_the_sockets_are_shown_one_after_the_other_and_answers_recorded(blind, file):

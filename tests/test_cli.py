@@ -12,6 +12,7 @@ import tensorflow as tf
 import trimesh
 import typer
 from analytic import socket
+from conftest import write_clouds
 from typer.testing import CliRunner
 
 from aaelib.apps import cli, own_shapes
@@ -60,6 +61,10 @@ def test_the_version_is_told():
         (1, ["evaluate", "no.keras", "folder", "--out", "found"], "no.keras"),
         (1, ["export", "no.npy", "found.stl"], "no.npy"),
         (1, ["resample", "no-folder", "found"], "no-folder"),
+        (1, ["notebook", "99_unknown"], "there is no notebook '99_unknown': choose one of "),
+        (1, ["notebook", "01_augmentation", "--profile", "unknown"], "'unknown': choose one of "),
+        (1, ["site", "--profile", "unknown"], "there is no profile 'unknown': choose one of "),
+        (1, ["store", "--profile", "unknown"], "there is no profile 'unknown': choose one of "),
     ],
 )
 def test_exit_codes_of_wrong_usage_and_failures(exit_code, arguments, said, tmp_path, monkeypatch):
@@ -68,7 +73,7 @@ def test_exit_codes_of_wrong_usage_and_failures(exit_code, arguments, said, tmp_
     assert code == exit_code
     assert said in error
     assert "Traceback" not in error
-    assert error.startswith("aaelib: ") == (code == 1)
+    assert error.startswith("aaelib: ") == (error.count("\n") == 1) == (code == 1)
     assert not list(tmp_path.iterdir())
 
 
@@ -98,9 +103,7 @@ def test_sets_of_anybody_s_shapes_are_compared(tmp_path):
     sets = [100 * rng.normal(size=(4, 50, 3)) for _ in range(2)]
     sets[0][:3] = sets[1][:3] / 7 + 1000
     np.save(tmp_path / "array.npy", sets[0])
-    (tmp_path / "folder").mkdir()
-    for i, cloud in enumerate(sets[1]):
-        np.save(tmp_path / "folder" / f"{i}.npy", cloud)
+    write_clouds(tmp_path / "folder", {f"{i}": cloud for i, cloud in enumerate(sets[1])})
     code, said, _ = run("compare", tmp_path / "array.npy", tmp_path / "folder", "--points", 50)
     assert code == 0
     values = {row.split("|")[1].strip(): row.split("|")[2] for row in said.splitlines()[2:]}

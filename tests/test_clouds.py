@@ -83,12 +83,7 @@ def test_unreadable_files_are_named(tmp_path, name):
 
 # Normalisation
 
-
-@pytest.mark.parametrize("scale", [None, 100.0])
-def test_a_shape_without_size_is_named(shapes, scale):
-    shapes[1] = 0.1
-    with pytest.raises(ValueError, match=r"equal: \[1\]"):
-        normalize(shapes, scale=scale)
+WITHOUT_SIZE = np.array([1, 0, 1])[:, None, None]
 
 
 @pytest.mark.parametrize(
@@ -97,10 +92,12 @@ def test_a_shape_without_size_is_named(shapes, scale):
         (1, {"normalization": "cube"}, "'cube'.*dataset"),
         (1, {"scale": 0}, "scale is 0 for 'dataset'"),
         (1, {"normalization": "unit-sphere", "scale": 1.0}, "only for 'dataset'"),
+        (WITHOUT_SIZE, {}, r"equal: \[1\]"),
+        (WITHOUT_SIZE, {"scale": 100.0}, r"equal: \[1\]"),
         (np.where(np.arange(600).reshape(200, 3) == 7, np.nan, 1), {}, r"not finite: \[0, 1, 2\]"),
     ],
 )
-def test_bad_normalizations_are_refused(shapes, change, options, message):
+def test_bad_normalizations_and_shapes_without_size_are_refused(shapes, change, options, message):
     with pytest.raises(ValueError, match=message):
         normalize(change * shapes, **options)
     with pytest.raises(ValueError, match=r"\(200, 3\); expected \(n, n_points, 3\)"):

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import trimesh
-from typer.testing import CliRunner
+from test_cli import run
 
-from aaelib.apps import as_scanned, cli, completion, posterior, scan_report
+from aaelib.apps import as_scanned, completion, posterior, scan_report
 from aaelib.metrics import surface_distance
 from aaelib.models import in_numpy, scans
 from aaelib.shapes import scanning, sources
@@ -166,16 +166,16 @@ def test_an_encoder_of_scans_learns_and_is_read_back(tmp_path, capsules):
     assert scans.beside(aae, tmp_path / "other.npz") is None
 
 
-def test_an_encoder_of_another_model_is_refused(tmp_path):
-    aae = in_numpy.load("sockets")
-    arrays = {f"encoder_{i}": each for i, each in enumerate(scans.ScanEncoder.load(aae).weights)}
+def test_an_encoder_of_another_model_is_refused(numpy_model, tmp_path):
+    weights = scans.ScanEncoder.load(numpy_model).weights
+    arrays = {f"encoder_{i}": each for i, each in enumerate(weights)}
     about = json.dumps({"of": "another"})
     np.savez(tmp_path / "a-scans.npz", about=about, **arrays)
     with pytest.raises(ValueError, match="of another model"):
-        scans.beside(aae, tmp_path / "a.npz")
+        scans.beside(numpy_model, tmp_path / "a.npz")
     (tmp_path / "b-scans.npz").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"b-scans\.npz is no encoder of scans"):
-        scans.beside(aae, tmp_path / "b.npz")
+        scans.beside(numpy_model, tmp_path / "b.npz")
 
 
 # Whole sockets --------------------------------------------------------------------------------
@@ -190,11 +190,10 @@ def truths():
 
 
 @pytest.mark.parametrize("kind", ["TT", "TF"])
-def test_the_shipped_model_completes_a_scan(truths, kind):
+def test_the_shipped_model_completes_a_scan(numpy_model, truths, kind):
     """30 % missing, 1 mm of noise, strays: side, kind, and the wall to 2 mm."""
-    aae = in_numpy.load("sockets")
     scanned = truths[kind].scan(as_scanned.CASES[0.3], 0)
-    found = completion.complete(aae, scanned.points, scans.ScanEncoder.load(aae))
+    found = completion.complete(numpy_model, scanned.points, scans.ScanEncoder.load(numpy_model))
     assert (found.side, found.kind) == (SIDES[scanned.is_left], kind)
     made = found.placed(found.surface.mesh())
     true = truths[kind].mesh.copy().apply_transform(scanned.motion)
@@ -202,18 +201,17 @@ def test_the_shipped_model_completes_a_scan(truths, kind):
     assert np.mean([each.mean() for each in both]) < 2
 
 
-def test_a_model_without_an_encoder_of_scans_searches_from_its_means(truths):
-    aae, scanned = in_numpy.load("sockets"), truths["TT"].scan(as_scanned.CASES[0.1], 1)
-    found = completion.complete(aae, scanned.points)
+def test_a_model_without_an_encoder_of_scans_searches_from_its_means(numpy_model, truths):
+    scanned = truths["TT"].scan(as_scanned.CASES[0.1], 1)
+    found = completion.complete(numpy_model, scanned.points)
     assert (found.side, found.kind) == (SIDES[scanned.is_left], "TT")
 
 
-def test_a_closed_wall_is_no_scan(truths):
+def test_a_closed_wall_is_no_scan(numpy_model, truths):
     surface = SocketSurface.from_points(truths["TT"].points)
     wall = trimesh.sample.sample_surface(surface.shell(4.0), 2048, seed=0)[0]
-    aae = in_numpy.load("sockets")
     with pytest.raises(ValueError, match="a closed wall, it seems"):
-        completion.complete(aae, wall, scans.ScanEncoder.load(aae), "wall.stl")
+        completion.complete(numpy_model, wall, scans.ScanEncoder.load(numpy_model), "wall.stl")
 
 
 def test_errors_of_the_truth_are_none(truths):
@@ -330,11 +328,10 @@ def test_the_table_has_means_over_splits_and_their_spread(frame):
 )
 def test_a_file_that_is_no_scan_is_refused_by_its_name(tmp_path, points, message):
     np.save(tmp_path / "bad.npy", points)
-    command = ["complete", str(tmp_path / "bad.npy"), "--out", str(tmp_path / "own.stl")]
-    done = CliRunner().invoke(cli.app, command)
-    assert done.exit_code == 1
-    assert "bad.npy" in done.output
-    assert message in done.output
+    code, _, error = run("complete", tmp_path / "bad.npy", "--out", tmp_path / "own.stl")
+    assert code == 1
+    assert "bad.npy" in error
+    assert message in error
     assert not (tmp_path / "own.stl").exists()
 
 
@@ -347,10 +344,9 @@ def test_the_command_writes_a_wall_where_the_scan_is(truths, tmp_path, suffix):
         trimesh.PointCloud(scanned.points).export(file)
     else:
         truths["TT"].mesh.copy().apply_transform(scanned.motion).export(file)
-    done = CliRunner().invoke(cli.app, ["complete", str(file), "--out", str(tmp_path / "own.stl")])
-    assert done.exit_code == 0, done.output
-    side = SIDES[scanned.is_left]
-    assert f"a socket (transtibial, {side} leg)" in done.output
+    code, said, error = run("complete", file, "--out", tmp_path / "own.stl")
+    assert code == 0, error
+    assert f"a socket (transtibial, {SIDES[scanned.is_left]} leg)" in said
     wall = trimesh.load_mesh(tmp_path / "own.stl")
     assert wall.is_watertight
     assert wall.volume > 0
@@ -366,6 +362,6 @@ def test_the_command_writes_a_wall_where_the_scan_is(truths, tmp_path, suffix):
         (np.zeros((200, 2)), r"expected \(n_points, 3\)"),
     ],
 )
-def test_what_is_no_scan_is_refused(points, message):
+def test_what_is_no_scan_is_refused(numpy_model, points, message):
     with pytest.raises(ValueError, match=message):
-        completion.complete(in_numpy.load("sockets"), points)
+        completion.complete(numpy_model, points)

@@ -3,12 +3,8 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
+from aaelib.metrics import pairwise_chamfer
 from aaelib.shapes import clouds, corpus
-
-
-def chamfer(a, b):
-    there, back = cKDTree(b).query(a)[0], cKDTree(a).query(b)[0]
-    return (there**2).mean() + (back**2).mean()
 
 
 @pytest.mark.parametrize("family", corpus.FAMILIES)
@@ -24,9 +20,8 @@ def test_every_mesh_bounds_a_solid_in_three_dimensions(family):
 def test_shapes_of_a_family_differ_by_more_than_their_sampling(family):
     meshes = [corpus.draw_mesh(family, index)[0] for index in (0, 0, 1, 2, 3)]
     sampled = np.stack([clouds.resample(mesh, 2048, seed=i) for i, mesh in enumerate(meshes)])
-    first, again, *others = clouds.normalize(sampled, "unit-sphere")[0]
-    floor = chamfer(first, again)
-    distances = [chamfer(first, other) for other in others]
+    unit = clouds.normalize(sampled, "unit-sphere")[0]
+    floor, *distances = pairwise_chamfer(unit[:1], unit[1:])[0]
     assert min(distances) > 1.2 * floor
     assert max(distances) > 3 * floor
 

@@ -1,6 +1,5 @@
 """One seed makes a result, and nothing else does: no process, no thread, no order of a set."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 import tensorflow as tf
 from analytic import family
 from conftest import TINY
+from joblib import hash as digest
 from test_training import train
 
 from aaelib.metrics import generative, reconstruction
@@ -23,24 +23,11 @@ SEED = 3
 RECIPE = recipes.recipe("compact", TINY, n_points=64, encoder_points=32)
 
 
-def digest(*arrays):
-    content = hashlib.sha256()
-    for array in arrays:
-        content.update(np.ascontiguousarray(array).tobytes())
-    return content.hexdigest()
-
-
 def drawn_batches():
     """Of everything that batches draw: real clouds, shape models, angles, noise."""
     real = np.stack([surface.sample(64, seed=i) for i, surface in enumerate(family(6))])
-    settings = training.Settings(
-        batch_size=8,
-        shape_models=[ShapeModel.fit(family(), 2)],
-        share=0.5,
-        jitter=0.01,
-        rotate=True,
-        seed=SEED,
-    )
+    models, more = [ShapeModel.fit(family(), 2)], {"jitter": 0.01, "rotate": True, "seed": SEED}
+    settings = training.Settings(batch_size=8, shape_models=models, share=0.5, **more)
     return [batch.numpy() for batch in batches.batches(real, 150.0, settings)(0, 3)]
 
 
@@ -51,7 +38,7 @@ def results(folder):
     With other threads those of training may add up in another order, and be others: they are last.
     """
     aae = autoencoder.AdversarialAutoencoder(RECIPE, scale=150.0, seed=SEED)
-    weights = digest(*aae.get_weights())
+    weights = digest(aae.get_weights())
     shape_model = ShapeModel.fit(family(), 2)
     drawn = shape_model.sample(8, seed=SEED)
     points = np.stack([surface.sample(64, seed=SEED) for surface in drawn])
@@ -61,13 +48,13 @@ def results(folder):
     run = train(Path(folder) / "run.keras", SEED, points[:, :32])
     return {
         "weights": weights,
-        "batches": digest(*drawn_batches()),
-        "surfaces": digest(*(surface.vertices for surface in drawn)),
-        "clouds": digest(points, corpus.generate(1, 64, SEED)[0]),
+        "batches": digest(drawn_batches()),
+        "surfaces": digest([surface.vertices for surface in drawn]),
+        "clouds": digest([points, corpus.generate(1, 64, SEED)[0]]),
         "samples": digest(samples),
-        "table": digest(*cells.values()),
-        "trained weights": digest(*run.model.get_weights()),
-        "trained history": digest(run.history.to_numpy(), run.best_epoch),
+        "table": digest(cells),
+        "trained weights": digest(run.model.get_weights()),
+        "trained history": digest([run.history.to_numpy(), run.best_epoch]),
     }
 
 
@@ -75,14 +62,9 @@ def in_a_process(folder, **environment):
     """`results` of a process of its own."""
     code = "import json, sys, test_determinism as t; print(json.dumps(t.results(sys.argv[1])))"
     environment = os.environ | environment | {"PYTHONPATH": str(Path(__file__).parent)}
-    found = subprocess.run(
-        [sys.executable, "-c", code, str(folder)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(found.stdout.splitlines()[-1])
+    command = [sys.executable, "-c", code, str(folder)]
+    said = subprocess.check_output(command, env=environment, text=True)
+    return json.loads(said.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -101,13 +83,8 @@ def test_two_processes_with_one_seed_give_the_same_to_the_bit(once, tmp_path):
 
 @pytest.mark.slow
 def test_all_but_training_is_the_same_on_one_thread(once, tmp_path):
-    single = in_a_process(
-        tmp_path,
-        TF_NUM_INTRAOP_THREADS="1",
-        TF_NUM_INTEROP_THREADS="1",
-        OMP_NUM_THREADS="1",
-        OPENBLAS_NUM_THREADS="1",
-    )
+    libraries = ("TF_NUM_INTRAOP", "TF_NUM_INTEROP", "OMP_NUM", "OPENBLAS_NUM")
+    single = in_a_process(tmp_path, **{f"{library}_THREADS": "1" for library in libraries})
     different = [name for name in once if single[name] != once[name]]
     assert all(name.startswith("trained") for name in different), different
 

@@ -1,6 +1,5 @@
 """Downloads: checked before they are used, whole or not at all, and never outside their folder."""
 
-import hashlib
 import shutil
 import signal
 import subprocess
@@ -15,16 +14,13 @@ import pandas as pd
 import pytest
 import trimesh
 from analytic import socket
+from pooch import file_hash
 from serving import serving
 
 from aaelib.shapes import downloads, sources
 
 DATA = sources.DATA
 ADVICE = "files that came whole are kept.*run the same command again.*AAELIB_DATA"
-
-
-def sha256(file):
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def assert_the_next_run_works(home):
@@ -52,7 +48,7 @@ def published(server, home, monkeypatch):
     for i, file in enumerate(files):
         file.parent.mkdir(exist_ok=True)
         np.save(file, socket().sample(2048, i))
-    lines = [f"{f.relative_to(server.folder).as_posix()} sha256:{sha256(f)}" for f in files]
+    lines = [f"{f.relative_to(server.folder).as_posix()} sha256:{file_hash(f)}" for f in files]
     (home / "SocketSSM-registry.txt").write_text("\n".join(lines))
     monkeypatch.setattr(downloads, "_SOCKETSSM_URL", server.url)
     return server
@@ -70,7 +66,7 @@ def modelnet(server, home, monkeypatch):
             for part in ("train", "test"):
                 file.writestr(f"ModelNet10/bathtub/{part}/bathtub_0001.off", box)
             file.writestr("__MACOSX/ModelNet10/._README.txt", "...")
-        entry = (server.url, hash_of or sha256(archive))
+        entry = (server.url, hash_of or file_hash(archive))
         monkeypatch.setitem(downloads._MODELNET, 10, entry)
         return archive
 

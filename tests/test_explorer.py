@@ -1,8 +1,6 @@
 """The explorer without a browser: what its controls do to the socket that is shown."""
 
 import io
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import datetime
 from urllib.parse import quote
@@ -11,21 +9,19 @@ import numpy as np
 import pytest
 import trimesh
 from analytic import socket
+from conftest import coordinates
 from scipy.spatial import cKDTree
+from test_front_door import python
 
 from aaelib.apps import design, explorer
-from aaelib.models import autoencoder, in_numpy, recipes
+from aaelib.metrics import surface_distance
+from aaelib.models import autoencoder, recipes
 from aaelib.shapes import sources
 
 
 @pytest.fixture(scope="module")
-def aae():
-    return in_numpy.load("sockets")
-
-
-@pytest.fixture(scope="module")
-def opened(aae):
-    return explorer.Explorer(aae, sources.load_sockets(source="bundled")[:4])
+def opened(numpy_model):
+    return explorer.Explorer(numpy_model, sources.load_sockets(source="bundled")[:4])
 
 
 @pytest.fixture
@@ -38,8 +34,13 @@ def page(opened):
 
 
 def shown(page):
-    mesh = page.figure.data[0]
-    return np.stack([mesh.x, mesh.y, mesh.z], axis=1)
+    return coordinates(page.figure.data[0])
+
+
+def apart(page, points):
+    """Distances of points from the socket that is shown."""
+    mesh = trimesh.Trimesh(shown(page), page.position.surface.mesh().faces)
+    return surface_distance(points, mesh)
 
 
 def test_it_does_without_tensorflow():
@@ -47,8 +48,7 @@ def test_it_does_without_tensorflow():
         "import sys; from aaelib.apps import explorer; explorer.explore(); "
         "print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    assert python(code).stdout.strip() == "[]"
 
 
 # Moving
@@ -58,9 +58,9 @@ def ends(page):
     return page.position.start.index, page.position.end.index
 
 
-def test_it_opens_at_a_real_socket_and_leads_to_another(page, aae):
+def test_it_opens_at_a_real_socket_and_leads_to_another(page, numpy_model):
     assert (page.start.value, page.end.value, page.share.value) == (0, 3, 0)
-    vertices = design.decoded_surface(aae, page.real(0).code).mesh().vertices
+    vertices = design.decoded_surface(numpy_model, page.real(0).code).mesh().vertices
     vertices = vertices - [0, 0, vertices[:, 2].min()]
     np.testing.assert_allclose(shown(page), vertices, atol=1e-3)
     page.share.value = 1
@@ -77,10 +77,10 @@ def test_a_size_changes_by_what_its_slider_says(page, name, value, by, off):
     assert page.position.surface.measure()[name] - before == pytest.approx(by, abs=off)
 
 
-def test_the_slider_of_kinds_leads_to_the_other_kind(page, aae):
+def test_the_slider_of_kinds_leads_to_the_other_kind(page, numpy_model):
     page.changes["kind"].value = -1
     codes = [page.position.start.code, page.position.socket.code]
-    assert list(design.kinds_of(aae, codes)) == ["TT", "TF"]
+    assert list(design.kinds_of(numpy_model, codes)) == ["TT", "TF"]
 
 
 def test_undo_goes_back_one_drag_at_a_time_and_back_to_a_leaves_the_sockets(page):
@@ -100,10 +100,10 @@ def test_undo_goes_back_one_drag_at_a_time_and_back_to_a_leaves_the_sockets(page
     assert ends(page) == (0, 3)
 
 
-def test_a_drawn_socket_is_that_of_its_seed(page, aae):
+def test_a_drawn_socket_is_that_of_its_seed(page, numpy_model):
     page.seed.value = 5
     page.sample.click()
-    np.testing.assert_array_equal(page.position.start.code, aae.draw_prior(1, 5)[0])
+    np.testing.assert_array_equal(page.position.start.code, numpy_model.draw_prior(1, 5)[0])
     assert (page.start.value, page.seed.value) == (None, 6)
     assert "seed 5" in page.message.value
 
@@ -128,19 +128,18 @@ def test_the_nearest_known_socket_of_a_known_one_is_itself_and_tells_how_far_a_w
     assert 0.5 * moved < found < 1.2 * moved
 
 
-def test_the_surface_that_moves_is_near_the_one_that_is_fitted_anew(page, aae):
+def test_the_surface_that_moves_is_near_the_one_that_is_fitted_anew(page, numpy_model):
     for share in (0, 0.5, 1):
         page.share.value = share
-        fitted = design.decoded_surface(aae, page.position.socket.code).mesh()
-        apart = trimesh.proximity.closest_point(fitted, page.position.surface.mesh().vertices)[1]
-        assert apart.mean() < 0.4
+        fitted = design.decoded_surface(numpy_model, page.position.socket.code).mesh()
+        assert surface_distance(page.position.surface.mesh().vertices, fitted).mean() < 0.4
 
 
 def test_a_and_b_are_outlines_that_can_be_hidden(page):
     for outline, end in zip(page.figure.data[2:4], ("start", "end"), strict=True):
         vertices = getattr(page.position, end).template.surface.vertices
         brim = vertices[:, -1] - [0, 0, vertices[..., 2].min()]
-        line = np.stack([outline.x, outline.y, outline.z], axis=1)
+        line = coordinates(outline)
         assert np.isnan(line).any(axis=1).sum() == 11
         assert np.linalg.norm(line[:, None] - brim, axis=2)[148:221].min(axis=1).max() < 1e-3
         assert outline.visible
@@ -149,10 +148,11 @@ def test_a_and_b_are_outlines_that_can_be_hidden(page):
     page.outlines.value = True
 
 
-def test_words_say_how_ordinary_a_socket_is(page, aae):
+def test_words_say_how_ordinary_a_socket_is(page, numpy_model):
     said = []
     for factor in (0, 0.5, 1.3, 3):
-        away = np.full(aae.recipe.code_size, factor * aae.recipe.prior_std, np.float32)
+        recipe = numpy_model.recipe
+        away = np.full(recipe.code_size, factor * recipe.prior_std, np.float32)
         page._start_at(away)
         said.append(page.plausible.value)
     assert "An ordinary socket: 100 %" in said[0]
@@ -215,18 +215,13 @@ def test_sizes_are_read_as_they_are_typed_and_other_lines_refused():
             explorer.parse_sizes(text)
 
 
-def test_a_wanted_length_is_found_and_becomes_a(page):
+def test_a_wanted_length_is_found_and_leaves_a_map_and_eight_alternatives(page):
     wanted = page.position.surface.measure()["length_mm"] + 15
     page.wanted.value = f"length_mm: {wanted}"
     page.find.click()
     assert page.position.surface.measure()["length_mm"] == pytest.approx(wanted, abs=3)
     assert page.message.value.startswith("Found")
     assert page.start.value is None
-
-
-def test_sizes_leave_a_map_and_eight_alternatives(page):
-    page.wanted.value = f"length_mm: {page.position.surface.measure()['length_mm']}"
-    page.find.click()
     assert page.colour.value == "undecided by ± mm, 90 %"
     assert page.figure.data[0].intensity.max() > 3
     assert "What to measure next" in page.message.value
@@ -294,7 +289,7 @@ def test_a_scan_of_points_is_shown_where_the_socket_is(page):
 
 def limb_trace(page):
     trace = page.figure.data[4]
-    return np.stack([trace.x, trace.y, trace.z], axis=1) if trace.visible else None
+    return coordinates(trace) if trace.visible else None
 
 
 def test_a_bad_scan_is_refused_by_its_name(page):
@@ -327,10 +322,7 @@ def test_a_scan_is_shown_at_once_and_then_gets_a_socket_whose_gap_can_be_shown(p
     assert page.colour.value == "gap minus the wanted one"
     assert np.any(page.figure.data[0].intensity)
     assert np.abs(shown(page) - before).max() > 1
-    apart = trimesh.proximity.closest_point(
-        trimesh.Trimesh(shown(page), page.position.surface.mesh().faces), limb_trace(page)
-    )[1]
-    assert np.median(apart) == pytest.approx(3, abs=0.7)
+    assert np.median(apart(page, limb_trace(page))) == pytest.approx(3, abs=0.7)
 
     page.share.value = 0.1
     assert "gap minus the wanted one" not in page.colour.options
@@ -382,12 +374,7 @@ def test_the_example_is_followed_and_its_leg_may_be_told(page):
     )
     assert f"{known}: its wall is {distance:.1f} mm" in page.plausible.value
     page.points.value = True
-    cloud = page.figure.data[1]
-    apart = trimesh.proximity.closest_point(
-        trimesh.Trimesh(shown(page), page.position.surface.mesh().faces),
-        np.stack([cloud.x, cloud.y, cloud.z], axis=1)[::20],
-    )[1]
-    assert apart.mean() < 1
+    assert apart(page, coordinates(page.figure.data[1])[::20]).mean() < 1
     page.points.value = False
     page.side.value = "either"
     page.clearances[0].value = 3
@@ -408,7 +395,7 @@ def test_a_wall_around_what_is_shown_and_its_sizes_are_saved(page, monkeypatch, 
         assert wall.is_watertight
         assert wall.volume > 0
         inner = page.position.surface.mesh().vertices[::50]
-        assert trimesh.proximity.closest_point(wall, inner)[1].max() < 0.05
+        assert surface_distance(inner, wall).max() < 0.05
     assert "length_mm" in (tmp_path / "socket.csv").read_text()
 
 

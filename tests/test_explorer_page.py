@@ -23,9 +23,7 @@ def address():
 def page(browser, address):
     opened = Page(browser, address)
     yield opened
-    opened.page.close()
-    assert opened.complaints == []
-    assert opened.outside == []
+    assert opened.close() == ([], [])
 
 
 def test_a_slider_makes_the_socket_longer_and_undo_shorter_again(page):
@@ -77,14 +75,10 @@ def test_the_download_is_a_watertight_wall(page, tmp_path):
     assert trimesh.load(file).is_watertight
 
 
-def test_a_limb_is_shown_gets_a_socket_and_a_bad_file_is_refused_in_words(page, tmp_path):
-    (tmp_path / "letter.stl").write_text("Dear prosthetist,")
+def test_a_limb_is_shown_and_gets_a_socket(page, tmp_path):
     socket(0.23, 0.055).mesh().export(tmp_path / "limb.stl")
     before = page.vertices()
     page.open("Design for a limb")
-    page.upload(tmp_path / "letter.stl")
-    assert "Traceback" not in page.says("letter.stl")
-    np.testing.assert_array_equal(page.vertices(), before)
     page.upload(tmp_path / "limb.stl")
     page.says("230 mm long, in m")
     page.page.wait_for_function("document.querySelector('.js-plotly-plot').data[4].visible")

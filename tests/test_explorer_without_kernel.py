@@ -6,17 +6,11 @@ import numpy as np
 import pytest
 import trimesh
 
-from aaelib import models
 from aaelib.apps import design, page
 from aaelib.apps.explorer import plausibility
 from benchmarks.page import WatchedPage
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def aae():
-    return models.load("sockets")
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +23,7 @@ def opened(browser, file):
     watched = WatchedPage(browser, file.as_uri())
     watched.page.wait_for_selector("body[data-ready]")
     yield watched.page
-    watched.page.close()
-    assert watched.complaints == []
-    assert watched.outside == []
+    assert watched.close() == ([], [])
 
 
 def state(tab):
@@ -42,17 +34,17 @@ def test_the_page_is_small_enough_for_a_site(file):
     assert file.stat().st_size <= 20_000_000
 
 
-def test_codes_are_decoded_as_in_python(opened, aae):
-    codes = aae.draw_prior(20, seed=5)
+def test_codes_are_decoded_as_in_python(opened, shipped):
+    codes = shipped.draw_prior(20, seed=5)
     theirs = opened.evaluate(
         "codes => codes.map(code => [...explorer.decode(code)])", codes.tolist()
     )
-    ours = aae.decode(codes)
+    ours = shipped.decode(codes)
     np.testing.assert_allclose(np.reshape(theirs, ours.shape), ours, atol=0.02)
 
 
-def test_surfaces_sizes_and_plausibility_are_pythons(opened, aae):
-    codes = aae.draw_prior(8, seed=6)
+def test_surfaces_sizes_and_plausibility_are_pythons(opened, shipped):
+    codes = shipped.draw_prior(8, seed=6)
     found = opened.evaluate(
         """codes => codes.map(code => {
             const nodes = explorer.surface(code, explorer.decode(code));
@@ -60,7 +52,7 @@ def test_surfaces_sizes_and_plausibility_are_pythons(opened, aae):
         codes.tolist(),
     )
     for code, (nodes, sizes, share) in zip(codes, found, strict=True):
-        fitted = design.decoded_surface(aae, code)
+        fitted = design.decoded_surface(shipped, code)
         grid = np.reshape(nodes, fitted.vertices.shape)
         # The same arithmetic on the same grid, and about the grid that is fitted anew.
         measured = type(fitted)(grid).measure()
@@ -72,14 +64,14 @@ def test_surfaces_sizes_and_plausibility_are_pythons(opened, aae):
         assert share == pytest.approx(plausibility(code, 0.2), abs=1e-3)
 
 
-def test_the_way_from_a_to_b_ends_at_b(opened, aae):
+def test_the_way_from_a_to_b_ends_at_b(opened, shipped):
     opened.locator("#share").focus()
     opened.keyboard.press("End")
     opened.wait_for_function("explorer.state.share === 1")
     socket = opened.evaluate("DATA.sockets[explorer.state.b]")
     shown = opened.evaluate("document.getElementById('socket')._fullData[0].z.length")
     assert shown == 1 + 72 * 47
-    length = design.decoded_surface(aae, np.array(socket["code"], np.float32)).measure()[
+    length = design.decoded_surface(shipped, np.array(socket["code"], np.float32)).measure()[
         "length_mm"
     ]
     opened.wait_for_function(

@@ -5,19 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import trimesh
+from analytic import directions
 from choreographer.browsers.chromium import Chromium
+from conftest import coordinates
 from scipy.stats import chi2
 
 from aaelib.study import figures
-
-
-def array(values):
-    """What plotly passes on, as it arrives: a typed array stays numpy until it is JSON."""
-    return np.asarray(values)
-
-
-def coordinates(trace):
-    return np.column_stack([array(trace.x), array(trace.y), array(trace.z)])
 
 
 def scenes(figure):
@@ -27,9 +20,8 @@ def scenes(figure):
 @pytest.fixture(scope="module")
 def clouds():
     rng = np.random.default_rng(0)
-    directions = rng.normal(size=(10, 2048, 3))
-    directions /= np.linalg.norm(directions, axis=2, keepdims=True)
-    return directions * [60.0, 55.0, 140.0] + rng.uniform(-50, 50, size=(10, 1, 3))
+    ellipsoids = directions(rng, 10, 2048) * [60.0, 55.0, 140.0]
+    return ellipsoids + rng.uniform(-50, 50, size=(10, 1, 3))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +80,7 @@ def test_a_millimetre_is_as_long_along_every_axis_and_nothing_is_cut_off(draw, c
 def test_thinning_keeps_every_part_of_a_line():
     line = np.random.default_rng(0).permutation(np.linspace(0, 1, 4001))
     cloud = np.column_stack([line, 0 * line, 0 * line])
-    shown = np.sort(array(figures.cloud_gallery([cloud]).data[0].x))
+    shown = np.sort(np.asarray(figures.cloud_gallery([cloud]).data[0].x))
     # 1000 of 4001 points: steps of 4 spacings, 5 where that does not come out even.
     assert len(shown) == figures.POINTS_SHOWN
     assert np.diff(shown).max() <= 5.01 / 4000
@@ -98,7 +90,7 @@ def test_numbers_stay_with_their_points_on_a_fitting_scale(clouds, capsule):
     heights = [cloud[:, 2] for cloud in clouds]
     figure = figures.cloud_gallery(clouds, color=heights, unit="mm", color_range=(-9, 9))
     for trace in figure.data:
-        z, color = array(trace.z), array(trace.marker.color)
+        z, color = np.asarray(trace.z), np.asarray(trace.marker.color)
         np.testing.assert_allclose(color - color.mean(), z - z.mean(), atol=1e-3)
     axis = figure.layout.coloraxis
     assert (axis.cmin, axis.cmax, axis.colorbar.title.text) == (-9, 9, "mm")
@@ -112,14 +104,13 @@ def test_numbers_stay_with_their_points_on_a_fitting_scale(clouds, capsule):
     assert (axis.cmin, axis.cmax) == (0, pytest.approx(np.percentile(errors, 99)))
     assert axis.colorscale != diverging.colorscale
     for trace, each in zip(figure.data, errors, strict=True):
-        np.testing.assert_allclose(array(trace.intensity), each, rtol=1e-6)
+        np.testing.assert_allclose(np.asarray(trace.intensity), each, rtol=1e-6)
 
 
 def test_a_sphere_that_grows_by_3_mm_moves_outwards_by_3_mm():
-    sphere = trimesh.creation.icosphere(subdivisions=3, radius=50.0)
-    grown, shrunk = (sphere.copy().apply_scale(r / 50) for r in (53.0, 47.0))
-    figure = figures.modes_of_variation([(shrunk, sphere, grown)], ["mode 1"])
-    inwards, none, outwards = (array(trace.intensity) for trace in figure.data)
+    spheres = tuple(trimesh.creation.icosphere(3, radius) for radius in (47.0, 50.0, 53.0))
+    figure = figures.modes_of_variation([spheres], ["mode 1"])
+    inwards, none, outwards = (np.asarray(trace.intensity) for trace in figure.data)
     np.testing.assert_allclose(inwards, -3, rtol=0.01)
     np.testing.assert_allclose(none, 0)
     np.testing.assert_allclose(outwards, 3, rtol=0.01)
@@ -242,17 +233,17 @@ def test_a_learning_curve_has_the_mean_and_spread_of_its_seeds():
     assert headings(figure) == ["floor"]
 
 
+def table_of_claims(*rows):
+    columns = ["claim", "metric", "mean", "low", "high", "answer"]
+    return pd.DataFrame(rows, columns=columns).set_index("claim")
+
+
 @pytest.fixture
 def claims():
-    return pd.DataFrame(
-        {
-            "metric": ["mm", "mm", "coverage"],
-            "mean": [-2.0, 0.5, 0.1],
-            "low": [-3.0, -1.0, np.nan],
-            "high": [-1.5, 2.0, np.nan],
-            "answer": ["supported", "undecided", "undecided"],
-        },
-        index=["A lowers it", "B lowers it", "A covers more"],
+    return table_of_claims(
+        ("A lowers it", "mm", -2.0, -3.0, -1.5, "supported"),
+        ("B lowers it", "mm", 0.5, -1.0, 2.0, "undecided"),
+        ("A covers more", "coverage", 0.1, np.nan, np.nan, "undecided"),
     )
 
 
@@ -283,11 +274,7 @@ def test_a_claim_is_a_point_with_its_interval_in_the_colour_of_its_answer(claims
 
 
 def test_a_claim_far_beyond_the_others_is_written_at_the_edge(claims):
-    far = pd.DataFrame(
-        {"metric": ["mm"], "mean": [-100.0], "low": [-110.0], "high": [-90.0]}
-        | {"answer": ["supported"]},
-        index=["C lowers it a lot"],
-    )
+    far = table_of_claims(("C lowers it a lot", "mm", -100.0, -110.0, -90.0, "supported"))
     figure = figures.differences(pd.concat([claims, far]))
     low, high = figure.layout.xaxis.range
     assert -5 < low < -3 < 2 < high < 4

@@ -13,12 +13,12 @@ import zipfile
 from contextlib import ExitStack, contextmanager
 
 import h5py
-import nbformat
 import numpy as np
 import psutil
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell
 from test_files import held, largest_file
+from test_report import write
 from test_training import EPOCHS, after_call, assert_same, kill, train
 
 from aaelib.models import runs, training
@@ -123,10 +123,7 @@ def sleeping_notebook(folder):
         "(folder / 'pid').write_text(f'{os.getpid()}.')\n"
         "time.sleep(0 if (folder / 'go').exists() else 600)"
     )
-    tagged = {"tags": ["parameters"]}
-    cells = [new_code_cell("profile = 'default'", metadata=tagged), new_code_cell(wait)]
-    nbformat.write(new_notebook(cells=cells), folder / "01.ipynb")
-    return folder / "01.ipynb"
+    return write(folder / "01.ipynb", new_code_cell(wait))
 
 
 def executing(folder):

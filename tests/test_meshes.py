@@ -4,12 +4,12 @@ import base64
 import io
 import json
 import struct
-import zipfile
 
 import numpy as np
 import pytest
 import trimesh
 from analytic import socket
+from conftest import zipped
 
 from aaelib.shapes import meshes
 
@@ -17,8 +17,12 @@ LIMB = socket().mesh()
 FACES = LIMB.faces + 1
 
 
-def lines(key, rows):
-    return "".join(f"{key} {' '.join(map(str, row))}\n" for row in rows)
+def rows(numbers):
+    return "".join(f"{' '.join(map(str, row))}\n" for row in numbers)
+
+
+def lines(key, numbers):
+    return rows((key, *row) for row in numbers)
 
 
 VERTICES = lines("v", LIMB.vertices)
@@ -28,23 +32,29 @@ TEXTURED = "mtllib scan.mtl\nusemtl skin\n" + VERTICES + lines("vt", [(0.1, 0.2)
 TEXTURED += lines(
     "f", [[f"{v}/{3 * i + j + 1}" for j, v in enumerate(f)] for i, f in enumerate(FACES)]
 )
-COLOURED = (
-    f"COFF\n{len(LIMB.vertices)} {len(FACES)} 0\n"
-    + "".join(f"{x} {y} {z} 0.5 0.5 0.5 1\n" for x, y, z in LIMB.vertices)
-    + "".join(f"3 {a} {b} {c} 0.1 0.2 0.3 1.0\n" for a, b, c in LIMB.faces)
-)
+COLOURED = f"COFF\n{len(LIMB.vertices)} {len(FACES)} 0\n"
+COLOURED += rows((*v, 0.5, 0.5, 0.5, 1) for v in LIMB.vertices)
+COLOURED += rows((3, *f, 0.1, 0.2, 0.3, 1.0) for f in LIMB.faces)
 
 
-def ply(encoding, more="float s\nproperty float t"):
+def ply_header(encoding, n_vertices, n_faces, number="float", vertex="", face="", more=""):
+    """With more properties of vertices, and of faces before and after their corners."""
+    axes = "".join(f"property {number} {axis}\n" for axis in "xyz")
+    return (
+        f"ply\nformat {encoding} 1.0\ncomment TextureFile skin.png\n"
+        f"element vertex {n_vertices}\n{axes}{vertex}element face {n_faces}\n{face}"
+        f"property list uchar int vertex_indices\n{more}end_header\n"
+    )
+
+
+def ply(encoding):
     """The limb with more properties of vertices, and texture coordinates of faces."""
-    header = f"ply\nformat {encoding} 1.0\ncomment TextureFile skin.png\n"
-    header += f"element vertex {len(LIMB.vertices)}\nproperty double x\nproperty double y\n"
-    header += f"property double z\nproperty {more}\nelement face {len(FACES)}\nproperty list uchar "
-    header += "int vertex_indices\nproperty list uchar float texcoord\nend_header\n"
+    vertex, more = "property float s\nproperty float t\n", "property list uchar float texcoord\n"
+    sizes = len(LIMB.vertices), len(FACES)
+    header = ply_header(encoding, *sizes, "double", vertex, more=more)
     if encoding == "ascii":
-        body = lines("", [(*v, 0.1, 0.2) for v in LIMB.vertices])
-        body += lines("", [(3, *f, 6, *[0.5] * 6) for f in LIMB.faces])
-        return (header + body.replace("\n ", "\n").lstrip()).encode()
+        body = rows((*v, 0.1, 0.2) for v in LIMB.vertices)
+        return (header + body + rows((3, *f, 6, *[0.5] * 6) for f in LIMB.faces)).encode()
     body = b"".join(struct.pack("<3d2f", *v, 0.1, 0.2) for v in LIMB.vertices)
     body += b"".join(struct.pack("<B3iB6f", 3, *f, 6, *[0.5] * 6) for f in LIMB.faces)
     return header.encode() + body
@@ -95,9 +105,7 @@ def test_a_binary_ply_file_may_mix_triangles_and_quads(tmp_path, order):
     faces = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5], [0, 5, 1]]
     faces += [[2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]
     encoding = {"<": "binary_little_endian", ">": "binary_big_endian"}[order]
-    header = f"ply\nformat {encoding} 1.0\nelement vertex 8\nproperty float x\nproperty float y\n"
-    header += f"property float z\nelement face {len(faces)}\nproperty uchar red\n"
-    header += "property list uchar int vertex_indices\nend_header\n"
+    header = ply_header(encoding, 8, len(faces), face="property uchar red\n")
     body = [struct.pack(f"{order}3f", *vertex) for vertex in box.vertices]
     body += [struct.pack(f"{order}BB{len(f)}i", 9, len(f), *f) for f in faces]
     content, file = header.encode() + b"".join(body), tmp_path / "box.ply"
@@ -130,15 +138,12 @@ ARROW = np.array([[0, 0], [30, 60], [0, 20], [-30, 60]])
 
 
 def polygon_file(suffix, points, corners):
-    faces = f"{len(corners)} {' '.join(map(str, corners))}\n"
     if suffix == "obj":
         return lines("v", points) + lines("f", [np.array(corners) + 1])
-    body = lines("", points).replace("\n ", "\n").lstrip() + faces
+    body = rows([*points, (len(corners), *corners)])
     if suffix == "off":
         return f"OFF\n{len(points)} 1 0\n{body}"
-    header = f"ply\nformat ascii 1.0\nelement vertex {len(points)}\nproperty float x\n"
-    header += "property float y\nproperty float z\nelement face 1\n"
-    return f"{header}property list uchar int vertex_indices\nend_header\n{body}"
+    return ply_header("ascii", len(points), 1) + body
 
 
 @pytest.mark.parametrize("suffix", ["obj", "off", "ply"])
@@ -185,11 +190,9 @@ def tetrahedron(size):
     )
 
 
-def write_3mf(file, **models):
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, text in models.items():
-            folder = "3D" if name == "3dmodel" else "3D/Objects"
-            archive.writestr(f"{folder}/{name}.model", text)
+def write_3mf(file, model, **parts):
+    others = {f"3D/Objects/{name}.model": text for name, text in parts.items()}
+    file.write_bytes(zipped({"3D/3dmodel.model": model} | others))
     return file
 
 
@@ -200,7 +203,7 @@ UNITS |= {"inch": 25.4, "foot": 304.8, "meter": 1e3}
 @pytest.mark.parametrize(("unit", "mm"), UNITS.items())
 def test_the_unit_that_a_3mf_states_is_used(tmp_path, unit, mm):
     model = MODEL.format(unit, tetrahedron(3), BUILD)
-    mesh = meshes.read(write_3mf(tmp_path / "a.3mf", **{"3dmodel": model}))
+    mesh = meshes.read(write_3mf(tmp_path / "a.3mf", model))
     np.testing.assert_allclose(mesh.extents, 3 * mm)
 
 
@@ -219,7 +222,7 @@ def nested_3mf(depth):
 
 
 def test_every_one_of_nested_objects_is_in_its_place(tmp_path):
-    mesh = meshes.read(write_3mf(tmp_path / "nested.3mf", **{"3dmodel": nested_3mf(10)}))
+    mesh = meshes.read(write_3mf(tmp_path / "nested.3mf", nested_3mf(10)))
     assert len(mesh.faces) == 4 * 2**10
     np.testing.assert_allclose(mesh.extents, [10 * (2**10 - 1) + 3, 3, 3])
 
@@ -232,7 +235,7 @@ def test_objects_in_part_files_are_never_mixed_up(tmp_path):
     for ids, volume in (((2,), 1), ((2, 3), 126)):
         build = "".join(f"<item objectid='{id_}'/>" for id_ in ids)
         root = MODEL.format("inch", "".join(objects), f"<build>{build}</build>")
-        mesh = meshes.read(write_3mf(tmp_path / "parts.3mf", **{"3dmodel": root}, **parts))
+        mesh = meshes.read(write_3mf(tmp_path / "parts.3mf", root, **parts))
         assert mesh.volume == pytest.approx(volume * 25.4**3 / 6)
         assert len(mesh.faces) == 4 * len(ids)
 
@@ -265,17 +268,6 @@ def gltf(nodes=1, primitives=1, count=3, with_buffer=True, **primitive):
     )
 
 
-def test_textures_of_gltf_are_left_out_and_what_is_not_read_is_named(tmp_path):
-    file = tmp_path / "a.gltf"
-    file.write_text(gltf())
-    assert meshes.read(file).area == pytest.approx(0.5)
-    draco = {"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": 0}}}
-    for primitive, name in (({"mode": 6}, '"mode": 6'), ({"extensions": draco}, "draco")):
-        file.write_text(gltf(**primitive))
-        with pytest.raises(ValueError, match=rf"a\.gltf: .*{name}.* is not read; write plain"):
-            meshes.read(file)
-
-
 @pytest.mark.parametrize("suffix", ["obj", "off", "stl", "ply"])
 def test_decimal_commas_are_named(tmp_path, suffix):
     mesh = trimesh.Trimesh([[0.5, 0, 0], [0, 1.5, 0], [0, 0, 2.5]], [[0, 1, 2]])
@@ -291,22 +283,21 @@ def test_decimal_commas_are_named(tmp_path, suffix):
 def test_a_3mf_begins_with_the_part_that_it_names(tmp_path):
     relations = (
         "<Relationships xmlns='http://schemas.openxmlformats.org/package/2006/relationships'>"
-    )
-    relations += (
         "<Relationship Type='http://schemas.microsoft.com/3dmanufacturing/2013/01/3dmodel' "
+        "Target='/3D/main.model'/></Relationships>"
     )
-    relations += "Target='/3D/main.model'/></Relationships>"
-    with zipfile.ZipFile(tmp_path / "a.3mf", "w") as archive:
-        archive.writestr("_rels/.rels", relations)
-        archive.writestr("3D/backup.model", MODEL.format("meter", tetrahedron(5), BUILD))
-        archive.writestr("3D/main.model", MODEL.format("millimeter", tetrahedron(3), BUILD))
+    members = {
+        "_rels/.rels": relations,
+        "3D/backup.model": MODEL.format("meter", tetrahedron(5), BUILD),
+        "3D/main.model": MODEL.format("millimeter", tetrahedron(3), BUILD),
+    }
+    (tmp_path / "a.3mf").write_bytes(zipped(members))
     np.testing.assert_allclose(meshes.read(tmp_path / "a.3mf").extents, 3)
 
 
 BOX = trimesh.creation.box((10, 20, 30))
 BOX_V, BOX_F = lines("v", BOX.vertices), lines("f", BOX.faces + 1)
-OFF_V = "".join(f"{x} {y} {z}\n" for x, y, z in BOX.vertices)
-OFF_F = "".join(f"3 {a} {b} {c}\n" for a, b, c in BOX.faces)
+OFF_V, OFF_F = rows(BOX.vertices), lines(3, BOX.faces)
 SOLID = BOX.export(file_type="stl_ascii")
 
 
@@ -327,6 +318,7 @@ def test_lines_of_an_obj_end_where_other_programs_end_them(tmp_path, text):
 
 
 TREE = json.loads(gltf())
+DRACO = {"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": 0}}}
 LISTS = polygon_file("ply", np.eye(3), [0, 1, 2]).replace(
     "end_header", "property list uchar int a\n" * 501 + "end_header"
 )
@@ -364,11 +356,18 @@ def changed(**entries):
         ("c.gltf", changed(accessors=[TREE["accessors"][0] | {"sparse": {"count": 1}}]), "sparse"),
         ("d.gltf", changed(meshes=[TREE["meshes"][0] | {"weights": [1.0]}]), "weights"),
         ("e.gltf", "\ufeff" + gltf(), "byte order mark"),
+        ("f.gltf", gltf(mode=6), '"mode": 6.* is not read; write plain'),
+        ("g.gltf", gltf(extensions=DRACO), "draco.* is not read; write plain"),
         ("9.3mf", MODEL.format("inch", FACE_9, TWO), "not among its 4"),
         ("beams.3mf", MODEL.format("inch", BEAMS, BUILD), "beam lattices are not read"),
         ("needs.3mf", NEEDS_V.format("inch", tetrahedron(1), BUILD), "volumetric/1 is not read"),
         ("none.3mf", MODEL.format("inch", tetrahedron(1), ""), "builds nothing"),
         ("gone.3mf", MODEL.format("inch", tetrahedron(1), BUILD.replace("'1'", "'7'")), "object 7"),
+        # Found by a fuzzer.
+        ("one.obj", "v 0\nv 1\nv 2\nf 1 2 3\n", "1 numbers each"),
+        ("scalar.gltf", gltf().replace('"VEC3"', '"SCALAR"'), r"\(3, 1\) vertices"),
+        ("high.ply", polygon_file("ply", np.eye(3), [0, 1, 721420312]), "out of bounds"),
+        ("low.ply", polygon_file("ply", np.eye(3), [0, 1, -7]), "out of bounds"),
         ("other.3mf", MODEL.format("inch", "<object id='1'><shape/></object>", BUILD), "neither"),
     ],
     ids=lambda each: each if isinstance(each, str) and len(each) < 12 and "." in each else "",
@@ -378,14 +377,14 @@ def test_what_would_be_read_as_another_mesh_is_refused_by_its_name(
 ):
     file = tmp_path / name
     if file.suffix == ".3mf":
-        write_3mf(file, **{"3dmodel": content})
+        write_3mf(file, content)
     else:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=rf"{name}: .*{message}"):
         meshes.read(file)
 
 
-def test_lines_beside_a_surface_of_gltf_are_left_out(tmp_path):
+def test_textures_and_lines_beside_a_surface_of_gltf_are_left_out(tmp_path):
     part = TREE["meshes"][0]["primitives"][0]
     (tmp_path / "a.gltf").write_text(changed(meshes=[{"primitives": [part, part | {"mode": 1}]}]))
     assert meshes.read(tmp_path / "a.gltf").area == pytest.approx(0.5)

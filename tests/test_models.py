@@ -3,6 +3,7 @@
 import hashlib
 import random
 
+import analytic
 import keras
 import numpy as np
 import pytest
@@ -43,11 +44,7 @@ def compiled(name="compact", **options):
 @pytest.fixture
 def clouds():
     """Ellipsoids of various lengths, about 100 mm across, away from the origin."""
-    rng = np.random.default_rng(0)
-    directions = rng.normal(size=(6, 64, 3))
-    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    axes = rng.uniform(30, 100, size=(6, 1, 3))
-    return (directions * axes + [5.0, -3.0, 40.0]).astype(np.float32)
+    return np.float32(analytic.ellipsoids(6, 64, 30, 100) + np.array([5.0, -3.0, 40.0]))
 
 
 def normalized(clouds):
@@ -191,11 +188,10 @@ PRIOR_STD = 0.2
 
 def ellipsoid(seed, n_points=64):
     """A linear model of two modes, width and length, of points of a sphere around the origin."""
-    directions = np.random.default_rng(seed).normal(size=(n_points // 2, 3))
-    directions = np.concatenate([directions, -directions])
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    modes = np.stack([directions * [0.08, 0.08, 0], directions * [0, 0, 0.12]])
-    return directions * [0.4, 0.4, 0.7], modes
+    half = analytic.directions(np.random.default_rng(seed), n_points // 2)
+    sphere = np.concatenate([half, -half])
+    modes = np.stack([sphere * [0.08, 0.08, 0], sphere * [0, 0, 0.12]])
+    return sphere * [0.4, 0.4, 0.7], modes
 
 
 def of_model(model, weights):
@@ -252,7 +248,7 @@ def test_a_decoder_moved_to_a_cloud_moves_neighbours_alike_as_before():
     transfer.start_decoder_at(model, cloud, learnt=True)
     after = model.decode(codes) / 100
     means = np.stack([before.mean(axis=0), after.mean(axis=0)])
-    distances = chamfer(means, np.stack([cloud, cloud]))
+    distances = losses.chamfer_loss(means, np.stack([cloud, cloud])).numpy()
     assert distances[1] < 1e-9 < 1e-2 < distances[0]
     assert alike(before, means[0]) > 0.8
     assert alike(after, means[1]) > 0.8
@@ -271,24 +267,21 @@ def test_a_refined_code_is_the_solution_of_ridge_regression(noise):
     modes, (start, code) = rng.normal(0, 0.01, (4, 64, 3)), rng.normal(0, PRIOR_STD, (2, 4))
     modes[3] = 0
     modes = np.float32(modes / PRIOR_STD)
-    directions = rng.normal(size=(64, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    normal = analytic.directions(rng, 64)
     cloud = LATTICE + np.tensordot(code, modes, 1) + rng.normal(0, 0.01, (64, 3))
     refined = refinement.refine(
         lambda codes: np.float32(LATTICE) + tf.tensordot(codes, modes, 1),
         PRIOR_STD,
         10,
-        *(tf.constant(each[None], tf.float32) for each in (cloud, directions, start)),
+        *(tf.constant(each[None], tf.float32) for each in (cloud, normal, start)),
         tf.constant(noise),
     )
     moved = modes[:3].reshape(3, -1).T
-    along = np.einsum("kpx,px->pk", modes[:3], directions)
+    along = np.einsum("kpx,px->pk", modes[:3], normal)
     off = cloud - LATTICE
     # Each of two ways is a mean over points.
     rows = np.sqrt(2 / 64) * np.concatenate([along, np.sqrt(0.05) * moved])
-    aims = np.sqrt(2 / 64) * np.append(
-        np.sum(off * directions, axis=1), np.sqrt(0.05) * off.ravel()
-    )
+    aims = np.sqrt(2 / 64) * np.append(np.sum(off * normal, axis=1), np.sqrt(0.05) * off.ravel())
     rows = np.concatenate([rows, np.sqrt(noise) / PRIOR_STD * np.eye(3)])
     expected = np.linalg.lstsq(rows, np.append(aims, np.zeros(3)))[0]
     np.testing.assert_allclose(refined[0], np.append(expected, start[3]), atol=2e-3 * PRIOR_STD)
@@ -329,10 +322,6 @@ def refined(model, clouds, codes, n_steps=12):
     return refinement.refine(
         model.decoder, PRIOR_STD, n_steps, *rest, tf.constant(model.noise)
     ).numpy()
-
-
-def chamfer(a, b):
-    return np.asarray(losses.chamfer_loss(a, b))
 
 
 @pytest.mark.parametrize(("sampling", "median"), [(0, 0.05), (1, 0.2)])
@@ -468,8 +457,7 @@ def test_frozen_layers_stay_whatever_is_measured_or_learnt_and_later_ones_learn(
     step(model, others, times=3)
     model.calibrate([normalized(others)])
     np.testing.assert_array_equal(model.encode(clouds), codes)
-    pairs = zip(decoder, model.decoder.get_weights(), strict=True)
-    same = [np.array_equal(*pair) for pair in pairs]
+    same = [*map(np.array_equal, decoder, model.decoder.get_weights())]
     assert all(same[:2])
     assert not any(same[2:])
 
@@ -481,13 +469,11 @@ def test_layers_to_freeze_are_named_or_counted():
     assert not tiny(frozen={"encoder": whole}).encoder.trainable_variables
 
 
-def test_a_model_is_read_without_a_change_of_the_generators(tmp_path):
-    exported.export_weights(tiny(), tmp_path / "tiny.npz")
-    tiny().save(tmp_path / "tiny.keras")
-    for name in ("tiny.npz", "tiny.keras"):
+def test_a_model_is_read_without_a_change_of_the_generators(saved):
+    for name in ("model.npz", "model.keras"):
         random.seed(5), np.random.seed(5)  # noqa: NPY002
         before = random.getstate(), str(np.random.get_state())  # noqa: NPY002
-        files.load(tmp_path / name)
+        files.load(saved / name)
         assert (random.getstate(), str(np.random.get_state())) == before  # noqa: NPY002
 
 
@@ -516,8 +502,7 @@ def test_a_constant_rate_of_zero_leaves_a_network_as_it_is(clouds, losses, netwo
     weights = getattr(model, network).trainable_variables
     before = [weight.numpy() for weight in weights]
     model.fit(normalized(clouds)[:4], batch_size=2, verbose=0)
-    for one, other in zip(weights, before, strict=True):
-        np.testing.assert_array_equal(one, other)
+    np.testing.assert_equal([weight.numpy() for weight in weights], before)
 
 
 def test_clouds_far_away_are_those_near_by(clouds):

@@ -2,17 +2,13 @@
 
 import numpy as np
 import pytest
-from analytic import CAPSULE_MODES, CAPSULES, GRID, family, socket
+from analytic import GRID, capsule, family, socket
 from conftest import PRIOR_STD
 
 from aaelib.apps import design, galleries, posterior, tables
 from aaelib.shapes.folders import Shapes
 from aaelib.shapes.shape_model import ShapeModel
 from aaelib.shapes.sockets import SocketSurface
-
-
-def capsule(weights):
-    return SocketSurface(CAPSULES + np.tensordot(weights, CAPSULE_MODES, 1))
 
 
 @pytest.fixture(scope="module")

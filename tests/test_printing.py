@@ -21,17 +21,6 @@ def dented(depth, width=6.0):
     return SocketSurface(vertices)
 
 
-def lipped(radius):
-    """A capsule whose brim turns outwards and down in a half circle, and 20 mm further down."""
-    wall = analytic.socket(length=150.0, n_angles=36, n_heights=30).vertices
-    turn = np.linspace(np.pi, 0, 16)[1:]
-    rho = np.append(50 + radius * (1 + np.cos(turn)), np.full(4, 50 + 2 * radius))
-    z = np.append(150 + radius * np.sin(turn), 150 - np.linspace(5, 20, 4))
-    angles = np.linspace(0, 2 * np.pi, 36, endpoint=False)[:, None]
-    lip = np.stack(np.broadcast_arrays(rho * np.cos(angles), rho * np.sin(angles), z), axis=-1)
-    return SocketSurface(np.concatenate([wall, lip], axis=1))
-
-
 def crossings(mesh):
     """How many pairs of faces cross each other, or are folded onto each other."""
     faces = np.array(mesh.faces, np.int64)
@@ -107,13 +96,13 @@ def test_a_wall_around_a_dent_does_not_fold_over():
 
 
 def test_a_lip_has_a_wall_where_there_is_room_and_is_refused_elsewhere(tmp_path):
-    path = export(lipped(radius=15.0), tmp_path / "socket.stl", thickness=6.0)
+    path = export(analytic.lipped(radius=15.0), tmp_path / "socket.stl", thickness=6.0)
     before = path.read_bytes()
     shell = trimesh.load_mesh(path)
     assert shell.is_volume
     assert crossings(shell) == 0
     with pytest.raises(ValueError, match=r"wall of 6.0 mm would cross itself between 1\d\d and"):
-        export(lipped(radius=5.0), path, thickness=6.0)
+        export(analytic.lipped(radius=5.0), path, thickness=6.0)
     assert path.read_bytes() == before
 
 

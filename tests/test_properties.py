@@ -10,15 +10,7 @@ from hypothesis.extra import numpy as npst
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from aaelib.metrics import (
-    chamfer_distance,
-    coverage,
-    distances,
-    jensen_shannon_divergence,
-    minimum_matching_distance,
-    one_nearest_neighbor_accuracy,
-    pairwise_chamfer,
-)
+from aaelib import metrics
 from aaelib.shapes import folders
 from aaelib.shapes.clouds import NORMALIZATIONS, normalize
 
@@ -72,10 +64,10 @@ def test_chamfer_distance_is_that_of_a_k_d_tree(clouds):
         [np.mean(cKDTree(y).query(x)[0] ** 2) + np.mean(cKDTree(x).query(y)[0] ** 2) for y in b]
         for x in a
     ]
-    alike(pairwise_chamfer(a, b), expected)
-    alike(chamfer_distance(a, b), np.diag(expected))
-    within = pairwise_chamfer(a)
-    alike(within, pairwise_chamfer(a, a.copy()))
+    alike(metrics.pairwise_chamfer(a, b), expected)
+    alike(metrics.chamfer_distance(a, b), np.diag(expected))
+    within = metrics.pairwise_chamfer(a)
+    alike(within, metrics.pairwise_chamfer(a, a.copy()))
     np.testing.assert_array_equal(within, within.T)
 
 
@@ -83,20 +75,20 @@ def test_chamfer_distance_is_that_of_a_k_d_tree(clouds):
 @given(counterparts, moves, rotations, scales)
 def test_chamfer_distance_moves_turns_and_scales_with_space(clouds, move, rotation, scale):
     a, b = clouds
-    expected = chamfer_distance(a, b)
-    alike(chamfer_distance(a + move, b + move), expected, scale=10)
+    expected = metrics.chamfer_distance(a, b)
+    alike(metrics.chamfer_distance(a + move, b + move), expected, scale=10)
     turned = (rotation.apply(c.reshape(-1, 3)).reshape(c.shape) for c in clouds)
-    alike(chamfer_distance(*turned), expected)
-    alike(chamfer_distance(scale * a, scale * b) / scale**2, expected)
+    alike(metrics.chamfer_distance(*turned), expected)
+    alike(metrics.chamfer_distance(scale * a, scale * b) / scale**2, expected)
 
 
 @laws
 @given(st.integers(1, 10).flatmap(lambda m: cloud_sets(st.just(3), st.just(m))))
 def test_earth_movers_distance_is_a_metric_above_that_to_the_nearest(clouds):
     a, b, c = (cloud[None] for cloud in clouds)
-    ab, bc, ac = (distances.earth_movers_distance(x, y)[0] for x, y in ((a, b), (b, c), (a, c)))
-    assert distances.earth_movers_distance(b, a)[0] == pytest.approx(ab, abs=1e-12)
-    assert distances.earth_movers_distance(a, a)[0] == 0
+    ab, bc, ac = (metrics.earth_movers_distance(x, y)[0] for x, y in ((a, b), (b, c), (a, c)))
+    assert metrics.earth_movers_distance(b, a)[0] == pytest.approx(ab, abs=1e-12)
+    assert metrics.earth_movers_distance(a, a)[0] == 0
     assert ac <= ab + bc + 1e-12
     assert ab >= cKDTree(b[0]).query(a[0])[0].mean() - 1e-12
 
@@ -111,31 +103,33 @@ def test_metrics_of_sets_are_within_their_limits_in_any_order(clouds, seed):
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(rng.permutation(generated), axis=1)
     for metric, most in (
-        (coverage, 1),
-        (one_nearest_neighbor_accuracy, 1),
-        (jensen_shannon_divergence, 1),
-        (minimum_matching_distance, 2 * 12),  # twice the squared diagonal of the cube
+        (metrics.coverage, 1),
+        (metrics.one_nearest_neighbor_accuracy, 1),
+        (metrics.jensen_shannon_divergence, 1),
+        (metrics.minimum_matching_distance, 2 * 12),  # twice the squared diagonal of the cube
     ):
         found = metric(generated, reference)
         assert 0 <= found <= most
         assert metric(shuffled, reference) == pytest.approx(found, rel=1e-5, abs=1e-6)
-    assert coverage(generated, reference) >= 1 / len(reference)
-    accuracy = one_nearest_neighbor_accuracy(generated, reference)
-    assert one_nearest_neighbor_accuracy(reference, generated) == pytest.approx(accuracy)
+    assert metrics.coverage(generated, reference) >= 1 / len(reference)
+    accuracy = metrics.one_nearest_neighbor_accuracy(generated, reference)
+    assert metrics.one_nearest_neighbor_accuracy(reference, generated) == pytest.approx(accuracy)
     # Nothing is missed by a set that holds the reference.
     others = np.resize(generated, (len(generated), *reference.shape[1:]))
     both = np.concatenate([others, reference])
-    assert coverage(both, reference) == 1
-    assert minimum_matching_distance(both, reference) == pytest.approx(0, abs=1e-12)
+    assert metrics.coverage(both, reference) == 1
+    assert metrics.minimum_matching_distance(both, reference) == pytest.approx(0, abs=1e-12)
 
 
 @laws
 @given(cloud_sets(), cloud_sets(), cloud_sets(), st.integers(1, 28))
 def test_the_root_of_the_jensen_shannon_divergence_is_a_metric(a, b, c, resolution):
     # Endres and Schindelin 2003.
-    ab, bc, ac = (jensen_shannon_divergence(x, y, resolution) for x, y in ((a, b), (b, c), (a, c)))
-    assert jensen_shannon_divergence(b, a, resolution) == pytest.approx(ab, abs=1e-12)
-    assert jensen_shannon_divergence(a, a, resolution) == 0
+    ab, bc, ac = (
+        metrics.jensen_shannon_divergence(x, y, resolution) for x, y in ((a, b), (b, c), (a, c))
+    )
+    assert metrics.jensen_shannon_divergence(b, a, resolution) == pytest.approx(ab, abs=1e-12)
+    assert metrics.jensen_shannon_divergence(a, a, resolution) == 0
     assert np.sqrt(ac) <= np.sqrt(ab) + np.sqrt(bc) + 1e-6
 
 
@@ -189,25 +183,20 @@ arrays = st.one_of(
 )
 
 
-def read_or_refused(folder, file, n_points):
-    """The one cloud of a folder, or None if it is refused by name."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # such as of an overflow, or of what a cast leaves out
-            return folders.load_clouds(folder, n_points).points[0]
-    except ValueError as error:
-        message = str(error)
-    assert file.name in message
-    return None
-
-
 @laws
 @given(array=arrays, n_points=st.integers(1, 12))
 def test_every_array_is_read_as_it_is_or_refused_by_name(tmp_path, array, n_points):
     file = tmp_path / "some array.npy"
     np.save(file, array, allow_pickle=False)
-    found = read_or_refused(tmp_path, file, n_points)
-    if found is None:
+    refused = ""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # such as of an overflow, or of what a cast leaves out
+            found = folders.load_clouds(tmp_path, n_points).points[0]
+    except ValueError as error:
+        refused = str(error)
+    if refused:
+        assert file.name in refused
         return
     assert (found.shape, found.dtype) == ((n_points, 3), np.float32)
     assert np.isfinite(found).all()
@@ -216,14 +205,3 @@ def test_every_array_is_read_as_it_is_or_refused_by_name(tmp_path, array, n_poin
     assert {tuple(point) for point in found} <= points
     if len(array) == n_points:
         np.testing.assert_array_equal(found, array.astype(np.float32))
-
-
-@pytest.mark.parametrize(
-    "suffix", [".npy", ".off", ".obj", ".stl", ".ply", ".glb", ".gltf", ".3mf"]
-)
-@settings(laws, max_examples=15)
-@given(content=st.binary(max_size=300))
-def test_bytes_at_random_are_refused_by_name(tmp_path, suffix, content):
-    file = tmp_path / f"noise{suffix}"
-    file.write_bytes(content)
-    assert read_or_refused(tmp_path, file, 4) is None

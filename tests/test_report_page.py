@@ -2,9 +2,10 @@
 
 import json
 
-import nbformat
 import numpy as np
 import pytest
+from nbformat.v4 import new_code_cell, new_output
+from test_report import write
 
 from aaelib.study import figures, site
 from benchmarks.page import WatchedPage
@@ -48,14 +49,10 @@ def built(tmp_path_factory):
     drawn = figures.interpolation(shapes, ["a", "half way", "b"])
     gallery = figures.cloud_gallery(points, ["a", "b", "c"], columns=2)
     outputs = [
-        nbformat.v4.new_output("display_data", {site.PLOTLY: json.loads(each.to_json())})
+        new_output("display_data", {site.PLOTLY: json.loads(each.to_json())})
         for each in (drawn, *[gallery] * 20)
     ]
-    cells = [
-        nbformat.v4.new_markdown_cell("# Many figures"),
-        nbformat.v4.new_code_cell("shown()", outputs=outputs),
-    ]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), notebooks / "99_many.ipynb")
+    write(notebooks / "99_many.ipynb", new_code_cell("shown()", outputs=outputs))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(site, "NOTEBOOKS", notebooks)
         return site.build(root / "results" / "study").parent

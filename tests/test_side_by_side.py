@@ -8,6 +8,7 @@ import time
 import warnings
 from pathlib import Path
 
+import psutil
 import pytest
 import tensorflow as tf
 
@@ -72,15 +73,8 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
         if len(started := [*tmp_path.iterdir()]) == 2:
             break
         time.sleep(0.1)
+    workers = [psutil.Process(int(file.name)) for file in started]
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert len(started) == 2
-    for file in started:
-        for _ in range(100):
-            try:
-                os.kill(int(file.name), 0)
-            except ProcessLookupError:
-                break
-            time.sleep(0.1)
-        else:
-            pytest.fail(f"process {file.name} goes on")
+    assert len(workers) == 2
+    assert psutil.wait_procs(workers, timeout=10)[1] == []

@@ -1,18 +1,15 @@
 """Facts of a socket's surface, on a capsule-shaped cup whose sizes are known."""
 
+import analytic
 import numpy as np
 import pytest
 import trimesh
 from analytic import socket as capsule
 from scipy.spatial import cKDTree
 
+from aaelib.metrics import surface_distance
 from aaelib.shapes.clouds import place, resample
-from aaelib.shapes.sockets import (
-    SocketSurface,
-    check_sockets,
-    surface_errors,
-    vertex_values,
-)
+from aaelib.shapes.sockets import SocketSurface, check_sockets, surface_errors, vertex_values
 from aaelib.shapes.sources import load_sockets
 
 RADIUS = 50.0  # mm, of hemisphere and cylinder
@@ -84,7 +81,7 @@ def test_angles_are_equally_spaced_about_the_distal_pole(surface):
 def test_clouds_lie_on_their_surfaces():
     for cloud in [cup(wave=0.0), cup(flattening=1.0), *load_sockets(limit=1).points]:
         mesh = SocketSurface.from_points(cloud).mesh()
-        assert trimesh.proximity.closest_point(mesh, cloud)[1].mean() < 0.6
+        assert surface_distance(cloud, mesh).mean() < 0.6
         # The other way: no surface where there are no points. A point has about 3 mm around it.
         dense = trimesh.sample.sample_surface(mesh, 5000, seed=0)[0]
         assert cKDTree(cloud).query(dense)[0].mean() < 4
@@ -117,17 +114,11 @@ def test_a_hole_in_the_cloud_is_closed_smoothly(points):
 def test_a_lip_that_turns_down_is_followed():
     # A half circle of radius 15 on top of the wall, outwards and down: a ray from any point of the
     # axis below meets wall or lip twice.
-    around = np.linspace(np.pi, 0, 40)
-    lip = np.stack([RADIUS + 15 + 15 * np.cos(around), 170 + 15 * np.sin(around)], axis=1)
-    dome = np.linspace(0, np.pi / 2, 40)
-    bowl = RADIUS * np.stack([np.sin(dome), 1 - np.cos(dome)], axis=1)
-    lipped = trimesh.creation.revolve(np.concatenate([bowl, lip]), sections=144)
+    lipped = analytic.lipped(15.0, 170.0, down=0, n_angles=144).mesh()
     cloud = resample(lipped, 2048)
     surface = SocketSurface.from_points(cloud)
-    assert trimesh.proximity.closest_point(surface.mesh(), cloud)[1].mean() < 0.5
-    assert (
-        trimesh.proximity.closest_point(lipped, surface.vertices[::4].reshape(-1, 3))[1].max() < 4
-    )
+    assert surface_distance(cloud, surface.mesh()).mean() < 0.5
+    assert surface_distance(surface.vertices[::4].reshape(-1, 3), lipped).max() < 4
     # The brim is the end of the lip, at 170 mm, not its crest at 185 mm.
     assert surface.measure()["brim_height_mean_mm"] == pytest.approx(170, abs=4)
     assert surface.measure()["length_mm"] == pytest.approx(185, abs=2)
@@ -248,12 +239,10 @@ def test_measures_of_a_capsule_are_known():
 @pytest.fixture(scope="module")
 def capsules():
     """A round cup, and clouds 2 mm outside and 2 mm inside of it."""
-    real = capsule(n_angles=72, n_heights=48)
-    normals = real.mesh().vertex_normals
-    clouds = []
+    real, clouds = capsule(**analytic.GRID), []
     for offset in (2.0, -2.0):
-        moved = trimesh.Trimesh(real.mesh().vertices + offset * normals, real.mesh().faces)
-        clouds.append(resample(moved, 2048))
+        moved = capsule(200 + offset, RADIUS + offset, **analytic.GRID).vertices
+        clouds.append(SocketSurface(moved - np.array([0, 0, offset])).sample())
     return real, np.stack(clouds)
 
 

@@ -43,20 +43,6 @@ def test_validation_and_test_have_one_each_at_least(shares):
 
 
 @pytest.mark.parametrize(
-    ("numbers", "shares", "message"),
-    [
-        ((90, 90), (0, 0.5), "each must be above 0, both together at most 1"),
-        ((90, 90), (0.6, 0.5), "each must be above 0, both together at most 1"),
-        ((31, 90), (0.25, 0.35), r"31 TT sockets \(made up\) leave 1 beside 30 scans"),
-        ((90, 0), (0.25, 0.35), "0 TF sockets"),
-    ],
-)
-def test_impossible_splits_of_sockets_are_refused(numbers, shares, message):
-    with pytest.raises(ValueError, match=message):
-        split_sockets(some(*numbers), None, *shares)
-
-
-@pytest.mark.parametrize(
     ("total", "sizes", "counts"),
     [(16, [30, 21], [9, 7]), (10, [1, 1, 1], [4, 3, 3]), (0, [], []), (2, [1, 99], [0, 2])],
 )
@@ -88,13 +74,17 @@ def test_a_split_depends_on_its_seed_alone():
 
 
 @pytest.mark.parametrize(
-    ("n", "shares", "said"),
+    ("call", "given", "said"),
     [
-        (2, (0.8, 0.1, 0.1), "2 shapes can't be shared out to 3 parts"),
-        (9, (1, 0, 0), "first two above 0"),
-        (9, (1.2, 0.1, -0.3), "in all 1"),
+        (split_sockets, (some(), None, 0, 0.5), "each must be above 0, both together at most 1"),
+        (split_sockets, (some(), None, 0.6, 0.5), "each must be above 0, both together at most 1"),
+        (split_sockets, (some(n_tt=31),), r"31 TT sockets \(made up\) leave 1 beside 30 scans"),
+        (split_sockets, (some(n_tf=0),), "0 TF sockets"),
+        (split, ("aa", (0.8, 0.1, 0.1)), "2 shapes can't be shared out to 3 parts"),
+        (split, (9 * "a", (1, 0, 0)), "first two above 0"),
+        (split, (9 * "a", (1.2, 0.1, -0.3)), "in all 1"),
     ],
 )
-def test_impossible_splits_are_refused(n, shares, said):
+def test_impossible_splits_are_refused(call, given, said):
     with pytest.raises(ValueError, match=said):
-        split(np.full(n, "a"), shares)
+        call(*given)

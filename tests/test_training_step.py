@@ -9,32 +9,27 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from analytic import ellipsoids
 
 from aaelib.models import adversarial, autoencoder, descent, networks, recipes
 from aaelib.models.draws import Draws
+from benchmarks.original import broadcast_chamfer, plain_transform
 
 N_POINTS = 200
+SMALL = {"n_points": N_POINTS, "decoder": (16,), "discriminator": (8,)}
 RECIPES = {
-    "compact": recipes.recipe(
-        "compact", n_points=N_POINTS, encoder=(16, 32), decoder=(16,), discriminator=(8,)
-    ),
-    "paper": recipes.recipe(
-        "paper", n_points=N_POINTS, code_size=6, decoder=(16,), discriminator=(8,)
-    ),
+    "compact": recipes.recipe("compact", SMALL, encoder=(16, 32)),
+    "paper": recipes.recipe("paper", SMALL, code_size=6),
 }
 
 
-def ellipsoids(count):
-    """Normalized ellipsoids of various lengths."""
-    rng = np.random.default_rng(0)
-    directions = rng.normal(size=(count, N_POINTS, 3))
-    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    return tf.constant(directions * rng.uniform(0.3, 1, size=(count, 1, 3)), tf.float32)
+def normalized_ellipsoids(count):
+    return tf.constant(ellipsoids(count, N_POINTS, 0.3, 1), tf.float32)
 
 
 @pytest.fixture
 def points():
-    return ellipsoids(5)
+    return normalized_ellipsoids(5)
 
 
 def model_of(name, **changes):
@@ -47,20 +42,6 @@ def model_of(name, **changes):
 
 
 # The plain formulas
-
-
-def plain_transform(net, points):
-    """A T-Net layer by layer, and its departure from an orthogonal transform."""
-    features = points
-    for layer in net.point_layers:
-        features = layer(features)
-    features = tf.reduce_max(features, axis=1)
-    for layer in net.global_layers:
-        features = layer(features)
-    channels = points.shape[-1]
-    matrix = tf.reshape(net.transform(features), (-1, channels, channels))
-    departure = matrix @ tf.transpose(matrix, (0, 2, 1)) - tf.eye(channels)
-    return points @ matrix, 1e-3 * tf.reduce_sum(departure**2) / 2
 
 
 def draws_of(model):
@@ -88,14 +69,16 @@ def plain_codes(model, points, part, noise=None):
     return mean + std * draws.normal(tf.shape(mean), f"{noise or part} noise"), loss
 
 
-def plain_reconstruction(model, points, codes):
-    squared = tf.reduce_sum((points[:, :, None] - model.decoder(codes)[:, None]) ** 2, axis=-1)
+def plain_reconstruction(model, points, part):
+    """With the transforms' loss."""
+    codes, departure = plain_codes(model, points, part)
     reduce = tf.reduce_mean if model.recipe.reduction == "mean" else tf.reduce_sum
-    chamfer = reduce(tf.reduce_min(squared, 1), -1) + reduce(tf.reduce_min(squared, 2), -1)
-    return model.recipe.reconstruction_weight * tf.reduce_mean(chamfer)
+    chamfer = broadcast_chamfer(points, model.decoder(codes), reduce)
+    return model.recipe.reconstruction_weight * tf.reduce_mean(chamfer) + departure
 
 
-def plain_deception(model, codes):
+def plain_deception(model, points, part):
+    codes, _ = plain_codes(model, points, part)
     loss = adversarial.generator_loss(model.recipe.adversarial, model.discriminator(codes))
     return model.recipe.generator_weight * loss
 
@@ -147,8 +130,9 @@ def descend(rate, *pairs):
             variable.assign_sub(rate * gradient)
 
 
-def criticise(model, rate, criticism):
-    descend(rate, (model.discriminator.trainable_variables, criticism))
+def criticise(model, rate, codes, i):
+    critic = model.discriminator.trainable_variables
+    descend(rate, (critic, lambda: plain_criticism(model, codes, i)))
 
 
 def plain_shared_step(model, points, rate):
@@ -157,40 +141,27 @@ def plain_shared_step(model, points, rate):
     codes, _ = plain_codes(model, points, "codes")
 
     def reconstruction():
-        drawn, departure = plain_codes(model, points, "codes")
-        return plain_reconstruction(model, points, drawn) + departure
+        return plain_reconstruction(model, points, "codes")
 
     def both():
-        return reconstruction() + plain_deception(model, plain_codes(model, points, "codes")[0])
+        return reconstruction() + plain_deception(model, points, "codes")
 
     descend(rate, (encoder, both), (decoder, reconstruction))
     model.autoencoder_optimizer.iterations.assign_add(1)  # what the noise to come depends on
     for i in range(model.recipe.critic_steps):
-        criticise(model, rate, lambda i=i: plain_criticism(model, codes, i))
+        criticise(model, rate, codes, i)
 
 
 def plain_three_steps(model, points, rate):
     """One update after the other, each from a pass of its own at the weights that it finds."""
     encoder, decoder = (net.trainable_variables for net in (model.encoder, model.decoder))
-
-    def reconstruction():
-        codes, departure = plain_codes(model, points, "autoencoder")
-        return plain_reconstruction(model, points, codes) + departure
-
-    descend(rate, (encoder + decoder, reconstruction))
+    descend(rate, (encoder + decoder, lambda: plain_reconstruction(model, points, "autoencoder")))
     model.autoencoder_optimizer.iterations.assign_add(1)  # what the noise to come depends on
-
-    def criticism(i):
+    for i in range(model.recipe.critic_steps):
         # Another noise, of the same part of each cloud.
         codes, _ = plain_codes(model, points, "generator", f"discriminator {i}")
-        return plain_criticism(model, codes, i)
-
-    def deception():
-        return plain_deception(model, plain_codes(model, points, "generator")[0])
-
-    for i in range(model.recipe.critic_steps):
-        criticise(model, rate, lambda i=i: criticism(i))
-    descend(rate, (encoder, deception))
+        criticise(model, rate, codes, i)
+    descend(rate, (encoder, lambda: plain_deception(model, points, "generator")))
 
 
 @pytest.mark.parametrize("name", ["compact", "paper"])
@@ -251,7 +222,7 @@ def on_two_replicas(folder):
     cpu, part = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
     tf.config.set_logical_device_configuration(cpu, [part, part])
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    found, points = {}, ellipsoids(6)
+    found, points = {}, normalized_ellipsoids(6)
     halves = strategy.experimental_distribute_values_from_function(
         lambda context: points[context.replica_id_in_sync_group :: 2]
     )
@@ -351,10 +322,9 @@ def test_with_a_distance_the_discriminator_only_watches(points, matching):
         model.compile()
         before = critic.get_weights()
         model.train_step(points)
-        assert any((a != b).any() for a, b in zip(critic.get_weights(), before, strict=True))
+        assert not all(map(np.array_equal, critic.get_weights(), before))
         after.append(model.encoder.get_weights())
-    for a, b in zip(*after, strict=True):
-        np.testing.assert_array_equal(a, b)
+    np.testing.assert_equal(*after)
 
 
 @pytest.mark.parametrize(
