@@ -170,8 +170,6 @@ def test_a_loss_of_other_numbers_of_clouds_is_refused(search, known, counts):
 
 def test_losses_and_distances_name_what_does_not_fit():
     a = clouds(2, 8)
-    with pytest.raises(ValueError, match="reduction is 'max'"):
-        chamfer_loss(a, a, "max")
     with pytest.raises(ValueError, match="must have rank 3"):
         chamfer_loss(a, a[0])
     with pytest.raises(ValueError, match="a has 2 clouds and b has 3"):

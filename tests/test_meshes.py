@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import struct
+import zipfile
 
 import numpy as np
 import pytest

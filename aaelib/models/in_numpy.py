@@ -1,7 +1,6 @@
 """Trained models in NumPy, for pages that open sooner than TensorFlow is loaded."""
 
 from copy import copy
-from types import SimpleNamespace
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -11,8 +10,6 @@ from ..shapes.clouds import normals
 from . import exported
 from .millimetres import InMillimetres
 from .recipes import AFTER_FAILURE, AFTER_SUCCESS, ANY_DIRECTION, DAMPING, PROBE, Recipe
-
-_TRANSFORM = [f"{name}_{i}" for i in range(6) for name in ("kernel", "bias")]
 
 
 def load(path):
@@ -69,8 +66,8 @@ class NumpyAutoencoder(InMillimetres):
 
     Attributes
     ----------
-    encoder, decoder : dict
-        Name of a layer -> its weights by name.
+    encoder, decoder : list of array
+        Their weights.
 
     Raises
     ------
@@ -80,24 +77,25 @@ class NumpyAutoencoder(InMillimetres):
 
     def __init__(self, recipe, scale, noise, weights):
         self.recipe, self.scale, self.noise = recipe, float(scale), float(noise)
-        self.encoder = named(weights["encoder"], encoder_layers(recipe))
-        self.decoder = named(weights["decoder"], _decoder_layers(recipe))
-        if self.decoded(self.encode_part(np.zeros((1, 1, 3)))).shape[1:] != (recipe.n_points, 3):
+        self.encoder = encoder_weights(recipe, weights["encoder"])
+        n_arrays = 2 * len(recipe.decoder) + 2 + 3 * bool(recipe.linear_models)
+        self.decoder = _in_single_precision(weights["decoder"], n_arrays)
+        codes = encoded(recipe, self.encoder, np.zeros((1, 1, 3)))
+        if self.decoded(codes).shape[1:] != (recipe.n_points, 3):
             raise ValueError(f"the weights do not decode to {recipe.n_points} points")
 
     def decoded(self, codes):
         """Normalized clouds (n, n_points, 3) of codes (n, code_size)."""
         codes = np.asarray(codes, np.float32)
-        features = codes
-        for i in range(len(self.recipe.decoder)):
-            features = np.maximum(_dense(features, self.decoder[f"hidden_{i + 1}"]), 0)
-        coordinates = _dense(features, self.decoder["coordinates"])
+        features, left = codes, iter(self.decoder)
+        for _ in self.recipe.decoder:
+            features = np.maximum(_dense(features, left), 0)
+        coordinates = _dense(features, left)
         if self.recipe.linear_models:
-            linear = self.decoder["linear"]
-            gates = softmax(codes @ linear.gate_kernel + linear.gate_bias, axis=1)
+            gates = softmax(_dense(codes, left), axis=1)
             terms = np.concatenate([np.ones_like(codes[:, :1]), codes], axis=1)
             weights = (gates[:, :, None] * terms[:, None]).reshape(len(codes), -1)
-            coordinates += weights @ linear.terms.reshape(weights.shape[1], -1)
+            coordinates += weights @ next(left).reshape(weights.shape[1], -1)
         return coordinates.reshape(len(codes), -1, 3)
 
     def codes(self, normalized, refinement_steps=None):
@@ -108,7 +106,7 @@ class NumpyAutoencoder(InMillimetres):
         parts = max(1, normalized.shape[1] // (self.recipe.encoder_points or normalized.shape[1]))
         used = normalized.shape[1] // parts * parts
         split = (normalized[:, k:used:parts] for k in range(parts))
-        codes = np.mean([self.encode_part(part) for part in split], axis=0)
+        codes = np.mean([encoded(self.recipe, self.encoder, part) for part in split], axis=0)
         if steps:
             for code, cloud, across in zip(codes, normalized, normals(normalized), strict=True):
                 code[:] = self._refine(code, cloud, across, steps)
@@ -116,38 +114,17 @@ class NumpyAutoencoder(InMillimetres):
 
     @property
     def gates(self):
-        linear = self.decoder["linear"]
-        return linear.gate_kernel, linear.gate_bias
-
-    def encode_part(self, points):
-        """Codes of normalized clouds from one pass over all their points."""
-        features, tnets = np.asarray(points, np.float32), self.recipe.tnets
-        if tnets:
-            features = _transformed(features, self.encoder["input_transform"])
-        for i in range(1, len(self.recipe.encoder) + 1):
-            features = np.maximum(_dense(features, self.encoder[f"point_{i}"]), 0)
-            if tnets and i == 2:
-                features = _transformed(features, self.encoder["feature_transform"])
-        codes = _dense(features.max(axis=1), self.encoder["mean"])
-        if self.recipe.standardized:
-            moments = self.encoder["standardize"]
-            codes = (codes - moments.mean) / np.sqrt(moments.variance + 1e-6)
-            codes *= np.float32(self.recipe.prior_std)
-        return codes
+        return self.decoder[-3:-1]
 
     def of_points(self, indices):
         """The model whose clouds have these points alone."""
-
-        def thinned(array):
-            kept = array.reshape(*array.shape[:-1], -1, 3)[..., indices, :]
-            return kept.reshape(*array.shape[:-1], -1)
-
-        fewer, last = copy(self), self.decoder["coordinates"]
-        last = SimpleNamespace(kernel=thinned(last.kernel), bias=thinned(last.bias))
-        fewer.decoder = self.decoder | {"coordinates": last}
-        if linear := self.decoder.get("linear"):
-            terms = {"terms": thinned(linear.terms)}
-            fewer.decoder["linear"] = SimpleNamespace(**vars(linear) | terms)
+        fewer, last = copy(self), 2 * len(self.recipe.decoder)
+        fewer.decoder = self.decoder.copy()
+        # Kernel and bias of the coordinates, and the terms of linear models.
+        for i in (last, last + 1, last + 4)[: 3 if self.recipe.linear_models else 2]:
+            *axes, _ = self.decoder[i].shape
+            kept = self.decoder[i].reshape(*axes, -1, 3)[..., indices, :]
+            fewer.decoder[i] = kept.reshape(*axes, -1)
         return fewer
 
     # Refinement -------------------------------------------------------------------------------
@@ -194,54 +171,46 @@ class NumpyAutoencoder(InMillimetres):
 # Layers ---------------------------------------------------------------------------------------
 
 
-def encoder_layers(recipe):
-    """Name and weights of each layer, in the order of `networks.encoder`."""
-    layers = [(f"point_{i + 1}", ("kernel", "bias")) for i in range(len(recipe.encoder))]
-    if recipe.tnets:
-        layers.insert(0, ("input_transform", _TRANSFORM))
-        layers.insert(3, ("feature_transform", _TRANSFORM))
-    layers.append(("mean", ("kernel", "bias")))
-    if recipe.standardized:
-        layers.append(("standardize", ("mean", "variance")))
-    if recipe.stochastic:
-        layers.append(("std", ("kernel", "bias")))
-    return layers
+def encoder_weights(recipe, arrays):
+    """Check the weights of an encoder: arrays in the order of `networks.encoder`."""
+    n_layers = len(recipe.encoder) + 1 + recipe.standardized + recipe.stochastic
+    return _in_single_precision(arrays, 2 * n_layers + 24 * recipe.tnets)
 
 
-def _decoder_layers(recipe):
-    """Name and weights of each layer, in the order of `networks.decoder`."""
-    names = [*(f"hidden_{i + 1}" for i in range(len(recipe.decoder))), "coordinates"]
-    layers = [(name, ("kernel", "bias")) for name in names]
-    if recipe.linear_models:
-        layers.append(("linear", ("gate_kernel", "gate_bias", "terms")))
-    return layers
-
-
-def named(arrays, layers):
-    """Arrays by layer and name."""
-    if len(arrays) != sum(len(names) for _, names in layers):
+def _in_single_precision(arrays, count):
+    if len(arrays) != count:
         raise ValueError(f"{len(arrays)} arrays of weights are not those of the recipe's layers")
-    arrays = iter(np.asarray(array, np.float32) for array in arrays)
-    return {
-        layer: SimpleNamespace(**{name: next(arrays) for name in names}) for layer, names in layers
-    }
+    return [np.asarray(array, np.float32) for array in arrays]
 
 
-def _dense(features, layer):
-    return features @ layer.kernel + layer.bias
+def encoded(recipe, weights, points):
+    """Codes of normalized clouds (n, n_points, 3) from one pass of an encoder over all points."""
+    features, left = np.asarray(points, np.float32), iter(weights)
+    if recipe.tnets:
+        features = _transformed(features, left)
+    for i in range(len(recipe.encoder)):
+        features = np.maximum(_dense(features, left), 0)
+        if recipe.tnets and i == 1:
+            features = _transformed(features, left)
+    codes = _dense(features.max(axis=1), left)
+    if recipe.standardized:
+        mean, variance = next(left), next(left)
+        codes = (codes - mean) / np.sqrt(variance + 1e-6)
+        codes *= np.float32(recipe.prior_std)
+    return codes
 
 
-def _transformed(points, layer):
+def _dense(features, weights):
+    """A layer's output; its kernel and bias are the next of the weights."""
+    return features @ next(weights) + next(weights)
+
+
+def _transformed(points, weights):
     """What `networks.TNet` makes of points (n, n_points, channels)."""
-    layers = [
-        SimpleNamespace(kernel=getattr(layer, f"kernel_{i}"), bias=getattr(layer, f"bias_{i}"))
-        for i in range(6)
-    ]
     features = points
-    for each in layers[:3]:
-        features = _dense(features, each)
+    for _ in range(3):
+        features = _dense(features, weights)
     features = features.max(axis=1)
-    for each in layers[3:5]:
-        features = np.maximum(_dense(features, each), 0)
-    matrix = _dense(features, layers[5]).reshape(len(points), points.shape[2], -1)
-    return points @ matrix
+    for _ in range(2):
+        features = np.maximum(_dense(features, weights), 0)
+    return points @ _dense(features, weights).reshape(len(points), points.shape[2], -1)

@@ -93,12 +93,10 @@ def chamfer_loss(a, b, reduction="mean"):
     Raises
     ------
     ValueError
-        If `reduction` is neither, a tensor is not (n, n_points, 3), or they differ in n.
+        If a tensor is not (n, n_points, 3), or they differ in n.
     tf.errors.InvalidArgumentError
         If they differ in n, which a graph may only know when it runs.
     """
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction is {reduction!r}; it can be 'mean' or 'sum'")
     a, b = tf.convert_to_tensor(a), tf.convert_to_tensor(b)
     return matched_loss(a, b, nearest_indices(a, b), nearest_indices(b, a), reduction)
 

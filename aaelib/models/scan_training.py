@@ -91,6 +91,5 @@ def _turns(numbers):
 def _thinned(aae, kept):
     """The decoder of a `NumpyAutoencoder`, in Keras, of some points alone."""
     decoder = networks.decoder(replace(aae.recipe, n_points=len(kept)))
-    layers = aae.of_points(kept).decoder.values()
-    decoder.set_weights([array for layer in layers for array in vars(layer).values()])
+    decoder.set_weights(aae.of_points(kept).decoder)
     return decoder

@@ -1,7 +1,6 @@
 """Encoders of scans in NumPy: the code and the place of a spoilt socket, in one pass."""
 
 import json
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,9 +54,8 @@ class ScanEncoder:
     """
 
     def __init__(self, aae, weights):
-        self.aae, self.weights = copy(aae), weights
-        self.aae.recipe = recipe_of(aae.recipe)
-        self.aae.encoder = in_numpy.named(weights, in_numpy.encoder_layers(self.aae.recipe))
+        self.aae, self.recipe = aae, recipe_of(aae.recipe)
+        self.weights = in_numpy.encoder_weights(self.recipe, weights)
         self.std, self.size = aae.recipe.prior_std, aae.recipe.code_size
 
     def read(self, points):
@@ -81,7 +79,7 @@ class ScanEncoder:
         # Spread over the whole file, in which points are often stored in an order.
         chosen = np.linspace(0, len(points) - 1, min(N_POINTS, len(points))).astype(int)
         seen = (points[chosen] - middle) @ positions / self.aae.scale
-        read = self.aae.encode_part(seen)
+        read = in_numpy.encoded(self.recipe, self.weights, seen)
         motions = np.tile(np.eye(4), (len(read), 1, 1))
         motions[:, :3, :3] = positions @ [turn(each) for each in read[:, k : k + 6]]
         motions[:, :3, 3] = middle + self.aae.scale * np.einsum(
@@ -125,7 +123,7 @@ class ScanEncoder:
 
 def _known_by(aae):
     """Digest that tells models apart: the same for a `.keras` file and its exported `.npz`."""
-    return joblib.hash([aae.scale, aae.decoder["coordinates"].bias])
+    return joblib.hash([aae.scale, aae.decoder[2 * len(aae.recipe.decoder) + 1]])
 
 
 def beside(aae, model):

@@ -65,10 +65,6 @@ class Scanned:
     motion: np.ndarray
     missing: np.ndarray
 
-    @property
-    def is_left(self):
-        return np.linalg.det(self.motion[:3, :3]) < 0
-
 
 def scan(points, how, rng):
     """
@@ -88,7 +84,8 @@ def scan(points, how, rng):
     missing = _missing(points, how.missing, rng)
     left = np.flatnonzero(~missing)
     # The largest of Gumbel variables plus log weights: a draw by these weights.
-    weights = how.uneven * _UNEVEN * rng.random() * (_unit(rng) * points[left]).sum(axis=1)
+    strength, side = how.uneven * _UNEVEN * rng.random(), rng.normal(size=3)
+    weights = strength * (side / np.linalg.norm(side) * points[left]).sum(axis=1)
     weights /= np.linalg.norm(points, axis=1).max()
     order = np.argsort(rng.gumbel(size=len(left)) + weights)[::-1]
     chosen = points[left[np.resize(order, how.n_points)]]
@@ -123,11 +120,6 @@ def _motion(how, rng):
     motion[:3, :3] = (tilted * turned).as_matrix() @ (MIRROR if is_left else np.eye(3))
     motion[:3, 3] = how.shift * (2 * rng.random(3) - 1)
     return motion
-
-
-def _unit(rng):
-    direction = rng.normal(size=3)
-    return direction / np.linalg.norm(direction)
 
 
 def positions():
