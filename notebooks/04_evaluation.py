@@ -189,12 +189,11 @@ study.table(
 
 # %%
 curve = checks.fewer_sockets(study, evaluated)
+labels = {"mean": "surface error, mm, unseen sockets"}
 study.table("T4_learning_curve", curve.set_index("model"))
 study.figure(
     "T4_learning_curve",
-    figures.learning_curve(
-        curve, "sockets", "model", "surface_mm", "surface error, mm, unseen sockets", marks={}
-    ),
+    figures.lines(curve, "sockets", "surface_mm", "model", labels, log_x=True),
     "Error on unseen sockets by how many real sockets were learnt from (first split): the AAE that "
     "starts as shape models, the linear shape model with as many numbers, the nearest socket.",
 )
@@ -261,7 +260,7 @@ study.table(
 )
 study.figure(
     "F9_calibration",
-    figures.calibration(*tables.calibration(found.codes, recipe.prior_std)),
+    figures.calibration(tables.calibration(found.codes, recipe.prior_std)),
     "Left: the share of unseen sockets within the prior's central regions, against their level; on the "
     "dotted line codes are like draws. Right: the spread of each number of the code over the prior's.",
 )

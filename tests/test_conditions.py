@@ -280,7 +280,7 @@ def test_baselines_are_evaluated_once_for_a_number_of_draws(made, parameters, mo
 
 
 def test_every_run_and_every_start_at_shape_models_is_evaluated(made, monkeypatch, capsys):
-    monkeypatch.setattr(conditions, "train", lambda study, condition: condition.slug)
+    monkeypatch.setattr(conditions, "train", lambda study, condition: condition.name)
     monkeypatch.setattr(conditions, "evaluate", lambda study, condition, trained=True: study.seed)
     monkeypatch.setattr(conditions, "evaluate_baseline", lambda study, name: study.seed)
     monkeypatch.setattr(conditions.training, "step_seconds", lambda recipe, batch_size: 60.0)
@@ -291,7 +291,7 @@ def test_every_run_and_every_start_at_shape_models_is_evaluated(made, monkeypatc
     taken += [s["steps_before"] for s, (_, c) in zip(steps, new, strict=True) if not c.transferred]
     said = capsys.readouterr().err
     assert f"{len(new)} models to train: about {sum(taken)} min here" in said
-    assert trained == {(c.name, each.seed): c.slug for each, c in conditions.runs(made)}
+    assert trained == {(c.name, each.seed): c.name for each, c in conditions.runs(made)}
     found = conditions.evaluate_all(made)
     both = {*CONDITIONS, *conditions.BEFORE.values(), *baselines.NAMES}
     assert {name for name, results in found.items() if results == [0, 1]} == both
@@ -353,3 +353,21 @@ def test_noise_trades_accuracy_for_plausibility(made, monkeypatch):
     assert table.noise.is_monotonic_increasing
     assert table.inside_95.is_monotonic_increasing
     assert table.surface_mm.is_monotonic_increasing
+
+
+def test_a_learning_curve_is_of_the_first_split_and_of_other_models(made, monkeypatch):
+    monkeypatch.setattr(checks.baselines, "linear", lambda *_: (2.0, ()))
+    monkeypatch.setattr(checks.baselines, "nearest_known", lambda *_: (3.0, ()))
+    monkeypatch.setattr(evaluation.Unseen, "evaluate", lambda _, error, draws: result(error))
+
+    def result(error):
+        return {"chamfer": np.array([0.0, error]), "surface_mm": np.array([error, 2 * error])}
+
+    varied = conditions.ablations(made)["sockets"]
+    evaluated = {c.name: [result(n), result(0.0)] for n, c in varied.items()}
+    curve = checks.fewer_sockets(made, evaluated)
+    others = [baselines.LINEAR, "nearest socket"]
+    assert list(curve.model) == ["AAE"] * 4 + others * 4
+    assert list(curve.sockets) == [8, 12, 20, 30, 8, 8, 12, 12, 20, 20, 30, 30]
+    assert list(curve.surface_mm[:4]) == [12, 18, 30, 45]
+    assert set(curve.surface_mm[4:]) == {3, 4.5}

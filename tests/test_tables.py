@@ -12,7 +12,6 @@ from aaelib.shapes.folders import Shapes
 from aaelib.shapes.shape_model import ShapeModel
 from aaelib.study import evaluation, tables
 from aaelib.study.baselines import resampled
-from aaelib.study.conditions import Condition
 from aaelib.study.spread import with_spread
 
 
@@ -106,7 +105,7 @@ def evaluated(unseen, surfaces):
 
 
 def test_errors_and_scores_grow_with_the_noise(evaluated):
-    table = tables.summary_of_draws(evaluated)
+    table = tables.summary(evaluated, of_draws=True)
     assert list(table.index) == list(evaluated) == ["noise of 8 mm", "noise of 2 mm", "floor"]
     assert list(table.columns[::2]) == list(evaluation.METRICS)
     for column in ("chamfer", "surface_mm"):
@@ -225,15 +224,6 @@ def test_1_nn_accuracy_is_compared_by_its_distance_from_half():
     assert table.metric.iloc[0] == "1-NN accuracy, distance from 0.5"
 
 
-def test_a_learning_curve_is_of_the_first_split_and_of_other_models(of_models):
-    varied, (still, moved) = {12: Condition("still"), 51: Condition("moved")}, of_models.values()
-    curve = tables.learning_curve(varied, of_models, {12: {"linear": moved[1]}})
-    assert list(curve.model) == ["AAE", "AAE", "linear"]
-    assert list(curve.sockets) == [12, 51, 12]
-    expected = [run["surface_mm"].mean() for run in (still[0], *moved)]
-    assert curve.surface_mm.tolist() == pytest.approx(expected)
-
-
 def test_errors_are_averaged_within_a_kind():
     runs = [
         {"chamfer": np.array([1.0, 2, 6]) * x, "surface_mm": np.array([10.0, 20, 60]) * x}
@@ -266,9 +256,9 @@ def test_codes_like_draws_lie_on_the_diagonal_of_the_calibration():
     """And codes twice as far out as the prior's do not, whatever encoded them."""
     codes = np.random.default_rng(0).normal(0, 0.5, (2, 1000, 3))
     found = {"a": [{"codes": each, "one_pass_codes": 2 * each} for each in codes]}
-    shares, spreads = tables.calibration(found, 0.5)
-    np.testing.assert_allclose(shares.share, shares.level, atol=0.03)
-    np.testing.assert_allclose(spreads.square, 1, atol=0.03)
+    (_, shares), (_, spreads) = tables.calibration(found, 0.5).groupby("panel")
+    np.testing.assert_allclose(shares.y, shares.x, atol=0.03)
+    np.testing.assert_allclose(spreads.y, 1, atol=0.03)
     checks = tables.prior_checks(found, 0.5)
     levels = [f"inside_{level}" for level in (50, 80, 95, 99)]
     expected = {"a, refined": tables.LEVELS}

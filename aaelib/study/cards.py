@@ -35,7 +35,7 @@ def write_cards(study, measured, evaluated):
         BEFORE[BEST]: evaluated[BEFORE[BEST]][:1],
         "real training sockets": evaluated[NEAREST][:1],
     }
-    metrics = with_spread(tables.summary_of_draws(shown))
+    metrics = with_spread(tables.summary(shown, of_draws=True))
     metrics = metrics.join(with_spread(tables.by_kind(kinds, shown))).T.rename_axis("")
     about = {"source": card_of(path_of(study, best))["source"].split(",")[0]}
     about |= {"recipe": study_recipe(study, best), "steps": budget(study, best)}

@@ -123,14 +123,31 @@ def trade_off(study):
 
 
 def fewer_sockets(study, evaluated):
-    """Errors by the number of sockets, baselines' too, see `tables.learning_curve`."""
+    """
+    Errors of reconstruction against the number of sockets that were learnt from.
+
+    Parameters
+    ----------
+    study : Study
+    evaluated : dict
+        What `conditions.evaluate_all` gives, of which the first split counts.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each number of sockets and "model", the AAE first: "sockets", and "chamfer" and
+        "surface_mm" (means).
+    """
     unseen, size = conditions.unseen_sockets(study), conditions.study_recipe(study).code_size
-    varied, found = conditions.ablations(study)["sockets"], {}
-    for n, condition in varied.items():
+    rows = []
+    for n, condition in conditions.ablations(study)["sockets"].items():
         known = conditions.known_sockets(study, condition.sockets)
-        learnt = {
-            baselines.LINEAR: baselines.linear(unseen, known, (), size),
-            "nearest socket": baselines.nearest_known(unseen, known, ()),
+        found = {
+            "AAE": evaluated[condition.name][0],
+            baselines.LINEAR: unseen.evaluate(*baselines.linear(unseen, known, (), size)),
+            "nearest socket": unseen.evaluate(*baselines.nearest_known(unseen, known, ())),
         }
-        found[n] = {name: unseen.evaluate(*each) for name, each in learnt.items()}
-    return tables.learning_curve(varied, evaluated, found)
+        means = [(e["chamfer"].mean(), e["surface_mm"].mean()) for e in found.values()]
+        rows += [(name, n, *mean) for name, mean in zip(found, means, strict=True)]
+    table = pd.DataFrame(rows, columns=["model", "sockets", "chamfer", "surface_mm"])
+    return table.sort_values("model", key=lambda name: name != "AAE", kind="stable")

@@ -61,10 +61,6 @@ class Condition:
     changes: dict = field(default_factory=dict)
     frozen: dict = field(default_factory=dict)
 
-    @property
-    def slug(self):
-        return _slug(self.name)
-
 
 _UNSEEN = {}
 
@@ -269,7 +265,7 @@ def load_shape_models(study, sockets="scans"):
 
 def path_of(study, condition, trained=True):
     """Path of a condition's model of the study's split, or of what it starts as."""
-    return study.model_path(f"{condition.slug}{'' if trained else '_before'}_{study.seed}")
+    return study.model_path(f"{_slug(condition.name)}{'' if trained else '_before'}_{study.seed}")
 
 
 def before_training(study, condition):

@@ -5,14 +5,13 @@ import html
 import json
 import textwrap
 import warnings
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import plotly.express as px
 import plotly.graph_objects as go
-import trimesh
 from plotly.offline import get_plotlyjs
 from scipy.spatial import KDTree
 
@@ -124,19 +123,17 @@ def modes_of_variation(modes, labels):
     """
     A shape model's mean and its modes, coloured by how far the surface moves, a row for each mode.
 
-    `modes` holds three surfaces in mm for each mode, as `mesh_gallery` takes them: 2 standard
-    deviations below the mean, the mean, 2 above. Their vertices correspond. Colour is the
-    displacement in mm along the mean's outward normal, positive where the socket is wider.
+    `modes` holds three meshes in mm for each mode: 2 standard deviations below the mean, the mean,
+    2 above. Their vertices correspond. Colour is the displacement in mm along the mean's outward
+    normal, positive where the socket is wider.
     """
     displacements, titles = [], []
-    for surfaces, label in zip(modes, labels, strict=True):
-        start, faces = _vertices_and_faces(surfaces[1])
-        normals = trimesh.Trimesh(start, faces, process=False).vertex_normals
-        ends = [_vertices_and_faces(surface)[0] for surface in surfaces]
-        displacements += [np.einsum("ij,ij->i", end - start, normals) for end in ends]
+    for meshes, label in zip(modes, labels, strict=True):
+        moved = [mesh.vertices - meshes[1].vertices for mesh in meshes]
+        displacements += [np.einsum("ij,ij->i", by, meshes[1].vertex_normals) for by in moved]
         titles += [f"{label}, \N{MINUS SIGN}2 sd", "mean", f"{label}, +2 sd"]
-    limit, meshes = _saturation(displacements), [mesh for surfaces in modes for mesh in surfaces]
-    return mesh_gallery(meshes, titles, 3, displacements, "mm", (-limit, limit))
+    limit = _saturation(displacements)
+    return mesh_gallery(list(chain(*modes)), titles, 3, displacements, "mm", (-limit, limit))
 
 
 def error_maps(meshes, values, labels):
@@ -239,21 +236,9 @@ def latent_map(xy, kinds, names, prior_xy, explained):
     return go.Figure([*_prior(prior_xy), *figure.data], figure.layout)
 
 
-def calibration(shares, spreads):
-    """
-    How codes fill the prior: shares within its central regions, and the spread of each number.
-
-    Parameters
-    ----------
-    shares, spreads : pandas.DataFrame
-        What `tables.calibration` gives.
-    """
-    panels = {
-        "share of sockets within the prior's region": shares.set_axis(["model", "x", "y"], axis=1),
-        "spread of each number of the code": spreads.set_axis(["model", "x", "y"], axis=1),
-    }
-    data = pd.concat(panels, names=["panel"]).reset_index("panel")
-    figure, places = _panels(px.line, data, "panel", 300, x="x", y="y", color="model")
+def calibration(frame):
+    """Shares of codes within the prior's central regions, and spreads (`tables.calibration`)."""
+    figure, places = _panels(px.line, frame, "panel", 300, x="x", y="y", color="model")
     first, second = places.values()
     figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line=_DOTTED, **first)
     figure.add_hline(1, line=_DOTTED, **second)
@@ -362,31 +347,6 @@ def _curves(tables, series, x, titles, **options):
     return figure, places, data
 
 
-def learning_curve(frame, x, series, y, ylabel, marks):
-    """
-    An error against the number of shapes learnt from, one line for each model.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        A row for each training run.
-    x, series, y : str
-        Its columns: the number of shapes, positive; the model; the error. Rows that share the first
-        two are splits: their mean is drawn, with their standard deviation.
-    ylabel : str
-        What `y` is, with its unit.
-    marks : dict of str -> float
-        Values to compare with, such as the sampling floor: dashed lines with their names.
-    """
-    figure = lines(frame, x, y, series, {"mean": ylabel}, log_x=True)
-    for mark, value in marks.items():
-        note = {"text": mark, "x": 0, "xanchor": "left", "yanchor": "bottom", "font": _TICKS}
-        line = {"color": FAINT, "width": 1.3, "dash": "dash"}
-        figure.add_hline(value, line=line, annotation=note)
-    ticks = np.sort(frame[x].unique())
-    return figure.update_xaxes(tickvals=ticks, ticktext=ticks.astype(str))
-
-
 def lines(frame, x, y, series, labels, log_x=False):
     """
     Line for each of a series, through means over splits, with their standard deviations.
@@ -400,11 +360,14 @@ def lines(frame, x, y, series, labels, log_x=False):
     labels : dict of str -> str
         Of the axes: `x`, and "mean" for that of `y`.
     log_x : bool
+        The x axis is logarithmic, with the values of `x` as its ticks.
     """
     splits = frame.sort_values(x, kind="stable").groupby([series, x], sort=False)[y]
     data = splits.agg(["mean", "std"]).reset_index()
     drawn = {"x": x, "y": "mean", "error_y": "std", "color": series, "markers": True}
-    return _panels(px.line, data, height=300, log_x=log_x, labels=labels, **drawn)[0]
+    figure, _ = _panels(px.line, data, height=300, log_x=log_x, labels=labels, **drawn)
+    ticks = np.sort(frame[x].unique())
+    return figure.update_xaxes(tickvals=ticks, ticktext=ticks.astype(str)) if log_x else figure
 
 
 def differences(frame):

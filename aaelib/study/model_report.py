@@ -184,7 +184,7 @@ def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, 
         of_samples = baselines.nearest_distances(mine["samples"], trained.points)
         of_new = others[NEAREST]["chamfer"][found.is_new]
         near = {f"samples of {name}": of_samples, "shapes it was not trained on": of_new}
-    metrics = tables.summary_of_draws(evaluated).dropna(axis=1, how="all")
+    metrics = tables.summary(evaluated, of_draws=True).dropna(axis=1, how="all")
     errors = {"class": chosen.kinds, "chamfer": mine["chamfer"], "surface_mm": mine["surface_mm"]}
     about = {"model": name, "recipe": aae.recipe.name, "code_size": code_size}
     about |= {"which": found.which, "n": len(chosen), "drawn": unseen.drawn}

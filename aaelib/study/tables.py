@@ -16,6 +16,8 @@ from ..shapes.sockets import SocketSurface, surface_errors, vertex_values
 from .evaluation import GENERATIVE, METRICS
 
 LEVELS = 0.5, 0.8, 0.95, 0.99  # of the prior's regions in which codes are counted
+SHARE = "share of sockets within the prior's region"
+SPREAD = "spread of each number of the code"
 
 # Costa et al. (2021), VISAPP, abstract: mm, of models of the raw scans.
 PUBLISHED = {
@@ -164,7 +166,7 @@ def generators(drawn, reference):
 # Comparison -----------------------------------------------------------------------------------
 
 
-def summary(evaluated, metrics_registry=METRICS):
+def summary(evaluated, metrics_registry=METRICS, of_draws=False):
     """
     T4: mean errors of reconstruction and metrics of generation, a row a contender.
 
@@ -174,6 +176,9 @@ def summary(evaluated, metrics_registry=METRICS):
         Name -> list of results of `Unseen.evaluate`, one for each split of the sockets.
     metrics_registry : dict
         Metric -> (title, which way is better), such as `METRICS`.
+    of_draws : bool
+        Each list holds a single result, and the standard deviation is that over its draws: NaN for
+        errors of reconstruction, which have none, and for a single draw.
 
     Returns
     -------
@@ -181,41 +186,11 @@ def summary(evaluated, metrics_registry=METRICS):
         For each metric a column with its mean over splits, then one (`..._sd`) with its standard
         deviation over splits, NaN for a single split.
     """
-
-    def means(runs, metric):
-        return [_mean(run[metric]) for run in runs]
-
-    return _means_and_sds(evaluated, metrics_registry, means)
-
-
-def summary_of_draws(evaluated):
-    """
-    Mean metrics of single results, with the standard deviation over the draws of each.
-
-    Parameters
-    ----------
-    evaluated : dict
-        Name -> list of one result of `Unseen.evaluate`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns as in `summary`. `..._sd` is NaN for errors of reconstruction, which have no draws,
-        and for a single draw.
-    """
-
-    def draws(runs, metric):
-        values = runs[0][metric]
-        return values if metric in GENERATIVE else [_mean(values)]
-
-    return _means_and_sds(evaluated, METRICS, draws)
-
-
-def _means_and_sds(evaluated, metrics, values_of):
-    """A row for each name, with columns "metric" and "metric_sd" of its values."""
     rows = {name: {} for name in evaluated}
-    for (name, runs), metric in product(evaluated.items(), metrics):
-        values = values_of(runs, metric)
+    for (name, runs), metric in product(evaluated.items(), metrics_registry):
+        values = [_mean(run[metric]) for run in runs]
+        if of_draws and metric in GENERATIVE:
+            [values] = [run[metric] for run in runs]
         rows[name][metric] = _mean(values)
         rows[name][f"{metric}_sd"] = np.std(values, ddof=1) if len(values) > 1 else np.nan
     return pd.DataFrame(rows).T.rename_axis("model")
@@ -259,47 +234,17 @@ def claims(evaluated, listed, metrics_registry=METRICS):
     for claim, coefficients, metrics in listed:
         for metric in metrics:
             title, best = metrics_registry[metric]
-            values = [_values(evaluated[name], metric, best) for name in coefficients]
-            differences = np.tensordot(list(coefficients.values()), values, 1)
+            values = np.array([[run[metric] for run in evaluated[name]] for name in coefficients])
             if not isinstance(best, str):
+                values = np.abs(values - best)
                 title, best = f"{title}, distance from {best:g}", "lower"
+            differences = np.tensordot(list(coefficients.values()), values, 1)
             tested = vars(inference.bootstrap(differences))
             rows.append({"claim": claim, "metric": title, "better": best} | tested)
     table = pd.DataFrame(rows).set_index("claim")
     table["p_holm"] = multipletests(table.p, method="holm")[1]
     judged = zip(table["mean"], table.p_holm, table.pop("better"), strict=True)
     return table.assign(answer=[inference.answer(*each) for each in judged])
-
-
-def _values(runs, metric, best):
-    """Values (n_splits, n_items) of a metric; their distance from the best one where it is set."""
-    values = np.stack([run[metric] for run in runs])
-    return values if isinstance(best, str) else np.abs(values - best)
-
-
-def learning_curve(varied, evaluated, others):
-    """
-    Errors of reconstruction against the number of sockets that were learnt from.
-
-    Parameters
-    ----------
-    varied : dict
-        Number of sockets -> Condition.
-    evaluated : dict
-        Condition's name -> results.
-    others : dict
-        Number of sockets -> {model: result of `Unseen.evaluate`}.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each training run and other model, with columns "model", "sockets", and "chamfer"
-        and "surface_mm" (means).
-    """
-    found = [(n, "AAE", run) for n, each in varied.items() for run in evaluated[each.name][:1]]
-    found += [(n, name, run) for n, models in others.items() for name, run in models.items()]
-    rows = [(name, n, run["chamfer"].mean(), run["surface_mm"].mean()) for n, name, run in found]
-    return pd.DataFrame(rows, columns=["model", "sockets", "chamfer", "surface_mm"])
 
 
 def by_kind(kinds, evaluated):
@@ -382,22 +327,19 @@ def calibration(evaluated, prior_std):
 
     Returns
     -------
-    shares : pandas.DataFrame
-        Columns "model", "level" and "share" of the codes within the prior's region of that level.
-    spreads : pandas.DataFrame
-        Columns "model", "number" of the code and its root mean "square" over the prior's, 1 is
-        best.
+    pandas.DataFrame
+        Columns "model", "panel" (of `SHARE` and `SPREAD`), "x" and "y": a level and the share of
+        the codes within the prior's region of it, or a number of the code and its root mean square
+        over the prior's, 1 is best.
     """
-    shares, spreads = [], []
+    rows, levels = [], np.linspace(0.05, 0.99, 48)
     for name, runs in evaluated.items():
         codes = np.concatenate([run["codes"] for run in runs])
-        levels = np.linspace(0.05, 0.99, 48)
         found = zip(levels, latent.inside(codes, prior_std, levels), strict=True)
-        shares += [(name, level, share) for level, share in found]
+        rows += [(name, SHARE, level, share) for level, share in found]
         squares = np.sqrt(np.mean((codes / prior_std) ** 2, axis=0))
-        spreads += [(name, i, square) for i, square in enumerate(squares, start=1)]
-    shares = pd.DataFrame(shares, columns=["model", "level", "share"])
-    return shares, pd.DataFrame(spreads, columns=["model", "number", "square"])
+        rows += [(name, SPREAD, i, square) for i, square in enumerate(squares, start=1)]
+    return pd.DataFrame(rows, columns=["model", "panel", "x", "y"])
 
 
 # What was learnt ------------------------------------------------------------------------------

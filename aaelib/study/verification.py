@@ -263,8 +263,7 @@ def describe(differences, counts, exact=False):
     return "\n\n".join([overview, *["\n".join(lines)] * bool(lines), f"{verdict}: {said}."])
 
 
-def _line(difference):
-    d = difference
+def _line(d):
     if d.verdict in ("missing", "new", "extra"):
         what = f"row {d.row!r}" if d.row else f"column {d.column!r}" if d.column else "whole table"
         return f"{d.verdict}: {d.table}, {what}"
