@@ -10,7 +10,7 @@ import pytest
 import trimesh
 from test_cli import run
 
-from aaelib.apps import as_scanned, completion, posterior, scan_report
+from aaelib.apps import as_scanned, completion, outputs, posterior, scan_report
 from aaelib.metrics import surface_distance
 from aaelib.models import in_numpy, scans
 from aaelib.shapes import scanning, sources
@@ -229,6 +229,36 @@ def test_errors_of_the_truth_are_none(truths):
     moved[2, 3] += 10
     start = completion.Start(only, only.middle, only.middle, moved)
     assert truth.errors(scanned, start)[0] > 1
+
+
+def test_a_scan_far_from_the_origin_gets_its_socket_there(truths, tmp_path):
+    scanned, far = truths["TT"].scan(as_scanned.CASES[0.1], 3), [5e5, -4e5, 1e5]
+    np.save(tmp_path / "scan.npy", scanned.points + far)
+    found = outputs.complete("sockets", tmp_path / "scan.npy", tmp_path / "own.stl")[0]
+    near = completion.complete(in_numpy.load("sockets"), scanned.points)
+    assert found.motion[:3, 3] == pytest.approx(near.motion[:3, 3] + far, abs=3)
+    middle = trimesh.load_mesh(tmp_path / "own.stl").bounds.mean(axis=0)
+    assert middle == pytest.approx(far, abs=200)
+
+
+def test_stray_points_do_not_mislead_the_encoder(numpy_model, truths):
+    clean = truths["TT"].scan(Spoiling(noise=0.5, n_points=2000), 0)
+    strays = np.random.default_rng(0).uniform(-400, 400, (100, 3))
+    points = np.concatenate([strays, clean.points])
+    found = completion.complete(numpy_model, points, scans.ScanEncoder.load(numpy_model))
+    assert (found.side, found.kind) == (side_of(clean), "TT")
+    made = found.placed(found.surface.mesh())
+    assert np.median(surface_distance(clean.points, made)) < 0.6
+
+
+def test_a_small_part_of_a_socket_is_told_and_what_is_none_refused(numpy_model, truths):
+    points = truths["TT"].points
+    brim = points[points[:, 2] > np.quantile(points[:, 2], 0.85)]
+    with pytest.warns(UserWarning, match=r"only \d\d% of the socket that was found"):
+        completion.complete(numpy_model, brim)
+    cube = trimesh.creation.box((150, 150, 150)).sample(2000, seed=0)
+    with pytest.raises(ValueError, match="no socket of the model follows it; half"):
+        completion.complete(numpy_model, cube)
 
 
 # What a scan leaves open -----------------------------------------------------------------------

@@ -38,9 +38,9 @@ def load(tmp_path):
     """Load a mesh after it was written as a scan."""
 
     def loaded(mesh, suffix=".ply", **options):
-        path = tmp_path / f"limb{suffix}"
-        mesh.export(path, file_type=suffix[1:].lower())
-        return limbs.load_limb(path, **options)
+        loaded.path = tmp_path / f"limb{suffix}"
+        mesh.export(loaded.path, file_type=suffix[1:].lower())
+        return limbs.load_limb(loaded.path, **options)
 
     return loaded
 
@@ -153,14 +153,81 @@ def test_a_leg_with_its_thigh_is_cut_across_the_lower_leg(load, mirrored):
         mesh.invert()
     whole = moved(mesh)
     limb, notes = told(load, whole)
-    assert "mm long, of which a socket takes the lowest 280" in notes
+    assert "bent 180 mm above its end, at the knee? A socket ends below" in notes
     back = POSITION[0].inv().apply(limb.vertices - POSITION[1])
-    assert 250 < back[:, 2].max() < 330
+    assert 150 < back[:, 2].max() < 230
     assert back[:, 2].min() == pytest.approx(0, abs=0.1)
     shorter = told(load, whole, cut=150)[0]
     assert np.ptp(POSITION[0].inv().apply(shorter.vertices)[:, 2]) == pytest.approx(150, abs=25)
     with pytest.raises(ValueError, match="a cut at 20 mm leaves less than 80 mm"):
         told(load, whole, cut=20)
+
+
+def test_a_long_leg_is_cut_where_sockets_end(load):
+    notes = told(load, moved(socket(400, 55, **GRID).mesh()))[1]
+    assert "mm long, of which a socket takes the lowest 280" in notes
+
+
+def slanted():
+    """A limb that is cut at 45 degrees, the cut closed."""
+    return lidded(socket(**GRID).mesh()).slice_plane([0, 0, 150], [0.7, 0, -0.7], cap=True)
+
+
+def spiky():
+    """A limb of which one vertex at the end is 100 mm off."""
+    mesh = socket(**GRID).mesh()
+    mesh.vertices[0, 2] -= 100
+    return mesh
+
+
+@pytest.mark.parametrize(
+    ("mesh", "note", "length"),
+    [
+        (slanted(), "closed at both ends; the flat one was opened", 200),
+        (spiky(), "1 vertices far from all others were left out: spikes", 200),
+        (socket(90, 60, **GRID).mesh(), "", 90),
+        (socket(150, 100, **GRID).mesh(), "", 150),
+    ],
+)
+def test_the_way_up_is_found_of_short_spiky_and_slanted_limbs(load, mesh, note, length):
+    notes = told(load, moved(mesh))[1]
+    scan = limb_scans.read_scan(load.path)
+    assert note in notes
+    assert POSITION[0].inv().apply(scan.axis)[2] > np.cos(np.radians(25))
+    assert scan.length == pytest.approx(length, rel=0.12)
+
+
+def test_a_unit_is_told_by_width_and_length(load):
+    thin = socket(260, 33, **GRID).mesh().apply_scale(0.1)
+    assert "taken to be in cm; or is it inch?" in told(load, thin)[1]
+
+
+def joined(part):
+    """A limb and its inner surface 4 mm inside, their rims joined along a part of the turn."""
+    outer, inner = (socket(200, radius, **GRID).mesh() for radius in (54, 50))
+    rim = limb_scans.border_edges(outer)
+    rim = rim[: round(part * len(rim))]
+    n = len(outer.vertices)
+    quads = np.hstack([rim, rim[:, ::-1] + n])
+    faces = [outer.faces, inner.faces[:, ::-1] + n, quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]
+    return trimesh.Trimesh(np.vstack([outer.vertices, inner.vertices]), np.vstack(faces))
+
+
+def on_a_table():
+    """A limb that runs out into a table at its end, 150 mm around it."""
+    limb = socket(200, 50, **GRID)
+    grid = limb.vertices[:, 4:]  # without its end
+    way = np.stack([np.cos(angles := 2 * np.pi * np.arange(72) / 72), np.sin(angles)], axis=-1)
+    flat = [
+        np.pad(r * way, ((0, 0), (0, 1)), constant_values=grid[:, 0, 2].mean()) for r in (150, 90)
+    ]
+    sheet = np.concatenate([np.stack(flat, axis=1), grid], axis=1)
+    nodes = np.arange(72 * sheet.shape[1]).reshape(72, -1)
+    a, b = nodes[:, :-1], np.roll(nodes, -1, axis=0)[:, :-1]
+    quads = np.stack([a, b, b + 1, a + 1], axis=-1).reshape(-1, 4)
+    return trimesh.Trimesh(
+        sheet.reshape(-1, 3), np.vstack([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    )
 
 
 def test_a_limb_closed_at_the_top_is_opened_there(load):
@@ -220,7 +287,10 @@ FLAT = trimesh.Trimesh([[0, 0, 0], [99, 0, 0], [50, 0, 0]], [[0, 1, 2]])
         (CUP.slice_plane([0, 0, 60], [0, 0, 1]), "two openings, .* fill the hole"),
         (WINDOW, r"the largest opening, .* is at the side"),
         (CUP.slice_plane([0, 0, 0], [1, 0, 0]), r"the largest opening, .* is at the side"),
-        (socket(wave=3, tilt=10).shell(4.0), "a closed wall, it seems"),
+        (socket(wave=3, tilt=10).shell(4.0), "a wall with two sides, it seems"),
+        (joined(0.5), "a wall with two sides, it seems"),
+        (joined(0.1), "a wall with two sides, it seems"),
+        (on_a_table(), "(two openings|its largest opening is in a plane)"),
         (trimesh.util.concatenate([CUP, FOOT]), ".*2 pieces, with .* of the area"),
     ],
 )

@@ -25,7 +25,7 @@ _SIDE = 2.0  # variance along a limb by that across it, of limbs surely longer t
 _PERHAPS_SIDE = 1.3  # of limbs that may be
 _OPENING = 1.2  # girth of an opening by the limb's width; that of a cylinder has 3.1
 _SECOND_OPENING = 0.5  # of the largest girth, from which on a hole is taken for an opening
-_SPIKE = 10.0  # shortest edge at a vertex by the median edge
+_SPIKE = 10.0  # distance of a vertex from its neighbours by the median edge
 _THIN = 0.15  # of a wall between two surfaces, by the limb's width; that of a limb itself: 0.4
 _PLANE, _TABLE = 0.04, 0.3  # of the length, about an opening; of the area there
 _SHORT = 1.5  # length by width, of limbs whose farthest point may be at the side
@@ -182,10 +182,15 @@ def _merged(mesh):
 
 
 def _without_spikes(mesh, notes):
-    """Leave out the faces of vertices that are far from all that they are joined to."""
-    lengths, shortest = mesh.edges_unique_length, np.full(len(mesh.vertices), np.inf)
-    np.minimum.at(shortest, mesh.edges_unique.ravel(), np.repeat(lengths, 2))
-    is_spike = np.isfinite(shortest) & (shortest > _SPIKE * np.median(lengths))
+    """Leave out the faces of vertices that are far from all their neighbours and their middle."""
+    edges, n, shortest = mesh.edges_unique, len(mesh.vertices), np.full(len(mesh.vertices), np.inf)
+    np.minimum.at(shortest, edges, mesh.edges_unique_length[:, None])
+    joined = trimesh.graph.edges_to_coo(np.vstack([edges, edges[:, ::-1]]), count=n).tocsr()
+    middles = joined @ mesh.vertices / np.maximum(joined.sum(axis=1), 1)
+    away = np.minimum(shortest, np.linalg.norm(mesh.vertices - middles, axis=1))
+    is_spike = away > _SPIKE * np.median(mesh.edges_unique_length)
+    is_spike[edges[is_spike[edges].all(axis=1)]] = False  # of large faces
+    is_spike &= np.bincount(edges.ravel(), minlength=n) > 0
     if is_spike.any():
         notes.append(f"{is_spike.sum()} vertices far from all others were left out: spikes")
         mesh.update_faces(~is_spike[mesh.faces].any(axis=1))
@@ -340,10 +345,7 @@ def _cap(mesh, length):
     """The outward normal (3,) of the one plane at an end of a closed surface, and its height."""
     found = []
     for facet in np.flatnonzero(mesh.facets_area > _CAP * mesh.area):
-        normal, corner = (
-            mesh.facets_normal[facet],
-            mesh.vertices[mesh.faces[mesh.facets[facet][0], 0]],
-        )
+        normal, corner = mesh.facets_normal[facet], mesh.triangles[mesh.facets[facet][0], 0]
         for way in (normal, -normal):
             if (mesh.vertices @ way).max() < corner @ way + 1e-3 * length:
                 found.append((way, corner @ way))

@@ -298,8 +298,9 @@ def read_points(file, least=100, n_points=4096):
         points = read_array(file)
     else:
         mesh = meshes.read(file)
-        points, middle = np.asarray(mesh.vertices), mesh.bounds.mean(axis=0)
+        points = np.asarray(mesh.vertices)
         if len(mesh.faces):
+            middle = mesh.bounds.mean(axis=0)
             points = middle + resample(mesh.apply_translation(-middle), n_points)
     if fault := _fault(points, least):
         raise ValueError(f"{file}: {fault}")
