@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from unittest import mock
 
@@ -173,6 +174,23 @@ def test_a_model_is_evaluated_on_unseen_shapes(eggs, egg_model, tmp_path):
     mine.write_text("mine")
     assert run("evaluate", egg_model, eggs, "--out", tmp_path / "mine")[0] == 1
     assert mine.read_text() == "mine"
+
+
+def test_shapes_are_placed_as_those_that_the_model_was_trained_on(eggs, egg_model, tmp_path):
+    """Lying along x, in cm, by the model's card."""
+    lying, model = tmp_path / eggs.name, Path(shutil.copy(egg_model, tmp_path / "own.keras"))
+    card = json.loads(egg_model.with_suffix(".json").read_text()) | {"up": "x", "unit": "cm"}
+    model.with_suffix(".json").write_text(json.dumps(card))
+    for file in eggs.rglob("*.npy"):
+        (lying / file.relative_to(eggs)).parent.mkdir(parents=True, exist_ok=True)
+        np.save(lying / file.relative_to(eggs), np.roll(np.load(file), -2, axis=1) / 10)
+    found = []
+    for folder, trained in ((eggs, egg_model), (lying, model)):
+        out = tmp_path / f"of {trained.stem}"
+        assert run("evaluate", trained, folder, "--out", out, "--all", "--draws", 1)[0] == 0
+        found.append(json.loads((out / "metrics.json").read_text())["metrics"][trained.stem])
+    assert found[0]["chamfer"] == pytest.approx(found[1]["chamfer"], rel=1e-3)
+    assert found[0]["fidelity"] == pytest.approx(found[1]["fidelity"], rel=1e-3)
 
 
 def test_samples_and_an_interpolation_between_two_shapes(egg_model, tmp_path):

@@ -5,8 +5,10 @@ import tracemalloc
 import numpy as np
 import pytest
 import tensorflow as tf
+import trimesh
 from scipy.stats import wasserstein_distance
 
+from aaelib import metrics
 from aaelib.metrics.distances import (
     chamfer_distance,
     earth_movers_distance,
@@ -177,3 +179,10 @@ def test_losses_and_distances_name_what_does_not_fit():
     for function in (earth_movers_distance, nearest_earth_movers_distance):
         with pytest.raises(ValueError, match=r"8 points .* 4"):
             function(a, clouds(2, 4))
+
+
+@pytest.mark.parametrize("faces", [np.zeros((0, 3), int), [[0, 1, 2]]])
+def test_a_mesh_without_faces_or_with_holes_in_its_numbers_has_no_distance(faces):
+    mesh = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [0, np.nan, 0]], faces, process=False)
+    with pytest.raises(ValueError, match="no faces, or vertices that are not finite"):
+        metrics.surface_distance(np.zeros((2, 3)), mesh)

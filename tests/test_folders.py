@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -274,7 +275,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, target):
     source = tmp_path / "source"
     for i in range(40):
         write_mesh(source / f"{i:02}.off", 1 + i)
-    code = "import sys; from aaelib import shapes; shapes.resample_tree(*sys.argv[1:])"
+    code = "import sys; from aaelib import shapes; shapes.resampling.resample_tree(*sys.argv[1:])"
     run = subprocess.Popen([sys.executable, "-c", code, source, target])
     deadline = time.monotonic() + 60
     while len(list(target.rglob("[0-9]*.npy"))) < 5 and time.monotonic() < deadline:
@@ -314,6 +315,54 @@ def test_files_of_other_formats_are_counted_by_suffix(tmp_path):
     for name in ("a.vtk", "in/b.VTK", "c.pcd", "d.stl", "in/e.npy", "readme", ".hidden.wrl"):
         (tmp_path / name).touch()
     assert folders.passed_over(tmp_path) == "2 .vtk, 1 .pcd, 1 without suffix"
+
+
+def test_a_pipe_is_not_waited_for(source, target):
+    os.mkfifo(source / "pipe.npy")
+    found = resampling.resample_tree(source, target, 50)
+    assert "no file" in {file.name: reason for file, reason in found.refused}["pipe.npy"]
+
+
+def test_a_cloud_is_made_again_when_numbers_beside_its_gltf_change(tmp_path, target):
+    source = tmp_path / "scenes"
+    for radius in (10, 20):
+        files = trimesh.exchange.gltf.export_gltf(
+            trimesh.Scene(trimesh.creation.icosphere(2, radius))
+        )
+        for name, content in files.items():
+            (source / name).parent.mkdir(exist_ok=True)
+            (source / name).write_bytes(content)
+        first = (source / "model.gltf").read_bytes()
+        found = resampling.resample_tree(source, target, 100)
+        # The box of the numbers is in the glTF, but need not be.
+        (source / "model.gltf").write_bytes(first)
+        assert len(found.written) == 1
+        assert np.ptp(np.load(found.written[0])) == pytest.approx(2 * radius, rel=0.1)
+
+
+def test_a_unit_is_that_of_files_that_state_none(tmp_path, target):
+    source = tmp_path / "inches"
+    source.mkdir()
+    inches = trimesh.creation.box((4, 4, 8))
+    inches.export(source / "stl.stl")
+    with zipfile.ZipFile(source / "stated.3mf", "w") as archive:
+        vertices = "".join("<vertex x='{}' y='{}' z='{}'/>".format(*v) for v in inches.vertices)
+        faces = "".join("<triangle v1='{}' v2='{}' v3='{}'/>".format(*f) for f in inches.faces)
+        archive.writestr(
+            "3D/3dmodel.model",
+            "<model unit='inch'><resources><object id='1'><mesh><vertices>"
+            f"{vertices}</vertices><triangles>{faces}</triangles></mesh></object></resources>"
+            "<build><item objectid='1'/></build></model>",
+        )
+    found = resampling.resample_tree(source, target, 400, unit="inch")
+    for file in found.written:
+        assert np.ptp(np.load(file)[:, 2]) == pytest.approx(203.2, rel=0.05)
+
+
+def test_a_cloud_that_lies_across_is_refused_with_what_to_keep(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((3, 300)))
+    with pytest.raises(ValueError, match=r"save points\.T"):
+        folders.load_clouds(tmp_path, 100)
 
 
 def test_clouds_with_normals_are_refused_with_what_to_keep(tmp_path):

@@ -473,8 +473,21 @@ def test_a_model_is_read_without_a_change_of_the_generators(saved):
     for name in ("model.npz", "model.keras"):
         random.seed(5), np.random.seed(5)  # noqa: NPY002
         before = random.getstate(), str(np.random.get_state())  # noqa: NPY002
+        tf.random.set_seed(5)
+        expected = [*tf.random.normal([2]).numpy(), *tf.random.normal([2]).numpy()]
+        tf.random.set_seed(5)
+        drawn = [*tf.random.normal([2]).numpy()]
         files.load(saved / name)
         assert (random.getstate(), str(np.random.get_state())) == before  # noqa: NPY002
+        assert [*drawn, *tf.random.normal([2]).numpy()] == expected
+
+
+def test_codes_that_are_not_finite_are_refused(saved):
+    model = files.load(saved / "model.npz")
+    codes = model.draw_prior(2)
+    codes[1, 0] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        model.decode(codes)
 
 
 def test_validation_in_batches_is_that_of_all_shapes_at_once(clouds):

@@ -129,3 +129,26 @@ def test_impossible_exports_are_refused_by_name(tmp_path, source, out, said):
     with pytest.raises(ValueError, match=said):
         outputs.export(source, tmp_path / out)
     assert names(tmp_path) == []
+
+
+def test_what_is_overwritten_goes_when_the_new_is_there_and_only_its_own(egg_model, tmp_path):
+    outputs.generate(egg_model, 3, tmp_path)
+    old = np.load(tmp_path / "sample_0000.npy")
+    (tmp_path / "sample_0001_mine.npy").write_text("mine")
+    with (
+        mock.patch.object(outputs, "write_array", side_effect=OSError(28, "no space left")),
+        pytest.raises(OSError, match="no space left"),
+    ):
+        outputs.generate(egg_model, 1, tmp_path, seed=9, overwrite=True)
+    assert len(names(tmp_path)) >= 4
+    np.testing.assert_array_equal(np.load(tmp_path / "sample_0000.npy"), old)
+    outputs.generate(egg_model, 1, tmp_path, seed=9, overwrite=True)
+    left = [name for name in names(tmp_path) if not name.startswith(".")]
+    assert left == ["sample_0000.npy", "sample_0001_mine.npy"]
+
+
+def test_a_table_is_written_where_its_name_begins_with_a_tilde(cup, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~").mkdir()
+    outputs.export(cup[1], "~/cup.csv")
+    assert pd.read_csv(tmp_path / "~" / "cup.csv").length_mm[0] > 100

@@ -182,3 +182,31 @@ def test_settings_out_of_range_are_refused_by_name(eggs, train_tiny, tmp_path, g
     with pytest.raises(ValueError, match=said):
         train_tiny(eggs, **{"path": tmp_path / "m.keras"} | given)
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_are_not_replaced_by_what_starts_from_them(eggs, egg_model):
+    before = egg_model.read_bytes()
+    settings = {
+        "epochs": 1,
+        "steps_per_epoch": 1,
+        "batch_size": 4,
+        "seed": 0,
+        "first_selectable": 0,
+    }
+    for path, options, message in (
+        (egg_model, {}, "would replace the weights"),
+        (egg_model.with_suffix(".npz"), {}, "written as .keras"),
+        (egg_model.with_name("b.keras"), {"networks": ("foo",)}, "no network 'foo'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            own_shapes.train(
+                eggs,
+                path,
+                ("compact", {}),
+                {"frozen": {}} | options,
+                settings,
+                shares=(0.5, 0.2, 0.3),
+                share=0.0,
+                weights_from=egg_model,
+            )
+    assert egg_model.read_bytes() == before

@@ -146,7 +146,7 @@ def test_moving_and_scaling_the_cloud_moves_and_scales_surface_and_measures(poin
         (np.zeros((200, 2)), r"\(200, 2\)"),
         (cup(99), "99 different points"),
         (np.ones((200, 3)), "1 different points among 200"),
-        (np.arange(200)[:, None] * [0, 0, 1.0], "not spread around"),
+        (np.arange(200)[:, None] * [0, 0, 1.0], "not spread along and around"),
         (np.where(np.arange(600).reshape(200, 3) == 7, np.nan, cup(200)), r"not finite: \[2\]"),
     ],
 )
@@ -285,3 +285,9 @@ def test_a_number_stays_with_its_node(surface):
         np.testing.assert_array_equal(
             vertex_values(surface.vertices[..., axis]), surface.mesh().vertices[:, axis]
         )
+
+
+def test_points_in_a_plane_are_no_socket():
+    points = np.random.default_rng(0).uniform(-100, 100, (500, 3)) * [1, 1, 0]
+    with pytest.raises(ValueError, match="not spread along and around"):
+        SocketSurface.from_points(points)

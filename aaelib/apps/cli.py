@@ -256,6 +256,8 @@ def evaluate(
     seed: Annotated[int, Option(min=0)] = 1000,
     limit: Annotated[int, Option(min=2)] = 200,
     sockets: bool | None = None,
+    up: Up = None,
+    unit: Unit = None,
 ):
     """
     Measure what a model reconstructs and generates, beside baselines.
@@ -280,6 +282,10 @@ def evaluate(
     sockets
         Shapes are sockets in mm, z up: errors on surfaces, linear shape models; by default if all
         classes are TT or TF.
+    up
+        Axis of the shapes that becomes z; by default as the model was trained.
+    unit
+        Of the shapes; by default as the model was trained.
     """
     files = [out / name for name in ("metrics.json", "errors.csv", "index.html", "pictures")]
     is_ours = files[0].is_file() and b'"memorising"' in files[0].read_bytes()
@@ -289,8 +295,9 @@ def evaluate(
     from aaelib.shapes import load_clouds
     from aaelib.study import model_report
 
-    n_points = runs.load_with_card(model)[0].recipe.n_points
-    shapes = load_clouds(folder, n_points)
+    aae, card = runs.load_with_card(model)[:2]
+    about = up or card.get("up"), unit or card.get("unit")
+    shapes = load_clouds(folder, aae.recipe.n_points).placed(*about)
     found = model_report.evaluate(model, shapes, draws, seed, everything, sockets, limit)
     typer.echo(
         "\n".join(

@@ -1,5 +1,6 @@
 """Outputs of a model or a socket: clouds, walls to print, measurements, weights."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def interpolate(model, a, b, folder, steps=5, mesh=None, thickness=4.0, overwrit
     model : str, Path, Run or AdversarialAutoencoder
         As in `generate`.
     a, b : str or Path
-        Files of a cloud or a mesh, in the unit of the model's training shapes.
+        Files of a cloud or a mesh, in the unit and position of those that the model was trained on.
     folder : str or Path
         For `step_0.npy`, ..., as in `generate`, and `interpolation.html`, which needs no network.
     steps : int
@@ -96,8 +97,9 @@ def interpolate(model, a, b, folder, steps=5, mesh=None, thickness=4.0, overwrit
     RuntimeError
         If another process is writing into it.
     """
-    aae = load_with_card(model)[0]
-    codes = aae.encode(np.stack([folders.read(Path(file), aae.recipe.n_points) for file in (a, b)]))
+    aae, card = load_with_card(model)[:2]
+    ends = np.stack([folders.read(Path(file), aae.recipe.n_points) for file in (a, b)])
+    codes = aae.encode(folders.placed(ends, (a, b), card.get("up"), card.get("unit")))
     clouds = aae.decode(latent.interpolate(*codes, steps))
     shares = [f"{share:.0%}" for share in np.linspace(0, 1, steps)]
     labels = [Path(a).stem, *shares[1:-1], Path(b).stem]
@@ -233,10 +235,6 @@ def _write_shapes(aae, clouds, files, mesh, thickness, overwrite, page=None):
         if any(folder.glob("[!.]*")) and not overwrite:
             advice = "name another folder, or overwrite them (--overwrite)"
             raise FileExistsError(f"{folder} has files in it, maybe of another model; {advice}")
-        # Of an earlier call, maybe of another model.
-        for old in folder.glob(files[0].stem.rstrip("0") + "[0-9]*"):
-            if old.suffix in (".npy", *printing.FORMATS):
-                old.unlink()
         for file, cloud in zip(files, clouds, strict=True):
             with replacing(file) as temporary:
                 write_array(temporary, cloud)
@@ -248,6 +246,11 @@ def _write_shapes(aae, clouds, files, mesh, thickness, overwrite, page=None):
                     written.append(printing.export(surface, wall, thickness))
                 except ValueError as error:
                     refused.append((wall, str(error)))
+        # Of an earlier call, maybe of another model; now that the new ones are there.
+        name = re.compile(files[0].stem.rstrip("0") + r"\d+\.(npy|stl|3mf|ply)")
+        for old in folder.iterdir():
+            if name.fullmatch(old.name) and old.is_file() and old not in written:
+                old.unlink()
         if page:
             figures.write_html(*page)
             written.append(page[1])

@@ -9,7 +9,7 @@ import numpy as np
 from ..models import code, devices, exported, files, recipes, runs, starts, training, transfer
 from ..models.recipes import NETWORKS
 from ..shapes import folders, splits
-from ..shapes.clouds import normalize, place
+from ..shapes.clouds import normalize
 from ..shapes.shape_model import ShapeModel, transported
 from ..shapes.sockets import check_sockets, fit_surfaces
 from ..shapes.sources import KINDS
@@ -56,21 +56,22 @@ def train(
     Run
     """
     devices.strategy()  # workers have to find each other before anything is computed
-    if path.suffix.lower() != ".keras":
-        raise ValueError(f"{path} has the suffix {path.suffix!r}; a model is written as .keras")
     runs.check_place(path)
+    if weights_from is not None and Path(weights_from).resolve() == path.resolve():
+        raise ValueError(f"{path} would replace the weights that it starts from; name another file")
     source, changes = recipe
     recipe = recipes.recipe(source, **changes)
     # What is out of range is said before files are read and shape models fitted.
     networks = start.get("networks", NETWORKS)
+    if unknown := [name for name in networks if name not in NETWORKS]:
+        raise ValueError(f"no network {unknown[0]!r}; accepted: {', '.join(NETWORKS)}")
     model = None if weights_from is None else _to_start_from(weights_from, recipe, networks)
     first_cloud = model is None or "decoder" not in networks
     decoder = "shape models" if share else "cloud" if first_cloud else "as it is"
     start = starts.Start(model, decoder=decoder, steps=_SHAPE_MODEL_STEPS, **start)
     steps = settings.get("steps_per_epoch")
     settings = training.Settings(share=share, **settings | {"steps_per_epoch": steps or 1})
-    shapes = folders.load_clouds(folder, recipe.n_points)
-    shapes = replace(shapes, points=place(shapes.points, up, unit))
+    shapes = folders.load_clouds(folder, recipe.n_points).placed(up, unit)
     if share or set(shapes.kinds) <= set(KINDS):
         check_sockets(shapes.points, shapes.files, refuse=not (up or unit))
     parts = splits.split(shapes.kinds, shares, settings.seed)

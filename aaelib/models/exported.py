@@ -33,8 +33,8 @@ def export_weights(aae, path):
         for i, weight in enumerate(getattr(aae, network).weights):
             exact = weight.path.endswith(("linear/terms", "coordinates/bias")) or weight.ndim == 1
             arrays[f"{network}_{i}"] = np.asarray(weight, np.float32 if exact else np.float16)
-    with replacing(path) as temporary:
-        np.savez(temporary, **arrays)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def read(path):
@@ -85,11 +85,11 @@ def reading(path, readers):
     Raises the errors of `found`, and a ValueError that names the file if it holds something else.
     """
     path = found(path)
-    if path.suffix not in readers or not path.is_file():
+    if path.suffix.lower() not in readers or not path.is_file():
         raise ValueError(f"{path} is no model; accepted: a file .keras, or .npz of export_weights")
     try:
         archives.check_zip(path)
-        return readers[path.suffix](path)
+        return readers[path.suffix.lower()](path)
     except Exception as error:  # damaged files fail in many ways
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ValueError(

@@ -2,11 +2,13 @@
 
 import json
 import random
+from copy import copy
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
 import h5py
 import numpy as np
+from tensorflow.python.eager import context
 
 from ..shapes import archives
 from . import exported
@@ -38,11 +40,14 @@ def load(path):
     """
     # Making a model seeds the generators of Python and NumPy: the caller's go on as they were.
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    seeded = context.context()  # TensorFlow has no function that gives its global seed
+    seed, rng = seeded._seed, copy(seeded._rng)
     try:
         return exported.reading(path, {".npz": _exported, ".keras": _saved})
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
+        seeded._seed, seeded._rng = seed, rng
 
 
 def _exported(path):

@@ -58,11 +58,13 @@ class InMillimetres:
         Raises
         ------
         ValueError
-            If the codes are empty or of a wrong shape.
+            If the codes are empty, of a wrong shape, or not finite.
         """
         codes = np.asarray(codes, np.float32)
         if codes.ndim != 2 or codes.shape[1] != self.recipe.code_size:
             raise ValueError(f"codes have shape {codes.shape}, not (n, {self.recipe.code_size})")
+        if not np.isfinite(codes).all():
+            raise ValueError("codes are not finite; leave them out")
         return self.decoded(codes) * np.float32(self.scale)
 
     def reconstruct(self, points, refinement_steps=None, codes=None):

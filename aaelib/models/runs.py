@@ -112,6 +112,8 @@ def fingerprint(parts, recipe, start, settings, card):
 
 def check_place(path):
     """Raise if what no run wrote would be replaced by one: before training, not after it."""
+    if path.suffix.lower() != ".keras":
+        raise ValueError(f"{path} has the suffix {path.suffix!r}; a model is written as .keras")
     for suffix, mark in (
         (".keras", b"model.weights.h5"),
         (".csv", b"val_jsd"),
@@ -211,7 +213,7 @@ class State:
             with ZipFile(temporary, "a") as file:
                 file.comment = self.fingerprint.encode()
         with replacing(path.with_suffix(".csv")) as temporary:
-            pd.DataFrame(self.history).set_index("epoch").to_csv(temporary)
+            temporary.write_text(pd.DataFrame(self.history).set_index("epoch").to_csv())
         card = {"recipe": aae.recipe.name, "best_epoch": self.best, **card}
         with replacing(path.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps(card | {"fingerprint": self.fingerprint}, indent=1))

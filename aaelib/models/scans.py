@@ -90,9 +90,9 @@ class ScanEncoder:
     def save(self, path):
         """Write to an `.npz` file, for `load`."""
         about = {"of": _known_by(self.aae)}
-        with replacing(path) as temporary:
-            arrays = {f"encoder_{i}": array for i, array in enumerate(self.weights)}
-            np.savez(temporary, about=json.dumps(about), **arrays)
+        arrays = {f"encoder_{i}": array for i, array in enumerate(self.weights)}
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, about=json.dumps(about), **arrays)
 
     @classmethod
     def load(cls, aae, path=SHIPPED):

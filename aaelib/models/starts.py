@@ -110,12 +110,11 @@ class Start:
     def _scale_for(self, points):
         if self.scale is not None:
             return self.scale
-        scale, kept = normalize(points)[1].scale, self.frozen.get("encoder")
-        if self.model is None or "encoder" not in self.networks or kept is None:
-            return scale
-        layers = [layer for layer in self.model.encoder.layers if layer.weights]
-        is_whole = kept in (self.model.encoder.layers[-1].name, len(layers))
-        return self.model.scale if is_whole and 0.5 < scale / self.model.scale < 2 else scale
+        scale = normalize(points)[1].scale
+        # Networks that have learnt sizes in mm keep them; those of unit spheres take the shapes'.
+        if self.model is not None and {"encoder", "decoder"} & {*self.networks}:
+            return self.model.scale if 0.5 < scale / self.model.scale < 2 else scale
+        return scale
 
 
 def _start_at_shape_models(aae, start, clouds, seed):

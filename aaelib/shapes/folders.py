@@ -16,7 +16,7 @@ from joblib.externals.loky import get_reusable_executor
 from tqdm.auto import tqdm
 
 from . import meshes
-from .clouds import in_single_precision, resample
+from .clouds import in_single_precision, place, resample
 from .splits import at_most
 
 SUFFIXES = meshes.SUFFIXES | {".npy"}
@@ -49,6 +49,8 @@ class Shapes:
         The folder that they were read from, resolved; empty for shapes that are not from one.
     files : (n,) array of Path or None
         Their files.
+    up, unit : str or None
+        How the points were placed, see `placed`.
     """
 
     points: np.ndarray
@@ -57,6 +59,8 @@ class Shapes:
     source: str
     folder: str = ""
     files: np.ndarray | None = None
+    up: str | None = None
+    unit: str | None = None
 
     def __len__(self):
         return len(self.points)
@@ -65,6 +69,21 @@ class Shapes:
         """Take the shapes of an index array, a mask or a slice."""
         arrays = {k: v[index] for k, v in vars(self).items() if isinstance(v, np.ndarray)}
         return replace(self, **arrays)
+
+    def placed(self, up=None, unit=None):
+        """
+        Turn shapes as they are in their files so that `up` is z, and scale them from `unit` to mm.
+
+        See `clouds.place`. What states its unit is in mm already.
+        """
+        return replace(self, points=placed(self.points, self.files, up, unit), up=up, unit=unit)
+
+
+def placed(points, files, up, unit):
+    """Points (n, n_points, 3) of files as `clouds.place` places them."""
+    units = [meshes.unit_of(file, unit) for file in files]
+    pairs = zip(points, units, strict=True)
+    return np.stack([place(cloud, up, each) for cloud, each in pairs])
 
 
 def load_clouds(folder, n_points=2048, limit=None, seed=0, files=None):
@@ -204,10 +223,10 @@ def walk(folder):
             seen.add(real)
         return new
 
-    for place, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
-        place = Path(place)
-        folders[:] = [f for f in sorted(folders) if not f.startswith(".") and enters(place / f)]
-        yield from (place / name for name in files if not name.startswith("."))
+    for here, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+        here = Path(here)
+        folders[:] = [f for f in sorted(folders) if not f.startswith(".") and enters(here / f)]
+        yield from (here / name for name in files if not name.startswith("."))
 
 
 def _raise(error):

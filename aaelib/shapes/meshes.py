@@ -457,8 +457,15 @@ def nearest_on(mesh, points):
     distances : (n,) array
         Unsigned, in the mesh's unit.
     faces : (n,) array of int
+
+    Raises
+    ------
+    ValueError
+        If the mesh has no faces, or vertices that are not finite.
     """
     points = np.ascontiguousarray(points, float)
+    if not len(mesh.faces) or not np.isfinite(mesh.vertices).all():
+        raise ValueError("the mesh has no faces, or vertices that are not finite")
     squared, faces, nearest = igl.point_mesh_squared_distance(
         points, np.array(mesh.vertices, float), np.array(mesh.faces, np.int64)
     )

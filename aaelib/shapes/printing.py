@@ -103,7 +103,8 @@ def export_measurements(surface, path):
     )
     socket = pd.DataFrame({"part": ["socket"], **measures})
     with replacing(path) as temporary:
-        pd.concat([socket, sections]).to_csv(temporary, index=False, float_format="%.2f")
+        table = pd.concat([socket, sections])
+        temporary.write_text(table.to_csv(index=False, float_format="%.2f"))
     return path
 
 

@@ -76,8 +76,8 @@ def resample_tree(
     A run that was cut off goes on where it stopped, and a later run makes only what is new: a cloud
     is kept if the target's `.resampled` says that exactly it was made of exactly its file, by
     sha256, with the same settings and version of aaelib. Times do not count. A cloud without a file
-    in the source is listed and stays. A file of a cloud's name that no run has written stays, too:
-    what would have replaced it is refused.
+    in the source is listed and stays. A file of a cloud's name, where no run has written one,
+    stays, too: what would have replaced it is refused.
 
     Processes take about 0.15 GB each, and a file as much as its arrays. Large files are read one
     at a time.
@@ -198,4 +198,5 @@ def _list_refused(file, refused):
     table = pd.DataFrame(sorted(refused.items()), columns=["file", "reason"]).astype(str)
     with replacing(file) as temporary:
         # Names of files may hold what is no Unicode.
-        without_formulas(table).to_csv(temporary, index=False, errors="surrogateescape")
+        text = without_formulas(table).to_csv(index=False)
+        temporary.write_text(text, errors="surrogateescape")

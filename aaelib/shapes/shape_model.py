@@ -236,8 +236,8 @@ class ShapeModel:
     def save(self, path):
         """Write to an `.npz` file, whole or not at all."""
         arrays = {name.rstrip("_"): v for name, v in vars(self).items() if v is not None}
-        with replacing(path) as temporary:
-            np.savez_compressed(temporary, **arrays)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
 
     @classmethod
     def load(cls, path):

@@ -497,8 +497,9 @@ class _Capsule:
         # Brims are lopsided, so the axis is that of the lower half.
         axis = points[z <= z.min() + height / 2, :2].mean(axis=0)
         radius = np.median(np.hypot(*(points[:, :2] - axis).T))
-        if not radius > 1e-6 * np.abs(points - points.mean(axis=0)).max():
-            raise ValueError("no socket: the points are not spread around their long axis (z)")
+        least = 1e-6 * np.abs(points - points.mean(axis=0)).max()
+        if not min(radius, height) > least:
+            raise ValueError("no socket: the points are not spread along and around an axis (z)")
         depth = _CENTER_HEIGHT * height
         return cls(np.array([*axis, z.min() + depth]), radius, depth / radius - 1)
 

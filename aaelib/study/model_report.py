@@ -176,7 +176,7 @@ def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, 
     unseen = evaluation.Unseen(chosen, fit_surfaces(chosen.points) if sockets else None)
     seeds, code_size = list(range(seed, seed + draws)), aae.recipe.code_size
     mine = evaluation.measure(aae, unseen, seeds)
-    contenders = _baselines(unseen, chosen.files, trained, code_size, seeds)
+    contenders = _baselines(unseen, chosen, trained, code_size, seeds)
     others = {each: unseen.evaluate(*contender) for each, contender in contenders.items()}
     evaluated = {each: [result] for each, result in ({name: mine} | others).items()}
     near = {}
@@ -202,9 +202,9 @@ def evaluate(model, shapes, draws=3, seed=1000, everything=False, sockets=None, 
     )
 
 
-def _baselines(unseen, files, trained, code_size, seeds):
+def _baselines(unseen, shapes, trained, code_size, seeds):
     """The baselines that the shapes and the training shapes allow: name -> contender."""
-    contenders, is_of_sockets = {}, unseen.surfaces is not None
+    contenders, is_of_sockets, files = {}, unseen.surfaces is not None, shapes.files
     if len(trained):
         known = Known(trained, fit_surfaces(trained.points) if is_of_sockets else None)
         contenders[NEAREST] = baselines.nearest_known(unseen, known, seeds)
@@ -214,16 +214,21 @@ def _baselines(unseen, files, trained, code_size, seeds):
     if is_of_sockets:
         contenders[baselines.FLOOR] = baselines.floor(unseen, seeds)
     elif files is not None and all(file.suffix.lower() != ".npy" for file in files):
-        contenders[baselines.FLOOR] = _sampled_anew(files, unseen, seeds)
+        contenders[baselines.FLOOR] = _sampled_anew(shapes, unseen, seeds)
     return contenders
 
 
-def _sampled_anew(files, unseen, seeds):
+def _sampled_anew(shapes, unseen, seeds):
     """Contender: other points on the same meshes."""
     # The shapes themselves have the seed 0.
-    shape = unseen.points.shape
+    shape, files = unseen.points.shape, shapes.files
     first, *others = (
-        folders.read_all(files, shape[1], seed, title="sampling floor")
+        folders.placed(
+            folders.read_all(files, shape[1], seed, title="sampling floor"),
+            files,
+            shapes.up,
+            shapes.unit,
+        )
         for seed in range(1, 2 + unseen.drawn * len(seeds))
     )
     return first, np.reshape(others, (len(seeds), -1, *shape[1:]))
