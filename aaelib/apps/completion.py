@@ -192,6 +192,8 @@ def complete(aae, points, scans=None, name="the scan"):
         If less than 40 % of the socket that was found is in the scan.
     """
     design.check_has_size(aae)
+    if 2 * aae.scale < SIZES[0] / 2:
+        raise ValueError(f"the model's shapes are {2 * aae.scale:.3g} mm large: no sockets")
     points = as_points(points, name, ndim=2)
     if len(points) < MIN_POINTS:
         raise ValueError(f"{name} has {len(points)} points; {MIN_POINTS} or more are needed")

@@ -35,7 +35,6 @@ _PERIMETER_TOLERANCE = 0.005  # of the value
 _SIZE_TOLERANCE = 0.01  # of the value: areas, volumes
 _AGREEMENT = 0.3  # tolerances between a deformed surface and one that is fitted anew
 _ROUNDS = 6
-_LEAST_SCALE = 20.0  # mm
 
 
 @dataclass(frozen=True)
@@ -604,5 +603,3 @@ def check_has_size(aae):
             f"the model's normalization is {aae.recipe.normalization!r}, so its sockets have no "
             'size in mm; take a model with "dataset" normalization'
         )
-    if aae.scale < _LEAST_SCALE:
-        raise ValueError(f"the model's shapes are {2 * aae.scale:.3g} mm large: no sockets")
