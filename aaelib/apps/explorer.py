@@ -27,7 +27,7 @@ from ..shapes import folders, meshes, printing, sources
 from ..shapes.places import published_folders
 from ..shapes.sockets import SocketSurface, check_sockets, vertex_values
 from ..study import figures
-from ..study.templating import render
+from ..study.templating import texts
 from . import completion, design, limb_scans, limbs, messages, posterior, tables
 
 HEAT_MM = 10.0  # ends of the heat map's scale
@@ -40,6 +40,7 @@ _PLAIN, _FROM_START, _FROM_LIMB = "plain", "distance from A", "gap minus the wan
 _OPEN = "undecided by ± mm, 90 %"
 _NEXT = ("volume_mm3", "brim_height_mean_mm", 30.0, 60.0, 90.0, 120.0, 150.0)  # may be measured
 _LIMB, _CUT = "#c9a27e", "#555555"
+_TEXTS = texts("explorer_texts.html.j2")
 
 
 def explore(model="sockets", at=None):
@@ -325,21 +326,6 @@ def _as_file(name, content):
         yield path
 
 
-def _told_fit(found, kind):
-    """What a fit is like, as HTML."""
-    (low, high), off = found.worst_region()
-    wide = "too wide" if off > 0 else "too tight"
-    errors = tables.limb(found).rename_axis(None).to_html(float_format="{:.2f}".format, border=0)
-    return (
-        f"Found ({messages.leg(kind, found.side)}); it is A now. Error of the gap, mm, from socket "
-        f"to limb and back: {errors}"
-        f"The model alone is most off {low} to {high} mm above the distal end: {abs(off):.1f} mm "
-        f"{wide}. A smooth displacement that the model does not know, {found.displacement:.1f} mm "
-        f"on average, follows there; a slider leaves it out. The brim reaches {found.covered:.0%} "
-        "of the limb."
-    )
-
-
 def _standing(surface):
     """Vertices (n_vertices, 3) of a surface, its lowest point at a height of 0."""
     vertices = surface.mesh().vertices
@@ -357,15 +343,6 @@ def _sizes_table(sizes, start):
     rows.extend(np.rint(np.transpose(sections)).astype(int))
     table = tabulate(rows, ("", "", "from A"), tablefmt="unsafehtml", disable_numparse=True)
     return f'<div class="aaelib-sizes">{table}</div>'
-
-
-def _plausible(share, name, distance):
-    """How ordinary a socket is, and the known one nearest to it, as HTML."""
-    words = next(words for least, words in messages.PLAUSIBLE if share > least)
-    farther = "fewer than 0.1" if share < 0.001 else f"{100 * share:.{int(share < 0.1)}f}"
-    known = {"name": name, "distance": f"{distance:.1f}"}
-    left = f"{100 * (1 - share):.1f}"
-    return render("plausible.html.j2", words=words, farther=farther, left=left, **known)
 
 
 class Explorer:
@@ -489,16 +466,16 @@ class Explorer:
             "Change one size": self.changes.values(),
             "New sockets": (self.seed, self.sample),
             "Design by measurement": (
-                *(widgets.HTML(messages.HOW_TO_WANT), self.wanted, self.find, self.others),
+                *(widgets.HTML(_TEXTS.how_to_want), self.wanted, self.find, self.others),
             ),
-            "Complete a scan": (widgets.HTML(messages.HOW_TO_COMPLETE), self.scanned),
+            "Complete a scan": (widgets.HTML(_TEXTS.how_to_complete), self.scanned),
             "Design for a limb": (
-                widgets.HTML(messages.HOW_TO_LIMB),
+                widgets.HTML(_TEXTS.how_to_limb),
                 widgets.HBox([self.limb, self.example]),
                 *(self.unit, self.cut, self.side, *self.clearances),
                 widgets.HBox([self.follow, self.cancel]),
                 self.done,
-                widgets.HTML(messages.NO_PROSTHETIST),
+                widgets.HTML(_TEXTS.no_prosthetist),
             ),
             "Take home": (self.thickness, self.format, self.download),
         }
@@ -506,16 +483,14 @@ class Explorer:
         accordion = widgets.Accordion(boxes, titles=list(sections), selected_index=0)
         move = widgets.HBox([self.undo, self.reset, self.link])
         look = widgets.HBox([self.colour, self.points, self.outlines])
-        source = f"Known sockets: {html.escape(self.shapes.source)}."
-        heading = f"<h2>Walk through the space of sockets</h2>{messages.WELCOME} {messages.HINT}"
         main = widgets.AppLayout(
             left_sidebar=widgets.VBox([move, self.message, accordion]),
             center=widgets.VBox([self.figure, look]),
             right_sidebar=widgets.VBox([self.plausible, self.sizes]),
             pane_widths=["36%", "42%", "22%"],
         )
-        footer = f"<small>{source} A generated socket is no medical device.</small>"
-        page = widgets.VBox([widgets.HTML(heading), main, widgets.HTML(footer)])
+        footer = _TEXTS.footer(self.shapes.source)
+        page = widgets.VBox([widgets.HTML(_TEXTS.heading), main, widgets.HTML(footer)])
         page.add_class("aaelib-explorer")
         return page
 
@@ -631,19 +606,11 @@ class Explorer:
         found = left_open.best
         self._start_at(found.code, undecided=left_open)
         lacks = found.shortfalls.items()
-        off = ", ".join(f"{design.label(name)} {-lack:+.1f}" for name, lack in lacks)
+        beyond = [f"{design.label(name)} {-lack:+.1f}" for name, lack in lacks]
         there = design.below_brim(left_open.mean, _NEXT)
-        names = [each for each in there if each not in wanted]
-        said = (
-            f"Found; it is A now. Beyond what was wanted, mm: {off}.<br>Other sockets have these "
-            "sizes, too: the list has eight of them, and colours show where the wall is uncertain. "
-            "What the model itself gets wrong is not in these colours."
-        )
-        if names:
-            name, share = next(iter(left_open.next_measurement(names).items()))
-            said += f" What to measure next: {design.label(name)}, which would remove {share:.0%} "
-            said += "of that uncertainty."
-        return said
+        tells = left_open.next_measurement([each for each in there if each not in wanted])
+        following = [(design.label(name), share) for name, share in tells.items()]
+        return _TEXTS.found_for_sizes(beyond, *following[:1])
 
     def _choose_other(self, change):
         left_open, index = self.position.undecided, change["new"]
@@ -741,7 +708,9 @@ class Explorer:
     def _show_fit(self, limb, found):
         scan = shown_mesh(limb.copy().apply_transform(found.placement))
         self._start_at(found.code, limb=found, left=found.side == "left", scan=scan)
-        return _told_fit(found, design.kinds_of(self.aae, found.code[None])[0])
+        leg = messages.leg(design.kinds_of(self.aae, found.code[None])[0], found.side)
+        errors = tables.limb(found).rename_axis(None)
+        return _TEXTS.found_for_limb(leg, errors, *found.worst_region(), found)
 
     # Showing ----------------------------------------------------------------------------------
 
@@ -752,7 +721,8 @@ class Explorer:
         share = plausibility(position.socket.code, self.aae.recipe.prior_std)
         # Known sockets are of right legs.
         known = self._known.nearest(position.socket.cloud, position.of_leg(position.surface))
-        self.plausible.value = _plausible(share, *known)
+        words = next(words for least, words in messages.PLAUSIBLE if share > least)
+        self.plausible.value = _TEXTS.plausible(words, share, *known)
         self.link.state = self._state()
 
     def _paint(self, _=None):
