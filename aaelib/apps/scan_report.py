@@ -1,28 +1,20 @@
 """Table, figures and sentences of completed scans, from what `as_scanned.evaluate` found."""
 
+from functools import partial
+
 import numpy as np
 
 from ..metrics import surface_distance
 from ..metrics.inference import bootstrap
 from ..study import figures
-from .as_scanned import (
-    CASES,
-    COLUMNS,
-    FAILURE,
-    LINEAR,
-    LINEAR_FEW,
-    LINEAR_LONG,
-    LINEAR_READ,
-    NEAREST,
-    ONE_PASS,
-    REFINED,
-    Contenders,
-    Truth,
-    tested,
-)
+from ..study.templating import render
+from . import as_scanned
 
-_ALIKE = 0.1  # mm
-SHOWN = NEAREST, LINEAR, LINEAR_READ, ONE_PASS, REFINED  # in the gallery
+# In the gallery.
+SHOWN = (
+    *(as_scanned.NEAREST, as_scanned.LINEAR, as_scanned.LINEAR_READ),
+    *(as_scanned.ONE_PASS, as_scanned.REFINED),
+)
 
 
 def table(frame):
@@ -31,7 +23,7 @@ def table(frame):
 
     Columns as of `evaluate`, "failed" the share, each with "_sd" over the splits beside it.
     """
-    numbers = [*COLUMNS, "failed"]
+    numbers = [*as_scanned.COLUMNS, "failed"]
     by_split = frame.groupby(["missing", "contender", "split"], sort=False)[numbers].mean()
     grouped = by_split.groupby(level=["missing", "contender"], sort=False)
     means, spreads = grouped.mean(), grouped.std().add_suffix("_sd")
@@ -47,9 +39,8 @@ def ratio(frame, contender, other, missing):
     The geometric mean over the scans with a missing part. Logarithms of the errors of the same
     scans are compared, by a bootstrap over splits and scans together (`inference.bootstrap`).
     """
-    rows = frame[frame.missing == missing].set_index(["contender", "split", "socket"]).mean_mm
-    logs = [np.log(rows[name].unstack("socket").to_numpy()) for name in (contender, other)]
-    found = bootstrap(logs[0] - logs[1])
+    logs = np.log(_errors(frame, missing))
+    found = bootstrap((logs[contender] - logs[other]).unstack("socket").to_numpy())
     return tuple(np.exp([found.mean, found.low, found.high]))
 
 
@@ -67,11 +58,11 @@ def gallery(study, missing=0.3):
 
     Points are coloured by their distance from the true surface, mm.
     """
-    surfaces = tested(study)
+    surfaces = as_scanned.tested(study)
     some = np.linspace(0, len(surfaces) - 1, 5).astype(int)
-    made, truths = Contenders(study), [Truth(surfaces[i]) for i in some]
+    made, truths = as_scanned.Contenders(study), [as_scanned.Truth(surfaces[i]) for i in some]
     pairs = zip(truths, some, strict=True)
-    scans = [truth.scan(CASES[missing], (study.seed, int(i))) for truth, i in pairs]
+    scans = [truth.scan(as_scanned.CASES[missing], (study.seed, int(i))) for truth, i in pairs]
     clouds, titles = [each.points for each in scans], ["scan"] * len(some)
     for name in SHOWN:
         found = [made.by_name[name](each.points)[0] for each in scans]
@@ -82,57 +73,19 @@ def gallery(study, missing=0.3):
         which = i % len(some)
         true = truths[which].mesh.copy().apply_transform(scans[which].motion)
         away.append(surface_distance(cloud, true))
-    return figures.cloud_gallery(clouds, titles, len(some), away, "mm", (0, FAILURE))
+    return figures.cloud_gallery(clouds, titles, len(some), away, "mm", (0, as_scanned.FAILURE))
 
 
 def sentences(frame):
     """When to use which, in four sentences made from what `evaluate` found."""
     means = frame.groupby(["missing", "contender"])[["mean_mm", "failed", "steps"]].mean()
-    error = {key: f"{each:.2f} mm" for key, each in means.mean_mm.items()}
-    failed = {key: f"{each:.0%} failures" for key, each in means.failed.items()}
-    steps = {key: f"{each:.0f} steps" for key, each in means.steps.items()}
-    refined, linear, long = ((0.3, name) for name in (REFINED, LINEAR, LINEAR_LONG))
+    errors = _errors(frame, 0.3)
+    alike = ((errors[as_scanned.REFINED] - errors[as_scanned.LINEAR_LONG]).abs() < 0.1).mean()
+    found = {"means": means, "ratio": partial(ratio, frame), "alike": alike}
     most = max(frame.missing)
-    helps = "it is not shown to help"
-    if ratio(frame, REFINED, LINEAR, 0.3)[2] < 1:
-        helps = "its encoder gives the search a better start"
-    saves = ratio(frame, LINEAR_READ, LINEAR_FEW, 0.3)[2] < 1
-    return (
-        "**What is the autoencoder for?** For scans that are tilted, noisy, of either leg and "
-        f"partly missing, {helps}. With 30 % missing, the search from what its encoder reads ends "
-        f"{error[refined]} from the true socket ({failed[refined]}). Linear shape models end at "
-        f"{error[linear]} in about as much time ({failed[linear]}; "
-        f"{_verdict(frame, REFINED, LINEAR, 0.3)}), and at {error[long]} from many starts, in "
-        f"{steps[long]} instead of {steps[refined]} ({failed[long]}; "
-        f"{_verdict(frame, REFINED, LINEAR_LONG, 0.3)}).",
-        "**With time to spare**, either will do: network and linear models are searched by the "
-        f"same distance, and in {_alike(frame, REFINED, LINEAR_LONG, 0.3):.0%} of the scans with "
-        "30 % missing the network and the linear models from many starts end within "
-        f"{_ALIKE} mm of each other. With nothing missing, of these two, "
-        f"{_verdict(frame, REFINED, LINEAR_LONG, 0.0)}.",
-        f"**In few steps** a learnt start {'helps' if saves else 'is not shown to help'}. The "
-        f"linear models, by one and the same search of {steps[0.3, LINEAR_READ]}, end at "
-        f"{error[0.3, LINEAR_READ]} from the places that the encoder reads and at "
-        f"{error[0.3, LINEAR_FEW]} from their means in every position "
-        f"({_verdict(frame, LINEAR_READ, LINEAR_FEW, 0.3)}); with {most:.0%} missing, at "
-        f"{error[most, LINEAR_READ]} and {error[most, LINEAR_FEW]} "
-        f"({_verdict(frame, LINEAR_READ, LINEAR_FEW, most)}).",
-        f"**Without a search** nothing will do: the encoder alone is {error[0.3, ONE_PASS]} off, "
-        f"and the nearest training socket, which needs no model, {error[0.3, NEAREST]} "
-        f"({failed[0.3, NEAREST]}). Ratios are of geometric means; the five intervals are not "
-        "corrected for their number.",
-    )
+    return render("as_scanned.md.j2", by=as_scanned, most=most, **found).splitlines()
 
 
-def _alike(frame, contender, other, missing):
-    """Share of scans in which two contenders' errors are within `_ALIKE`."""
-    rows = frame[frame.missing == missing].set_index(["contender", "split", "socket"]).mean_mm
-    return ((rows[contender] - rows[other]).abs() < _ALIKE).mean()
-
-
-def _verdict(frame, contender, other, missing):
-    times, low, high = ratio(frame, contender, other, missing)
-    found = "neither is shown to be nearer"
-    if low > 1 or high < 1:
-        found = f"the {'first' if high < 1 else 'second'} is nearer"
-    return f"{found}: {times:.2f} times the error, {low:.2f} to {high:.2f}"
+def _errors(frame, missing):
+    """Mean errors, mm, by contender, split and socket."""
+    return frame[frame.missing == missing].set_index(["contender", "split", "socket"]).mean_mm
