@@ -1,6 +1,7 @@
 """Scans of unseen sockets, and what each contender makes of them."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -60,12 +61,11 @@ def scan_encoder_path(study):
 
 
 def _scan_encoder(study):
-    path, of = scan_encoder_path(study), _model_path(study)
-    made_from = card_of(of)["fingerprint"], study["as_scanned"]["steps"]
-    with conditions.made_once(path, [digest_of(scan_training.__name__), *made_from]) as is_new:
+    path, of, steps = scan_encoder_path(study), _model_path(study), study["as_scanned"]["steps"]
+    made_from = [digest_of(scan_training.__name__), card_of(of)["fingerprint"], steps]
+    with conditions.made_once(path, made_from) as is_new:
         if is_new:
             points = _training_clouds(study)
-            steps = study["as_scanned"]["steps"]
             scan_training.train(load(of), points, steps, study.seed).save(path)
 
 
@@ -78,59 +78,53 @@ def _model_path(study):
     return conditions.path_of(study, conditions.CONDITIONS[conditions.BEST])
 
 
-class Contenders:
+def contenders(study):
     """
     All that can complete a scan, as a split of the study has it.
 
-    Attributes
-    ----------
-    by_name : dict of str to function
+    Returns
+    -------
+    dict of str to function
         Of a scan (n, 3), mm, to the `completion.Start` that was found, and the steps taken.
     """
+    aae = in_numpy.of(load(_model_path(study)))
+    read = partial(as_read, aae, scans=ScanEncoder.load(aae, scan_encoder_path(study)))
+    clouds = _training_clouds(study)
+    known = [Linear(cloud) for cloud in clouds - clouds.mean(axis=1, keepdims=True)]
+    models = conditions.load_shape_models(study, "training").values()
+    linear = [Linear.of(model, aae.recipe.code_size) for model in models]
 
-    def __init__(self, study):
-        self.aae = in_numpy.of(load(_model_path(study)))
-        self.scans = ScanEncoder.load(self.aae, scan_encoder_path(study))
-        clouds = _training_clouds(study)
-        clouds = clouds - clouds.mean(axis=1, keepdims=True)
-        self.known = [Linear(cloud) for cloud in clouds]
-        models = conditions.load_shape_models(study, "training").values()
-        size = self.aae.recipe.code_size
-        self.linear = [Linear.of(model, size) for model in models]
-        self.by_name = {
-            NEAREST: self._nearest,
-            LINEAR: lambda points: search(points, self._linear(points), FROM_MEANS),
-            LINEAR_LONG: lambda points: search(points, self._linear(points, (-1, 0, 1)), THOROUGH),
-            LINEAR_FEW: lambda points: search(points, self._linear(points), FROM_READ),
-            ONE_PASS: lambda points: (as_read(self.aae, points, self.scans)[0], 0),
-            REFINED: lambda points: search(
-                points, as_read(self.aae, points, self.scans), FROM_READ
-            ),
-            LINEAR_READ: lambda points: search(points, self._linear_as_read(points), FROM_READ),
-        }
+    def nearest(points):
+        """Of every training socket the best position, and of these the best few."""
+        of_each = [ranked(points, turned(points, each, each.middle))[0] for each in known]
+        return search(points, ranked(points, of_each)[:_TRIED], FROM_MEANS)
 
-    def _linear(self, points, firsts=(0,)):
+    def from_means(points, firsts=(0,)):
         """Starts at the mean of each kind, its first weight, which is about the size, as given."""
         return [
             replace(start, code=first * np.eye(len(start.code))[0])
-            for each in self.linear
+            for each in linear
             for start in turned(points, each, each.middle)
             for first in firsts
         ]
 
-    def _linear_as_read(self, points):
+    def linear_as_read(points):
         """Starts at the mean of the kind and in the place that the encoder reads."""
         found = []
-        for start in as_read(self.aae, points, self.scans):
-            kind = design.kind_logits(self.aae, start.code[None])[0].argmax()
-            linear = self.linear[kind]
-            found.append(Start(linear, linear.middle, linear.middle, start.motion))
+        for start in read(points):
+            each = linear[design.kind_logits(aae, start.code[None])[0].argmax()]
+            found.append(Start(each, each.middle, each.middle, start.motion))
         return found
 
-    def _nearest(self, points):
-        """Of every training socket the best position, and of these the best few."""
-        of_each = [ranked(points, turned(points, each, each.middle))[0] for each in self.known]
-        return search(points, ranked(points, of_each)[:_TRIED], FROM_MEANS)
+    return {
+        NEAREST: nearest,
+        LINEAR: lambda points: search(points, from_means(points), FROM_MEANS),
+        LINEAR_LONG: lambda points: search(points, from_means(points, (-1, 0, 1)), THOROUGH),
+        LINEAR_FEW: lambda points: search(points, from_means(points), FROM_READ),
+        ONE_PASS: lambda points: (read(points)[0], 0),
+        REFINED: lambda points: search(points, read(points), FROM_READ),
+        LINEAR_READ: lambda points: search(points, linear_as_read(points), FROM_READ),
+    }
 
 
 class Truth:
@@ -197,14 +191,11 @@ def evaluate(study):
     """
     tasks = [(each, share) for each in study.splits() for share in study["as_scanned"]["missing"]]
     found = side_by_side(_evaluated, tasks, [1.0] * len(tasks), "scans")
-    rows = []
+    frames = {}
     for (each, missing), values in zip(tasks, found, strict=True):
-        for socket, name in np.ndindex(values["errors"].shape[:2]):
-            contender = str(values["contenders"][name])
-            row = dict(zip(COLUMNS, values["errors"][socket, name].tolist(), strict=True))
-            about = {"split": each.seed, "socket": socket, "missing": missing}
-            rows.append(about | {"contender": contender} | row)
-    frame = pd.DataFrame(rows)
+        of_scans = [pd.DataFrame(e, values["contenders"], COLUMNS) for e in values["errors"]]
+        frames[each.seed, missing] = pd.concat(dict(enumerate(of_scans)))
+    frame = pd.concat(frames, names=["split", "missing", "socket", "contender"]).reset_index()
     return frame.assign(failed=frame.mean_mm > FAILURE)
 
 
@@ -222,13 +213,13 @@ def _evaluated(study, missing):
     key = [digest_of(__name__), made_from, [each.vertices for each in surfaces], CASES[missing]]
 
     def measured():
-        contenders, errors = Contenders(study), []
+        by_name, errors = contenders(study), []
         for i, surface in enumerate(surfaces):
             truth = Truth(surface)
             scanned = truth.scan(CASES[missing], (study.seed, i))
-            made = [each(scanned.points) for each in contenders.by_name.values()]
+            made = [each(scanned.points) for each in by_name.values()]
             errors.append([(*truth.errors(scanned, start), steps) for start, steps in made])
-        return {"errors": np.array(errors), "contenders": np.array(list(contenders.by_name))}
+        return {"errors": np.array(errors), "contenders": np.array(list(by_name))}
 
     return once(file, key, measured)
 

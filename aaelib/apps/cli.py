@@ -292,15 +292,8 @@ def evaluate(
     n_points = runs.load_with_card(model)[0].recipe.n_points
     shapes = load_clouds(folder, n_points)
     found = model_report.evaluate(model, shapes, draws, seed, everything, sockets, limit)
-    typer.echo(
-        "\n".join(
-            [
-                found.about["which"],
-                found.table.T.to_markdown(),
-                f"{found.write(out)}{_passed(folder)}",
-            ]
-        )
-    )
+    page, table = found.write(out), found.table.T.to_markdown()
+    typer.echo(f"{found.about['which']}\n{table}\n{page}{_passed(folder)}")
     found.draw(out)
 
 

@@ -20,7 +20,6 @@ import traitlets
 import trimesh
 from scipy.spatial import KDTree
 from scipy.stats import chi2
-from tabulate import tabulate
 
 from ..models import in_numpy, scans
 from ..shapes import folders, meshes, printing, sources
@@ -318,31 +317,12 @@ def _outline(surface):
 
 
 @contextmanager
-def _as_file(name, content):
-    """Bytes as a file of their own name alone, so that an error names it and no folder."""
+def _as_file(upload):
+    """An upload as a file of its own name alone, so that an error names it and no folder."""
     with TemporaryDirectory() as folder, chdir(folder):
-        path = Path(Path(name).name)
-        path.write_bytes(content)
+        path = Path(Path(upload["name"]).name)
+        path.write_bytes(upload["content"])
         yield path
-
-
-def _standing(surface):
-    """Vertices (n_vertices, 3) of a surface, its lowest point at a height of 0."""
-    vertices = surface.mesh().vertices
-    return vertices - [0, 0, vertices[:, 2].min()]
-
-
-def _sizes_table(sizes, start):
-    """Measurements, and their differences from those of A, as HTML."""
-    rows = [
-        [title, f"{sizes[name] / unit:.0f}", f"{(sizes[name] - start[name]) / unit:+z.0f}"]
-        for name, (title, unit, *_) in design.SLIDERS.items()
-    ]
-    rows.append([f"<b>{each}</b>" for each in ("height, mm", "perimeter, mm", "area, cm²")])
-    sections = sizes["heights_mm"], sizes["perimeters_mm"], np.divide(sizes["areas_mm2"], 100)
-    rows.extend(np.rint(np.transpose(sections)).astype(int))
-    table = tabulate(rows, ("", "", "from A"), tablefmt="unsafehtml", disable_numparse=True)
-    return f'<div class="aaelib-sizes">{table}</div>'
 
 
 class Explorer:
@@ -619,8 +599,7 @@ class Explorer:
 
     def _complete(self, _):
         """Go to the whole socket of a scan that was given."""
-        upload = self.scanned.value[-1]
-        with _as_file(upload["name"], bytes(upload["content"])) as path:
+        with _as_file(self.scanned.value[-1]) as path:
             points = folders.read_points(path)
             mesh = trimesh.Trimesh() if path.suffix.lower() == ".npy" else meshes.read(path)
         check_sockets(points[None], [path.name])
@@ -636,18 +615,17 @@ class Explorer:
     # Limbs ------------------------------------------------------------------------------------
 
     def _upload(self, _):
-        upload = self.limb.value[-1]
-        self._given = upload["name"], bytes(upload["content"])
+        self._given = self.limb.value[-1]
         return self._read()
 
     def _read_example(self, _):
-        self._given = limb_scans.EXAMPLE.name, limb_scans.EXAMPLE.read_bytes()
+        example = limb_scans.EXAMPLE
+        self._given = {"name": example.name, "content": example.read_bytes()}
         return self._read()
 
     def _read(self, unit=None):
         """Read the scan that was given, and show it upright."""
-        name, content = self._given
-        with _as_file(name, content) as path:
+        with _as_file(self._given) as path:
             scan = limb_scans.read_scan(path, unit)
         self._scan = scan
         self._setting = True
@@ -658,8 +636,8 @@ class Explorer:
         self.unit.disabled = self.cut.disabled = False
         self.follow.disabled = not self.cancel.disabled  # one search at a time
         self._show_scan()
-        said = [f"{html.escape(name)}: {scan.length:.0f} mm long, in {scan.unit}.", *scan.notes]
-        return "<br>".join([said[0], *map(html.escape, said[1:])])
+        said = f"{self._given['name']}: {scan.length:.0f} mm long, in {scan.unit}."
+        return "<br>".join(map(html.escape, [said, *scan.notes]))
 
     def _move_cut(self, change):
         self._show_scan(remember=self._moving is not change["owner"])
@@ -717,7 +695,7 @@ class Explorer:
     def _show(self):
         position, before = self.position, self.position.start.template.surface.measure()
         self._paint()
-        self.sizes.value = _sizes_table(position.surface.measure(), before)
+        self.sizes.value = _TEXTS.sizes(position.surface.measure(), before, design.SLIDERS)
         share = plausibility(position.socket.code, self.aae.recipe.prior_std)
         # Known sockets are of right legs.
         known = self._known.nearest(position.socket.cloud, position.of_leg(position.surface))
@@ -727,7 +705,8 @@ class Explorer:
 
     def _paint(self, _=None):
         position, colour = self.position, self.colour.value
-        vertices = _standing(position.surface)
+        vertices = position.surface.mesh().vertices
+        ground = [0, 0, vertices[:, 2].min()]
         values = np.zeros(len(vertices))
         if colour == _FROM_START:
             values = departure(position.surface, position.of_leg(position.start.template.surface))
@@ -740,30 +719,23 @@ class Explorer:
         self.figure.layout.coloraxis.showscale = colour != _PLAIN
         with_points = self.points.value and not position.limb
         with self.figure.batch_update():
-            _place(mesh, vertices)
+            _place(mesh, vertices - ground)
             mesh.intensity = values.astype(np.float32)
             # A limb that has no socket yet is seen through A.
             mesh.opacity = 0.2 if position.scan and not position.limb else 1
             points.visible = with_points
             if with_points:
-                low = position.surface.vertices[..., 2].min()
-                cloud = position.socket.cloud * [1, -1 if position.left else 1, 1]
-                _place(points, cloud - [0, 0, low])
+                _place(points, position.socket.cloud * [1, -1 if position.left else 1, 1] - ground)
             for end, outline in zip((position.start, position.end), outlines, strict=True):
                 outline.visible = self.outlines.value
                 _place(outline, _outline(position.of_leg(end.template.surface)))
-            self._paint_limb(scan, plane)
-
-    def _paint_limb(self, scan, plane):
-        position = self.position
-        scan.visible, plane.visible = position.scan is not None, position.cut is not None
-        if position.scan:
-            vertices, faces = position.scan
-            low = position.limb.surface.vertices[..., 2].min() if position.limb else 0
-            _place(scan, vertices - [0, 0, low])
-            scan.i, scan.j, scan.k = np.ascontiguousarray(faces.T, dtype=np.int32)
-        if position.cut:
-            plane.z = np.full(4, position.cut)
+            scan.visible, plane.visible = position.scan is not None, position.cut is not None
+            if position.scan:
+                scanned, faces = position.scan
+                _place(scan, scanned - ground if position.limb else scanned)
+                scan.i, scan.j, scan.k = np.ascontiguousarray(faces.T, dtype=np.int32)
+            if position.cut:
+                plane.z = np.full(4, position.cut)
 
     def _download(self, _):
         with TemporaryDirectory() as folder:

@@ -60,12 +60,12 @@ def gallery(study, missing=0.3):
     """
     surfaces = as_scanned.tested(study)
     some = np.linspace(0, len(surfaces) - 1, 5).astype(int)
-    made, truths = as_scanned.Contenders(study), [as_scanned.Truth(surfaces[i]) for i in some]
+    made, truths = as_scanned.contenders(study), [as_scanned.Truth(surfaces[i]) for i in some]
     pairs = zip(truths, some, strict=True)
     scans = [truth.scan(as_scanned.CASES[missing], (study.seed, int(i))) for truth, i in pairs]
     clouds, titles = [each.points for each in scans], ["scan"] * len(some)
     for name in SHOWN:
-        found = [made.by_name[name](each.points)[0] for each in scans]
+        found = [made[name](each.points)[0] for each in scans]
         clouds += [f.cloud @ f.motion[:3, :3].T + f.motion[:3, 3] for f in found]
         titles += [name] * len(some)
     away = []
