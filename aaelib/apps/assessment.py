@@ -215,7 +215,6 @@ def widget(blind, path):
     FigureWidget, the ToggleButtons of the answer and of the plausibility, and a Button "next"; at
     the end the HTML alone.
     """
-    path = Path(path)
     read_answers(path, blind)
     assessor = widgets.Text(description="your id", placeholder="letters, digits, - and _")
     start = widgets.Button(description="start", button_style="primary")

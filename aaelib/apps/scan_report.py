@@ -1,6 +1,7 @@
 """Table, figures and sentences of completed scans, from what `as_scanned.evaluate` found."""
 
 from functools import partial
+from itertools import cycle
 
 import numpy as np
 
@@ -63,16 +64,14 @@ def gallery(study, missing=0.3):
     made, truths = as_scanned.contenders(study), [as_scanned.Truth(surfaces[i]) for i in some]
     pairs = zip(truths, some, strict=True)
     scans = [truth.scan(as_scanned.CASES[missing], (study.seed, int(i))) for truth, i in pairs]
-    clouds, titles = [each.points for each in scans], ["scan"] * len(some)
+    pairs = zip(truths, scans, strict=True)
+    walls = [truth.mesh.copy().apply_transform(each.motion) for truth, each in pairs]
+    clouds = [each.points for each in scans]
     for name in SHOWN:
         found = [made[name](each.points)[0] for each in scans]
         clouds += [f.cloud @ f.motion[:3, :3].T + f.motion[:3, 3] for f in found]
-        titles += [name] * len(some)
-    away = []
-    for i, cloud in enumerate(clouds):
-        which = i % len(some)
-        true = truths[which].mesh.copy().apply_transform(scans[which].motion)
-        away.append(surface_distance(cloud, true))
+    titles = [name for name in ("scan", *SHOWN) for _ in some]
+    away = list(map(surface_distance, clouds, cycle(walls)))
     return figures.cloud_gallery(clouds, titles, len(some), away, "mm", (0, as_scanned.FAILURE))
 
 
