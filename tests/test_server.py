@@ -35,8 +35,8 @@ print(3)
 @pytest.fixture
 def page(tmp_path):
     (tmp_path / "notebook.py").write_text(SCRIPT)
-    server.write_tagged(tmp_path / "notebook.py", "page", tmp_path / "new" / "page.ipynb")
-    return tmp_path / "new" / "page.ipynb"
+    server.write_tagged(tmp_path / "notebook.py", "page", tmp_path / "page.ipynb")
+    return tmp_path / "page.ipynb"
 
 
 def test_a_page_has_the_tagged_cells_in_their_order(page):

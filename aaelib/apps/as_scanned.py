@@ -1,6 +1,7 @@
 """Scans of unseen sockets, and what each contender makes of them."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -66,12 +67,11 @@ def scan_encoder_path(study):
 
 
 def _scan_encoder(study):
-    path, of = scan_encoder_path(study), _model_path(study)
-    made_from = card_of(of)["fingerprint"], study["as_scanned"]["steps"]
-    with conditions.made_once(path, [digest_of(scan_training.__name__), *made_from]) as is_new:
+    path, of, steps = scan_encoder_path(study), _model_path(study), study["as_scanned"]["steps"]
+    made_from = [digest_of(scan_training.__name__), card_of(of)["fingerprint"], steps]
+    with conditions.made_once(path, made_from) as is_new:
         if is_new:
             points = _training_clouds(study)
-            steps = study["as_scanned"]["steps"]
             scan_training.train(load(of), points, steps, study.seed).save(path)
 
 
@@ -84,61 +84,61 @@ def _model_path(study):
     return conditions.path_of(study, conditions.CONDITIONS[conditions.BEST])
 
 
-class Contenders:
+def contenders(study):
     """
     All that can complete a scan, as a split of the study has it.
 
-    Attributes
-    ----------
+    Returns
+    -------
     by_name : dict of str to function
         Of a scan (n, 3), mm, to the `completion.Start` that was found, and the steps taken.
-    begun : dict of str to function
+    begins : dict of str to function
         Of a scan, where the search of `LINEAR` or `REFINED` begins, and its stages.
     """
+    aae = in_numpy.of(load(_model_path(study)))
+    encoder = ScanEncoder.load(aae, scan_encoder_path(study))
+    read = partial(as_read, aae, scans=encoder)
+    clouds = _training_clouds(study)
+    known = [Linear(cloud) for cloud in clouds - clouds.mean(axis=1, keepdims=True)]
+    models, size = conditions.load_shape_models(study, "training"), aae.recipe.code_size
+    linear = {kind: Linear.of(model, size) for kind, model in models.items()}
 
-    def __init__(self, study):
-        self.aae = in_numpy.of(load(_model_path(study)))
-        self.scans = ScanEncoder.load(self.aae, scan_encoder_path(study))
-        clouds = _training_clouds(study)
-        clouds = clouds - clouds.mean(axis=1, keepdims=True)
-        self.known = [Linear(cloud) for cloud in clouds]
-        models, size = conditions.load_shape_models(study, "training"), self.aae.recipe.code_size
-        self.linear = {kind: Linear.of(model, size) for kind, model in models.items()}
-        self.begun = {
-            LINEAR: lambda points: (self._linear(points), FROM_MEANS),
-            REFINED: lambda points: begun(self.aae, points, self.scans),
-        }
-        self.by_name = {
-            NEAREST: self._nearest,
-            LINEAR: lambda points: search(points, *self.begun[LINEAR](points)),
-            LINEAR_LONG: lambda points: search(points, self._linear(points, (-1, 0, 1)), THOROUGH),
-            LINEAR_FEW: lambda points: search(points, self._linear(points), FROM_READ),
-            ONE_PASS: lambda points: (as_read(self.aae, points, self.scans)[0], 0),
-            REFINED: lambda points: search(points, *self.begun[REFINED](points)),
-            LINEAR_READ: lambda points: search(points, self._linear_as_read(points), FROM_READ),
-        }
+    def nearest(points):
+        """Of every training socket the best position, and of these the best few."""
+        of_each = [ranked(points, turned(points, each, each.middle))[0] for each in known]
+        return search(points, ranked(points, of_each)[:_TRIED], FROM_MEANS)
 
-    def _linear(self, points, firsts=(0,)):
+    def from_means(points, firsts=(0,)):
         """Starts at the mean of each kind, its first weight, which is about the size, as given."""
         return [
             replace(start, code=first * np.eye(len(start.code))[0])
-            for kind, each in self.linear.items()
+            for kind, each in linear.items()
             for start in turned(points, each, each.middle, kind=kind)
             for first in firsts
         ]
 
-    def _linear_as_read(self, points):
+    def linear_as_read(points):
         """Starts at the mean of the kind and in the place that the encoder reads."""
         found = []
-        for start in as_read(self.aae, points, self.scans):
-            linear = self.linear[start.kind]
-            found.append(Start(linear, linear.middle, linear.middle, start.motion))
+        for start in read(points):
+            each = linear[start.kind]
+            found.append(Start(each, each.middle, each.middle, start.motion))
         return found
 
-    def _nearest(self, points):
-        """Of every training socket the best position, and of these the best few."""
-        of_each = [ranked(points, turned(points, each, each.middle))[0] for each in self.known]
-        return search(points, ranked(points, of_each)[:_TRIED], FROM_MEANS)
+    begins = {
+        LINEAR: lambda points: (from_means(points), FROM_MEANS),
+        REFINED: lambda points: begun(aae, points, encoder),
+    }
+    by_name = {
+        NEAREST: nearest,
+        LINEAR: lambda points: search(points, *begins[LINEAR](points)),
+        LINEAR_LONG: lambda points: search(points, from_means(points, (-1, 0, 1)), THOROUGH),
+        LINEAR_FEW: lambda points: search(points, from_means(points), FROM_READ),
+        ONE_PASS: lambda points: (read(points)[0], 0),
+        REFINED: lambda points: search(points, *begins[REFINED](points)),
+        LINEAR_READ: lambda points: search(points, linear_as_read(points), FROM_READ),
+    }
+    return by_name, begins
 
 
 class Truth:
@@ -223,13 +223,11 @@ def evaluate(study):
     """
     tasks = [(each, share) for each in study.splits() for share in study["as_scanned"]["missing"]]
     found = side_by_side(_evaluated, tasks, [1.0] * len(tasks), "scans")
-    rows = []
+    frames = {}
     for (each, missing), errors in zip(tasks, found, strict=True):
-        for socket, i in np.ndindex(errors.shape[:2]):
-            row = dict(zip(COLUMNS, errors[socket, i].tolist(), strict=True))
-            about = {"split": each.seed, "socket": socket, "missing": missing}
-            rows.append(about | {"contender": CONTENDERS[i]} | row)
-    frame = pd.DataFrame(rows)
+        of_scans = [pd.DataFrame(e, CONTENDERS, COLUMNS) for e in errors]
+        frames[each.seed, missing] = pd.concat(dict(enumerate(of_scans)))
+    frame = pd.concat(frames, names=["split", "missing", "socket", "contender"]).reset_index()
     return frame.assign(failed=frame.mean_mm > FAILURE)
 
 
@@ -240,8 +238,8 @@ INSIDE = *(f"{level:.0%}" for level in tables.LEVELS), "half"
 def _evaluated(study, missing):
     """Errors and steps (n_sockets, n_contenders, 4) of a case, or what an earlier call found."""
 
-    def errors(contenders, truth, scanned):
-        made = [contenders.by_name[name](scanned.points) for name in CONTENDERS]
+    def errors(by_name, _, truth, scanned):
+        made = [by_name[name](scanned.points) for name in CONTENDERS]
         return [(*truth.errors(scanned, start), steps) for start, steps in made]
 
     return _of_scans(study, missing, "as_scanned", errors)
@@ -272,10 +270,10 @@ def left_open(study):
 def _left_open(study, missing):
     """Numbers of `tables.inside` (n_sockets, 2 models, 2 parts, 4) of a case."""
 
-    def inside(contenders, truth, scanned):
+    def inside(_, begins, truth, scanned):
         rows = []
         for model in OPEN:
-            starts, stages = contenders.begun[model](scanned.points)
+            starts, stages = begins[model](scanned.points)
             whole = Completion.of(search(scanned.points, starts, stages)[0])
             left = posterior.given_scan(scanned.points, whole, starts, stages, tables.DRAWS)
             counted = truth.inside(scanned, left, whole.motion)
@@ -296,11 +294,11 @@ def _of_scans(study, missing, name, measure):
     key = [digest_of(__name__), made_from, [each.vertices for each in surfaces], CASES[missing]]
 
     def measured():
-        contenders, found = Contenders(study), []
+        made_by, found = contenders(study), []
         for i, surface in enumerate(surfaces):
             truth = Truth(surface)
             scanned = truth.scan(CASES[missing], (study.seed, i))
-            found.append(measure(contenders, truth, scanned))
+            found.append(measure(*made_by, truth, scanned))
         return {"found": np.array(found, float)}
 
     return once(file, key, measured)["found"]

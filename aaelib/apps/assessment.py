@@ -25,6 +25,7 @@ from ..metrics.generative import one_nearest_neighbor_accuracy_of
 from ..shapes.clouds import normalize
 from ..shapes.sockets import SocketSurface
 from ..study import figures
+from ..study.templating import render
 from .messages import reporting
 
 ANSWERS = ("real", "generated")
@@ -35,12 +36,6 @@ _SMOOTHING = 0.1  # a decoded cloud is a little rough; real ones are smoothed as
 _ALPHA = 0.05  # a difference from guessing is one with a smaller p
 _N_POINTS = 1024  # of a surface, for the nearest other socket
 _N_PERMUTATIONS = 199  # of the labels, for the machines' p
-_INSTRUCTIONS = (
-    "Sockets are shown one by one, some real and some generated, all as smoothed surfaces at one "
-    "scale. Drag to turn, scroll to zoom. Say for each which it is, and how plausible as a socket: "
-    "1 impossible to 5 perfectly plausible. An answer is saved with <i>next</i> and stays; you can "
-    "stop at any time and go on later under the same id."
-)
 
 
 # The set --------------------------------------------------------------------------------------
@@ -220,7 +215,6 @@ def widget(blind, path):
     FigureWidget, the ToggleButtons of the answer and of the plausibility, and a Button "next"; at
     the end the HTML alone.
     """
-    path = Path(path)
     read_answers(path, blind)
     assessor = widgets.Text(description="your id", placeholder="letters, digits, - and _")
     start = widgets.Button(description="start", button_style="primary")
@@ -235,7 +229,7 @@ def widget(blind, path):
     answer = widgets.ToggleButtons(options=ANSWERS, value=None, description="It is")
     score = widgets.ToggleButtons(options=SCORES, value=None, description="plausible")
     following = widgets.Button(description="next", button_style="primary", disabled=True)
-    box = widgets.VBox([widgets.HTML(_INSTRUCTIONS), assessor, start, message])
+    box = widgets.VBox([widgets.HTML(render("assessment.html.j2")), assessor, start, message])
     item = None
 
     def show_first_unanswered():

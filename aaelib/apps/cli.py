@@ -299,15 +299,8 @@ def evaluate(
     about = up or card.get("up"), unit or card.get("unit")
     shapes = load_clouds(folder, aae.recipe.n_points).placed(*about)
     found = model_report.evaluate(model, shapes, draws, seed, everything, sockets, limit)
-    typer.echo(
-        "\n".join(
-            [
-                found.about["which"],
-                found.table.T.to_markdown(),
-                f"{found.write(out)}{_passed(folder)}",
-            ]
-        )
-    )
+    page, table = found.write(out), found.table.T.to_markdown()
+    typer.echo(f"{found.about['which']}\n{table}\n{page}{_passed(folder)}")
     found.draw(out)
 
 

@@ -20,14 +20,13 @@ import traitlets
 import trimesh
 from scipy.spatial import KDTree
 from scipy.stats import chi2
-from tabulate import tabulate
 
 from ..models import in_numpy, scans
 from ..shapes import folders, meshes, printing, sources
 from ..shapes.places import published_folders
 from ..shapes.sockets import SocketSurface, check_sockets, node_values, vertex_values
 from ..study import figures
-from ..study.templating import render
+from ..study.templating import texts
 from . import completion, design, limb_scans, limbs, messages, posterior, tables
 
 HEAT_MM = 10.0  # ends of the heat map's scale
@@ -40,6 +39,7 @@ _PLAIN, _FROM_START, _FROM_LIMB = "plain", "distance from A", "gap minus the wan
 _OPEN = "undecided by ± mm, 90 %"
 _NEXT = ("volume_mm3", "brim_height_mean_mm", 30.0, 60.0, 90.0, 120.0, 150.0)  # may be measured
 _LIMB, _CUT = "#c9a27e", "#555555"
+_TEXTS = texts("explorer_texts.html.j2")
 
 
 def explore(model="sockets", at=None):
@@ -317,55 +317,12 @@ def _outline(surface):
 
 
 @contextmanager
-def _as_file(name, content):
-    """Bytes as a file of their own name alone, so that an error names it and no folder."""
+def _as_file(upload):
+    """An upload as a file of its own name alone, so that an error names it and no folder."""
     with TemporaryDirectory() as folder, chdir(folder):
-        path = Path(Path(name).name)
-        path.write_bytes(content)
+        path = Path(Path(upload["name"]).name)
+        path.write_bytes(upload["content"])
         yield path
-
-
-def _told_fit(found, kind):
-    """What a fit is like, as HTML."""
-    (low, high), off = found.worst_region()
-    wide = "too wide" if off > 0 else "too tight"
-    errors = tables.limb(found).rename_axis(None).to_html(float_format="{:.2f}".format, border=0)
-    return (
-        f"Found ({messages.leg(kind, found.side)}); it is A now. Error of the gap, mm, from socket "
-        f"to limb and back: {errors}"
-        f"The model alone is most off {low} to {high} mm above the distal end: {abs(off):.1f} mm "
-        f"{wide}. A smooth displacement that the model does not know, {found.displacement:.1f} mm "
-        f"on average, follows there; a slider leaves it out. The brim reaches {found.covered:.0%} "
-        "of the limb."
-    )
-
-
-def _standing(surface):
-    """Vertices (n_vertices, 3) of a surface, its lowest point at a height of 0."""
-    vertices = surface.mesh().vertices
-    return vertices - [0, 0, vertices[:, 2].min()]
-
-
-def _sizes_table(sizes, start):
-    """Measurements, and their differences from those of A, as HTML."""
-    rows = [
-        [title, f"{sizes[name] / unit:.0f}", f"{(sizes[name] - start[name]) / unit:+z.0f}"]
-        for name, (title, unit, *_) in design.SLIDERS.items()
-    ]
-    rows.append([f"<b>{each}</b>" for each in ("height, mm", "perimeter, mm", "area, cm²")])
-    sections = sizes["heights_mm"], sizes["perimeters_mm"], np.divide(sizes["areas_mm2"], 100)
-    rows.extend(np.rint(np.transpose(sections)).astype(int))
-    table = tabulate(rows, ("", "", "from A"), tablefmt="unsafehtml", disable_numparse=True)
-    return f'<div class="aaelib-sizes">{table}</div>'
-
-
-def _plausible(share, name, distance):
-    """How ordinary a socket is, and the known one nearest to it, as HTML."""
-    words = next(words for least, words in messages.PLAUSIBLE if share > least)
-    farther = "fewer than 0.1" if share < 0.001 else f"{100 * share:.{int(share < 0.1)}f}"
-    known = {"name": name, "distance": f"{distance:.1f}"}
-    left = f"{100 * (1 - share):.1f}"
-    return render("plausible.html.j2", words=words, farther=farther, left=left, **known)
 
 
 class Explorer:
@@ -489,16 +446,16 @@ class Explorer:
             "Change one size": self.changes.values(),
             "New sockets": (self.seed, self.sample),
             "Design by measurement": (
-                *(widgets.HTML(messages.HOW_TO_WANT), self.wanted, self.find, self.others),
+                *(widgets.HTML(_TEXTS.how_to_want), self.wanted, self.find, self.others),
             ),
-            "Complete a scan": (widgets.HTML(messages.HOW_TO_COMPLETE), self.scanned),
+            "Complete a scan": (widgets.HTML(_TEXTS.how_to_complete), self.scanned),
             "Design for a limb": (
-                widgets.HTML(messages.HOW_TO_LIMB),
+                widgets.HTML(_TEXTS.how_to_limb),
                 widgets.HBox([self.limb, self.example]),
                 *(self.unit, self.cut, self.side, *self.clearances),
                 widgets.HBox([self.follow, self.cancel]),
                 self.done,
-                widgets.HTML(messages.NO_PROSTHETIST),
+                widgets.HTML(_TEXTS.no_prosthetist),
             ),
             "Take home": (self.thickness, self.format, self.download),
         }
@@ -506,16 +463,14 @@ class Explorer:
         accordion = widgets.Accordion(boxes, titles=list(sections), selected_index=0)
         move = widgets.HBox([self.undo, self.reset, self.link])
         look = widgets.HBox([self.colour, self.points, self.outlines])
-        source = f"Known sockets: {html.escape(self.shapes.source)}."
-        heading = f"<h2>Walk through the space of sockets</h2>{messages.WELCOME} {messages.HINT}"
         main = widgets.AppLayout(
             left_sidebar=widgets.VBox([move, self.message, accordion]),
             center=widgets.VBox([self.figure, look]),
             right_sidebar=widgets.VBox([self.plausible, self.sizes]),
             pane_widths=["36%", "42%", "22%"],
         )
-        footer = f"<small>{source} A generated socket is no medical device.</small>"
-        page = widgets.VBox([widgets.HTML(heading), main, widgets.HTML(footer)])
+        footer = _TEXTS.footer(self.shapes.source)
+        page = widgets.VBox([widgets.HTML(_TEXTS.heading), main, widgets.HTML(footer)])
         page.add_class("aaelib-explorer")
         return page
 
@@ -631,19 +586,11 @@ class Explorer:
         found = left_open.best
         self._start_at(found.code, undecided=left_open)
         lacks = found.shortfalls.items()
-        off = ", ".join(f"{design.label(name)} {-lack:+.1f}" for name, lack in lacks)
+        beyond = [f"{design.label(name)} {-lack:+.1f}" for name, lack in lacks]
         there = design.below_brim(left_open.mean, _NEXT)
-        names = [each for each in there if each not in wanted]
-        said = (
-            f"Found; it is A now. Beyond what was wanted, mm: {off}.<br>Other sockets have these "
-            "sizes, too: the list has eight of them, and colours show where the wall is uncertain. "
-            "What the model itself gets wrong is not in these colours."
-        )
-        if names:
-            name, share = next(iter(left_open.next_measurement(names).items()))
-            said += f" What to measure next: {design.label(name)}, which would remove {share:.0%} "
-            said += "of that uncertainty."
-        return said
+        tells = left_open.next_measurement([each for each in there if each not in wanted])
+        following = [(design.label(name), share) for name, share in tells.items()]
+        return _TEXTS.found_for_sizes(beyond, *following[:1])
 
     def _choose_other(self, change):
         left_open, index = self.position.undecided, change["new"]
@@ -653,8 +600,7 @@ class Explorer:
 
     def _complete(self, _):
         """Go to the whole socket of a scan that was given."""
-        upload = self.scanned.value[-1]
-        with _as_file(upload["name"], bytes(upload["content"])) as path:
+        with _as_file(self.scanned.value[-1]) as path:
             points = folders.read_points(path)
             mesh = trimesh.Trimesh() if path.suffix.lower() == ".npy" else meshes.read(path)
         check_sockets(points[None], [path.name])
@@ -676,18 +622,17 @@ class Explorer:
     # Limbs ------------------------------------------------------------------------------------
 
     def _upload(self, _):
-        upload = self.limb.value[-1]
-        self._given = upload["name"], bytes(upload["content"])
+        self._given = self.limb.value[-1]
         return self._read()
 
     def _read_example(self, _):
-        self._given = limb_scans.EXAMPLE.name, limb_scans.EXAMPLE.read_bytes()
+        example = limb_scans.EXAMPLE
+        self._given = {"name": example.name, "content": example.read_bytes()}
         return self._read()
 
     def _read(self, unit=None):
         """Read the scan that was given, and show it upright."""
-        name, content = self._given
-        with _as_file(name, content) as path:
+        with _as_file(self._given) as path:
             scan = limb_scans.read_scan(path, unit)
         self._scan = scan
         self._setting = True
@@ -698,8 +643,8 @@ class Explorer:
         self.unit.disabled = self.cut.disabled = False
         self.follow.disabled = not self.cancel.disabled  # one search at a time
         self._show_scan()
-        said = [f"{html.escape(name)}: {scan.length:.0f} mm long, in {scan.unit}.", *scan.notes]
-        return "<br>".join([said[0], *map(html.escape, said[1:])])
+        said = f"{self._given['name']}: {scan.length:.0f} mm long, in {scan.unit}."
+        return "<br>".join(map(html.escape, [said, *scan.notes]))
 
     def _move_cut(self, change):
         self._show_scan(remember=self._moving is not change["owner"])
@@ -748,23 +693,27 @@ class Explorer:
     def _show_fit(self, limb, found):
         scan = shown_mesh(limb.copy().apply_transform(found.placement))
         self._start_at(found.code, limb=found, left=found.side == "left", scan=scan)
-        return _told_fit(found, design.kinds_of(self.aae, found.code[None])[0])
+        leg = messages.leg(design.kinds_of(self.aae, found.code[None])[0], found.side)
+        errors = tables.limb(found).rename_axis(None)
+        return _TEXTS.found_for_limb(leg, errors, *found.worst_region(), found)
 
     # Showing ----------------------------------------------------------------------------------
 
     def _show(self):
         position, before = self.position, self.position.start.template.surface.measure()
         self._paint()
-        self.sizes.value = _sizes_table(position.surface.measure(), before)
+        self.sizes.value = _TEXTS.sizes(position.surface.measure(), before, design.SLIDERS)
         share = plausibility(position.socket.code, self.aae.recipe.prior_std)
         # Known sockets are of right legs.
         known = self._known.nearest(position.socket.cloud, position.of_leg(position.surface))
-        self.plausible.value = _plausible(share, *known)
+        words = next(words for least, words in messages.PLAUSIBLE if share > least)
+        self.plausible.value = _TEXTS.plausible(words, share, *known)
         self.link.state = self._state()
 
     def _paint(self, _=None):
         position, colour = self.position, self.colour.value
-        vertices = _standing(position.surface)
+        vertices = position.surface.mesh().vertices
+        ground = [0, 0, vertices[:, 2].min()]
         values = np.zeros(len(vertices))
         if colour == _FROM_START:
             values = departure(position.surface, position.of_leg(position.start.template.surface))
@@ -780,31 +729,24 @@ class Explorer:
         self.figure.layout.coloraxis.showscale = colour != _PLAIN
         with_points = self.points.value and not position.limb
         with self.figure.batch_update():
-            _place(mesh, vertices)
+            _place(mesh, vertices - ground)
             mesh.intensity = values.astype(np.float32)
             # A limb that has no socket yet is seen through A.
             is_found = position.limb or position.undecided
             mesh.opacity = 0.2 if position.scan and not is_found else 1
             points.visible = with_points
             if with_points:
-                low = position.surface.vertices[..., 2].min()
-                cloud = position.socket.cloud * [1, -1 if position.left else 1, 1]
-                _place(points, cloud - [0, 0, low])
+                _place(points, position.socket.cloud * [1, -1 if position.left else 1, 1] - ground)
             for end, outline in zip((position.start, position.end), outlines, strict=True):
                 outline.visible = self.outlines.value
                 _place(outline, _outline(position.of_leg(end.template.surface)))
-            self._paint_limb(scan, plane)
-
-    def _paint_limb(self, scan, plane):
-        position = self.position
-        scan.visible, plane.visible = position.scan is not None, position.cut is not None
-        if position.scan:
-            vertices, faces = position.scan
-            low = position.limb.surface.vertices[..., 2].min() if position.limb else 0
-            _place(scan, vertices - [0, 0, low])
-            scan.i, scan.j, scan.k = np.ascontiguousarray(faces.T, dtype=np.int32)
-        if position.cut:
-            plane.z = np.full(4, position.cut)
+            scan.visible, plane.visible = position.scan is not None, position.cut is not None
+            if position.scan:
+                scanned, faces = position.scan
+                _place(scan, scanned - ground if position.limb else scanned)
+                scan.i, scan.j, scan.k = np.ascontiguousarray(faces.T, dtype=np.int32)
+            if position.cut:
+                plane.z = np.full(4, position.cut)
 
     def _download(self, _):
         with TemporaryDirectory() as folder:

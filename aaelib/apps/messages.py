@@ -3,32 +3,6 @@
 import html
 import warnings
 
-WELCOME = (
-    "A prosthetic socket is the cup that joins a residual limb to a prosthesis; this model has "
-    "learnt how sockets differ."
-)
-HINT = (
-    '<strong>Drag "from A to B" first</strong>: the socket turns from one into the other. Then '
-    "change one size, and turn the socket with the mouse."
-)
-HOW_TO_WANT = (
-    "A size a line, in mm: <code>length_mm: 250</code>, or the perimeter at a height above the "
-    "distal end, <code>60: 310</code>."
-)
-HOW_TO_LIMB = (
-    "The scan of a residual limb: STL, PLY or OBJ, in any unit and position. The clearance, mm, is "
-    "the gap from limb to socket."
-)
-HOW_TO_COMPLETE = (
-    "The scan of a socket's inner surface, its brim about upwards: STL, PLY, OBJ or NPY, mm. It "
-    "may be tilted, of either leg, noisy, and parts may be missing. The socket that is found "
-    "follows what is there; the rest is as the model has it."
-)
-NO_PROSTHETIST = (
-    "<small>A socket in use is not an even gap away from the limb: a prosthetist presses it in "
-    "where the limb bears load and relieves it elsewhere. That is not done here; Jordaan et al. "
-    "(2025, arXiv:2507.16818) learn it from 118 pairs of limbs and sockets.</small>"
-)
 # How to call a socket, where more than a share of the prior's draws are farther from its mean.
 PLAUSIBLE = (
     (0.2, "An ordinary socket"),

@@ -12,7 +12,7 @@ from ..shapes import sources
 from ..shapes.writing import replacing
 from ..study.templating import render
 from . import design
-from .messages import HINT, PLAUSIBLE, WELCOME
+from .messages import PLAUSIBLE
 
 _SIZES = "length_mm", "volume_mm3", "proximal_perimeter_mm"
 SLIDERS = {name: design.SLIDERS[name] for name in _SIZES}
@@ -53,8 +53,7 @@ def write(path, model="sockets"):
         raise ValueError(f"{model} has no linear model for each kind of socket: a page needs them")
     shapes = sources.load_sockets(limit=15)
     data = json.dumps(_contents(aae, shapes)).replace("<", "\\u003c")
-    words = {"welcome": WELCOME, "hint": HINT, "source": shapes.source}
-    page = render("explorer.html.j2", data=data, plotly=get_plotlyjs(), **words)
+    page = render("explorer.html.j2", data=data, plotly=get_plotlyjs(), source=shapes.source)
     with replacing(path) as temporary:
         temporary.write_bytes(page.encode())
     return path

@@ -14,7 +14,6 @@ from tornado.web import HTTPError
 from traitlets import Set
 
 from ..shapes.places import NOTEBOOKS
-from ..shapes.writing import replacing
 
 MOST_PAGES = 4  # at once: a kernel of the explorer takes 0.35 GB
 
@@ -59,8 +58,7 @@ def write_tagged(script, tag, path):
     """Write the cells of a `.py` notebook that have a tag as an `.ipynb` notebook of its own."""
     notebook = jupytext.read(script)
     notebook.cells = [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
-    with replacing(path) as temporary:
-        nbformat.write(notebook, temporary)
+    nbformat.write(notebook, path)
 
 
 def command(notebook, port, browser):

@@ -13,6 +13,11 @@ def render(template, **values):
     return _templates().get_template(template).render(**values)
 
 
+def texts(template):
+    """Texts and macros that one of the templates sets, by their names."""
+    return _templates().get_template(template).module
+
+
 @functools.cache
 def _templates():
     escape = select_autoescape(["html.j2"])
