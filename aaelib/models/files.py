@@ -40,14 +40,15 @@ def load(path):
     """
     # Making a model seeds the generators of Python and NumPy: the caller's go on as they were.
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    seeded = context.context()  # TensorFlow has no function that gives its global seed
-    seed, rng = seeded._seed, copy(seeded._rng)
+    # TensorFlow has no function that gives its global seed; without one it has no generator.
+    seeded = vars(context.context())
+    kept = {name: copy(seeded.get(name)) for name in ("_seed", "_rng")}
     try:
         return exported.reading(path, {".npz": _exported, ".keras": _saved})
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
-        seeded._seed, seeded._rng = seed, rng
+        seeded.update(kept)
 
 
 def _exported(path):
