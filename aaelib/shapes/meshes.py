@@ -170,7 +170,8 @@ def _check_gltf(content, path):
     if any(each & {"mesh", "children"} for each in cameras):
         raise ValueError("a camera has a shape, which trimesh leaves out; take the camera out")
     parts = [part for mesh in tree.get("meshes", ()) for part in mesh["primitives"]]
-    used = {i for part in parts for i in (part.get("indices"), *part["attributes"].values())}
+    # Parts that share numbers get copies of them.
+    used = [i for part in parts for i in (part.get("indices"), *part["attributes"].values())]
     used = [tree["accessors"][i] for i in used if i is not None]
     declared = 4 * sum(_NUMBERS[each["type"]] * each["count"] for each in used)
     archives.check(path, declared, *buffers_of(path))
