@@ -303,6 +303,7 @@ def test_intervals_of_completed_scans_are_told():
         | dict(zip(as_scanned.INSIDE, (0.5, 0.75 + split / 10, 0.9, half), strict=True))
         for split, model in product((0, 1), as_scanned.OPEN)
         for part, half in (("scanned", 1.0), ("missing", 2.5))
+        for _ in range(3)  # scans, of which the spread over splits knows nothing
     ]
     frame = pd.DataFrame(rows)
     table = scan_report.left_open(frame)

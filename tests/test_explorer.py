@@ -15,7 +15,7 @@ from test_front_door import python
 
 from aaelib.apps import design, explorer
 from aaelib.metrics import surface_distance
-from aaelib.models import autoencoder, recipes
+from aaelib.models import autoencoder, in_numpy, recipes
 from aaelib.shapes import sources
 
 
@@ -403,3 +403,10 @@ def test_a_model_without_millimetres_is_refused():
     recipe = recipes.recipe("paper", n_points=64, encoder=(8,), decoder=(8,), discriminator=(8,))
     with pytest.raises(ValueError, match="no size in mm"):
         explorer.Explorer(autoencoder.AdversarialAutoencoder(recipe), None)
+
+
+def test_the_page_without_a_kernel_holds_the_decoder(tmp_path):
+    from aaelib.apps import page as without_kernel
+
+    text = without_kernel.write(tmp_path / "explorer.html").read_text()
+    assert text.count('"kernel":') == 1 + len(in_numpy.load("sockets").recipe.decoder)

@@ -61,8 +61,7 @@ def write(path, model="sockets"):
 
 def _contents(aae, shapes):
     """All that the page's script knows."""
-    *dense, last, linear = aae.decoder.values()
-    kernel, gate_kernel, gate_bias = last.kernel, linear.gate_kernel, linear.gate_bias
+    *dense, kernel, bias, gate_kernel, gate_bias, terms = aae.decoder
     steps = np.maximum(np.abs(kernel).max(axis=0) / 127, np.finfo(np.float32).tiny)
     codes, draws = aae.encode(shapes.points), aae.draw_prior(400, 0)
     kinds, of_draws = design.kinds_of(aae, codes), design.kinds_of(aae, draws)
@@ -75,15 +74,15 @@ def _contents(aae, shapes):
         "scale": aae.scale,
         "prior_std": aae.recipe.prior_std,
         "hidden": [
-            {"kernel": _packed(each.kernel, "f2"), "bias": _packed(each.bias, "f4")}
-            for each in dense
+            {"kernel": _packed(each, "f2"), "bias": _packed(its_bias, "f4")}
+            for each, its_bias in zip(dense[::2], dense[1::2], strict=True)
         ],
         "kernel": _packed(np.rint(kernel / steps), "i1"),
         "steps": _packed(steps, "f4"),
-        "bias": _packed(last.bias, "f4"),
+        "bias": _packed(bias, "f4"),
         "gate_kernel": gate_kernel.astype(float).T.tolist(),
         "gate_bias": gate_bias.astype(float).tolist(),
-        "terms": _packed(linear.terms, "f4"),
+        "terms": _packed(terms, "f4"),
         "farther": chi2.sf(np.arange(0, 6 * len(middles[0]), _STEP), len(middles[0])).tolist(),
         "farther_step": _STEP,
         "templates": [_template(aae, code) for code in middles],

@@ -83,9 +83,11 @@ def left_open(frame):
 
     A row for each case, model and part of the wall, each number with "_sd" over the splits.
     """
-    grouped = frame.groupby(["missing", "model", "part"], sort=False)[[*as_scanned.INSIDE]]
+    by, numbers = ["missing", "model", "part"], [*as_scanned.INSIDE]
+    by_split = frame.groupby([*by, "split"], sort=False)[numbers].mean()
+    grouped = by_split.groupby(level=by, sort=False)
     found = grouped.mean().join(grouped.std().add_suffix("_sd"))
-    found = found[[name for each in as_scanned.INSIDE for name in (each, f"{each}_sd")]]
+    found = found[[name for each in numbers for name in (each, f"{each}_sd")]]
     return found.set_index(found.index.map("{0[0]:.0%} missing, {0[1]}, {0[2]} part".format))
 
 
