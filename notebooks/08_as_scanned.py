@@ -115,10 +115,11 @@ study.figure(
 #
 # Where the wall is missing, more than one socket fits the scan. So besides the best socket we ask for
 # others that could have been scanned: draws of the posterior of code and place. Near the best socket
-# it is about normal, and its curvature is known from the search. Its variance has two parts, chosen on
-# validation sockets: one for the noise of the scan, and one for what a model with 16 numbers cannot
-# follow. The draws give an interval for the wall at each place. It is good if it holds the true wall as
-# often as it says. The linear shape models have the same posterior, around the socket that they found.
+# it is about normal, and its curvature is known from the search. Its variance has two parts: one for the
+# noise of the scan, and one for what a model with 16 numbers cannot follow. The second was chosen on 28
+# validation sockets of the first two splits, of which some are test sockets of other splits. The draws
+# give an interval for the wall at each place. It is good if it holds the true wall as often as it says.
+# The linear shape models have the same posterior, around the socket that they found.
 
 # %%
 left_open = as_scanned.left_open(study)

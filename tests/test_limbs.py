@@ -480,3 +480,18 @@ def test_the_example_gets_a_socket_within_the_aims(shipped):
     band = (levels >= low) & (levels < high)
     assert np.nanmax(np.abs((fit.model_gap - fit.clearance)[band])) >= abs(off) > 1
     assert fit.surface.shell().is_watertight
+
+
+def test_a_fit_that_collapses_is_followed_by_the_next_and_a_useless_one_refused(
+    numpy_model, monkeypatch
+):
+    """Of an oval limb, 2 to 1 and lopsided, the best start by cost ends 51 mm off."""
+    limb = socket(250, 45, **GRID).mesh()
+    x, y, z = limb.vertices.T
+    angle = np.arctan2(0.7 * y, 1.4 * x)
+    lopsided = 1 + 0.06 * np.cos(2 * angle + 0.4) + 0.05 * np.sin(3 * angle)
+    limb.vertices = np.stack([lopsided * (1.4 * x + 0.06 * (z - 125)), lopsided * 0.7 * y, z], 1)
+    assert limbs.fit_limb(numpy_model, limb, 3.0).gap_error < 5
+    monkeypatch.setattr(limbs, "_MISFIT", 0.01)
+    with pytest.raises(ValueError, match="no socket of the model follows this limb"):
+        limbs.fit_limb(numpy_model, limb, 3.0)

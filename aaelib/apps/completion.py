@@ -25,7 +25,7 @@ _WITHOUT_STRAYS = 0.02, 0.98  # between these quantiles
 # Of the variance of a posterior: chosen on validation sockets, so that intervals hold the truth as
 # often as they say.
 _WIDENED = 1.44
-_MISFIT = 3.0  # mm, half of a scan's points at least so far from a socket: it is none
+_MISFIT = 3.0  # mm; a scan whose median distance from the socket is larger is refused
 _SEEN, _LITTLE = 15.0, 0.4  # mm from a point of the scan; share of a wall, below it a warning
 _FAR = 25.0  # mm, at which a rank no longer asks how far
 

@@ -92,7 +92,7 @@ def left_open(frame):
 
 
 def open_gallery(study, missing=0.3):
-    """Figure of what one scan of the first split leaves open, see `galleries.left_open`."""
+    """Figure of how uncertain one completed scan is, by `galleries.left_open`."""
     begins, surfaces = as_scanned.contenders(study)[1], as_scanned.tested(study)
     middle = len(surfaces) // 2
     truth = as_scanned.Truth(surfaces[middle])
