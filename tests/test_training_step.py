@@ -1,5 +1,6 @@
 """The training step, in few passes, computes what the plain formulas compute in many."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ from aaelib.models import adversarial, autoencoder, descent, networks, recipes
 from aaelib.models.draws import Draws
 from benchmarks.original import broadcast_chamfer, plain_transform
 
+TESTS = Path(__file__).parent
 N_POINTS = 200
 SMALL = {"n_points": N_POINTS, "decoder": (16,), "discriminator": (8,)}
 RECIPES = {
@@ -239,7 +241,9 @@ def on_two_replicas(folder):
 def two_replicas(tmp_path_factory):
     folder = tmp_path_factory.mktemp("replicas")
     code = "import sys, test_training_step as steps; steps.on_two_replicas(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", code, folder], cwd=Path(__file__).parent, check=True)
+    places = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    environment = os.environ | {"PYTHONPATH": places}
+    subprocess.run([sys.executable, "-c", code, folder], env=environment, check=True)
     with np.load(folder / "found.npz") as found:
         return dict(found)
 
