@@ -346,6 +346,7 @@ def changed(**entries):
         ("b.off", f"OFF\n8 13 0\n{OFF_V}{OFF_F}2 0 1\n", "a face of 2 corners"),
         ("c.off", f"OFF\n8\n12\n0\n{OFF_V}{OFF_F}", "in one line"),
         ("d.off", f"OFF\n8 12 0\n{OFF_V.replace(chr(10), ' ')}{OFF_F}", "in a line of its own"),
+        ("binary.off", b"OFF BINARY\n" + bytes(12), "OFF BINARY is not read"),
         ("wide.obj", (BOX_V + BOX_F).encode("utf-32"), "neither UTF-8 nor UTF-16"),
         ("off.obj", f"OFF\n8 12 0\n{OFF_V}{OFF_F}", "no vertices"),
         ("surface.obj", BOX_V + "surf 0 1 0 1 1 2 3 4\n", "other surfaces are not read"),
@@ -419,6 +420,7 @@ BLANK = HEAD.format("ascii", 3, 1) + "\n0 0 0\n1 0 0\n\n0 1 0\n\n3 0 1 2\n"
         ("cr.stl", SOLID.replace("\n", "\r"), BOX.area),
         ("mixed.ply", STRIP_PLY, 7),
         ("blank.ply", BLANK, 0.5),
+        ("small.off", "off\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", 0.5),
     ],
 )
 def test_what_the_format_allows_is_read(tmp_path, name, content, area):

@@ -31,7 +31,7 @@ from . import completion, design, limb_scans, limbs, messages, posterior, tables
 
 HEAT_MM = 10.0  # ends of the heat map's scale
 _CANDIDATES = 3  # known sockets whose walls are compared with the one that is shown
-_OUTLINES = {"A": "#c8553d", "B": "#3d5a80"}
+_OUTLINES = {"A": "#e4aa9e", "B": "#9eadc0"}  # light, not transparent, which is drawn twice
 
 # As `design.attribute_directions` counts kinds: 1 from one to the other, TT the larger.
 _SLIDERS = design.SLIDERS | {"kind": ("kind, TF to TT", 1, 1, 0.05)}
@@ -286,7 +286,7 @@ def _empty_figure(mesh, extent):
     gallery.add_scatter3d(mode="markers", visible=False, hoverinfo="skip", **look)
     for colour in _OUTLINES.values():
         line = {"color": colour, "width": 2}
-        gallery.add_scatter3d(mode="lines", line=line, opacity=0.5, showlegend=False)
+        gallery.add_scatter3d(mode="lines", line=line, showlegend=False)
     hidden = {"hoverinfo": "skip", "visible": False}
     gallery.add_mesh3d(color=_LIMB, opacity=0.35, **hidden)
     square = {"x": [-100, 100, 100, -100], "y": [-100, -100, 100, 100]}
@@ -305,7 +305,10 @@ def _empty_figure(mesh, extent):
 
 
 def _place(trace, points):
-    trace.x, trace.y, trace.z = np.ascontiguousarray(points.T, dtype=np.float32)
+    # Plotly draws anew what has changed, and takes an array with NaN for changed.
+    for axis, numbers in zip("xyz", np.ascontiguousarray(points.T, dtype=np.float32), strict=True):
+        if not np.array_equal(trace[axis], numbers, equal_nan=True):
+            trace[axis] = numbers
 
 
 def _outline(surface):
@@ -357,6 +360,8 @@ class Explorer:
         self._go(self.position, remember=False)
         # A page starts with what the figure has when it becomes a widget.
         self.figure = go.FigureWidget(self.figure)
+        # By default it draws four times as many points, which takes a machine without a GPU long.
+        self.figure._config = self.figure._config | {"plotGlPixelRatio": 1}
         self.widget = self._page()
 
     def _encode(self, index):

@@ -28,7 +28,7 @@ SUFFIXES = frozenset(f".{name}" for name in mesh_formats() - _NOT_READ)
 STATED = frozenset({".3mf"})  # suffixes of files that state their unit
 
 # ModelNet40 has files that run header and counts together: "OFF490 518 0".
-_OFF_HEADER = re.compile(r"\s*(?:ST)?C?N?OFF\s*(\d+)[ \t]+(\d+)(?:[ \t]+\d+)?[ \t\r]*\n")
+_OFF_HEADER = re.compile(r"(?i)\s*(?:ST)?C?N?OFF\s*(\d+)[ \t]+(\d+)(?:[ \t]+\d+)?[ \t\r]*\n")
 # Comments may be in any encoding, and name what a header has.
 _PLY_COMMENT = re.compile(rb"(?m)^(?:(?:comment|obj_info)\b.*|[ \t\r]*)\n")
 _PLY_END = re.compile(rb"(?m)^end_header[ \t]*\r?\n")
@@ -42,7 +42,7 @@ _PLY_OTHERS = re.compile(
 _UNREAD = re.compile(
     rb"KHR_draco_mesh_compression|EXT_meshopt_compression|KHR_mesh_quantization"
     rb'|EXT_mesh_gpu_instancing|"sparse"\s*:|"skin"\s*:|"weights"\s*:\s*\[[^]]*[1-9]'
-    rb'|"mode"\s*:\s*6\b|element\s+tri(?:strip|fan)s'
+    rb'|"mode"\s*:\s*6\b|element\s+tri(?:strip|fan)s|\A(?:ST)?C?N?OFF BINARY'
 )
 # Extensions of glTF and 3MF that a file may require without a change of its faces.
 _OF_LOOKS = re.compile("(KHR|EXT|MSFT)_(materials|texture|lights)|.*/(production|material)/")
