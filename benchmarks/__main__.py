@@ -1,9 +1,10 @@
 """
 Measure everything and write the tables: ``python -m benchmarks run [KEY ...]``.
 
-Into ``results/bench`` go ``main.md`` (what the README shows), ``all.md`` and ``all.json``.
+Into ``results/bench`` go ``main.md`` and ``steps.md``, which the site shows, ``everything.md`` and
+``all.json``.
 ``python -m benchmarks search [KEY ...]`` tries other recipes than the default, see `search`.
-``python -m benchmarks store`` copies the main table into the README, and the search's beside this.
+``python -m benchmarks store`` copies both into the site's page, and the search's beside this.
 """
 
 import os
@@ -44,7 +45,8 @@ def run(
     wanted = keys or known
     progress = tqdm(wanted, file=sys.stderr)
     source = sources.load_sockets("TT", limit=1).source
-    measured = {"machine": _machine(), "source": source, "rows": [], "growth": []}
+    measured = {"machine": _machine(), "source": source, "rounds": rounds}
+    measured |= {"rows": [], "growth": []}
     for key in progress:
         progress.set_description(key)
         if key in ROWS:
@@ -54,8 +56,8 @@ def run(
     if not keys:
         measured["evenness"] = dict(zip(("mean", "worst"), evenness(), strict=True))
         _write(FOLDER / "all.json", json.dumps(measured, indent=1))
-        for name, text in (("main", tables.main(measured)), ("all", tables.everything(measured))):
-            _write(FOLDER / f"{name}.md", text)
+        for table in (tables.main, tables.steps, tables.everything):
+            _write(FOLDER / f"{table.__name__}.md", table(measured))
     print(tables.everything(measured))
 
 
@@ -232,7 +234,6 @@ _peaks = {}
 
 def _measure_growth(key, growth, rounds):
     timings = measure.in_turn([growth.prepare(value) for value in growth.values], rounds)
-    ends = growth.values[0], growth.values[-1]
     return {
         "key": key,
         "title": growth.title,
@@ -244,7 +245,7 @@ def _measure_growth(key, growth, rounds):
                 "value": value,
                 "seconds": timing.median / growth.units(value),
                 "spread": timing.spread / growth.units(value),
-                "GB": measure.peak_memory(key, value) if value in ends else None,
+                "GB": measure.peak_memory(key, value),
             }
             for value, timing in zip(growth.values, timings, strict=True)
         ],

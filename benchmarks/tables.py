@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from .rows import BATCH, POINTS
+
 
 def main(measured):
     """What the README shows: the rows that have a target."""
@@ -9,6 +11,26 @@ def main(measured):
     lines = [_line(row, name) for row in rows for name in _baselines(row)]
     columns = ["what", "aaelib", "against", "times faster", "memory", "against least time"]
     return f"{markdown(lines, columns)}\n\n{_caption(measured)}\n"
+
+
+def steps(measured):
+    """A training step of both recipes and of the original scheme, by points and by batch."""
+    rows = {}
+    for growth in measured["growth"]:
+        step, _, name = growth["title"].partition(", ")
+        for value in growth["values"] if step == "Training step" else ():
+            by_points = growth["parameter"] == "points"
+            size = (value["value"], BATCH) if by_points else (POINTS, value["value"])
+            row = rows.setdefault(size, dict(zip(("points", "batch"), map(str, size), strict=True)))
+            time = duration(value["seconds"], value["spread"])
+            row[name] = f"{time}, {value['GB']:.1f} GB"
+    lines = [rows[size] for size in sorted(rows)]
+    table = pd.DataFrame(lines).fillna("").to_markdown(index=False, disable_numparse=True)
+    return (
+        f"{table}\n\nTime a cloud, ± half the distance between the quartiles of "
+        f"{measured['rounds']} rounds; memory of a process of its own. The original scheme keeps "
+        f"the differences of all pairs of points. {_machine(measured)}\n"
+    )
 
 
 def everything(measured):
@@ -25,7 +47,7 @@ def everything(measured):
             {
                 growth["parameter"]: value["value"],
                 f"time a {growth['unit']}": duration(value["seconds"], value["spread"]),
-                "memory": "" if value["GB"] is None else f"{value['GB']:.1f} GB",
+                "memory": f"{value['GB']:.1f} GB",
             }
             for value in growth["values"]
         ]
@@ -107,5 +129,10 @@ def _caption(measured):
         "its own takes, all libraries included. Least time: what our arithmetic, at "
         f"{flops:.0f} GFLOP/s, or memory traffic, at {transferred:.0f} GB/s, takes. "
         "Batch 32 and 2048 points where nothing else is said. "
-        f"*Shapes: {measured['source']} · {machine['processor']}, {machine['cores']} cores*"
+        f"{_machine(measured)}"
     )
+
+
+def _machine(measured):
+    machine = measured["machine"]
+    return f"*Shapes: {measured['source']} · {machine['processor']}, {machine['cores']} cores*"

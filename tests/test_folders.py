@@ -275,7 +275,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, target):
     source = tmp_path / "source"
     for i in range(40):
         write_mesh(source / f"{i:02}.off", 1 + i)
-    code = "import sys; from aaelib import shapes; shapes.resampling.resample_tree(*sys.argv[1:])"
+    code = "import sys; from aaelib import shapes; shapes.resample_tree(*sys.argv[1:])"
     run = subprocess.Popen([sys.executable, "-c", code, source, target])
     deadline = time.monotonic() + 60
     while len(list(target.rglob("[0-9]*.npy"))) < 5 and time.monotonic() < deadline:

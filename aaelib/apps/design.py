@@ -8,9 +8,6 @@ from scipy.optimize import least_squares
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 from scipy.special import softmax
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.metrics import r2_score
-from sklearn.model_selection import cross_val_score
 
 from ..shapes.sockets import SocketSurface, section_sizes
 from ..shapes.sources import KINDS
@@ -476,6 +473,8 @@ def _lone_step(slope, held):
 
 def _reliability(template, code, slopes):
     """R^2 of each attribute as predicted by its slope on draws of the prior of the code's kind."""
+    from sklearn.metrics import r2_score
+
     aae = template.aae
     # Half of a prior's draws, or fewer, are of the kind; 60 are enough.
     draws = aae.draw_prior(1200, seed=0)
@@ -488,6 +487,9 @@ def _reliability(template, code, slopes):
 
 def _kind_slope(codes, kinds, std):
     """Slope of a discriminant that grows by 1 from kind to kind, and its accuracy."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.model_selection import cross_val_score
+
     codes, kinds = np.asarray(codes) / std, np.asarray(kinds)
     names = np.unique(kinds)
     if len(names) != 2:

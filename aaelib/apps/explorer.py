@@ -19,7 +19,7 @@ import plotly.graph_objects as go
 import traitlets
 import trimesh
 from scipy.spatial import KDTree
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from ..models import in_numpy, scans
 from ..shapes import folders, meshes, printing, sources
@@ -27,7 +27,7 @@ from ..shapes.places import published_folders
 from ..shapes.sockets import SocketSurface, check_sockets, node_values, vertex_values
 from ..study import figures
 from ..study.templating import texts
-from . import completion, design, limb_scans, limbs, messages, posterior, tables
+from . import completion, design, limb_scans, limbs, messages, posterior
 
 HEAT_MM = 10.0  # ends of the heat map's scale
 _CANDIDATES = 3  # known sockets whose walls are compared with the one that is shown
@@ -67,7 +67,7 @@ def explore(model="sockets", at=None):
     # nobody here checks.
     sys.modules.setdefault("rfc3987_syntax", None)
     # Stand-ins are drawn one by one: a page that opens soon is worth more than a longer list.
-    limit = None if published_folders(sources.SOCKETS) else 15
+    limit = None if published_folders(sources.SOCKETS) else 10
     aae = in_numpy.load(model)
     encoder_of_scans = scans.beside(aae, model)
     # A progress bar that is gone when the page is drawn would be an error: it goes nowhere.
@@ -95,7 +95,7 @@ def departure(surface, start):
 def plausibility(code, prior_std):
     """Share of the prior's draws that are farther from its mean than a code (chi-square)."""
     squared = np.sum((np.asarray(code, float) / prior_std) ** 2)
-    return float(chi2.sf(squared, len(code)))
+    return float(chdtrc(len(code), squared))
 
 
 class Known:
@@ -344,7 +344,6 @@ class Explorer:
         design.check_has_size(aae)
         self.aae, self.shapes, self._encoder_of_scans = aae, shapes, encoder_of_scans
         self._past, self._moving, self._setting = [], None, False
-        self._population = design.population(aae)
         draws = aae.draw_prior(400)  # enough to learn the direction between kinds from
         kinds = design.kinds_of(aae, draws)
         # A model that tells no kinds has no direction between them.
@@ -363,6 +362,10 @@ class Explorer:
         # By default it draws four times as many points, which takes a machine without a GPU long.
         self.figure._config = self.figure._config | {"plotGlPixelRatio": 1}
         self.widget = self._page()
+
+    @cached_property
+    def _population(self):
+        return design.population(self.aae)  # half a second, when sizes are first wanted
 
     def _encode(self, index):
         """The real socket of an index; refining its code takes a while."""
@@ -696,6 +699,8 @@ class Explorer:
         self.done.value = 0
 
     def _show_fit(self, limb, found):
+        from . import tables  # with Numba, for which a page that opens need not wait
+
         scan = shown_mesh(limb.copy().apply_transform(found.placement))
         self._start_at(found.code, limb=found, left=found.side == "left", scan=scan)
         leg = messages.leg(design.kinds_of(self.aae, found.code[None])[0], found.side)

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import trimesh
 from scipy.special import logsumexp
-from sklearn.cluster import KMeans
 
 from ..shapes.sockets import SocketSurface
 from . import completion, design
@@ -168,6 +167,8 @@ class Posterior:
 
     def alternatives(self, n=8):
         """Indices of `n` draws that stand for all, the commonest first (k-means)."""
+        from sklearn.cluster import KMeans
+
         walls = np.stack([each.coarse().vertices.ravel() for each in self.surfaces])
         found = KMeans(min(n, len(walls)), n_init=2, random_state=0).fit(walls)
         nearest = found.transform(walls).argmin(axis=0)

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy
 import trimesh
 from scipy.interpolate import RBFInterpolator
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
-from scipy.stats import truncnorm
-from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
@@ -82,6 +81,8 @@ class ShapeModel:
         n_modes = _checked(n_modes, most)
         grids = np.stack([_centred(surface) for surface in surfaces])
         # The full decomposition: a randomised one would make tables depend on a seed.
+        from sklearn.decomposition import PCA  # a second of import, only to fit
+
         pca = PCA(n_modes, svd_solver="full").fit(grids.reshape(len(grids), -1))
         modes = pca.components_ * np.sqrt(pca.explained_variance_)[:, None]
         return cls(
@@ -163,7 +164,7 @@ class ShapeModel:
     def draw_weights(self, n, seed=0):
         """Draw weights (n, n_modes): standard normal, none beyond 2.5 standard deviations."""
         rng = np.random.default_rng(seed)
-        return truncnorm.rvs(-_LIMIT, _LIMIT, size=(n, self.n_modes), random_state=rng)
+        return scipy.stats.truncnorm.rvs(-_LIMIT, _LIMIT, size=(n, self.n_modes), random_state=rng)
 
     def sample(self, n, seed=0):
         """
@@ -338,6 +339,8 @@ def _low_rank(places, rank):
     """Smooth places (n, n_points, 3) to the first modes of their variation."""
     centres = places.mean(axis=1, keepdims=True)
     flat = (places - centres).reshape(len(places), -1)
+    from sklearn.decomposition import PCA
+
     pca = PCA(rank, svd_solver="full").fit(flat)
     return pca.inverse_transform(pca.transform(flat)).reshape(places.shape) + centres
 
