@@ -63,8 +63,7 @@ def explore(model="sockets", at=None):
         If the model cannot be read, or was not trained with "dataset" normalization: only then
         have its sockets a size in mm.
     """
-    # plotly's widgets import jsonschema, which would spend 1.4 s on the grammars of addresses that
-    # nobody here checks.
+    # For plotly's widgets, as for the server (`server.command`).
     sys.modules.setdefault("rfc3987_syntax", None)
     # Stand-ins are drawn one by one: a page that opens soon is worth more than a longer list.
     limit = None if published_folders(sources.SOCKETS) else 10

@@ -15,6 +15,8 @@ from traitlets import Set
 
 from ..shapes.places import NOTEBOOKS
 
+# Without the grammars of addresses, which take a second to read and which nobody here checks.
+_VOILA = "import sys; sys.modules['rfc3987_syntax'] = None; from voila.app import main; main()"
 MOST_PAGES = 4  # at once: a kernel of the explorer takes 0.35 GB
 
 
@@ -70,7 +72,7 @@ def command(notebook, port, browser):
     room for a limb's scan.
     """
     share = NOTEBOOKS / "share"
-    arguments = [sys.executable, "-m", "voila", str(notebook), f"--port={port}"]
+    arguments = [sys.executable, "-c", _VOILA, str(notebook), f"--port={port}"]
     arguments += [f"--Voila.config_file_paths={share}", f"--Voila.open_browser={browser}"]
     # The kernel "python3" is this Python's, whatever else is called so.
     paths = [str(share), os.path.join(sys.prefix, "share", "jupyter")]
