@@ -10,6 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from aaelib.study import Study, site
+from aaelib.study.templating import render
 
 PARAMETERS = 'profile = "default"'
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -176,6 +177,20 @@ def test_storing_copies_outputs_and_nothing_of_papermill(tmp_path, stored):
     assert after.cells[-1].execution_count == 3
     assert [(c.source, c.id) for c in after.cells] == [(c.source, c.id) for c in before.cells]
     assert "papermill" not in stored.read_text()
+
+
+def test_weights_that_learnt_from_modelnet_stay_where_they_are(tmp_path):
+    run, kept = tmp_path / "run", tmp_path / "kept"
+    run.mkdir()
+    for name in ("sockets", "pretrained"):
+        (run / f"{name}.npz").write_bytes(name.encode())
+    (run / "pretrained.md").write_text(render("card_pretrained.md.j2", corpus="ModelNet10", recipe={}))
+    site.store_weights(run, kept)
+    assert sorted(file.name for file in kept.iterdir()) == ["registry.txt", "sockets.npz"]
+    (run / "pretrained.md").write_text(render("card_pretrained.md.j2", corpus="procedural", recipe={}))
+    site.store_weights(run, kept)
+    assert (kept / "pretrained.npz").read_bytes() == b"pretrained"
+    assert len((kept / "registry.txt").read_text().splitlines()) == 2
 
 
 def test_storing_drops_logs_progress_bars_and_live_widgets(tmp_path, stored):

@@ -257,9 +257,13 @@ def store_weights(run, stored):
     Copy the models to take away, with their cards, and write their sha256 to a registry.
 
     They go from the folder of a run to the one from which `aaelib.models.load` reads them by name.
+    Not those whose card says "academic use only": they learnt from ModelNet.
     """
     for file in sorted(run.glob("[!.]*.npz")):
-        for each in filter(Path.exists, (file, file.with_suffix(".md"))):
+        card = file.with_suffix(".md")
+        if card.exists() and "academic use only" in card.read_text(encoding="utf-8"):
+            continue
+        for each in filter(Path.exists, (file, card)):
             write_whole(stored / each.name, each.read_bytes())
     sums = [f"{f.name} {pooch.file_hash(str(f))}\n" for f in sorted(stored.glob("[!.]*.npz"))]
     write_whole(stored / "registry.txt", "".join(sums))
