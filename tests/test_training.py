@@ -131,6 +131,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         (training.Settings, {"first_selectable": 10}, "first_selectable is 10; it can be 0 to 9"),
         (training.Settings, {"jitter": float("nan")}, "jitter is nan: input should be"),
         (training.Settings, {"share": 1.5}, r"share is 1\.5: .* less than or equal to 1"),
+        (training.Settings, {"limit": 0}, "limit is 0: .* greater than 0"),
+        (Start, {"scale": -1.0}, r"scale is -1\.0: .* greater than 0"),
+        (Start, {"scale": float("inf")}, "scale is inf: .* finite"),
         (Start, {"networks": ("coder",)}, "'coder': input should be 'encoder', 'decoder' or"),
     ],
 )

@@ -65,8 +65,8 @@ class Start:
     decoder: Literal["as it is", "cloud", "shape models"] = "as it is"
     shape_models: tuple = ()
     steps: Annotated[int, Field(ge=2)] = 200
-    limit: float = 2.5
-    scale: float | None = None
+    limit: Annotated[float, Field(gt=0)] = 2.5
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     def __post_init__(self):
         if self._takes_decoder and self.decoder == "shape models":

@@ -67,7 +67,7 @@ class Settings:
     first_selectable: int | None = None
     shape_models: tuple = ()
     share: Annotated[float, Field(ge=0, le=1)] = 0.8
-    limit: float = 2.5
+    limit: Annotated[float, Field(gt=0)] = 2.5
     jitter: NonNegativeFloat = 0.0
     rotate: bool = False
     seed: int = 0
