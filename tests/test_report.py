@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from aaelib.shapes import sources
 from aaelib.study import Study, site
 from aaelib.study.templating import render
 
@@ -187,7 +188,7 @@ def test_weights_that_learnt_from_modelnet_stay_where_they_are(tmp_path):
     (run / "pretrained.md").write_text(render("card_pretrained.md.j2", corpus="ModelNet10", recipe={}))
     site.store_weights(run, kept)
     assert sorted(file.name for file in kept.iterdir()) == ["registry.txt", "sockets.npz"]
-    (run / "pretrained.md").write_text(render("card_pretrained.md.j2", corpus="procedural", recipe={}))
+    (run / "pretrained.md").write_text(render("card_pretrained.md.j2", corpus=sources.BUNDLED_CORPUS, recipe={}))
     site.store_weights(run, kept)
     assert (kept / "pretrained.npz").read_bytes() == b"pretrained"
     assert len((kept / "registry.txt").read_text().splitlines()) == 2
