@@ -9,14 +9,15 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import point_cloud_utils
+import trimesh
 from tqdm import tqdm
 
 from aaelib.shapes import meshes
 
-# Wheels that hold mesh files of robots and of a graphics library.
+# Wheels that hold mesh files, of robots and of a graphics library, and the second reader.
 PACKAGES = "dm-control==1.0.50", "gymnasium-robotics==1.4.2", "pyvista==0.49.1", "robosuite==1.5.2"
-SUFFIXES = ".obj", ".off", ".ply", ".stl"  # of those that both readers take
+PACKAGES += "mani-skill==3.0.1", "pymeshlab==2025.7.post1"
+SUFFIXES = ".glb", ".obj", ".ply", ".stl"  # of those that both readers take and packages have
 OUTCOMES = "agree", "refused by both", "refused by ours", "refused by the other", "differ"
 
 
@@ -25,12 +26,13 @@ def install(folder):
     pip = [uv, "pip"] if (uv := shutil.which("uv")) else [sys.executable, "-m", "pip"]
     options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--target", str(folder)]
     subprocess.run([*pip, "install", *options, *PACKAGES], check=True)
+    sys.path.append(str(folder))  # for MeshLab
 
 
 def outcome(file):
     """Which of `OUTCOMES` a mesh file has, by area and by the sizes of the box around its faces."""
     ours = _facts(lambda: meshes.read(file))
-    other = _facts(lambda: _Other(*point_cloud_utils.load_mesh_vf(str(file))))
+    other = _facts(lambda: _by_meshlab(str(file)))
     if ours is None or other is None:
         return OUTCOMES[1 + (other is not None) + 2 * (ours is not None)]
     # Quads that are not flat have one area for each diagonal.
@@ -38,7 +40,14 @@ def outcome(file):
     return "agree" if alike else "differ"
 
 
-_Other = collections.namedtuple("Mesh", ("vertices", "faces"))
+def _by_meshlab(name):
+    """Read a file by MeshLab, all parts of a scene."""
+    import pymeshlab  # one of `PACKAGES`
+
+    scene = pymeshlab.MeshSet()
+    scene.load_new_mesh(name)
+    parts = [(part.transformed_vertex_matrix(), part.face_matrix()) for part in scene]
+    return trimesh.Trimesh(*trimesh.util.append_faces(*zip(*parts, strict=True)), process=False)
 
 
 def _facts(read):
