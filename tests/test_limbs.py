@@ -456,6 +456,7 @@ def test_a_left_leg_gets_the_mirror_image_of_a_right_one_s_socket(shipped):
     for side, surface in {"right": right, "left": right.mirrored()}.items():
         fits[side] = limbs.fit_limb(shipped, moved(surface.mesh()))
         assert fits[side].side == side
+        assert fits[side].other_leg > 1.1
         assert fits[side].model_error < 1.5
         assert fits[side].gap_error < 0.7
         found = trimesh.transform_points(moved(surface.mesh()).vertices, fits[side].placement)
@@ -473,6 +474,7 @@ def test_the_example_gets_a_socket_within_the_aims(shipped):
     assert fit.gap_error < 0.7
     assert fit.errors[0.95] < 2
     assert fit.covered > 0.85
+    assert 1 < fit.other_leg < 1.1  # as for most limbs: either leg's would do
     assert fit.gap_error < fit.model_error
     assert design.kinds_of(shipped, fit.code[None]) == ["TT"]
     (low, high), off = fit.worst_region()

@@ -71,6 +71,9 @@ class LimbFit:
         Mean distance between the two surfaces.
     covered : float
         Height of the brim, on average, over the limb's length.
+    other_leg : float
+        Cost of the best start on the other leg over that of the best, 1 or more: near 1 the limb
+        does not tell whose it is. NaN if one leg alone was tried.
     """
 
     code: np.ndarray
@@ -85,6 +88,7 @@ class LimbFit:
     model_errors: dict
     displacement: float
     covered: float
+    other_leg: float
 
     @property
     def gap_error(self):
@@ -253,8 +257,9 @@ def fit_limb(aae, limb, clearance=0.0, kind=None, side=None, progress=lambda sha
         _Registration(aae, *mean, walls[each], clearance, each) for each in sides for mean in means
     ]
     fits = []
-    for best, code, motion in _best(found, progress):
-        fits.append(_fitted(best, design.decoded_surface(aae, code), code, motion, alignment))
+    for best, other_leg, code, motion in _best(found, progress):
+        surface = design.decoded_surface(aae, code)
+        fits.append(_fitted(best, surface, code, motion, alignment, other_leg))
         if fits[-1].gap_error <= _MISFIT:
             progress(1)
             return fits[-1]
@@ -265,7 +270,7 @@ def fit_limb(aae, limb, clearance=0.0, kind=None, side=None, progress=lambda sha
     )
 
 
-def _fitted(best, model_surface, code, motion, alignment):
+def _fitted(best, model_surface, code, motion, alignment, other_leg):
     """The `LimbFit` of a registration, with its displacement and its errors."""
     placed, clearance = best.wall.limb.copy().apply_transform(motion), best.clearance
     wall = _Wall(placed)
@@ -283,14 +288,14 @@ def _fitted(best, model_surface, code, motion, alignment):
         maps = [each[-np.arange(len(each))] for each in maps]
     placement = mirror @ motion @ mirror @ alignment
     found = code, best.side, *surfaces, placement, *maps, errors, model_errors
-    return LimbFit(*found, float(moves.mean()), float(covered))
+    return LimbFit(*found, float(moves.mean()), float(covered), other_leg)
 
 
 def _best(registrations, progress):
     """
     Registrations, the best first, with their codes and the motions (4, 4) of limb to socket.
 
-    All are of the kind and the side of the best start.
+    All are of the kind and the side of the best start. Second is how much worse the other leg's is.
     """
     starts = list(product(registrations, np.radians(45.0 * np.arange(8))))
     firsts = []
@@ -299,6 +304,8 @@ def _best(registrations, progress):
         progress(0.5 * i / len(starts))
     firsts.sort(key=lambda pair: pair[1].cost)
     best = firsts[0][0]
+    others = [first.cost for each, first in firsts if each.side != best.side]
+    other_leg = min(others, default=np.nan) / firsts[0][1].cost
     firsts = [first for each, first in firsts if each is best][:_BEST]
     seconds = [best.solve(first.x, n_steps=8) for first in firsts]
     progress(0.6)
@@ -308,7 +315,7 @@ def _best(registrations, progress):
         motion = np.eye(4)
         motion[:3, :3] = best.rotation(unknowns).as_matrix().T
         motion[:3, 3] = -motion[:3, :3] @ unknowns[-3:]
-        yield best, best.codes(unknowns), motion
+        yield best, other_leg, best.codes(unknowns), motion
 
 
 class _Registration:
