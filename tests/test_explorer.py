@@ -353,7 +353,8 @@ def test_the_example_is_followed_and_its_leg_may_be_told(page):
     page.side.value = "left"
     page.clearances[0].value = 6
     page.follow.click()
-    assert "left leg" in page.message.value and "choose the leg" not in page.message.value
+    assert "left leg" in page.message.value
+    assert "choose the leg" not in page.message.value
     assert page.position.left
     assert page.position.limb.clearance.max() == 6
     page.share.value = 0.1  # codes are shown as left sockets from here on

@@ -185,10 +185,14 @@ def test_weights_that_learnt_from_modelnet_stay_where_they_are(tmp_path):
     run.mkdir()
     for name in ("sockets", "pretrained"):
         (run / f"{name}.npz").write_bytes(name.encode())
-    (run / "pretrained.md").write_text(render("card_pretrained.md.j2", corpus="ModelNet10", recipe={}))
+    (run / "pretrained.md").write_text(
+        render("card_pretrained.md.j2", corpus="ModelNet10", recipe={})
+    )
     site.store_weights(run, kept)
     assert sorted(file.name for file in kept.iterdir()) == ["registry.txt", "sockets.npz"]
-    (run / "pretrained.md").write_text(render("card_pretrained.md.j2", corpus=sources.BUNDLED_CORPUS, recipe={}))
+    (run / "pretrained.md").write_text(
+        render("card_pretrained.md.j2", corpus=sources.BUNDLED_CORPUS, recipe={})
+    )
     site.store_weights(run, kept)
     assert (kept / "pretrained.npz").read_bytes() == b"pretrained"
     assert len((kept / "registry.txt").read_text().splitlines()) == 2
