@@ -240,18 +240,16 @@ function show() {
 
 function draw() {
   const begun = performance.now(), now = code(), nodes = surface(now, decode(now));
-  const points = vertices(nodes), sizes = measure(nodes), moved = centred(points);
-  const [x, y, z] = columns(moved);
+  const points = vertices(nodes), sizes = measure(nodes), drawn = [columns(centred(points))];
   explorer.milliseconds = performance.now() - begun;
   const ends = [state.a, state.b].join();
   const outlined = !shown || shown.ends !== ends;
   const before = outlined ? measure(surface(codeOf(state.a), decode(codeOf(state.a)))) : shown.before;
   shown = {code: now, points, sizes, before, ends};
-  Plotly.restyle(plot, {x: [x], y: [y], z: [z]}, [0]);
-  if (outlined) for (const [trace, end] of [[1, state.a], [2, state.b]]) {
-    const [ex, ey, ez] = columns(meshOf(end));
-    Plotly.restyle(plot, {x: [ex], y: [ey], z: [ez]}, [trace]);
-  }
+  if (outlined) drawn.push(columns(meshOf(state.a)), columns(meshOf(state.b)));
+  const [x, y, z] = [0, 1, 2].map((axis) => drawn.map((each) => each[axis]));
+  if (plot.data) Plotly.restyle(plot, {x, y, z}, [...drawn.keys()]);
+  else drawFirst(x, y, z);
   tell(sizes, before, plausibility(now));
   history.replaceState(null, "", "#" + encodeURIComponent(JSON.stringify(state)));
 }
@@ -357,24 +355,26 @@ function linked() {
   } catch { return START; }
 }
 
-function begin() {
-  listen();
+function drawFirst(x, y, z) {
   const [i, j, k] = columns(FACES), mesh = {type: "mesh3d", i, j, k, hoverinfo: "skip"};
   const axis = (title) => ({title: {text: title}, color: "#6b7780", gridcolor: "#e6eaed", showbackground: false});
   const lighting = {ambient: 0.38, diffuse: 0.62, specular: 0.08, roughness: 0.5, fresnel: 0.1};
   const lightposition = {x: 47000, y: 67000, z: -57000};
-  const outline = {...mesh, color: "#c8553d", opacity: 0.08};
-  const empty = {x: [], y: [], z: []};
-  Plotly.newPlot(plot, [
-    {...mesh, ...empty, color: "#9fb8c6", lighting, lightposition},
-    {...outline, ...empty}, {...outline, ...empty, color: "#3d5a80"},
-  ], {
+  const looks = [
+    {color: "#9fb8c6", lighting, lightposition},
+    {color: "#c8553d", opacity: 0.08}, {color: "#3d5a80", opacity: 0.08},
+  ];
+  Plotly.newPlot(plot, looks.map((look, t) => ({...mesh, ...look, x: x[t], y: y[t], z: z[t]})), {
     margin: {l: 0, r: 0, t: 0, b: 0}, uirevision: "kept", showlegend: false,
     scene: {
       aspectmode: "data", xaxis: axis("mm"), yaxis: axis("mm"), zaxis: axis("height, mm"),
       camera: {eye: {x: 0.75, y: -1.4, z: 0.6}, projection: {type: "orthographic"}},
     },
-  }, {displaylogo: false, responsive: true, displayModeBar: false});
+  }, {displaylogo: false, responsive: true, displayModeBar: false, plotGlPixelRatio: 1});
+}
+
+function begin() {
+  listen();
   state = linked();
   setControls();
   draw();
