@@ -339,8 +339,17 @@ def test_sentences_say_who_is_nearer(frame):
     assert first.count("the first is nearer: 0.50 times the error, 0.50 to 0.50") == 2
     rows = frame[(frame.missing == 0.3) & (frame.contender == as_scanned.REFINED)]
     # An error and its half are alike if the half is.
-    assert f"in {(rows.mean_mm < 0.1).mean():.0%} of the scans" in second
+    assert f"in {100 * (rows.mean_mm < 0.1).mean():.0f} % of the scans" in second
     assert "the second is nearer: 1.10 times the error" in third
+
+
+def test_sentences_say_how_often_a_search_fails(frame):
+    frame = frame.assign(failed=False)
+    assert scan_report.sentences(frame)[0].count("never more than 5 mm") == 3
+    some = frame.contender.eq(as_scanned.REFINED) & (frame.split == 0)
+    first = scan_report.sentences(frame.assign(failed=some))[0]
+    assert "more than 5 mm in 33 % of the scans" in first
+    assert first.count("never more than 5 mm") == 2
 
 
 def test_the_table_has_means_over_splits_and_their_spread(frame):
