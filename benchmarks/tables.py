@@ -128,8 +128,7 @@ def _caption(measured):
         "quartiles; of the ratio, smallest and largest round. Memory is the most that a process of "
         "its own takes, all libraries included. Least time: what our arithmetic, at "
         f"{flops:.0f} GFLOP/s, or memory traffic, at {transferred:.0f} GB/s, takes. "
-        "Batch 32 and 2048 points where nothing else is said. "
-        f"{_machine(measured)}"
+        f"Batch {BATCH} and {POINTS} points where nothing else is said. {_machine(measured)}"
     )
 
 

@@ -3,9 +3,11 @@
 import io
 from dataclasses import replace
 from datetime import datetime
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import numpy as np
+import pandas as pd
 import pytest
 import trimesh
 from analytic import socket
@@ -404,6 +406,14 @@ def test_a_model_without_millimetres_is_refused():
     recipe = recipes.recipe("paper", n_points=64, encoder=(8,), decoder=(8,), discriminator=(8,))
     with pytest.raises(ValueError, match="no size in mm"):
         explorer.Explorer(autoencoder.AdversarialAutoencoder(recipe), None)
+
+
+@pytest.mark.parametrize(("other_leg", "told"), [(1.03, True), (1.5, False), (np.nan, False)])
+def test_a_limb_that_may_be_of_either_leg_is_told(other_leg, told):
+    errors, off = pd.DataFrame({"mean": [0.5]}), (60, 90)
+    fit = SimpleNamespace(other_leg=other_leg, displacement=2.0, covered=0.9)
+    words = explorer._TEXTS.found_for_limb("left leg", errors, off, 1.2, fit)
+    assert ("choose the leg if you know it" in words) == told
 
 
 def test_the_page_without_a_kernel_holds_the_decoder(tmp_path):

@@ -474,7 +474,7 @@ def test_the_example_gets_a_socket_within_the_aims(shipped):
     assert fit.gap_error < 0.7
     assert fit.errors[0.95] < 2
     assert fit.covered > 0.85
-    assert 1 < fit.other_leg < 1.1  # as for most limbs: either leg's would do
+    assert 1 < fit.other_leg < 1.1  # either leg's socket would do
     assert fit.gap_error < fit.model_error
     assert design.kinds_of(shipped, fit.code[None]) == ["TT"]
     (low, high), off = fit.worst_region()

@@ -295,7 +295,7 @@ def _best(registrations, progress):
     """
     Registrations, the best first, with their codes and the motions (4, 4) of limb to socket.
 
-    All are of the kind and the side of the best start. Second is how much worse the other leg's is.
+    All are of the kind and the side of the best start. With each comes `LimbFit.other_leg`.
     """
     starts = list(product(registrations, np.radians(45.0 * np.arange(8))))
     firsts = []

@@ -109,7 +109,7 @@ def read(path):
 
 
 def unit_of(path, unit):
-    """The unit of what `read` gives: mm where the file states its unit, else the user's."""
+    """Unit of a mesh from `read`: mm if its file states a unit, otherwise the user's."""
     return "mm" if unit and Path(path).suffix.lower() in STATED else unit
 
 
